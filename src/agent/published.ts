@@ -1,0 +1,130 @@
+/**
+ * What the running agent shows to HTTP, and what HTTP may ask of it. Answers come from the last cycle's state and
+ * from what has happened since; nothing here waits for Postgres or etcd unless it says so.
+ */
+import type { ClusterView } from '../core/cluster.ts';
+import type { LocalPostgres } from '../core/local.ts';
+import type { Lsn, Timeline } from '../core/lsn.ts';
+import type { RescueAnswer, RescueRequest } from '../core/peer.ts';
+import type { Policy } from '../core/policy.ts';
+import type { NodeName, Revision } from '../core/store.ts';
+import type { Instant, Millis, WallTime } from '../core/time.ts';
+import type { WalChunk } from '../ports/postgres.ts';
+
+/** This node's leadership as the lease keeper knows it at one instant. */
+export type LeadershipView =
+  | { readonly kind: 'none' }
+  | {
+      readonly kind: 'holding';
+      readonly term: Revision;
+      readonly ttl: Millis;
+      /** Postgres may accept writes now: proven, gate passed, guard acked, until not reached. */
+      readonly windowOpen: boolean;
+      /** The last instant it may write. */
+      readonly until: Instant;
+      /** When the guard strikes. */
+      readonly deadline: Instant;
+      /** Not before this may this node promote; what it inherited from the leader before it. */
+      readonly gate: Instant;
+      /** A release was sent and no newer beat has succeeded: the window is closed (protocol.md 18). */
+      readonly releaseSent: boolean;
+    };
+
+export interface OperationView {
+  /** `copy`, `rewind`, `promote`, `start`, `bootstrap`, `rescue`, `switchover`, `restart`, ... */
+  readonly kind: string;
+  readonly since: Instant;
+  readonly sentence: string;
+  readonly fraction: number | null;
+}
+
+export interface DecisionView {
+  readonly situation: string;
+  readonly rule: string;
+  readonly reason: string;
+  readonly since: Instant;
+  readonly sinceWall: WallTime;
+}
+
+export interface Published {
+  /** When the cycle that made this ended. */
+  readonly at: Instant;
+  readonly local: LocalPostgres;
+  readonly localAt: Instant;
+  readonly leadership: LeadershipView;
+  /** null: etcd was never read since the start. */
+  readonly cluster: ClusterView | null;
+  /** When it was last read; its age says how far to trust it. */
+  readonly clusterAt: Instant | null;
+  readonly clusterAtWall: WallTime | null;
+  readonly decision: DecisionView;
+  readonly operation: OperationView | null;
+  readonly policy: Policy;
+  readonly guard: 'acking' | 'silent' | 'off';
+  /** Nobody may promote here before this instant, and why; null when nothing is known yet. */
+  readonly gate: { readonly opensAt: Instant | 'never'; readonly revision: Revision } | null;
+  /** Since this node last saw its primary alive. */
+  readonly sawPrimary: Millis | null;
+  /** Patroni's text for the state of Postgres: `running`, `starting`, `stopped`, `creating replica`, ... */
+  readonly state: string;
+  /** Patroni's role: `primary`, `replica`, `demoted`, `uninitialized`, ... */
+  readonly role: string;
+}
+
+export type OperatorRequest =
+  | {
+      readonly kind: 'restart';
+      readonly onlyIfPending: boolean;
+      readonly role: string | null;
+      readonly timeout: Millis | null;
+    }
+  | { readonly kind: 'reload' }
+  | { readonly kind: 'reinitialize'; readonly force: boolean; readonly fromLeader: boolean };
+
+export type RequestOutcome =
+  | { readonly kind: 'done'; readonly sentence: string }
+  | { readonly kind: 'accepted'; readonly sentence: string }
+  | { readonly kind: 'refused'; readonly sentence: string };
+
+/** What became of a switchover or failover that was asked for. */
+export type SwitchoverOutcome =
+  | { readonly kind: 'done'; readonly leader: NodeName; readonly pausedMs: number | null }
+  | { readonly kind: 'scheduled' }
+  /** `status`: what Patroni answers, 400, 412 or 503. */
+  | { readonly kind: 'refused'; readonly status: number; readonly sentence: string }
+  | { readonly kind: 'unknown'; readonly sentence: string };
+
+export interface SwitchoverRequest {
+  readonly kind: 'switchover' | 'failover';
+  readonly leader: string | null;
+  readonly candidate: string | null;
+  readonly scheduledAt: string | null;
+}
+
+export type ConfigOutcome =
+  | { readonly kind: 'stored'; readonly config: Readonly<Record<string, unknown>> }
+  | { readonly kind: 'refused'; readonly status: number; readonly sentence: string };
+
+/** The agent as HTTP sees it. */
+export interface Control {
+  readonly self: NodeName;
+  published(): Published;
+  now(): Instant;
+  /**
+   * The one truth behind `/primary`: at this very instant, the window is open, Postgres is out of recovery and passed
+   * its last check, no orderly stop has begun, and the published state is not too old.
+   */
+  writable(): boolean;
+  /** Reads etcd now; null when it does not answer. */
+  readCluster(): Promise<ClusterView | null>;
+  request(request: OperatorRequest): Promise<RequestOutcome>;
+  switchover(request: SwitchoverRequest): Promise<SwitchoverOutcome>;
+  /** Withdraws a scheduled switchover. */
+  cancelSwitchover(): Promise<RequestOutcome>;
+  patchConfig(patch: Readonly<Record<string, unknown>>): Promise<ConfigOutcome>;
+  putConfig(config: Readonly<Record<string, unknown>>): Promise<ConfigOutcome>;
+  /** From the leader whose Postgres is down: fetch its tail (protocol: release record after a rescue). */
+  rescue(request: RescueRequest): Promise<RescueAnswer>;
+  /** Serves the tail: only while this node's Postgres is down and it holds the key or was the last leader. */
+  readWal(tl: Timeline, from: Lsn, to: Lsn): Promise<WalChunk | null>;
+}

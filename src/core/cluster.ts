@@ -1,0 +1,388 @@
+/**
+ * What the keys of one cluster say, read tolerantly and written exactly: Patroni's layout and JSON
+ * (docs/etcd-keys.md), plus a `pgha` object in members and in `status`. Garbage in a key is never fatal: it is listed
+ * in `notUnderstood`, and the key counts as if it said nothing.
+ */
+import { type Lsn, lsn, parseLsn, printLsn, type Timeline, timeline } from './lsn.ts';
+import type { Key, KeyValue, LeaseId, NodeName, Revision } from './store.ts';
+import { nodeName, revision } from './store.ts';
+
+export const KEYS = {
+  leader: 'leader',
+  status: 'status',
+  initialize: 'initialize',
+  config: 'config',
+  failover: 'failover',
+  sync: 'sync',
+  history: 'history',
+  failsafe: 'failsafe',
+  member: (name: string): Key => `members/${name}`,
+  membersPrefix: 'members/',
+} as const;
+
+/** Our own facts of a member; absent in a member that runs Patroni. */
+export interface MemberExtras {
+  readonly version: string;
+  readonly nodeId: number | null;
+  readonly priority: number;
+  readonly location: string;
+  /** Milliseconds since this member last saw its primary alive, at the time of writing; null: never. */
+  readonly sawPrimary: number | null;
+  readonly guard: 'on' | 'off';
+}
+
+export interface Member {
+  readonly name: NodeName;
+  readonly lease: LeaseId | null;
+  readonly apiUrl: string | null;
+  readonly connUrl: string | null;
+  /** host and port of `connUrl`. */
+  readonly host: string | null;
+  readonly port: number | null;
+  readonly state: string;
+  readonly role: string;
+  readonly version: string | null;
+  readonly timeline: Timeline | null;
+  readonly xlogLocation: Lsn | null;
+  readonly receiveLsn: Lsn | null;
+  readonly replayLsn: Lsn | null;
+  readonly replicationState: string | null;
+  /** false until the leader has done its first checkpoint after a promotion; true when the field is absent. */
+  readonly checkpointed: boolean;
+  readonly pendingRestart: boolean;
+  readonly pause: boolean;
+  readonly tags: Readonly<Record<string, unknown>>;
+  readonly pgha: MemberExtras | null;
+  /** The whole JSON object, for those who show fields that nobody here knows. */
+  readonly raw: Readonly<Record<string, unknown>>;
+}
+
+export interface LeaderKey {
+  readonly name: NodeName;
+  /** mod_revision of the key: this leadership (protocol.md 1). */
+  readonly term: Revision;
+  readonly lease: LeaseId | null;
+}
+
+/** The `pgha` object in `status`: a beat, or a release record. */
+export interface Beat {
+  readonly term: Revision;
+  readonly seq: number;
+  /** After this version was seen, nobody may promote for so long; null: pause mode, no time opens the gate. */
+  readonly holdMs: number | null;
+  readonly release: { readonly lsn: Lsn; readonly candidate: NodeName | null } | null;
+}
+
+export interface Status {
+  readonly revision: Revision;
+  readonly optime: Lsn | null;
+  readonly slots: ReadonlyMap<string, Lsn>;
+  readonly retainSlots: readonly string[];
+  /** null: Patroni wrote it, or nobody who keeps our rules. */
+  readonly beat: Beat | null;
+}
+
+/** The `failover` key: an operator's wish. */
+export interface FailoverRequest {
+  readonly revision: Revision;
+  readonly leader: NodeName | null;
+  readonly candidate: NodeName | null;
+  readonly scheduledAt: string | null;
+}
+
+export interface HistoryLine {
+  readonly timeline: Timeline;
+  readonly lsn: Lsn;
+  readonly reason: string;
+  readonly when: string | null;
+  readonly newLeader: string | null;
+}
+
+export interface ClusterView {
+  readonly clusterId: string;
+  /** Revision of the store at the time of reading. */
+  readonly revision: Revision;
+  readonly leader: LeaderKey | null;
+  /** null: the key does not exist. */
+  readonly status: Status | null;
+  /** null: no such key; empty text: a bootstrap is under way; else the system identifier. */
+  readonly initialize: { readonly value: string; readonly revision: Revision } | null;
+  readonly config: { readonly value: Readonly<Record<string, unknown>>; readonly revision: Revision } | null;
+  readonly failover: FailoverRequest | null;
+  readonly history: readonly HistoryLine[];
+  readonly members: readonly Member[];
+  readonly notUnderstood: readonly { readonly key: Key; readonly why: string }[];
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+const isObject = (value: unknown): value is Json =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+const text = (value: unknown): string | null => (typeof value === 'string' ? value : null);
+const whole = (value: unknown): number | null =>
+  typeof value === 'number' && Number.isSafeInteger(value) ? value : null;
+const bytes = (value: unknown): Lsn | null => {
+  const n = whole(value);
+  return n === null || n < 0 ? null : lsn(n);
+};
+
+/** Reads the keys of one cluster; `entries` is one linearizable read of all of them. */
+export function readCluster(
+  entries: readonly KeyValue[],
+  header: { readonly clusterId: string; readonly revision: Revision },
+): ClusterView {
+  const byKey = new Map(entries.map((entry) => [entry.key, entry]));
+  const notUnderstood: { key: Key; why: string }[] = [];
+
+  const object = (entry: KeyValue | undefined): Json | null => {
+    if (entry === undefined) return null;
+    try {
+      const value: unknown = JSON.parse(entry.value);
+      if (isObject(value)) return value;
+      notUnderstood.push({ key: entry.key, why: 'not a JSON object' });
+    } catch {
+      notUnderstood.push({ key: entry.key, why: 'not JSON' });
+    }
+    return null;
+  };
+
+  const leader = byKey.get(KEYS.leader);
+  const initialize = byKey.get(KEYS.initialize);
+  const config = byKey.get(KEYS.config);
+  const configValue = object(config);
+  const status = byKey.get(KEYS.status);
+  const statusValue = object(status);
+  const members: Member[] = [];
+  for (const entry of entries) {
+    if (!entry.key.startsWith(KEYS.membersPrefix)) continue;
+    const name = entry.key.slice(KEYS.membersPrefix.length);
+    // Keys further down are not members.
+    if (name === '' || name.includes('/')) continue;
+    members.push(readMember(nodeName(name), entry, object(entry) ?? {}));
+  }
+  members.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+
+  return {
+    clusterId: header.clusterId,
+    revision: header.revision,
+    leader:
+      leader === undefined ? null : { name: nodeName(leader.value), term: leader.modRevision, lease: leader.lease },
+    status: status === undefined ? null : readStatus(status.modRevision, statusValue ?? {}),
+    initialize: initialize === undefined ? null : { value: initialize.value, revision: initialize.modRevision },
+    config: config === undefined || configValue === null ? null : { value: configValue, revision: config.modRevision },
+    failover: readFailover(byKey.get(KEYS.failover), notUnderstood),
+    history: readHistory(byKey.get(KEYS.history), notUnderstood),
+    members,
+    notUnderstood,
+  };
+}
+
+/** `status` as one key: also for the answer of a transaction that read it. */
+export function readStatusKey(entry: KeyValue): Status {
+  try {
+    const value: unknown = JSON.parse(entry.value);
+    return readStatus(entry.modRevision, isObject(value) ? value : {});
+  } catch {
+    return readStatus(entry.modRevision, {});
+  }
+}
+
+function readStatus(at: Revision, value: Json): Status {
+  const slots = new Map<string, Lsn>();
+  if (isObject(value['slots'])) {
+    for (const [name, at] of Object.entries(value['slots'])) {
+      const position = bytes(at);
+      if (position !== null) slots.set(name, position);
+    }
+  }
+  const retain = value['retain_slots'];
+  return {
+    revision: at,
+    optime: bytes(value['optime']),
+    slots,
+    retainSlots: Array.isArray(retain) ? retain.filter((name): name is string => typeof name === 'string') : [],
+    beat: readBeat(value['pgha']),
+  };
+}
+
+function readBeat(value: unknown): Beat | null {
+  if (!isObject(value)) return null;
+  const term = text(value['term']);
+  const seq = whole(value['seq']);
+  const hold = value['hold_ms'] === null ? null : whole(value['hold_ms']);
+  if (term === null || !/^\d+$/.test(term) || seq === null) return null;
+  if (hold === null && value['hold_ms'] !== null) return null;
+  if (hold !== null && hold < 0) return null;
+  let release: Beat['release'] = null;
+  const record = value['release'];
+  if (isObject(record)) {
+    const at = text(record['lsn']);
+    if (at === null) return null;
+    try {
+      const candidate = text(record['candidate']);
+      release = { lsn: parseLsn(at), candidate: candidate === null ? null : nodeName(candidate) };
+    } catch {
+      return null;
+    }
+  }
+  return { term: revision(term), seq, holdMs: hold, release };
+}
+
+/** `status` as it is written: Patroni's fields first, ours in one object. */
+export function writeStatus(status: {
+  readonly optime: Lsn | null;
+  readonly slots: ReadonlyMap<string, Lsn>;
+  readonly retainSlots: readonly string[];
+  readonly beat: Beat;
+}): string {
+  const { beat } = status;
+  return JSON.stringify({
+    ...(status.optime === null ? {} : { optime: Number(status.optime) }),
+    ...(status.slots.size === 0
+      ? {}
+      : { slots: Object.fromEntries([...status.slots].map(([name, at]) => [name, Number(at)])) }),
+    ...(status.retainSlots.length === 0 ? {} : { retain_slots: status.retainSlots }),
+    pgha: {
+      term: beat.term.toString(),
+      seq: beat.seq,
+      hold_ms: beat.holdMs,
+      ...(beat.release === null
+        ? {}
+        : { release: { lsn: printLsn(beat.release.lsn), candidate: beat.release.candidate } }),
+    },
+  });
+}
+
+function readMember(name: NodeName, entry: KeyValue, raw: Json): Member {
+  const connUrl = text(raw['conn_url']);
+  const address = connUrl === null ? null : hostAndPort(connUrl);
+  const line = whole(raw['timeline']);
+  return {
+    name,
+    lease: entry.lease,
+    apiUrl: text(raw['api_url']),
+    connUrl,
+    host: address?.host ?? null,
+    port: address?.port ?? null,
+    state: text(raw['state']) ?? 'unknown',
+    role: text(raw['role']) ?? 'unknown',
+    version: text(raw['version']),
+    timeline: line === null ? null : timeline(line),
+    xlogLocation: bytes(raw['xlog_location']),
+    receiveLsn: bytes(raw['receive_lsn']),
+    replayLsn: bytes(raw['replay_lsn']),
+    replicationState: text(raw['replication_state']),
+    checkpointed: raw['checkpoint_after_promote'] !== false,
+    pendingRestart: raw['pending_restart'] === true,
+    pause: raw['pause'] === true,
+    tags: isObject(raw['tags']) ? raw['tags'] : {},
+    pgha: readExtras(raw['pgha']),
+    raw,
+  };
+}
+
+function readExtras(value: unknown): MemberExtras | null {
+  if (!isObject(value)) return null;
+  return {
+    version: text(value['version']) ?? 'unknown',
+    nodeId: whole(value['node_id']),
+    priority: whole(value['priority']) ?? 100,
+    location: text(value['location']) ?? 'default',
+    sawPrimary: whole(value['saw_primary_ms']),
+    guard: value['guard'] === 'off' ? 'off' : 'on',
+  };
+}
+
+/** The `pgha` object of a member key. */
+export function writeExtras(extras: MemberExtras): Json {
+  return {
+    version: extras.version,
+    node_id: extras.nodeId,
+    priority: extras.priority,
+    location: extras.location,
+    saw_primary_ms: extras.sawPrimary,
+    guard: extras.guard,
+  };
+}
+
+/** Host and port of `postgres://host:port/db` or `http://host:port/path`; IPv6 addresses stand in brackets. */
+export function hostAndPort(url: string): { readonly host: string; readonly port: number } | null {
+  const match = /^[a-z]+:\/\/(?:[^@/]*@)?(?:\[([^\]]+)\]|([^:/?]+)):(\d+)/.exec(url);
+  const host = match?.[1] ?? match?.[2];
+  return host === undefined || match?.[3] === undefined ? null : { host, port: Number(match[3]) };
+}
+
+function readFailover(entry: KeyValue | undefined, notUnderstood: { key: Key; why: string }[]): FailoverRequest | null {
+  if (entry === undefined) return null;
+  let value: unknown;
+  try {
+    value = JSON.parse(entry.value);
+  } catch {
+    // Patroni still reads an older form, `leader:candidate`.
+    const [leader = '', candidate = ''] = entry.value.split(':');
+    value = { leader, member: candidate };
+  }
+  if (!isObject(value)) {
+    notUnderstood.push({ key: entry.key, why: 'not a JSON object' });
+    return null;
+  }
+  const leader = text(value['leader']);
+  const candidate = text(value['member']) ?? text(value['candidate']);
+  const scheduledAt = text(value['scheduled_at']);
+  // `{}` is how Patroni says "nothing asked for".
+  if ((leader ?? '') === '' && (candidate ?? '') === '' && scheduledAt === null) return null;
+  return {
+    revision: entry.modRevision,
+    leader: leader === null || leader === '' ? null : nodeName(leader),
+    candidate: candidate === null || candidate === '' ? null : nodeName(candidate),
+    scheduledAt,
+  };
+}
+
+function readHistory(entry: KeyValue | undefined, notUnderstood: { key: Key; why: string }[]): readonly HistoryLine[] {
+  if (entry === undefined) return [];
+  try {
+    const value: unknown = JSON.parse(entry.value);
+    if (!Array.isArray(value)) throw new Error('not an array');
+    const lines: HistoryLine[] = [];
+    for (const line of value) {
+      if (!Array.isArray(line)) continue;
+      const id = whole(line[0]);
+      const at = bytes(line[1]);
+      if (id === null || at === null) continue;
+      lines.push({
+        timeline: timeline(id),
+        lsn: at,
+        reason: text(line[2]) ?? '',
+        when: text(line[3]),
+        newLeader: text(line[4]),
+      });
+    }
+    return lines;
+  } catch {
+    notUnderstood.push({ key: entry.key, why: 'not a JSON array' });
+    return [];
+  }
+}
+
+export function writeHistory(lines: readonly HistoryLine[]): string {
+  return JSON.stringify(
+    lines.map((line) => [
+      line.timeline,
+      Number(line.lsn),
+      line.reason,
+      ...(line.when === null ? [] : [line.when]),
+      ...(line.newLeader === null ? [] : [line.newLeader]),
+    ]),
+  );
+}
+
+/** Slot name of a member, as Patroni derives it (reference: 3.4), so that both programs mean the same slot. */
+export function slotName(member: string): string {
+  return [...member.toLowerCase()]
+    .map((c) =>
+      /[a-z0-9_]/.test(c) ? c : c === '-' || c === '.' ? '_' : `u${String(c.codePointAt(0) ?? 0).padStart(4, '0')}`,
+    )
+    .join('')
+    .slice(0, 63);
+}

@@ -1,0 +1,134 @@
+/**
+ * What the local Postgres is at one instant. A closed list: every rule that looks at Postgres looks at one of these.
+ * "No answer" is a case of its own and never means "stopped".
+ */
+import type { Lsn, Timeline } from './lsn.ts';
+import type { Millis } from './time.ts';
+
+/** Decimal text, as in `pg_controldata` and etcd's `initialize` key. */
+export type SystemId = string & { readonly __brand: 'SystemId' };
+export const systemId = (text: string): SystemId => text as SystemId;
+
+/** The WAL receiver of a standby, from pg_stat_wal_receiver. */
+export interface Receiver {
+  readonly streaming: boolean;
+  /** `host:port` it is connected to. */
+  readonly from: string;
+  readonly timeline: Timeline;
+  /** Since the last message of the sender; null when there was none. */
+  readonly lastMessage: Millis | null;
+}
+
+/** One row of pg_stat_replication. */
+export interface Sender {
+  readonly applicationName: string;
+  readonly user: string;
+  readonly clientAddress: string | null;
+  readonly state: string;
+  readonly syncState: string;
+  readonly syncPriority: number;
+  readonly sent: Lsn | null;
+  readonly flushed: Lsn | null;
+  readonly replayed: Lsn | null;
+}
+
+/** Facts of a running server that do not depend on its role. */
+export interface Running {
+  readonly systemId: SystemId;
+  readonly timeline: Timeline;
+  /** 150018 */
+  readonly version: number;
+  /** `2026-11-20 10:44:00.123456+00:00`, as Patroni prints it. */
+  readonly startedAt: string;
+  /** Settings that wait for a restart. */
+  readonly pendingRestart: readonly { readonly name: string; readonly from: string; readonly to: string }[];
+  /**
+   * null: the configured check passed. Otherwise the check that failed (the held query counts whichever type is
+   * configured) and what it said. The other facts are then the last that were known.
+   */
+  readonly failing: { readonly check: 'ping' | 'connection' | 'query'; readonly said: string } | null;
+}
+
+export interface Primary extends Running {
+  readonly kind: 'primary';
+  readonly flushed: Lsn;
+  readonly senders: readonly Sender[];
+  /** The control file names the current timeline: a rewind that uses this server as its source sees it (postgres-notes 2). */
+  readonly checkpointed: boolean;
+}
+
+export interface Standby extends Running {
+  readonly kind: 'standby';
+  /** Received and flushed; 0/0 when nothing was since the start. Use the larger of this and `replayed`. */
+  readonly received: Lsn;
+  readonly replayed: Lsn;
+  readonly replayedAt: string | null;
+  readonly replayPaused: boolean;
+  /** Whether the larger of the two is all this server has: false while it still replays WAL it had before its start. */
+  readonly positionFinal: boolean;
+  readonly receiver: Receiver | null;
+  /** What primary_conninfo says now, as `host:port`; null when it is empty. */
+  readonly follows: string | null;
+  /** Downstream standbys that stream from here (cascading). */
+  readonly senders: readonly Sender[];
+}
+
+export interface Stopped {
+  readonly kind: 'stopped';
+  readonly systemId: SystemId;
+  readonly timeline: Timeline;
+  readonly version: number;
+  /** pg_control: "shut down" or "shut down in recovery". */
+  readonly cleanly: boolean;
+  /** It was out of recovery when it ended: pg_control says "in production", "shutting down" or "shut down". */
+  readonly wasPrimary: boolean;
+  /** A standby.signal is there: a start would make it a standby. */
+  readonly standbySignal: boolean;
+  /** pg_control: redo position of the last checkpoint; the end of the local WAL lies at or beyond it. */
+  readonly checkpoint: Lsn;
+}
+
+export type LocalPostgres =
+  /** No data directory, or an empty one. */
+  | { readonly kind: 'absent' }
+  /** Not ours to touch, or not understood: told, and left alone. */
+  | { readonly kind: 'unusable'; readonly code: string; readonly sentence: string }
+  /** Our own marker says that a copy, a rewind or an initdb did not end: never started. */
+  | { readonly kind: 'half-made'; readonly by: 'initdb' | 'copy' | 'rewind' }
+  /** The family of processes is seen empty. */
+  | Stopped
+  /** The postmaster is gone; some of its children are still there, and may still commit. */
+  | { readonly kind: 'orphans'; readonly processes: number }
+  /** The postmaster is there and does not take connections yet, or not any more (57P03). */
+  | { readonly kind: 'starting'; readonly since: Millis; readonly asPrimary: boolean }
+  | { readonly kind: 'stopping'; readonly since: Millis }
+  | Primary
+  | Standby
+  /** The postmaster is there, nothing was ever learned from it, and it does not answer. */
+  | { readonly kind: 'silent'; readonly since: Millis; readonly said: string };
+
+/** May this Postgres accept a write, or be about to? Silence and orphans count. */
+export function mayWrite(local: LocalPostgres): boolean {
+  switch (local.kind) {
+    case 'primary':
+    case 'orphans':
+    case 'silent':
+      return true;
+    case 'starting':
+      return local.asPrimary;
+    case 'absent':
+    case 'unusable':
+    case 'half-made':
+    case 'stopped':
+    case 'stopping':
+    case 'standby':
+      return false;
+    default:
+      return ((never: never) => never)(local);
+  }
+}
+
+/** How far this standby's WAL reaches. */
+export function position(standby: Standby): Lsn {
+  return standby.received > standby.replayed ? standby.received : standby.replayed;
+}

@@ -1,0 +1,47 @@
+/** What another member said of itself when it was asked over HTTP (its `GET /patroni`). */
+import type { SystemId } from './local.ts';
+import type { Lsn, Timeline } from './lsn.ts';
+import type { NodeName, Revision } from './store.ts';
+import type { Instant, Millis } from './time.ts';
+
+export interface PeerStatus {
+  readonly name: NodeName;
+  /** `running`, `stopped`, `starting`, ... as Patroni names them. */
+  readonly state: string;
+  readonly inRecovery: boolean;
+  readonly timeline: Timeline | null;
+  /** The larger of received and replayed on a standby, the flush position on a primary; null when unknown. */
+  readonly position: Lsn | null;
+  readonly replayed: Lsn | null;
+  /** false while it still replays what it had before its start. Patroni does not say: true. */
+  readonly positionFinal: boolean;
+  readonly noFailover: boolean;
+  readonly priority: number;
+  readonly nodeId: number | null;
+  readonly location: string;
+  readonly systemId: SystemId | null;
+  /** Its Postgres accepts writes and its window is open, by its own account. Patroni members: role primary. */
+  readonly writable: boolean;
+  /** Since it last saw its upstream alive (receiver message or own check); null when it never did or does not say. */
+  readonly sawPrimary: Millis | null;
+  /** Whether a pgha member answered: one of Patroni knows no rescue. */
+  readonly pgha: boolean;
+}
+
+export type PeerAnswer =
+  | { readonly kind: 'answered'; readonly at: Instant; readonly status: PeerStatus }
+  | { readonly kind: 'silent'; readonly at: Instant; readonly cause: string };
+
+/** From the leader whose Postgres is down to the candidate: fetch my tail, then tell me. */
+export interface RescueRequest {
+  readonly leader: NodeName;
+  readonly term: Revision;
+  readonly systemId: SystemId;
+  readonly timeline: Timeline;
+  /** End of the dead primary's WAL. */
+  readonly end: Lsn;
+}
+
+export type RescueAnswer =
+  | { readonly kind: 'delivered'; readonly replayed: Lsn }
+  | { readonly kind: 'refused'; readonly reason: string };

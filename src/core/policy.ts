@@ -1,0 +1,50 @@
+/**
+ * What the operator has chosen, in the form in which rules use it. `cluster` is the same on all nodes (etcd's `config`
+ * key, with this node's overrides merged over it); `node` is this node alone.
+ */
+import type { NodeName } from './store.ts';
+import type { Millis } from './time.ts';
+
+export type CheckType = 'ping' | 'connection' | 'query';
+
+export interface ClusterPolicy {
+  readonly ttl: Millis;
+  readonly loopWait: Millis;
+  readonly retryTimeout: Millis;
+  readonly maximumLagOnFailoverBytes: bigint;
+  /** How long a primary may take to start (crash recovery) before the key goes to somebody else. */
+  readonly primaryStartTimeout: Millis;
+  /** Bound of an orderly stop of the primary in a switchover, before it is ended. */
+  readonly primaryStopTimeout: Millis;
+  /** What happens when the primary's postmaster dies and its node lives (design 4). */
+  readonly primaryCrash: 'auto' | 'restart' | 'failover';
+  /** Bound of the whole rescue of a dead primary's WAL tail. */
+  readonly walRescueTimeout: Millis;
+  readonly checkType: CheckType;
+  readonly checkTimeout: Millis;
+  readonly reconnectAttempts: number;
+  readonly reconnectInterval: Millis;
+  readonly primaryVisibilityConsensus: boolean;
+  readonly failover: 'automatic' | 'manual';
+  readonly pause: boolean;
+  readonly usePgRewind: boolean;
+  readonly useSlots: boolean;
+  readonly memberSlotsTtl: Millis;
+  readonly removeDataDirectoryOnRewindFailure: boolean;
+  readonly removeDataDirectoryOnDivergedTimelines: boolean;
+}
+
+export interface NodePolicy {
+  readonly name: NodeName;
+  /** null: ties are broken by name. */
+  readonly nodeId: number | null;
+  /** 0: never leads. */
+  readonly priority: number;
+  readonly noFailover: boolean;
+  readonly location: string;
+}
+
+export interface Policy {
+  readonly cluster: ClusterPolicy;
+  readonly node: NodePolicy;
+}

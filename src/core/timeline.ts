@@ -1,0 +1,55 @@
+/**
+ * Where histories part. A primary's history file names, for each timeline it came through, the position at which it
+ * left it; comparing that with our own end of WAL tells whether we hold anything the primary never had.
+ */
+import { type Lsn, lsn, parseLsn, type Timeline, timeline } from './lsn.ts';
+
+/** One line of a history file: timeline `timeline` was left at `switchedAt`. */
+export interface HistoryEntry {
+  readonly timeline: Timeline;
+  readonly switchedAt: Lsn;
+}
+
+/** All the timelines a server came through, oldest first, without the one it is on. */
+export type TimelineHistory = readonly HistoryEntry[];
+
+/** What our WAL is to a server that is now on `timeline` and came there through `history`. */
+export type Kinship =
+  | { readonly kind: 'same-line' } // everything we have, it has or will send
+  | { readonly kind: 'diverged'; readonly at: Lsn } // beyond `at` we hold what it never had
+  | { readonly kind: 'ahead' }; // we are on a timeline it has never heard of
+
+/**
+ * Does the other server's history contain all of ours?
+ *
+ * @param end - end of the valid WAL here; a position that is exactly the switch point is still common
+ */
+export function kinship(
+  own: { readonly timeline: Timeline; readonly end: Lsn },
+  other: { readonly timeline: Timeline; readonly history: TimelineHistory },
+): Kinship {
+  if (own.timeline === other.timeline) return { kind: 'same-line' };
+  if (own.timeline > other.timeline) return { kind: 'ahead' };
+  const left = other.history.find((entry) => entry.timeline === own.timeline);
+  // A newer server that never was on our timeline branched off below us.
+  if (left === undefined) return { kind: 'diverged', at: lsn(0n) };
+  return own.end <= left.switchedAt ? { kind: 'same-line' } : { kind: 'diverged', at: left.switchedAt };
+}
+
+/**
+ * Reads a Postgres history file: `<timeline>\t<position>\t<reason>` a line, blank lines and # comments between.
+ *
+ * @throws {RangeError} when a line is none of these
+ */
+export function parseHistory(text: string): TimelineHistory {
+  const entries: HistoryEntry[] = [];
+  for (const line of text.split('\n')) {
+    if (line.trim() === '' || line.startsWith('#')) continue;
+    const [id, position] = line.split('\t');
+    if (id === undefined || position === undefined || !/^\d+$/.test(id.trim())) {
+      throw new RangeError(`not a line of a history file: ${line}`);
+    }
+    entries.push({ timeline: timeline(Number(id)), switchedAt: parseLsn(position.trim()) });
+  }
+  return entries;
+}

@@ -1,0 +1,30 @@
+/**
+ * The daemon's end of the guard: a process of its own that stops Postgres when the deadline passes, whatever the
+ * daemon does by then (protocol.md 6).
+ */
+import type { Instant, Millis } from '../core/time.ts';
+
+export interface Arming {
+  /** When to strike; absolute, CLOCK_MONOTONIC. */
+  readonly deadline: Instant;
+  /** Resolved path; the guard ends every process of this Postgres, by its working directory. */
+  readonly dataDirectory: string;
+}
+
+export type GuardAnswer =
+  | { readonly kind: 'acked' }
+  /** No ack in time, or no guard: the window does not open. */
+  | { readonly kind: 'silent'; readonly cause: string };
+
+export interface Guard {
+  /** Written to the guard's own file before the ack. A later deadline replaces an earlier one and the other way round. */
+  arm(arming: Arming, limit: Millis): Promise<GuardAnswer>;
+  /** Only with the whole Postgres family seen empty, or Postgres in recovery, or in pause mode. */
+  disarm(limit: Millis): Promise<GuardAnswer>;
+  /** What the guard is armed with now; null when it is not, 'silent' when it does not answer. */
+  armed(limit: Millis): Promise<Arming | null | 'silent'>;
+  /** The connection to the guard broke: it is being replaced; arm again. */
+  onReplaced(listener: () => void): void;
+  /** `off` when the operator has switched the guard off: every arm is acked and nothing is promised. */
+  readonly mode: 'on' | 'off';
+}

@@ -1,0 +1,117 @@
+/**
+ * The one Postgres instance of this node. The adapter knows commands, files and SQL; it decides nothing, starts
+ * nothing by itself, and never touches a data directory that is not ours.
+ *
+ * Everything that can take long is bounded by the caller's signal. What fails in operation is thrown as a PghaError
+ * that says what happened, what was not touched and what to do; `look` never throws.
+ */
+import type { LocalPostgres, SystemId } from '../core/local.ts';
+import type { Lsn, Timeline } from '../core/lsn.ts';
+import type { Millis } from '../core/time.ts';
+import type { TimelineHistory } from '../core/timeline.ts';
+
+/** Where another member's Postgres is reached. */
+export interface ServerAddress {
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Told while something takes long: for /patroni, `list` and the log. */
+export type Progress = (sentence: string, fraction: number | null) => void;
+
+/** What the cluster says about every server's settings; the node's own file is merged over it by the adapter. */
+export interface ServerSettings {
+  /** `postgresql.parameters` of the cluster-wide configuration. */
+  readonly parameters: Readonly<Record<string, string | number | boolean>>;
+  readonly pgHba: readonly string[] | null;
+  readonly usePgRewind: boolean;
+  readonly useSlots: boolean;
+}
+
+/** How another server came to the timeline it is on; from IDENTIFY_SYSTEM and TIMELINE_HISTORY. */
+export interface Lineage {
+  readonly systemId: SystemId;
+  readonly timeline: Timeline;
+  readonly position: Lsn;
+  readonly history: TimelineHistory;
+  readonly inRecovery: boolean;
+}
+
+export interface WalChunk {
+  readonly start: Lsn;
+  readonly bytes: Uint8Array;
+}
+
+/** A physical slot as the server has it. */
+export interface SlotState {
+  readonly name: string;
+  readonly active: boolean;
+  readonly restartLsn: Lsn | null;
+}
+
+export interface Postgres {
+  /** One look: process, control file, one query for all we need, and the configured check. Answers within `limit`. */
+  look(limit: Millis): Promise<LocalPostgres>;
+  /** The postmaster died, seen within milliseconds. A hint: `look` says what is true. */
+  onDeath(listener: () => void): void;
+  /** The server's address as other members reach it. */
+  readonly address: ServerAddress;
+  /** Resolved data directory, for the guard. */
+  readonly dataDirectory: string;
+
+  /**
+   * New cluster in an absent data directory: initdb, users, post_bootstrap, on a server that only its unix socket
+   * reaches and that is down again at the end.
+   */
+  bootstrap(settings: ServerSettings, progress: Progress, signal: AbortSignal): Promise<SystemId>;
+  /** pg_basebackup from `source` into an absent or half-made directory; afterwards a stopped standby. */
+  copy(source: ServerAddress, settings: ServerSettings, progress: Progress, signal: AbortSignal): Promise<void>;
+  /** pg_rewind of a stopped directory; the source has done its checkpoint (asked for here). Afterwards a stopped standby. */
+  rewind(source: ServerAddress, settings: ServerSettings, progress: Progress, signal: AbortSignal): Promise<void>;
+  /** Removes the data directory's contents, for a copy anew. Refuses while any process of the family lives. */
+  wipe(): Promise<void>;
+
+  /** Starts out of recovery (no standby.signal). Resolves as soon as the process runs; `look` tells the rest. */
+  startPrimary(settings: ServerSettings): Promise<void>;
+  /** standby.signal first. Upstream null: stands by on its own and waits. */
+  startStandby(upstream: ServerAddress | null, settings: ServerSettings): Promise<void>;
+  /** Resolves when the family is seen empty: `fast` is escalated to `immediate` after `limit`, that to SIGKILL. */
+  stop(mode: 'fast' | 'immediate', limit: Millis): Promise<void>;
+  /**
+   * The stop of a switchover: stops fast, watches pg_control; resolves with the position of the shutdown checkpoint
+   * once the family is seen empty, or null when it had to be ended without one (postgres-notes 5, recipe B).
+   */
+  stopForSwitchover(limit: Millis): Promise<Lsn | null>;
+  /** Before it, while still serving: short wal_sender_timeout, stale senders gone, checkpoint (recipe A). */
+  prepareSwitchover(signal: AbortSignal): Promise<void>;
+  /** Undoes what prepareSwitchover changed; harmless if there is nothing to undo. */
+  afterSwitchover(): Promise<void>;
+
+  /**
+   * Receiver ended, promote file and signal, until out of recovery (postgres-notes 4). `stillAllowed` is asked again
+   * immediately before the step that cannot be undone; when it says no, nothing was changed and it throws.
+   */
+  promote(stillAllowed: () => boolean, signal: AbortSignal): Promise<void>;
+  /** Upstream by reload where the version allows it (13 and newer), else by restart. null: no upstream. */
+  follow(upstream: ServerAddress | null): Promise<void>;
+  /** primary_conninfo emptied, receiver ended and seen gone; then the final position. */
+  withdraw(signal: AbortSignal): Promise<Lsn>;
+  checkpoint(): Promise<void>;
+  restart(limit: Millis): Promise<void>;
+  /** Writes the settings and reloads, if anything differs. */
+  applySettings(settings: ServerSettings): Promise<void>;
+  /** Slots for these members exist, others of ours that are inactive go; standbys' are advanced to `positions`. */
+  keepSlots(members: readonly string[], positions: ReadonlyMap<string, Lsn>): Promise<readonly SlotState[]>;
+
+  /** End of valid WAL of the stopped server, found from `from` on (a record boundary); null = nothing beyond `from`. */
+  endOfWal(tl: Timeline, from: Lsn): Promise<Lsn>;
+  /** Raw bytes of the local WAL, for a rescue. */
+  readWal(tl: Timeline, from: Lsn, to: Lsn): Promise<WalChunk>;
+  /** Puts bytes into pg_wal of this withdrawn standby and waits until it has replayed up to `end`. */
+  deliverWal(tl: Timeline, chunks: readonly WalChunk[], end: Lsn, signal: AbortSignal): Promise<void>;
+  /** Asks another server for its lineage through a replication connection. */
+  lineage(of: ServerAddress, limit: Millis): Promise<Lineage | null>;
+  /** The local history file of this server's timeline; empty on timeline 1. */
+  ownHistory(tl: Timeline): Promise<TimelineHistory>;
+}

@@ -1,0 +1,22 @@
+/**
+ * What the daemon must still know after it was killed and started again: in the runtime directory, on tmpfs, so that
+ * a reboot forgets it (protocol.md 2 and 26). A window is never stored: it is proven anew (rule 25).
+ */
+import type { LeaseId, Revision } from '../core/store.ts';
+import type { Millis } from '../core/time.ts';
+
+export interface StoredLeadership {
+  readonly lease: LeaseId;
+  readonly ttl: Millis;
+  readonly term: Revision;
+  readonly dataDirectory: string;
+  /** The inherited gate had passed and a full hold was proven: this term may write without waiting again. */
+  readonly gatePassed: boolean;
+}
+
+export interface StateFile {
+  /** null when there is none, or when it cannot be read as one (which is reported, and counts as none). */
+  read(): Promise<StoredLeadership | null>;
+  write(state: StoredLeadership): Promise<void>;
+  forget(): Promise<void>;
+}
