@@ -9,26 +9,11 @@ import type { RescueAnswer, RescueRequest } from '../core/peer.ts';
 import type { Policy } from '../core/policy.ts';
 import type { NodeName, Revision } from '../core/store.ts';
 import type { Instant, Millis, WallTime } from '../core/time.ts';
+import type { Leadership } from '../core/view.ts';
 import type { WalChunk } from '../ports/postgres.ts';
 
 /** This node's leadership as the lease keeper knows it at one instant. */
-export type LeadershipView =
-  | { readonly kind: 'none' }
-  | {
-      readonly kind: 'holding';
-      readonly term: Revision;
-      readonly ttl: Millis;
-      /** Postgres may accept writes now: proven, gate passed, guard acked, until not reached. */
-      readonly windowOpen: boolean;
-      /** The last instant it may write. */
-      readonly until: Instant;
-      /** When the guard strikes. */
-      readonly deadline: Instant;
-      /** Not before this may this node promote; what it inherited from the leader before it. */
-      readonly gate: Instant;
-      /** A release was sent and no newer beat has succeeded: the window is closed (protocol.md 18). */
-      readonly releaseSent: boolean;
-    };
+export type LeadershipView = Leadership;
 
 export interface OperationView {
   /** `copy`, `rewind`, `promote`, `start`, `bootstrap`, `rescue`, `switchover`, `restart`, ... */
@@ -115,6 +100,11 @@ export interface Control {
    * its last check, no orderly stop has begun, and the published state is not too old.
    */
   writable(): boolean;
+  /**
+   * Looks at Postgres now instead of showing what the last cycle saw, bounded by `limit`; afterwards `published()`
+   * shows it. For GET /patroni, which other members rank by: a position that is two seconds old loses elections.
+   */
+  look(limit: Millis): Promise<void>;
   /** Reads etcd now; null when it does not answer. */
   readCluster(): Promise<ClusterView | null>;
   request(request: OperatorRequest): Promise<RequestOutcome>;

@@ -111,3 +111,681 @@ export interface Config {
   /** On tmpfs: state file, guard's file, sockets. `/run/pgha/<scope>-<name>` when nothing is set. */
   readonly runtimeDirectory: string;
 }
+
+/*
+ * The JSON schemas. Beside the standard words they carry what people and other code need to know of a setting
+ * (unit, where it may stand, whose name it is): the checks, the environment variables, `--validate-config` and
+ * docs/configuration.md are all made from them, so that a setting is described in one place.
+ */
+
+/** How a value may be written; load.ts turns every form into the one that `type` names. */
+export type SettingKind =
+  | 'text'
+  | 'path'
+  | 'choice'
+  /** also on/off, yes/no, 1/0 */
+  | 'boolean'
+  | 'integer'
+  /** a number of seconds, or text with a unit: `10s`, `500ms`, `30min` */
+  | 'duration'
+  /** a number of bytes, or text with a unit: `1MB` */
+  | 'size'
+  /** `host:port` */
+  | 'address'
+  /** several addresses with one port, as text or as a list: `10.0.0.1,127.0.0.1:5432` */
+  | 'addresses'
+  /** a list, or text with commas */
+  | 'list'
+  /** a list of lines, or text of several lines */
+  | 'lines'
+  /** long options of a program: `- name: value`, `- name`, or a map */
+  | 'options'
+  /** names and values that pgha does not look into */
+  | 'map'
+  /** names and values of PostgreSQL parameters */
+  | 'parameters';
+
+export interface Setting {
+  readonly type: 'string' | 'boolean' | 'integer' | 'number' | 'array' | 'object';
+  readonly kind: SettingKind;
+  readonly description: string;
+  readonly scope: 'local' | 'cluster';
+  /** The program that users know the name from. */
+  readonly from: 'Patroni' | 'repmgr' | 'pgha';
+  readonly unit?: 's' | 'bytes';
+  readonly default?: string | number | boolean;
+  /** What is taken when nothing is set, where that is no constant. */
+  readonly defaultText?: string;
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly enum?: readonly string[];
+  /** Other words for the values of a choice. */
+  readonly synonyms?: Readonly<Record<string, string>>;
+  readonly pattern?: string;
+  readonly patternText?: string;
+  readonly minLength?: number;
+  readonly format?: string;
+  readonly items?: { readonly type: 'string' };
+  readonly additionalProperties?: true | { readonly type: readonly string[] };
+  /** Never printed; may come from a file named by `<key>_file`. */
+  readonly secret?: true;
+}
+
+export interface Section {
+  readonly type: 'object';
+  readonly description: string;
+  readonly properties: Readonly<Record<string, Setting | Section>>;
+  /** true: other names pass, as published tags do. */
+  readonly additionalProperties: boolean;
+  readonly required?: readonly string[];
+  /** Old names of settings, and what they are called now. */
+  readonly renamed?: Readonly<Record<string, string>>;
+  /** Names that Patroni or repmgr document and that have no effect here, with the reason: a warning. */
+  readonly unused?: Readonly<Record<string, string>>;
+  /** Sections of a name of the user's own pass where they are methods (they have a `command`): why they have no effect. */
+  readonly methods?: string;
+  /** Names that cannot be accepted without doing something else than the user asked for, with the reason. */
+  readonly refused?: Readonly<Record<string, string>>;
+}
+
+export const isSection = (node: Setting | Section): node is Section => 'properties' in node;
+
+type Extra = Partial<Omit<Setting, 'kind' | 'description' | 'from'>>;
+
+const TYPE_OF: Readonly<Record<SettingKind, Setting['type']>> = {
+  text: 'string',
+  path: 'string',
+  choice: 'string',
+  boolean: 'boolean',
+  integer: 'integer',
+  duration: 'number',
+  size: 'number',
+  address: 'string',
+  addresses: 'string',
+  list: 'array',
+  lines: 'array',
+  options: 'array',
+  map: 'object',
+  parameters: 'object',
+};
+
+/** Longer would overflow a timer of Node (2^31 ms), and means nothing to anybody. */
+const LONGEST_SECONDS = 1_000_000;
+
+function setting(from: Setting['from'], kind: SettingKind, description: string, extra: Extra = {}): Setting {
+  const shape: Extra =
+    kind === 'duration'
+      ? { unit: 's', minimum: 0, maximum: LONGEST_SECONDS }
+      : kind === 'size'
+        ? { unit: 'bytes', minimum: 0, maximum: Number.MAX_SAFE_INTEGER }
+        : kind === 'list' || kind === 'lines' || kind === 'options'
+          ? { items: { type: 'string' } }
+          : kind === 'map'
+            ? { additionalProperties: true }
+            : kind === 'parameters'
+              ? { additionalProperties: { type: ['string', 'number', 'boolean'] } }
+              : kind === 'address' || kind === 'addresses'
+                ? { format: kind }
+                : kind === 'path'
+                  ? { pattern: '^/', patternText: 'an absolute path' }
+                  : {};
+  return { type: TYPE_OF[kind], kind, description, scope: 'local', from, ...shape, ...extra };
+}
+
+function section(
+  description: string,
+  properties: Section['properties'],
+  extra: Partial<Omit<Section, 'type' | 'description' | 'properties'>> = {},
+): Section {
+  return { type: 'object', description, properties, additionalProperties: false, ...extra };
+}
+
+const shared = (settings: Readonly<Record<string, Setting>>): Readonly<Record<string, Setting>> =>
+  Object.fromEntries(Object.entries(settings).map(([name, is]) => [name, { ...is, scope: 'cluster' }]));
+
+/** Cluster-wide settings at the top level of the document in etcd's `config` key. */
+const CLUSTER_SETTINGS = shared({
+  ttl: setting(
+    'Patroni',
+    'duration',
+    'Time to live of the leader key. A leader that vanishes is replaced after this.',
+    {
+      type: 'integer',
+      default: 10,
+      minimum: 5,
+    },
+  ),
+  loop_wait: setting('Patroni', 'duration', 'Length of one cycle.', { default: 2, minimum: 1 }),
+  monitor_interval_secs: setting(
+    'repmgr',
+    'duration',
+    'Another name of `loop_wait`; taken only where that is not set.',
+    {
+      defaultText: '`loop_wait`',
+      minimum: 1,
+    },
+  ),
+  retry_timeout: setting('Patroni', 'duration', 'How long a request to etcd may take with all its repetitions.', {
+    default: 3,
+    minimum: 1,
+  }),
+  maximum_lag_on_failover: setting('Patroni', 'size', 'A standby further behind than this does not take over.', {
+    default: 1_048_576,
+  }),
+  primary_start_timeout: setting(
+    'Patroni',
+    'duration',
+    'How long a primary may take to start, crash recovery included, before another node takes over. 0 means the default.',
+    { default: 300 },
+  ),
+  primary_stop_timeout: setting(
+    'Patroni',
+    'duration',
+    'Limit of the orderly stop of a primary in a switchover; after it Postgres is ended. 0 means the default.',
+    { default: 10 },
+  ),
+  primary_crash: setting(
+    'pgha',
+    'choice',
+    "What happens when the primary's postmaster dies and its node lives: `auto` hands over to a standby that has everything (missing WAL is brought to it first) and else restarts; `restart` always restarts; `failover` hands over.",
+    { default: 'auto', enum: ['auto', 'restart', 'failover'] },
+  ),
+  wal_rescue_timeout: setting('pgha', 'duration', "Limit for bringing the end of a dead primary's WAL to a standby.", {
+    default: 2,
+  }),
+  connection_check_type: setting(
+    'repmgr',
+    'choice',
+    'How the local Postgres is checked: `ping` (it answers), `connection` (a new connection each time), `query` (a statement).',
+    { default: 'ping', enum: ['ping', 'connection', 'query'] },
+  ),
+  connection_check_timeout: setting('pgha', 'duration', 'Time limit of one check.', { default: 1, minimum: 0.1 }),
+  reconnect_attempts: setting('repmgr', 'integer', 'Failed checks in a row before a silent primary is given up.', {
+    default: 2,
+    minimum: 1,
+    maximum: 1000,
+  }),
+  reconnect_interval: setting('repmgr', 'duration', 'Pause between those checks.', { default: 1, minimum: 0.1 }),
+  primary_visibility_consensus: setting(
+    'repmgr',
+    'boolean',
+    'Ask the other nodes when they last saw the primary; while one saw it just now, it is not given up.',
+    { default: false },
+  ),
+  failover: setting('repmgr', 'choice', '`manual` only reports: no node takes over by itself.', {
+    default: 'automatic',
+    enum: ['automatic', 'manual'],
+  }),
+  pause: setting('Patroni', 'boolean', 'Maintenance: pgha watches and changes nothing. Use `pgha-ctl pause`.', {
+    default: false,
+  }),
+  member_slots_ttl: setting('Patroni', 'duration', 'How long the slot of an absent member is kept.', {
+    default: 1800,
+    maximum: 1_000_000_000,
+  }),
+});
+
+/** Cluster-wide settings in the `postgresql` section. */
+const CLUSTER_POSTGRESQL_SETTINGS = shared({
+  use_pg_rewind: setting('Patroni', 'boolean', 'Bring a diverged old primary back with pg_rewind.', { default: true }),
+  use_slots: setting('Patroni', 'boolean', 'Keep a physical replication slot for every member.', { default: true }),
+  remove_data_directory_on_rewind_failure: setting(
+    'Patroni',
+    'boolean',
+    'Copy anew when pg_rewind fails. The old directory is removed.',
+    { default: false },
+  ),
+  remove_data_directory_on_diverged_timelines: setting(
+    'Patroni',
+    'boolean',
+    'Copy anew when the histories differ and pg_rewind is not used. The old directory is removed.',
+    { default: false },
+  ),
+});
+
+const NO_SYNC = 'this version replicates asynchronously only: commits do not wait for a standby';
+const NO_LOGICAL_SLOTS =
+  'this version keeps the slots of its members only: others are not made, and inactive physical ones are removed';
+const NOT_YET = 'not acted on by this version';
+const BUILT_IN = 'not needed: pgha does this itself';
+
+/** Documented by Patroni or repmgr, without effect in the cluster-wide document. */
+const CLUSTER_UNUSED: Readonly<Record<string, string>> = {
+  synchronous_mode: NO_SYNC,
+  synchronous_mode_strict: NO_SYNC,
+  synchronous_node_count: NO_SYNC,
+  maximum_lag_on_syncnode: NO_SYNC,
+  failsafe_mode: 'this version stops writing when etcd stays away',
+  standby_cluster: 'this version cannot run a standby cluster: no node takes over by itself while this is set',
+  slots: NO_LOGICAL_SLOTS,
+  permanent_slots: NO_LOGICAL_SLOTS,
+  permanent_replication_slots: NO_LOGICAL_SLOTS,
+  ignore_slots: 'not acted on by this version: an inactive physical slot that belongs to no member is removed',
+  check_timeline: 'not needed: timelines are always compared',
+  max_timelines_history: 'the whole history is kept',
+  primary_race_backoff: 'not needed: candidates stand back in order of rank',
+  location_policy: NOT_YET,
+  standby_disconnect_on_failover: NOT_YET,
+  sibling_nodes_disconnect_timeout: NOT_YET,
+  failover_validation_command: NOT_YET,
+  election_rerun_interval: NOT_YET,
+};
+
+const PARAMETER_VARIANTS = 'this version knows one set of parameters for all roles';
+const HBA_VARIANTS = 'this version knows one pg_hba and one pg_ident for all roles';
+const RECOVERY_CONF = 'write these settings (restore_command, ...) into postgresql.parameters';
+const COPY_METHODS = 'this version copies with pg_basebackup only';
+
+const POSTGRESQL_UNUSED: Readonly<Record<string, string>> = {
+  recovery_conf: RECOVERY_CONF,
+  create_replica_methods: COPY_METHODS,
+  parameters_primary: PARAMETER_VARIANTS,
+  parameters_replica: PARAMETER_VARIANTS,
+  parameters_standby_leader: PARAMETER_VARIANTS,
+  pg_hba_primary: HBA_VARIANTS,
+  pg_hba_replica: HBA_VARIANTS,
+  pg_hba_standby_leader: HBA_VARIANTS,
+  pg_ident_primary: HBA_VARIANTS,
+  pg_ident_replica: HBA_VARIANTS,
+  pg_ident_standby_leader: HBA_VARIANTS,
+  rewind: 'this version passes no extra options to pg_rewind',
+  callbacks: 'callbacks are not run by this version',
+  pre_promote: 'this command is not run by this version',
+  before_stop: 'this command is not run by this version',
+  custom_conf: 'pgha includes the postgresql.conf that it finds',
+  config_base_name: 'the file is always called postgresql.conf',
+  bin_name: 'the programs have their usual names in bin_dir',
+  krbsrvname: NOT_YET,
+  use_unix_socket: 'not needed: pgha uses the unix socket whenever it can',
+  use_unix_socket_repl: 'not needed: pgha uses the unix socket whenever it can',
+  pg_ctl_timeout: 'not needed: pgha starts Postgres itself; see primary_start_timeout',
+};
+
+const OWN_FILE_ONLY = "belongs into each node's own file";
+
+/** The document in etcd's `config` key; also what `bootstrap.dcs` may hold. */
+export const clusterSchema: Section = section(
+  "The cluster-wide settings: etcd's `config` key, changed with `pgha-ctl edit-config`.",
+  {
+    ...CLUSTER_SETTINGS,
+    postgresql: section(
+      'What has to be the same in Postgres on all nodes.',
+      {
+        ...CLUSTER_POSTGRESQL_SETTINGS,
+        parameters: setting('Patroni', 'parameters', 'PostgreSQL parameters of all nodes.', { scope: 'cluster' }),
+        pg_hba: setting('Patroni', 'lines', 'The lines of pg_hba.conf of all nodes.', { scope: 'cluster' }),
+      },
+      {
+        renamed: { create_replica_method: 'create_replica_methods' },
+        methods: COPY_METHODS,
+        unused: {
+          ...POSTGRESQL_UNUSED,
+          pg_ident: OWN_FILE_ONLY,
+          listen: OWN_FILE_ONLY,
+          connect_address: OWN_FILE_ONLY,
+          proxy_address: OWN_FILE_ONLY,
+          data_dir: OWN_FILE_ONLY,
+          config_dir: OWN_FILE_ONLY,
+          bin_dir: OWN_FILE_ONLY,
+          database: OWN_FILE_ONLY,
+          pgpass: OWN_FILE_ONLY,
+          basebackup: OWN_FILE_ONLY,
+          authentication: OWN_FILE_ONLY,
+        },
+      },
+    ),
+  },
+  {
+    renamed: { master_start_timeout: 'primary_start_timeout', master_stop_timeout: 'primary_stop_timeout' },
+    unused: CLUSTER_UNUSED,
+  },
+);
+
+const secret = (from: Setting['from'], description: string): Setting =>
+  setting(from, 'text', description, { secret: true });
+
+/** `password` with its `password_file`: every secret may come from a file of its own. */
+function secretPair(name: string, from: Setting['from'], description: string): Record<string, Setting> {
+  return {
+    [name]: secret(from, description),
+    [`${name}_file`]: setting('pgha', 'path', `A file with ${name}; a line end at its end is cut off.`),
+  };
+}
+
+const login = (description: string, username: Extra): Section =>
+  section(
+    description,
+    {
+      username: setting('Patroni', 'text', 'User name.', { minLength: 1, ...username }),
+      ...secretPair('password', 'Patroni', 'Password. Without one none is sent (peer, trust, certificates).'),
+      sslmode: setting('Patroni', 'choice', 'As in libpq.', {
+        enum: ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'],
+      }),
+      sslcert: setting('Patroni', 'path', 'Client certificate.'),
+      sslkey: setting('Patroni', 'path', 'Key of the client certificate.'),
+      sslrootcert: setting('Patroni', 'path', 'What server certificates are checked against.'),
+    },
+    {
+      unused: {
+        sslpassword: NOT_YET,
+        sslcrl: NOT_YET,
+        sslcrldir: NOT_YET,
+        gssencmode: NOT_YET,
+        channel_binding: NOT_YET,
+        sslnegotiation: NOT_YET,
+      },
+    },
+  );
+
+const basicAuthentication = (description: string): Section =>
+  section(description, {
+    username: setting('Patroni', 'text', 'User name.', { minLength: 1 }),
+    ...secretPair('password', 'Patroni', 'Password.'),
+  });
+
+const etcdSection = (description: string): Section =>
+  section(
+    description,
+    {
+      hosts: setting(
+        'Patroni',
+        'list',
+        'The members of etcd, `host:port` each; name all of them. The default port is 2379.',
+      ),
+      host: setting('Patroni', 'text', 'One member of etcd.'),
+      url: setting('Patroni', 'text', 'One member of etcd, as URL.'),
+      proxy: setting('Patroni', 'text', 'An etcd gateway, as URL. Used like `url`.'),
+      protocol: setting('Patroni', 'choice', 'http or https.', { default: 'http', enum: ['http', 'https'] }),
+      username: setting('Patroni', 'text', 'User name in etcd.', { minLength: 1 }),
+      ...secretPair('password', 'Patroni', 'Password in etcd.'),
+      cacert: setting('Patroni', 'path', "What etcd's certificates are checked against."),
+      cert: setting('Patroni', 'path', 'Client certificate.'),
+      key: setting('Patroni', 'path', 'Key of the client certificate.'),
+    },
+    {
+      unused: { use_proxies: 'not needed: exactly the given addresses are used' },
+      refused: {
+        srv: 'DNS SRV records are not supported yet: list the members in `hosts`',
+        srv_suffix: 'DNS SRV records are not supported yet: list the members in `hosts`',
+      },
+    },
+  );
+
+const NO_THREADS = 'pgha has no thread pool';
+const LOG_ROTATION = 'pgha does not rotate: write to standard output, or use logrotate';
+const ETCD_ONLY = 'pgha speaks etcd only (API v3): use an etcd3 section';
+const PLAIN_NAME = { pattern: '^[^/\\s]+$', patternText: 'a name without blanks and slashes', minLength: 1 } as const;
+
+const { pause: _clusterOnly, ...LOCALLY_OVERRIDABLE } = CLUSTER_SETTINGS;
+
+/** The file of one node. */
+export const localSchema: Section = section(
+  'The file of one node, `/etc/pgha/pgha.yml`.',
+  {
+    scope: setting('Patroni', 'text', 'Name of the cluster; the same on all nodes.', PLAIN_NAME),
+    name: setting('Patroni', 'text', 'Name of this node; unique in the cluster, at most 63 characters.', PLAIN_NAME),
+    namespace: setting('Patroni', 'text', 'Where in etcd the keys of all clusters stand.', {
+      default: '/service',
+      pattern: '^[^\\s]*$',
+      patternText: 'a path without blanks',
+    }),
+    node_id: setting('repmgr', 'integer', 'Number of this node. Breaks ties in an election: the lowest wins.', {
+      defaultText: 'ties are broken by name',
+      minimum: 1,
+      maximum: 2_147_483_647,
+    }),
+    priority: setting('repmgr', 'integer', 'Among equally good candidates the highest wins. 0: never leads.', {
+      default: 100,
+      minimum: 0,
+      maximum: 2_147_483_647,
+    }),
+    location: setting('repmgr', 'text', 'Site of this node.', { default: 'default', minLength: 1 }),
+    upstream_node: setting('repmgr', 'text', 'Name of the node to stream from; the same as the tag `replicatefrom`.', {
+      defaultText: 'the leader',
+      minLength: 1,
+    }),
+    role: setting('repmgr', 'choice', '`standby`: this node never leads; the same as the tag `nofailover`.', {
+      default: 'auto',
+      enum: ['auto', 'standby'],
+    }),
+    guard: setting(
+      'pgha',
+      'choice',
+      'The process that stops Postgres when leadership has run out and the daemon does not. Off: a hung daemon means two writers.',
+      { default: 'on', enum: ['on', 'off'] },
+    ),
+    runtime_directory: setting('pgha', 'path', 'State file, sockets. On tmpfs.', {
+      defaultText: '`/run/pgha/<scope>-<name>`',
+    }),
+    log: section(
+      'The log.',
+      {
+        level: setting('Patroni', 'choice', 'What is logged.', {
+          default: 'info',
+          enum: ['debug', 'info', 'warn', 'error'],
+          synonyms: {
+            notset: 'debug',
+            notice: 'info',
+            warning: 'warn',
+            critical: 'error',
+            alert: 'error',
+            crit: 'error',
+          },
+        }),
+        format: setting('pgha', 'text', '`plain` for people, or `json`: one object in a line.', { default: 'plain' }),
+        type: setting('Patroni', 'choice', 'The same as `format`, which wins.', { enum: ['plain', 'json'] }),
+        file: setting('pgha', 'path', 'File to append to.', { defaultText: 'standard output' }),
+        dir: setting('Patroni', 'path', 'Directory of the log; the file is called `pgha.log`.'),
+      },
+      {
+        unused: {
+          traceback_level: 'pgha logs no tracebacks',
+          dateformat: 'times are in ISO 8601',
+          static_fields: NOT_YET,
+          loggers: 'there is one level for everything',
+          max_queue_size: 'the queue is bounded by pgha',
+          file_num: LOG_ROTATION,
+          file_size: LOG_ROTATION,
+          mode: 'the umask decides',
+          deduplicate_heartbeat_logs: 'not needed: an unchanged decision is not logged again',
+        },
+      },
+    ),
+    restapi: section(
+      'The HTTP interface: health checks and commands.',
+      {
+        listen: setting('Patroni', 'address', 'Where it listens.', { default: '0.0.0.0:8008' }),
+        connect_address: setting('Patroni', 'address', 'Under which address the other nodes reach it.', {
+          defaultText: '`listen`, where that is the address of one host',
+        }),
+        authentication: basicAuthentication('Who may change something over HTTP. Health checks are open to all.'),
+        certfile: setting('Patroni', 'path', 'Certificate; TLS is on where this is set.'),
+        keyfile: setting('Patroni', 'path', 'Its key.', { defaultText: '`certfile`' }),
+        ...secretPair('keyfile_password', 'Patroni', 'Password of the key.'),
+        cafile: setting('Patroni', 'path', 'What client certificates are checked against.'),
+        verify_client: setting('Patroni', 'choice', 'Whether clients need a certificate.', {
+          default: 'none',
+          enum: ['none', 'optional', 'required'],
+        }),
+      },
+      {
+        unused: {
+          ciphers: NOT_YET,
+          allowlist: 'not acted on by this version: protect the port with authentication or a firewall',
+          allowlist_include_members: 'not acted on by this version: protect the port with authentication or a firewall',
+          http_extra_headers: NOT_YET,
+          https_extra_headers: NOT_YET,
+          request_queue_size: 'the operating system decides',
+          thread_pool_size: NO_THREADS,
+          server_tokens: 'pgha sends no Server header',
+        },
+      },
+    ),
+    ctl: section(
+      'How pgha-ctl and the other nodes talk to the HTTP interface.',
+      {
+        authentication: basicAuthentication('User name and password to send. Default: those of `restapi`.'),
+        insecure: setting('Patroni', 'boolean', 'Do not check certificates.', { default: false }),
+        cacert: setting('Patroni', 'path', 'What certificates are checked against.', {
+          defaultText: '`restapi.cafile`',
+        }),
+        certfile: setting('Patroni', 'path', 'Client certificate.', { defaultText: '`restapi.certfile`' }),
+        keyfile: setting('Patroni', 'path', 'Its key.', { defaultText: '`restapi.keyfile`' }),
+      },
+      { unused: { keyfile_password: NOT_YET, keyfile_password_file: NOT_YET } },
+    ),
+    etcd3: etcdSection('Where etcd is.'),
+    etcd: etcdSection('The same as `etcd3`: pgha always speaks API v3.'),
+    bootstrap: section(
+      'What is needed only when a cluster is made.',
+      {
+        dcs: {
+          ...clusterSchema,
+          description:
+            'The first cluster-wide settings. Later changes here have no effect: use `pgha-ctl edit-config`.',
+        },
+        method: setting('Patroni', 'text', 'How the first data directory is made.', { default: 'initdb' }),
+        initdb: setting('Patroni', 'options', 'Options of initdb.'),
+        pg_hba: setting('Patroni', 'lines', 'Lines of pg_hba.conf, where `postgresql.pg_hba` is not set.'),
+        post_bootstrap: setting(
+          'Patroni',
+          'text',
+          'Command that is run once the new cluster stands, with a connection string.',
+        ),
+      },
+      {
+        renamed: { post_init: 'post_bootstrap' },
+        methods: 'this version makes a new cluster with initdb only',
+        unused: { users: 'make roles with post_bootstrap, as with Patroni 4' },
+      },
+    ),
+    postgresql: section(
+      'The Postgres of this node.',
+      {
+        listen: setting('Patroni', 'addresses', 'Where Postgres listens: addresses with commas, one port.'),
+        connect_address: setting('Patroni', 'address', 'Under which address others reach it.', {
+          defaultText: '`listen`, where that is the address of one host',
+        }),
+        data_dir: setting('Patroni', 'path', 'The data directory.'),
+        config_dir: setting('Patroni', 'path', 'Where postgresql.conf is.', { defaultText: '`data_dir`' }),
+        bin_dir: setting('Patroni', 'path', "PostgreSQL's programs.", {
+          defaultText: 'the usual places of Debian and PGDG, then PATH',
+        }),
+        database: setting('Patroni', 'text', "Database for pgha's own connections.", {
+          default: 'postgres',
+          minLength: 1,
+        }),
+        unix_socket_directory: setting('pgha', 'path', 'Directory of the unix socket.', {
+          defaultText: 'the runtime directory',
+        }),
+        pgpass: setting('Patroni', 'path', 'Password file that pgha writes.', {
+          defaultText: 'in the runtime directory',
+        }),
+        authentication: section("Users of pgha's own connections.", {
+          superuser: login('The superuser.', { default: 'postgres' }),
+          replication: login('The user of replication.', { default: 'replicator' }),
+          rewind: login('The user of pg_rewind. Default: the superuser.', { defaultText: '`superuser`' }),
+        }),
+        ...CLUSTER_POSTGRESQL_SETTINGS,
+        parameters: setting('Patroni', 'parameters', 'PostgreSQL parameters of this node, over those of the cluster.'),
+        pg_hba: setting('Patroni', 'lines', 'The lines of pg_hba.conf.', { defaultText: 'those of the cluster' }),
+        pg_ident: setting('Patroni', 'lines', 'The lines of pg_ident.conf.'),
+        basebackup: setting('Patroni', 'options', 'Options of pg_basebackup.'),
+      },
+      {
+        required: ['data_dir', 'listen'],
+        renamed: { create_replica_method: 'create_replica_methods' },
+        methods: COPY_METHODS,
+        unused: { ...POSTGRESQL_UNUSED, proxy_address: 'proxy_url is not published by this version' },
+      },
+    ),
+    tags: section(
+      'Published with the member. Any name may be used; these have a meaning.',
+      {
+        nofailover: setting('Patroni', 'boolean', 'This node never leads.', { default: false }),
+        failover_priority: setting('Patroni', 'integer', 'The same as `priority`; 1 counts as not set.'),
+        clonefrom: setting('Patroni', 'boolean', 'Preferred source of new copies.', { default: false }),
+        noloadbalance: setting('Patroni', 'boolean', '`/replica` answers 503.', { default: false }),
+        replicatefrom: setting('Patroni', 'text', 'Name of the node to stream from.'),
+        nosync: setting('Patroni', 'boolean', 'Not a synchronous standby.', { default: false }),
+        nostream: setting('Patroni', 'boolean', 'No streaming.', { default: false }),
+        sync_priority: setting('Patroni', 'integer', 'Preference among synchronous standbys.'),
+      },
+      { additionalProperties: true },
+    ),
+    ...LOCALLY_OVERRIDABLE,
+  },
+  {
+    required: ['scope', 'name', 'postgresql'],
+    renamed: { master_start_timeout: 'primary_start_timeout', master_stop_timeout: 'primary_stop_timeout' },
+    unused: {
+      ...CLUSTER_UNUSED,
+      thread_pool_size: NO_THREADS,
+      thread_stack_size: NO_THREADS,
+      watchdog: 'this version opens no watchdog device: the guard process ends a primary whose leadership has run out',
+      promote_command: BUILT_IN,
+      follow_command: BUILT_IN,
+      service_promote_command: BUILT_IN,
+      repmgrd_service_start_command: BUILT_IN,
+      repmgrd_service_stop_command: BUILT_IN,
+      repmgrd_pid_file: BUILT_IN,
+      monitoring_history: 'pgha keeps no history table',
+      degraded_monitoring_timeout: 'pgha never gives up',
+      primary_notification_timeout: 'not needed: standbys watch the leader key',
+      async_query_timeout: 'see connection_check_timeout',
+      always_promote: 'see pgha-ctl failover',
+      log_status_interval: 'an unchanged state is not logged again',
+      event_notification_command: NOT_YET,
+      event_notifications: NOT_YET,
+      child_nodes_check_interval: NOT_YET,
+      child_nodes_connected_min_count: NOT_YET,
+      child_nodes_disconnect_min_count: NOT_YET,
+      child_nodes_disconnect_timeout: NOT_YET,
+      child_nodes_disconnect_command: NOT_YET,
+      child_nodes_connected_include_witness: NOT_YET,
+    },
+    refused: {
+      pause: 'this holds for the whole cluster: use `pgha-ctl pause`',
+      consul: ETCD_ONLY,
+      zookeeper: ETCD_ONLY,
+      exhibitor: ETCD_ONLY,
+      kubernetes: ETCD_ONLY,
+      raft: ETCD_ONLY,
+      citus: 'pgha does not run Citus clusters',
+      node_name: "this is repmgr's name: write `name`",
+      conninfo: "this is repmgr's name: write `postgresql.connect_address`",
+      data_directory: "this is repmgr's name: write `postgresql.data_dir`",
+      config_directory: "this is repmgr's name: write `postgresql.config_dir`",
+      pg_bindir: "this is repmgr's name: write `postgresql.bin_dir`",
+      use_replication_slots: "this is repmgr's name: write `postgresql.use_slots`",
+      replication_user: "this is repmgr's name: write `postgresql.authentication.replication.username`",
+      log_level: "this is repmgr's name: write `log.level`",
+      log_file: "this is repmgr's name: write `log.file`",
+      service_start_command: 'pgha starts Postgres itself; remove this, and disable the unit of Postgres',
+      service_stop_command: 'pgha stops Postgres itself; remove this, and disable the unit of Postgres',
+      service_restart_command: 'pgha restarts Postgres itself; remove this, and disable the unit of Postgres',
+      service_reload_command: 'pgha reloads Postgres itself; remove this, and disable the unit of Postgres',
+    },
+  },
+);
+
+export interface NamedSetting {
+  /** `postgresql.use_slots` as a list of its parts. */
+  readonly path: readonly string[];
+  readonly setting: Setting;
+}
+
+/** Every setting below a section, in the order in which the schema has them. */
+export function settingsBelow(below: Section, path: readonly string[] = []): readonly NamedSetting[] {
+  return Object.entries(below.properties).flatMap(([name, node]) =>
+    isSection(node) ? settingsBelow(node, [...path, name]) : [{ path: [...path, name], setting: node }],
+  );
+}
+
+/** @throws {Error} when the schema has no such setting: a mistake in pgha's own code */
+export function settingAt(below: Section, path: string): Setting {
+  let node: Setting | Section | undefined = below;
+  for (const part of path.split('.')) node = node !== undefined && isSection(node) ? node.properties[part] : undefined;
+  if (node === undefined || isSection(node)) throw new Error(`the schema has no setting ${path}`);
+  return node;
+}

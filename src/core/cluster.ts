@@ -201,11 +201,12 @@ function readStatus(at: Revision, value: Json): Status {
     optime: bytes(value['optime']),
     slots,
     retainSlots: Array.isArray(retain) ? retain.filter((name): name is string => typeof name === 'string') : [],
-    beat: readBeat(value['pgha']),
+    beat: readBeat(value['pgha'], at),
   };
 }
 
-function readBeat(value: unknown): Beat | null {
+/** @param at - the version that carries it: a beat written together with the leader key names its term by `0` */
+function readBeat(value: unknown, at: Revision): Beat | null {
   if (!isObject(value)) return null;
   const term = text(value['term']);
   const seq = whole(value['seq']);
@@ -225,7 +226,7 @@ function readBeat(value: unknown): Beat | null {
       return null;
     }
   }
-  return { term: revision(term), seq, holdMs: hold, release };
+  return { term: term === '0' ? at : revision(term), seq, holdMs: hold, release };
 }
 
 /** `status` as it is written: Patroni's fields first, ours in one object. */
@@ -337,6 +338,19 @@ function readFailover(entry: KeyValue | undefined, notUnderstood: { key: Key; wh
     candidate: candidate === null || candidate === '' ? null : nodeName(candidate),
     scheduledAt,
   };
+}
+
+/** The `failover` key as it is written. */
+export function writeFailover(request: {
+  readonly leader: string | null;
+  readonly candidate: string | null;
+  readonly scheduledAt: string | null;
+}): string {
+  return JSON.stringify({
+    ...(request.leader === null ? {} : { leader: request.leader }),
+    ...(request.candidate === null ? {} : { member: request.candidate }),
+    ...(request.scheduledAt === null ? {} : { scheduled_at: request.scheduledAt }),
+  });
 }
 
 function readHistory(entry: KeyValue | undefined, notUnderstood: { key: Key; why: string }[]): readonly HistoryLine[] {

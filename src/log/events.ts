@@ -30,6 +30,8 @@ export const EVENTS = {
   'guard.started': 'a guard process was started or found',
   'guard.replaced': 'the guard died and a new one stands in its place',
   'guard.silent': 'the guard does not acknowledge: no window opens',
+  'guard.suspended': 'the machine may have been suspended: leadership is proven anew at once',
+  'state.unreadable': 'a state file cannot be read and counts as absent',
   'gate.noted': 'a version of status arrived: nobody promotes before its hold has run out here',
   'postgres.died': 'the postmaster is gone',
   'postgres.state-changed': 'the local Postgres is in another state',

@@ -5,7 +5,7 @@
  * `unknown` — perhaps applied, perhaps still to be applied after we gave up. No call repeats a write by itself. (The
  * adapter may send one read or one idempotent transaction to a second endpoint while the first is slow.)
  */
-import type { Header, Key, KeyValue, LeaseId, Txn } from '../core/store.ts';
+import type { Header, Key, KeyValue, LeaseId, Revision, Txn } from '../core/store.ts';
 import type { Millis } from '../core/time.ts';
 
 export type ReadAnswer =
@@ -16,7 +16,10 @@ export type TxnAnswer =
   | {
       readonly kind: 'answered';
       readonly header: Header;
-      /** Whether all conditions held, that is: whether `success` was applied. */
+      /**
+       * Whether all conditions held, that is: whether `success` was applied. When not, it may be because another copy of
+       * this very transaction was applied first: what was `found` tells.
+       */
       readonly succeeded: boolean;
       /** What the `get`s of the branch that ran found; null for a key that does not exist. */
       readonly found: ReadonlyMap<Key, KeyValue | null>;
@@ -43,6 +46,12 @@ export interface StoreVersion {
   readonly version: string | null;
 }
 
+/** One change in a hint; `revision` is the mod_revision of the put or delete. */
+export interface Change {
+  readonly key: Key;
+  readonly revision: Revision;
+}
+
 /** Ends a watch. */
 export type StopWatching = () => void;
 
@@ -55,11 +64,12 @@ export interface Dcs {
   /** Unconditional, and may be applied late: never for a lease that carries a leader key while Postgres runs. */
   revoke(lease: LeaseId, limit: Millis): Promise<void>;
   /**
-   * Calls `hint` whenever something below the cluster's path may have changed, with the keys if they are known (null:
-   * the stream broke and came back, anything may have changed). A hint is a reason to read again and nothing more;
-   * hints may come late or repeatedly.
+   * Calls `hint` whenever something below the cluster's path may have changed: which key, and the revision of the
+   * change (null: the stream broke and came back, anything may have changed). A hint is a reason to read again and
+   * never a fact about a value; that a revision existed by the time its hint arrived is all it proves. Hints may come
+   * late, repeatedly, or not at all.
    */
-  watch(hint: (keys: readonly Key[] | null) => void): StopWatching;
+  watch(hint: (changes: readonly Change[] | null) => void): StopWatching;
   /** Asks each endpoint for its version, for the warning about the known lease bug. */
   versions(limit: Millis): Promise<readonly StoreVersion[]>;
   close(): Promise<void>;

@@ -7,6 +7,7 @@
  */
 import type { LocalPostgres, SystemId } from '../core/local.ts';
 import type { Lsn, Timeline } from '../core/lsn.ts';
+import type { CheckType } from '../core/policy.ts';
 import type { Millis } from '../core/time.ts';
 import type { TimelineHistory } from '../core/timeline.ts';
 
@@ -51,8 +52,12 @@ export interface SlotState {
 }
 
 export interface Postgres {
-  /** One look: process, control file, one query for all we need, and the configured check. Answers within `limit`. */
-  look(limit: Millis): Promise<LocalPostgres>;
+  /**
+   * One look: process, control file, one query for all we need, and the check. Answers within `limit`.
+   *
+   * @param check - the cluster's `connection_check_type` now; left out, what this node's own file says
+   */
+  look(limit: Millis, check?: CheckType): Promise<LocalPostgres>;
   /** The postmaster died, seen within milliseconds. A hint: `look` says what is true. */
   onDeath(listener: () => void): void;
   /** The server's address as other members reach it. */

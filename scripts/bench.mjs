@@ -1,0 +1,399 @@
+#!/usr/bin/env node
+/**
+ * `npm run bench`: how long writes pause and what pgha costs, on this machine, beside the floor measured in the same
+ * run: the same Postgres stopped and promoted by a bare script that knows everything beforehand. Medians over runs;
+ * one table, and the same as JSON in build/bench.json. It judges nothing. Needs root, for network namespaces.
+ *
+ *     npm run bench -- [--runs 5] [--only crash,switchover,...] [--json FILE]
+ */
+import { execFileSync } from 'node:child_process';
+import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { dirname, join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { build, root } from './build.mjs';
+import { ensure, postgresBinDir } from './ensure.mjs';
+import { loadLab } from './lab.mjs';
+
+const PARTS = ['floor', 'crash', 'switchover', 'node-loss', 'node-loss-etcd', 'health', 'idle'];
+
+const { values: options } = parseArgs({
+  options: {
+    runs: { type: 'string', default: '5' },
+    only: { type: 'string', default: PARTS.join(',') },
+    json: { type: 'string', default: join(root, 'build', 'bench.json') },
+  },
+});
+const runs = Number(options.runs);
+const parts = new Set(options.only.split(','));
+for (const part of parts) {
+  if (!PARTS.includes(part)) {
+    console.error(`bench: there is no part '${part}'; there are ${PARTS.join(', ')}`);
+    process.exit(2);
+  }
+}
+
+ensure('test');
+await build({ quiet: true });
+const lab = await loadLab();
+const { monotonic, sleep, until } = lab;
+const unavailable = lab.namespacesUnavailable();
+if (unavailable !== null) {
+  console.error(`bench: ${unavailable}`);
+  process.exit(1);
+}
+lab.openRun();
+lab.giveServersTheirOwnNode();
+
+const rows = [];
+const median = (values) => {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+};
+
+/** Books one figure: the median, and the smallest and largest where there were several. */
+function book(what, unit, values, note = '') {
+  const row = {
+    what,
+    unit,
+    median: median(values),
+    min: Math.min(...values),
+    max: Math.max(...values),
+    n: values.length,
+    note,
+  };
+  rows.push(row);
+  console.log(`bench: ${what}: ${print(row)}`);
+}
+
+const print = ({ unit, median: m, min, max, n }) => {
+  const digits = unit === 'ms' && m >= 100 ? 0 : m >= 100 ? 0 : 2;
+  const one = (value) => value.toFixed(digits);
+  return n === 1 ? `${one(m)} ${unit}` : `${one(m)} (${one(min)}-${one(max)}) ${unit}`;
+};
+
+/** Runs something several times; a run that fails is said and not counted. */
+async function repeat(times, what, once) {
+  const values = [];
+  for (let run = 1; run <= times; run++) {
+    try {
+      values.push(await once(run));
+    } catch (error) {
+      console.error(`bench: ${what}, run ${run} failed: ${error instanceof Error ? error.message : error}`);
+    }
+  }
+  return values;
+}
+
+// ---- the floor: Postgres and a script that knows everything -----------------------------------------------------------
+
+async function floor() {
+  const network = lab.createNamespaces(['h1', 'h2', 'client']);
+  const bin = postgresBinDir();
+  const client = await lab.Client.start(network.host('client'), 'floor-client');
+  const as = (command) => {
+    const [first, ...rest] = [...lab.stepDown(true), ...command];
+    execFileSync(first ?? '', rest, { stdio: 'ignore' });
+  };
+  const login = { port: 5432, user: 'postgres', password: '', database: 'postgres' };
+  let round = 0;
+  const pair = async (how) => {
+    const directory = lab.serverDirectory(join(lab.runDirectory, `floor-${round++}`));
+    const nodes = ['h1', 'h2'].map((name) => ({
+      name,
+      host: network.host(name),
+      data: join(directory, name),
+      socket: lab.serverDirectory(join(directory, `${name}-socket`)),
+    }));
+    const [primary, standby] = nodes;
+    const start = ({ name, host, data, socket }) =>
+      lab.launch({
+        host,
+        program: join(bin, 'postgres'),
+        args: ['-D', data, '-h', host.address, '-k', socket],
+        log: join(directory, `${name}.log`),
+        cwd: directory,
+        asServer: true,
+      });
+    const sql = (node, text) =>
+      client.ask('sql', { server: { ...login, name: node.name, host: node.socket }, text, timeoutMs: 5_000 });
+    as([join(bin, 'initdb'), '-D', primary.data, '-A', 'trust', '-U', 'postgres', '-N']);
+    appendFileSync(
+      join(primary.data, 'pg_hba.conf'),
+      'host all all 0.0.0.0/0 trust\nhost replication all 0.0.0.0/0 trust\n',
+    );
+    appendFileSync(
+      join(primary.data, 'postgresql.conf'),
+      "fsync = off\ndynamic_shared_memory_type = mmap\nshared_buffers = 32MB\nwal_log_hints = on\nwal_retrieve_retry_interval = '100ms'\n",
+    );
+    start(primary);
+    await until('the primary of the floor answers', 10_000, () => sql(primary, 'select 1'));
+    await sql(primary, 'create table e2e_ledger (row text primary key, payload text)');
+    as([
+      join(bin, 'pg_basebackup'),
+      '-h',
+      primary.socket,
+      '-U',
+      'postgres',
+      '-D',
+      standby.data,
+      '-c',
+      'fast',
+      '-X',
+      'stream',
+    ]);
+    writeFileSync(join(standby.data, 'standby.signal'), '');
+    appendFileSync(
+      join(standby.data, 'postgresql.auto.conf'),
+      `primary_conninfo = 'host=${primary.host.address} user=postgres'\n`,
+    );
+    start(standby);
+    await until('the standby of the floor streams', 10_000, async () => {
+      const [row] = await sql(primary, "select count(*)::int as n from pg_stat_replication where state = 'streaming'");
+      return row?.n === 1;
+    });
+    await client.ask('writer-start', {
+      servers: nodes.map((node) => ({ ...login, name: node.name, host: node.host.address })),
+      sessions: 2,
+      everyMs: 5,
+      payloadBytes: 20,
+    });
+    const acked = () => client.ask('writer-acked', null);
+    await until('rows are written', 5_000, async () => (await acked()) > 200);
+    const since = monotonic();
+    const postmaster = lab.postmasterOf(primary.data);
+    lab.signal(postmaster, how === 'crash' ? 'SIGKILL' : 'SIGINT');
+    if (how === 'switchover') {
+      await until('the old primary has stopped', 5_000, () => lab.postmasterOf(primary.data) === null, 1);
+    }
+    await sql(standby, 'select pg_promote(true)');
+    const before = await acked();
+    await until('rows are written again', 10_000, async () => (await acked()) > before + 50);
+    const report = await client.ask('writer-stop', null);
+    const pause = lab.longestPause(report.acked, since);
+    for (const node of nodes) {
+      const running = lab.postmasterOf(node.data);
+      if (running !== null) lab.signal(running, 'SIGQUIT');
+      await until('Postgres has ended', 5_000, () => lab.postgresFamily(node.data).length === 0);
+    }
+    return pause.ms;
+  };
+  book(
+    'floor: SIGKILL the postmaster and promote, bare script',
+    'ms',
+    await repeat(runs, 'floor of a crash', () => pair('crash')),
+  );
+  book(
+    'floor: fast stop and promote, bare script',
+    'ms',
+    await repeat(runs, 'floor of a switchover', () => pair('switchover')),
+  );
+  client.stop();
+  network.destroy();
+}
+
+// ---- pgha -----------------------------------------------------------------------------------------------------------
+
+/** Harm done under load, until all is well again; the write pause in ms. */
+async function pauseOf(cluster, harm, mend = () => undefined) {
+  await cluster.waitAllStreaming(90_000);
+  await cluster.startWriter({ sessions: 2 });
+  await cluster.waitForWrites(200);
+  const since = monotonic();
+  await harm(await cluster.primary());
+  await cluster.waitForWrites(100, 60_000);
+  const pause = await cluster.pauseSince(since);
+  await mend();
+  const report = await cluster.stopWriter();
+  await cluster.waitAllStreaming(90_000);
+  const { lost } = await cluster.finalRead(report);
+  if (lost.length > 0) console.error(`bench: ${lost.length} acknowledged rows are lost`);
+  const twice = await cluster.twoWriters();
+  if (twice.length > 0) throw new Error(twice.join('; '));
+  return pause.ms;
+}
+
+async function nodeLoss(cluster, choose, what) {
+  const values = await repeat(Math.min(runs, 3), what, async () => {
+    let lost = '';
+    return pauseOf(
+      cluster,
+      async (primary) => {
+        lost = (await choose?.(primary)) ?? primary;
+        await cluster.killNode(lost);
+      },
+      () => cluster.reviveNode(lost),
+    );
+  });
+  book(`${what} (TTL ${cluster.ttlMs / 1000} s): writes pause`, 'ms', values);
+}
+
+async function withCluster(shape, work) {
+  const cluster = await lab.Cluster.start({ defaults: true, ...shape });
+  try {
+    await work(cluster);
+  } finally {
+    await cluster.destroy();
+  }
+}
+
+async function outages() {
+  await withCluster({}, async (cluster) => {
+    if (parts.has('crash')) {
+      const values = await repeat(runs, 'crash', () => pauseOf(cluster, (primary) => cluster.killPostmaster(primary)));
+      book('SIGKILL of the postmaster: writes pause', 'ms', values);
+    }
+    if (parts.has('switchover')) {
+      const values = await repeat(runs, 'switchover', () =>
+        pauseOf(cluster, async (primary) => {
+          const [candidate] = cluster.others(primary);
+          const { code, stdout, stderr } = await cluster.ctl(['switchover', '--candidate', candidate.name, '--force']);
+          if (code !== 0) throw new Error(`pgha-ctl switchover: ${stdout}${stderr}`);
+        }),
+      );
+      book('switchover: writes pause', 'ms', values);
+    }
+    if (parts.has('node-loss')) await nodeLoss(cluster, null, 'node of the primary lost');
+    if (parts.has('health')) await health(cluster);
+  });
+  if (parts.has('node-loss-etcd')) {
+    await withCluster({ etcdMembers: 3, etcdOnNodes: true }, async (cluster) => {
+      await nodeLoss(
+        cluster,
+        async (primary) => {
+          const wanted = cluster.etcd.members.find(({ host }) => host.name === primary);
+          if (wanted !== undefined) await moveEtcdLeader(cluster, wanted.name);
+          return primary;
+        },
+        'node of the primary lost, with the leader of etcd',
+      );
+    });
+  }
+}
+
+async function moveEtcdLeader(cluster, name) {
+  const leader = await cluster.etcd.leader();
+  if (leader === name) return;
+  const status = JSON.parse(await cluster.etcd.etcdctl('endpoint', 'status', '-w', 'json'));
+  const endpointOf = (member) => cluster.etcd.members.find((m) => m.name === member)?.endpoint;
+  const target = status.find(({ Endpoint }) => Endpoint === endpointOf(name)).Status.header.member_id;
+  // Only the member that leads can hand over, so it alone is asked.
+  await cluster.etcd.etcdctl('--endpoints', endpointOf(leader), 'move-leader', BigInt(target).toString(16));
+  await sleep(500);
+}
+
+const LOAD = { perSecond: 1_000, seconds: 5 };
+
+async function health(cluster) {
+  const host = cluster.network.host('h1');
+  const bare = lab.launch({
+    host,
+    program: process.execPath,
+    args: ['-e', `require('http').createServer((q, s) => s.end('{}')).listen(8099, '${host.address}')`],
+    log: join(cluster.directory, 'bare.log'),
+    cwd: cluster.directory,
+    asServer: false,
+  });
+  const load = (url) => cluster.client.ask('load', { url, ...LOAD });
+  const figure = async (what, url, meanwhile) => {
+    const running = load(url);
+    await sleep(1_000);
+    await meanwhile?.();
+    const report = await running;
+    const statuses = Object.entries(report.statuses).map(([status, n]) => `${n}×${status}`);
+    if (report.unanswered > 0) statuses.push(`${report.unanswered} unanswered`);
+    book(
+      `health checks, ${what}: p99`,
+      'ms',
+      [report.p99Ms],
+      `${report.perSecond.toFixed(0)}/s, p50 ${report.p50Ms.toFixed(2)} ms, ${statuses.join(', ')}`,
+    );
+  };
+  try {
+    await sleep(500);
+    await load(`http://${host.address}:8099/`); // warms up the client as well
+    await figure('bare Node HTTP server', `http://${host.address}:8099/`);
+    const primary = await cluster.primary();
+    const [standby, other] = cluster.others(primary);
+    await figure('idle', `${standby.url}/primary`);
+    await figure('during a failover', `${standby.url}/primary`, () => cluster.killPostmaster(primary));
+    await cluster.waitAllStreaming(60_000);
+    const hanging = (await cluster.primary()) === other.name ? standby : other;
+    await figure('while its Postgres hangs', `${hanging.url}/replica`, () => cluster.freezeFamily(hanging.name));
+    cluster.thawFamily(hanging.name);
+    await cluster.waitAllStreaming(60_000);
+    await figure('while etcd is away', `${hanging.url}/replica`, () => cluster.network.cut('e1'));
+    cluster.network.heal('e1');
+  } finally {
+    bare.kill('SIGKILL');
+  }
+}
+
+/** One pair alone: the primary of a cluster of one, and of the three for what etcd is asked. */
+async function idle() {
+  const minute = 60_000;
+  await withCluster({ nodes: 1 }, async (cluster) => {
+    const [node] = cluster.nodes;
+    await sleep(15_000); // the heap has settled
+    const pair = [node.daemon.id(), node.guard()].map((id) => {
+      if (id === null) throw new Error('daemon or guard is not there');
+      return { id, before: lab.footprint(id) };
+    });
+    await sleep(minute);
+    const after = pair.map(({ id }) => lab.footprint(id));
+    const mb = after.map(({ pssKb }) => pssKb / 1024);
+    book(
+      'idle PSS, guard and daemon, alone on the machine',
+      'MB',
+      [mb[0] + mb[1]],
+      `daemon ${mb[0].toFixed(1)}, guard ${mb[1].toFixed(1)}`,
+    );
+    const ticks = after.reduce((sum, { cpuTicks }, i) => sum + cpuTicks - pair[i].before.cpuTicks, 0);
+    book('idle CPU, guard and daemon of the primary, per minute', 's', [ticks / 100]);
+  });
+  await withCluster({}, async (cluster) => {
+    await sleep(5_000);
+    const count = async () => {
+      const { body } = await cluster.client.ask('http', {
+        method: 'GET',
+        url: `${cluster.etcd.endpoints[0]}/metrics`,
+        body: null,
+        headers: {},
+        timeoutMs: 5_000,
+      });
+      return new Map(
+        [...body.matchAll(/^grpc_server_msg_received_total\{grpc_method="(\w+)"[^}]*\} (\S+)$/gm)].map(
+          ([, kind, n]) => [kind, Number(n)],
+        ),
+      );
+    };
+    const before = await count();
+    await sleep(minute);
+    for (const [kind, n] of await count()) {
+      const more = n - (before.get(kind) ?? 0);
+      if (more > 0) book(`etcd requests per minute, three idle nodes: ${kind}`, '', [more]);
+    }
+  });
+}
+
+try {
+  const started = monotonic();
+  console.log(`bench: ${runs} runs each; this takes about ${3 + runs * 2} minutes`);
+  if (parts.has('floor')) await floor();
+  await outages();
+  if (parts.has('idle')) await idle();
+  const width = Math.max(...rows.map(({ what }) => what.length));
+  console.log(`\n${'what'.padEnd(width)}  median (min-max)`);
+  for (const row of rows) {
+    console.log(`${row.what.padEnd(width)}  ${print(row).padEnd(28)}${row.note}`);
+  }
+  mkdirSync(dirname(options.json), { recursive: true });
+  const machine = { cpus: cpus().length, cpu: cpus()[0]?.model ?? '', node: process.version };
+  writeFileSync(options.json, `${JSON.stringify({ machine, runs, rows }, null, 2)}\n`);
+  console.log(`\n${((monotonic() - started) / 1000).toFixed(0)} s; as JSON: ${options.json}`);
+} catch (error) {
+  console.error(`bench: ${error instanceof Error ? error.message : error}`);
+  process.exitCode = 1;
+}
+process.exit();

@@ -1,0 +1,3 @@
+/** What the end-to-end tests use of ensure.mjs. */
+export function postgresBinDir(): string | null;
+export function which(program: string): string | null;

@@ -1,0 +1,331 @@
+/**
+ * npm run sim: bundles the simulation and runs it over both cores.
+ *
+ *   --seeds N [--first S]    new worlds; the failing ones are written to build/sim/ with the command that repeats them
+ *   --replay FILE            one plan again; with --trace event by event, with --until MS up to there
+ *   --seed N                 the plan of one seed, likewise
+ *   --regressions            test/sim/regressions/ and a few fixed seeds: part of `npm run check`
+ *   --mutants [NAME]         planted bugs, each of which has to be found
+ */
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, relative, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
+import esbuild from 'esbuild';
+
+const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..');
+const FAILURES = join(ROOT, 'build', 'sim');
+const WORKERS = 2;
+
+const { values: options } = parseArgs({
+  options: {
+    seeds: { type: 'string' },
+    first: { type: 'string', default: '1' },
+    seed: { type: 'string' },
+    replay: { type: 'string' },
+    regressions: { type: 'boolean', default: false },
+    mutants: { type: 'boolean', default: false },
+    mutant: { type: 'string' },
+    only: { type: 'string' },
+    budget: { type: 'string' },
+    trace: { type: 'boolean', default: false },
+    plan: { type: 'boolean', default: false },
+    until: { type: 'string' },
+    keep: { type: 'boolean', default: false },
+    'stop-early': { type: 'boolean', default: false },
+  },
+});
+
+const workDirectory = mkdtempSync(join(tmpdir(), 'pgha-sim-'));
+process.on('exit', () => rmSync(workDirectory, { recursive: true, force: true }));
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
+
+/** Applies the edits of a mutant while its file is read; a text that is not there fails the build. */
+function planted(mutant) {
+  return {
+    name: 'planted-bug',
+    setup(build) {
+      const files = new Map();
+      for (const edit of mutant.edits) {
+        const path = join(ROOT, edit.file);
+        files.set(path, [...(files.get(path) ?? []), edit]);
+      }
+      build.onLoad({ filter: /\.ts$/ }, ({ path }) => {
+        const edits = files.get(path);
+        if (edits === undefined) return undefined;
+        let contents = readFileSync(path, 'utf8');
+        for (const { find, replace, file } of edits) {
+          const parts = contents.split(find);
+          if (parts.length !== 2) {
+            throw new Error(
+              `mutant '${mutant.name}': the text to edit is ${parts.length - 1} times in ${file}: ${find}`,
+            );
+          }
+          contents = parts.join(replace);
+        }
+        files.delete(path);
+        return { contents, loader: 'ts' };
+      });
+      build.onEnd(() => {
+        for (const path of files.keys()) {
+          throw new Error(`mutant '${mutant.name}': ${relative(ROOT, path)} is no part of the simulation`);
+        }
+      });
+    },
+  };
+}
+
+async function bundle(entry, name, mutant = null) {
+  const outfile = join(workDirectory, `${name}.mjs`);
+  await esbuild.build({
+    entryPoints: [join(ROOT, entry)],
+    outfile,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+    // Function names stay readable in stack traces.
+    keepNames: false,
+    sourcemap: 'inline',
+    logLevel: 'silent',
+    plugins: mutant === null ? [] : [planted(mutant)],
+  });
+  return outfile;
+}
+
+/** Starts one worker; `each` gets every report, and may return true to end it. */
+function work(file, args, each, env = {}) {
+  return new Promise((done, failed) => {
+    const child = spawn(process.execPath, ['--enable-source-maps', file, ...args], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...process.env, ...env },
+    });
+    let ended = false;
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      if (ended) return;
+      if (each(JSON.parse(line)) === true) {
+        ended = true;
+        child.kill('SIGKILL');
+      }
+    });
+    child.on('error', failed);
+    child.on('close', (code) => {
+      if (code !== 0 && !ended) failed(new Error(`a worker of the simulation ended with ${code}`));
+      else done();
+    });
+  });
+}
+
+async function overAllCores(file, first, count, each) {
+  const lanes = Math.min(WORKERS, count);
+  let ended = false;
+  await Promise.all(
+    Array.from({ length: lanes }, (_, lane) =>
+      work(
+        file,
+        ['seeds', String(first + lane), String(Math.ceil((count - lane) / lanes)), String(lanes)],
+        (report) => {
+          if (ended) return true;
+          ended = each(report) === true;
+          return ended;
+        },
+      ),
+    ),
+  );
+}
+
+function show(report, { tail = 40 } = {}) {
+  console.log(`\n${report.invariant} at ${(report.at / 1000).toFixed(3)} s, seed ${report.seed} (${report.profile})`);
+  console.log(`  ${report.sentence}`);
+  for (const line of report.tail.slice(-tail)) console.log(`  ${line}`);
+}
+
+function keepFailure(report, name = `seed-${report.seed}`) {
+  mkdirSync(FAILURES, { recursive: true });
+  const path = join(FAILURES, `${name}.json`);
+  const { invariant, sentence, hash, plan } = report;
+  writeFileSync(path, `${JSON.stringify({ invariant, sentence, hash, plan }, null, 2)}\n`);
+  console.log(`  npm run sim -- --replay ${relative(process.cwd(), path)} --trace`);
+}
+
+const median = (numbers) => numbers.sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0;
+
+async function runSeeds(first, count) {
+  const file = await bundle('test/sim/main.ts', 'main');
+  const began = performance.now();
+  const marks = new Map();
+  const totals = { seeds: 0, failed: 0, simulated: 0, lost: 0, exposure: 0, events: 0 };
+  const lengths = [];
+  const failures = new Map();
+  const show1 = (text) => process.stderr.isTTY && process.stderr.write(`\r${text}`);
+  await overAllCores(file, first, count, (report) => {
+    totals.seeds += 1;
+    totals.simulated += report.simulatedMs;
+    totals.lost += report.ackedLost;
+    totals.exposure += report.exposureSeconds;
+    totals.events += report.events;
+    lengths.push(report.milliseconds);
+    for (const [name, hits] of Object.entries(report.marks)) marks.set(name, (marks.get(name) ?? 0) + hits);
+    show1(`${totals.seeds} of ${count} seeds, ${totals.failed} failed`);
+    if (report.ok) return false;
+    totals.failed += 1;
+    const seen = failures.get(report.invariant) ?? [];
+    failures.set(report.invariant, [...seen, report.seed]);
+    if (seen.length < 3) {
+      show(report);
+      keepFailure(report);
+    }
+    return options['stop-early'];
+  });
+  show1('\n');
+  const hours = (totals.simulated / 3_600_000).toFixed(1);
+  console.log(
+    `\n${totals.seeds} seeds from ${first}, ${hours} simulated hours, ${totals.events} events in ${((performance.now() - began) / 1000).toFixed(0)} s ` +
+      `(median ${median(lengths).toFixed(0)} ms a seed); ${totals.failed} failed; ` +
+      `${totals.lost} acknowledged writes lost with their node (asynchronous); ${totals.exposure.toFixed(1)} s of exposure`,
+  );
+  for (const [invariant, which] of failures) console.log(`  ${invariant}: seeds ${which.slice(0, 20).join(' ')}`);
+  await showMarks(marks);
+  return totals.failed === 0 ? 0 : 1;
+}
+
+/** Every rule is a mark of its own: one that no seed reaches is dead, or a fault is missing. */
+async function showMarks(marks) {
+  const { RULES } = await import(pathToFileURL(await bundle('src/core/rules.ts', 'rules')).href);
+  const rules = Object.keys(RULES);
+  const missing = rules.filter((rule) => !marks.has(`rule ${rule}`));
+  console.log(`\nrules reached: ${rules.length - missing.length} of ${rules.length}`);
+  if (missing.length > 0) console.log(`  never: ${missing.join(', ')}`);
+  const few = [...marks].filter(([name, hits]) => hits < 5 && !name.startsWith('event ')).sort((a, b) => a[1] - b[1]);
+  if (few.length > 0) console.log(`  rarely: ${few.map(([name, hits]) => `${name} (${hits})`).join(', ')}`);
+  const others = [...marks].filter(([name, hits]) => hits >= 5 && !/^(rule|event) /.test(name)).sort();
+  console.log(`marks: ${others.map(([name, hits]) => `${name} ${hits}`).join(', ')}`);
+}
+
+async function runOne(args) {
+  const file = await bundle('test/sim/main.ts', 'main', mutantNamed(await mutants(), options.mutant));
+  let code = 0;
+  const env = {
+    ...(options.trace ? { TRACE: '1' } : {}),
+    ...(options.plan ? { PLAN: '1' } : {}),
+    ...(options.until === undefined ? {} : { UNTIL: options.until }),
+  };
+  await work(
+    file,
+    args,
+    (report) => {
+      if (report.hash === undefined) {
+        console.log(JSON.stringify(report, null, 2));
+        return;
+      }
+      if (report.ok) console.log(`no invariant broke; hash ${report.hash}, ${report.events} events`);
+      else {
+        show(report, { tail: options.trace ? 0 : 60 });
+        if (args[0] === 'seed') keepFailure(report);
+        code = 1;
+      }
+    },
+    env,
+  );
+  return code;
+}
+
+async function mutants() {
+  const { MUTANTS } = await import(pathToFileURL(await bundle('test/sim/mutants/table.ts', 'mutants')).href);
+  return MUTANTS;
+}
+
+function mutantNamed(all, name) {
+  if (name === undefined) return null;
+  const found = all.find((one) => one.name === name);
+  if (found === undefined) throw new Error(`no mutant is called '${name}'`);
+  return found;
+}
+
+async function runMutants() {
+  const all = (await mutants()).filter((one) => options.only === undefined || one.name.includes(options.only));
+  const first = Number(options.first);
+  let survived = 0;
+  for (const mutant of all) {
+    const began = performance.now();
+    const file = await bundle('test/sim/main.ts', `mutant-${all.indexOf(mutant)}`, mutant);
+    let killer = null;
+    let others = new Map();
+    let seeds = 0;
+    const budget = Number(options.budget ?? mutant.seeds);
+    const plans = mutant.plans ?? [];
+    for (const plan of plans) {
+      await work(file, ['plan', join(ROOT, 'test/sim/mutants/plans', plan)], (report) => {
+        if (report.ok) return;
+        if (mutant.caughtBy.includes(report.invariant)) killer = { ...report, seed: plan };
+        else others.set(report.invariant, (others.get(report.invariant) ?? 0) + 1);
+      });
+    }
+    if (killer === null) {
+      await overAllCores(file, first, budget, (report) => {
+        seeds += 1;
+        if (report.ok) return false;
+        if (!mutant.caughtBy.includes(report.invariant)) {
+          others.set(report.invariant, (others.get(report.invariant) ?? 0) + 1);
+          return false;
+        }
+        killer = report;
+        return true;
+      });
+    }
+    const seconds = ((performance.now() - began) / 1000).toFixed(1);
+    const also = others.size === 0 ? '' : `; also ${[...others].map(([name, n]) => `${name} ×${n}`).join(', ')}`;
+    if (killer === null) {
+      survived += 1;
+      console.log(`SURVIVED  ${mutant.name} (${budget} seeds, ${seconds} s; should break ${mutant.caughtBy.join(' or ')}${also})`);
+    } else {
+      console.log(`killed    ${mutant.name}: ${killer.invariant}, seed ${killer.seed} (${seeds} seeds, ${seconds} s${also})`);
+    }
+  }
+  console.log(`\n${all.length - survived} of ${all.length} mutants killed`);
+  return survived === 0 ? 0 : 1;
+}
+
+async function runRegressions() {
+  if (!existsSync(join(ROOT, 'src/agent/agent.ts'))) {
+    console.log('simulation: there is no agent to simulate yet');
+    return 0;
+  }
+  const began = performance.now();
+  const file = await bundle('test/sim/main.ts', 'main');
+  const directory = join(ROOT, 'test/sim/regressions');
+  const plans = existsSync(directory) ? readdirSync(directory).filter((name) => name.endsWith('.json')) : [];
+  let failed = 0;
+  for (const plan of plans) {
+    await work(file, ['plan', join(directory, plan)], (report) => {
+      if (report.ok) return;
+      failed += 1;
+      show(report);
+      console.log(`  npm run sim -- --replay ${join('test/sim/regressions', plan)} --trace`);
+    });
+  }
+  await overAllCores(file, 1, 24, (report) => {
+    if (report.ok) return;
+    failed += 1;
+    show(report);
+    keepFailure(report);
+  });
+  const seconds = ((performance.now() - began) / 1000).toFixed(1);
+  console.log(`simulation: ${plans.length} regressions and 24 seeds in ${seconds} s, ${failed} failed`);
+  return failed === 0 ? 0 : 1;
+}
+
+async function main() {
+  if (options.regressions) return runRegressions();
+  if (options.mutants) return runMutants();
+  if (options.replay !== undefined) return runOne(['plan', resolve(options.replay)]);
+  if (options.seed !== undefined) return runOne(['seed', options.seed]);
+  if (options.seeds !== undefined) return runSeeds(Number(options.first), Number(options.seeds));
+  console.error('npm run sim -- --seeds N [--first S] | --seed N | --replay FILE | --regressions | --mutants');
+  return 2;
+}
+
+process.exitCode = await main();

@@ -1,0 +1,123 @@
+#!/usr/bin/env node
+/**
+ * `npm test`: everything continuous integration checks, from a bare clone, in under 25 minutes on two cores; with
+ * `--all` more seeds and the long end-to-end tests as well. Each step runs though an earlier one failed, so that one
+ * run tells everything; the exit code is 0 only when all of them passed.
+ */
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { ensure, rootPrefix } from './ensure.mjs';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const all = process.argv.includes('--all');
+const minutes = 60_000;
+
+const results = [];
+let running = null;
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+  process.on(signal, () => {
+    // The step removes what it started; only then do we go.
+    if (running === null) process.exit(130);
+    else running.kill('SIGTERM');
+  });
+}
+
+/** Runs a command with a time limit; its output goes straight through. */
+function run(command, limitMs, env = {}) {
+  return new Promise((resolve) => {
+    const [program, ...args] = command;
+    const child = spawn(program, args, { cwd: root, stdio: 'inherit', env: { ...process.env, ...env } });
+    running = child;
+    const soft = setTimeout(() => {
+      console.error(`\ntest: time limit of ${limitMs / minutes} minutes for: ${command.join(' ')}`);
+      child.kill('SIGTERM');
+    }, limitMs);
+    const hard = setTimeout(() => child.kill('SIGKILL'), limitMs + 15_000);
+    child.on('error', (error) => console.error(String(error)));
+    child.on('close', (code) => {
+      clearTimeout(soft);
+      clearTimeout(hard);
+      running = null;
+      resolve(code === 0);
+    });
+  });
+}
+
+/** One step; `report` is vitest's JSON, from which single tests are counted. */
+async function step(name, command, limitMs, { report = null, env = {} } = {}) {
+  console.log(`\n=== ${name}`);
+  const started = performance.now();
+  if (report !== null) rmSync(report, { force: true });
+  const ok = await run(
+    report === null ? command : [...command, '--reporter=json', `--outputFile.json=${report}`],
+    limitMs,
+    env,
+  );
+  let [passed, failed, skipped] = ok ? [1, 0, 0] : [0, 1, 0];
+  if (report !== null && existsSync(report)) {
+    const counted = JSON.parse(readFileSync(report, 'utf8'));
+    [passed, failed] = [counted.numPassedTests, counted.numFailedTests];
+    skipped = counted.numPendingTests + counted.numTodoTests;
+    if (!ok && failed === 0) failed = 1; // a file that could not be loaded
+  }
+  results.push({ name, ok, passed, failed, skipped, ms: performance.now() - started });
+  return ok;
+}
+
+function skip(name, why) {
+  console.log(`\n=== ${name}\nSKIPPED: ${why}`);
+  results.push({ name: `${name}: skipped, ${why}`, ok: true, passed: 0, failed: 0, skipped: 1, ms: 0 });
+}
+
+const vitest = (project) => ['npx', 'vitest', 'run', '--project', project, '--reporter=default'];
+const reportOf = (name) => join(root, 'build', `${name}.json`);
+
+ensure('test');
+mkdirSync(join(root, 'build'), { recursive: true });
+
+const built = await step('build', ['node', 'scripts/build.mjs'], 2 * minutes);
+await step(
+  'check: types, lint, architecture, unit tests, simulated regressions',
+  ['npm', 'run', '--silent', 'check'],
+  5 * minutes,
+);
+await step('contract: our models beside the real etcd and Postgres', vitest('contract'), 5 * minutes, {
+  report: reportOf('contract'),
+});
+
+const privilege = rootPrefix();
+if (!built) skip('end-to-end tests', 'there is no build');
+else if (privilege === null) skip('end-to-end tests', 'network namespaces need root or sudo without a password');
+else {
+  const keepEnvironment = privilege.length === 0 ? [] : ['env', `PATH=${process.env['PATH']}`];
+  await step(
+    'end-to-end: real processes, kills and cut networks',
+    [...privilege, ...keepEnvironment, ...vitest('e2e')],
+    (all ? 60 : 17) * minutes,
+    {
+      report: reportOf('e2e'),
+      env: all ? { PGHA_E2E_ALL: '1' } : {},
+    },
+  );
+}
+
+if (existsSync(join(root, 'scripts/sim.mjs'))) {
+  const seeds = all ? 20_000 : 2_000;
+  await step(
+    `simulation: ${seeds} seeds`,
+    ['node', 'scripts/sim.mjs', '--seeds', String(seeds)],
+    (all ? 60 : 8) * minutes,
+  );
+} else skip('simulation', 'scripts/sim.mjs is not there');
+
+const sum = (what) => results.reduce((total, result) => total + result[what], 0);
+console.log('\n');
+for (const { name, ok, passed, failed, skipped, ms } of results) {
+  const counts = `${passed} passed${failed > 0 ? `, ${failed} failed` : ''}${skipped > 0 ? `, ${skipped} skipped` : ''}`;
+  console.log(`${ok ? 'ok  ' : 'FAIL'} ${`${(ms / 1000).toFixed(1)} s`.padStart(9)}  ${counts.padEnd(24)}  ${name}`);
+}
+console.log(`     ${`${(sum('ms') / 1000).toFixed(1)} s`.padStart(8)}  together\n`);
+console.log(`${sum('passed')} passed, ${sum('failed')} failed`);
+process.exitCode = results.every(({ ok }) => ok) ? 0 : 1;

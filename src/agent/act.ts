@@ -1,0 +1,355 @@
+/**
+ * Carries out what was decided, one action at a time. Before each step that cannot be undone the window is looked at
+ * again: between the decision and the deed the world may have changed.
+ */
+import type { Action } from '../core/action.ts';
+import { KEYS } from '../core/cluster.ts';
+import type { Decision } from '../core/decision.ts';
+import { type Lsn, printLsn } from '../core/lsn.ts';
+import { ABSENT } from '../core/store.ts';
+import { between, millis } from '../core/time.ts';
+import type { Agent } from './agent.ts';
+
+const ASK_LIMIT = millis(500);
+const LINEAGE_LIMIT = millis(1_000);
+const GUARD_LIMIT = millis(500);
+const STORE_LIMIT = millis(1_500);
+/** A stop that must not end in a checkpoint gets so long before the family is killed. */
+const END_LIMIT = millis(300);
+
+/** @returns whether something was done that changes what the next cycle sees */
+export async function carryOut(agent: Agent, action: Action, decision: Decision): Promise<boolean> {
+  const { postgres, log, guard } = agent.parts;
+  const server = agent.resolved.server;
+  switch (action.do) {
+    case 'stop-immediately':
+      await agent.endPostgres(decision.reason);
+      return true;
+    case 'stop-in-order':
+      agent.stopServing();
+      return agent.operations.start('stop', 'stop Postgres in order', () =>
+        postgres.stop('fast', agent.policy.primaryStopTimeout),
+      );
+    case 'end-family':
+      await attempt(agent, 'end what is left of Postgres', () => postgres.stop('immediate', END_LIMIT));
+      agent.watch.doubt();
+      return true;
+    case 'start-primary':
+      return startPrimary(agent);
+    case 'start-standby': {
+      const upstream = action.upstream === null ? null : agent.addressOf(action.upstream);
+      return agent.operations.start(
+        'start',
+        `start Postgres as a standby${upstream === null ? '' : ` of ${upstream.name}`}`,
+        async () => {
+          // A deadline that is still armed would strike the standby.
+          const answer = await guard.disarm(GUARD_LIMIT);
+          if (answer.kind === 'silent') throw new Error(`the guard does not stand down: ${answer.cause}`);
+          await postgres.startStandby(upstream, server);
+        },
+      );
+    }
+    case 'restart':
+      agent.operatorRequest = null;
+      return agent.operations.start('restart', 'restart Postgres', () =>
+        postgres.restart(agent.policy.primaryStopTimeout),
+      );
+    case 'promote':
+      return promote(agent);
+    case 'follow': {
+      const upstream = action.upstream === null ? null : agent.addressOf(action.upstream);
+      await attempt(agent, `follow ${upstream?.name ?? 'nobody'}`, () => postgres.follow(upstream));
+      agent.watch.doubt();
+      return true;
+    }
+    case 'acquire': {
+      const outcome = await agent.keeper.acquire(action.status, action.standing, action.adopting);
+      // Lost, or not known: what etcd says now decides, not what we hoped for.
+      if (outcome !== 'ours') await agent.readCluster();
+      else reportPossibleLoss(agent);
+      return true;
+    }
+    case 'release':
+      return release(agent, action);
+    case 'ask-peers':
+      await agent.askPeers(action.waitFor, ASK_LIMIT);
+      return true;
+    case 'find-end-of-wal': {
+      const { local } = agent.watch;
+      if (local.kind !== 'stopped') return false;
+      const stoppedSince = agent.watch.since;
+      const lsn = await attempt(agent, 'find the end of the local WAL', () =>
+        postgres.endOfWal(local.timeline, local.checkpoint),
+      );
+      if (lsn !== null) agent.endOfWal = { lsn, stoppedSince };
+      return true;
+    }
+    case 'learn-lineage': {
+      const address = agent.addressOf(action.of);
+      const leader = agent.reader.latest?.cluster.leader;
+      if (address === null || leader?.name !== action.of) return false;
+      const at = agent.now();
+      const lineage = await postgres.lineage(address, LINEAGE_LIMIT);
+      if (lineage !== null) agent.lineage = { ...lineage, of: action.of, term: leader.term, at };
+      return true;
+    }
+    case 'rescue':
+      return rescue(agent, action.candidate, action.end);
+    case 'bootstrap':
+      return bootstrap(agent);
+    case 'claim-scope':
+      return claimScope(agent);
+    case 'copy': {
+      const source = agent.addressOf(action.source);
+      if (source === null) return false;
+      agent.operatorRequest = null;
+      return agent.operations.start('copy', `copy from ${source.name}`, async (signal, progress) => {
+        await guard.disarm(GUARD_LIMIT);
+        if (action.wipe) await postgres.wipe();
+        await postgres.copy(source, server, progress, signal);
+        agent.operations.forgetFailures('rewind', 'start');
+      });
+    }
+    case 'rewind': {
+      const source = agent.addressOf(action.source);
+      if (source === null) return false;
+      return agent.operations.start('rewind', `rewind to the line of ${source.name}`, async (signal, progress) => {
+        await guard.disarm(GUARD_LIMIT);
+        reportThrownAway(agent);
+        await postgres.rewind(source, server, progress, signal);
+      });
+    }
+    case 'stop-for-switchover':
+      return agent.operations.start('switchover', 'stop in order, to hand over', async (signal) => {
+        await postgres.prepareSwitchover(signal);
+        if (!agent.mayStartPrimary()) throw new Error('the window closed while the switchover was being prepared');
+        agent.stopServing();
+        const checkpoint = await postgres.stopForSwitchover(agent.policy.primaryStopTimeout);
+        log.write(
+          'info',
+          'action.finished',
+          checkpoint === null
+            ? 'Postgres had to be ended without a shutdown checkpoint; its WAL is complete all the same'
+            : `Postgres is down; its shutdown checkpoint is at ${printLsn(checkpoint)}`,
+          { action: 'switchover' },
+        );
+      });
+    case 'drop-switchover-request':
+      log.write('warn', 'switchover.refused', `the switchover was refused: ${action.why}`);
+      agent.lastRefusal = action.why;
+      await agent.put(KEYS.failover, '{}');
+      await agent.readCluster();
+      return true;
+    default:
+      return ((never: never) => never)(action);
+  }
+}
+
+async function startPrimary(agent: Agent): Promise<boolean> {
+  if (!(await agent.keeper.reclaim()) || !agent.mayStartPrimary()) return false;
+  agent.watch.doubt();
+  return agent.operations.start('start', 'start Postgres as the primary', async () => {
+    if (!agent.mayStartPrimary()) throw new Error('the window closed before Postgres could be started');
+    await agent.parts.postgres.startPrimary(agent.resolved.server);
+  });
+}
+
+function promote(agent: Agent): boolean {
+  const { log, clock, postgres } = agent.parts;
+  const leadership = agent.keeper.leadership;
+  if (leadership.kind !== 'holding') return false;
+  const { term } = leadership;
+  const began = clock.now();
+  const allowed = (): boolean => {
+    const now = agent.keeper.leadership;
+    return now.kind === 'holding' && now.term === term && now.windowOpen && !now.releaseSent;
+  };
+  agent.watch.doubt();
+  return agent.operations.start('promote', 'promote Postgres', async (signal) => {
+    await postgres.promote(allowed, signal);
+    agent.watch.doubt();
+    await agent.watch.look(agent.lookLimit(), agent.policy.reconnectInterval);
+    const { local } = agent.watch;
+    log.write('info', 'failover.completed', `${agent.self} is the primary now and accepts writes`, {
+      term: term.toString(),
+      ...(local.kind === 'primary' ? { timeline: local.timeline, lsn: local.flushed } : {}),
+      waited_for_window_ms: Math.round(between(leadership.since, began)),
+      promoted_in_ms: Math.round(between(began, clock.now())),
+    });
+  });
+}
+
+async function release(agent: Agent, action: Extract<Action, { do: 'release' }>): Promise<boolean> {
+  const { log } = agent.parts;
+  agent.stopServing();
+  if (agent.downSince() === null) return false;
+  if (action.lost !== null) {
+    log.write(
+      'error',
+      'failover.loss-possible',
+      `commits between ${printLsn(action.lost.from)} and ${printLsn(action.lost.to)} are not on ${action.candidate ?? 'any candidate'} and are given up, as primary_crash: failover asks`,
+      {
+        from: action.lost.from,
+        to: action.lost.to,
+        bytes: Number(action.lost.to - action.lost.from),
+      },
+    );
+  }
+  const asked = agent.reader.latest?.cluster.failover ?? null;
+  const known = await agent.keeper.release(action.lsn, action.candidate, asked === null ? [] : [agent.clearFailover()]);
+  if (known) await agent.readCluster();
+  return known;
+}
+
+function rescue(agent: Agent, candidate: Parameters<Agent['apiOf']>[0], end: Lsn): boolean {
+  const { log, peers } = agent.parts;
+  const { local } = agent.watch;
+  const leadership = agent.keeper.leadership;
+  const api = agent.apiOf(candidate);
+  if (local.kind !== 'stopped' || leadership.kind !== 'holding' || api === null) return false;
+  return agent.operations.start('rescue', `bring the end of our WAL to ${candidate}`, async () => {
+    const answer = await peers.rescue(
+      api,
+      { leader: agent.self, term: leadership.term, systemId: local.systemId, timeline: local.timeline, end },
+      agent.policy.walRescueTimeout,
+    );
+    if (answer.kind === 'refused') {
+      agent.rescueFailedSince = agent.now();
+      log.write('warn', 'rescue.failed', `${candidate} could not be given the end of our WAL: ${answer.reason}`);
+      return;
+    }
+    log.write('info', 'rescue.completed', `${candidate} has replayed our WAL up to ${printLsn(answer.replayed)}`, {
+      lsn: answer.replayed,
+    });
+    await agent.askPeers([candidate], ASK_LIMIT);
+  });
+}
+
+async function bootstrap(agent: Agent): Promise<boolean> {
+  const { dcs, postgres, log } = agent.parts;
+  const lease = agent.keeper.lease;
+  if (lease === null) return false;
+  // On our lease: should this node die in the middle, the next one may try.
+  const answer = await dcs.txn(
+    {
+      compare: [
+        { key: KEYS.initialize, createRevision: ABSENT },
+        { key: KEYS.leader, createRevision: ABSENT },
+      ],
+      success: [{ op: 'put', key: KEYS.initialize, value: '', lease }],
+      failure: [{ op: 'get', key: KEYS.initialize }],
+    },
+    STORE_LIMIT,
+  );
+  // A refusal may come from the second copy of a request whose first one has won: the lease tells.
+  const standing = answer.kind === 'answered' ? (answer.found.get(KEYS.initialize) ?? null) : null;
+  const ours = answer.kind === 'answered' && (answer.succeeded || (standing?.value === '' && standing.lease === lease));
+  if (!ours) {
+    await agent.readCluster();
+    return true;
+  }
+  const race = standing?.modRevision ?? answer.header.revision;
+  return agent.operations.start('bootstrap', 'make a new cluster', async (signal, progress) => {
+    try {
+      const id = await postgres.bootstrap(agent.resolved.server, progress, signal);
+      const named = await dcs.txn(
+        {
+          compare: [{ key: KEYS.initialize, modRevision: race }],
+          success: [
+            { op: 'put', key: KEYS.initialize, value: id, lease: null },
+            { op: 'put', key: KEYS.config, value: JSON.stringify(agent.settings.initialConfig), lease: null },
+          ],
+          failure: [{ op: 'get', key: KEYS.initialize }],
+        },
+        STORE_LIMIT,
+      );
+      if (named.kind !== 'answered' || !named.succeeded) {
+        const now = named.kind === 'answered' ? named.found.get(KEYS.initialize)?.value : undefined;
+        if (now !== id)
+          throw new Error('another member made a cluster in the meantime; the new data directory is kept aside');
+      }
+      log.write('info', 'action.finished', `the new cluster has system identifier ${id}`, { action: 'bootstrap' });
+    } catch (error) {
+      await dcs.txn(
+        {
+          compare: [{ key: KEYS.initialize, modRevision: race }],
+          success: [{ op: 'delete', key: KEYS.initialize }],
+          failure: [],
+        },
+        STORE_LIMIT,
+      );
+      throw error;
+    }
+  });
+}
+
+async function claimScope(agent: Agent): Promise<boolean> {
+  const { local } = agent.watch;
+  if (local.kind !== 'primary' && local.kind !== 'stopped') return false;
+  await agent.parts.dcs.txn(
+    {
+      compare: [
+        { key: KEYS.initialize, createRevision: ABSENT },
+        { key: KEYS.leader, createRevision: ABSENT },
+      ],
+      success: [
+        { op: 'put', key: KEYS.initialize, value: local.systemId, lease: null },
+        { op: 'put', key: KEYS.config, value: JSON.stringify(agent.settings.initialConfig), lease: null },
+      ],
+      failure: [],
+    },
+    STORE_LIMIT,
+  );
+  await agent.readCluster();
+  return true;
+}
+
+/** A new leader without a release record: what only the old one had is gone, or comes back with it and is undone. */
+function reportPossibleLoss(agent: Agent): void {
+  const cluster = agent.reader.latest?.cluster;
+  const { local } = agent.watch;
+  if (cluster?.status == null || local.kind !== 'standby' || cluster.status.beat?.release != null) return;
+  const own = local.received > local.replayed ? local.received : local.replayed;
+  const known = cluster.status.optime;
+  agent.parts.log.write(
+    'warn',
+    'failover.loss-possible',
+    `the old leader gave no release record: what it committed after ${printLsn(own)} and sent to nobody is not here` +
+      (known === null ? '' : `; the last position it published was ${printLsn(known)}`),
+    { from: own, ...(known !== null && known > own ? { to: known } : {}) },
+  );
+}
+
+/** The other side of the same loss: this node's own WAL beyond the point where the new leader left its timeline. */
+function reportThrownAway(agent: Agent): void {
+  const { lineage, endOfWal } = agent;
+  const { local } = agent.watch;
+  if (lineage === null || local.kind !== 'stopped' || endOfWal === null) return;
+  const left = lineage.history.find((entry) => entry.timeline === local.timeline)?.switchedAt;
+  if (left === undefined || left >= endOfWal.lsn) return;
+  agent.parts.log.write(
+    'warn',
+    'failover.loss-possible',
+    `this node's WAL from ${printLsn(left)} to ${printLsn(endOfWal.lsn)} was never on the new leader and is undone by the rewind`,
+    {
+      from: left,
+      to: endOfWal.lsn,
+      timeline: local.timeline,
+      bytes: Number(endOfWal.lsn - left),
+    },
+  );
+}
+
+/** An action that may fail without harm: told, and decided anew in the next cycle. */
+async function attempt<T>(agent: Agent, what: string, work: () => Promise<T>): Promise<T | null> {
+  const began = agent.now();
+  try {
+    return await work();
+  } catch (error) {
+    agent.parts.log.write('error', 'action.failed', `${what} failed`, {
+      error,
+      took_ms: Math.round(between(began, agent.now())),
+    });
+    return null;
+  }
+}

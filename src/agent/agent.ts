@@ -1,0 +1,699 @@
+/**
+ * The running daemon, apart from its adapters: observe, decide, act, again and again. Events (a watch hint, the
+ * postmaster's death, a proof, an HTTP request) start a cycle at once; nobody waits for a loop to come round. The lease
+ * keeper and the window watch run on timers of their own beside it.
+ */
+import { type ClusterView, KEYS, writeHistory } from '../core/cluster.ts';
+import { decide } from '../core/decide.ts';
+import type { Decision } from '../core/decision.ts';
+import { mayWrite, position } from '../core/local.ts';
+import type { Lsn, Timeline } from '../core/lsn.ts';
+import type { PeerAnswer, RescueAnswer, RescueRequest } from '../core/peer.ts';
+import type { Key, NodeName, Op } from '../core/store.ts';
+import { between, type Instant, laterBy, type Millis, millis } from '../core/time.ts';
+import type { LearnedLineage, View } from '../core/view.ts';
+import { memberNamed } from '../core/view.ts';
+import type { CancelTimer } from '../ports/clock.ts';
+import type { ServerAddress, WalChunk } from '../ports/postgres.ts';
+import { carryOut } from './act.ts';
+import { ClusterReader } from './cluster-reader.ts';
+import { LeaseKeeper } from './lease-keeper.ts';
+import { LocalWatch } from './local-watch.ts';
+import { patroniRole, patroniState } from './member-key.ts';
+import { Operations } from './operation.ts';
+import type { AgentParts, AgentSettings, ResolvedSettings } from './parts.ts';
+import type {
+  ConfigOutcome,
+  Control,
+  DecisionView,
+  OperatorRequest,
+  Published,
+  RequestOutcome,
+  SwitchoverOutcome,
+  SwitchoverRequest,
+} from './published.ts';
+import { serveRescue } from './rescue.ts';
+import { askForSwitchover, withdrawSwitchover } from './switchover-request.ts';
+import { Upkeep } from './upkeep.ts';
+import { WindowWatch } from './window.ts';
+
+type Json = Readonly<Record<string, unknown>>;
+
+/** The same rule may act again at once so often; then the cycle catches its breath. */
+const BREATH = millis(50);
+/** A read of etcd in a cycle takes no longer; the store's adapter hedges within it. */
+const READ_LIMIT = millis(1_500);
+
+export class Agent implements Control {
+  readonly self: NodeName;
+  readonly parts: AgentParts;
+  readonly settings: AgentSettings;
+  readonly keeper: LeaseKeeper;
+  readonly reader: ClusterReader;
+  readonly watch: LocalWatch;
+  readonly operations: Operations;
+  readonly window: WindowWatch;
+  private readonly upkeep: Upkeep;
+
+  /** Settings as they are in force. */
+  resolved: ResolvedSettings;
+  readonly peerAnswers = new Map<NodeName, PeerAnswer>();
+  endOfWal: { readonly lsn: Lsn; readonly stoppedSince: Instant } | null = null;
+  lineage: LearnedLineage | null = null;
+  rescueFailedSince: Instant | null = null;
+  /** Why the last switchover that was asked for was not carried out; for those who wait for it. */
+  lastRefusal: string | null = null;
+  operatorRequest: 'restart' | 'reinitialize' | null = null;
+  /** Postgres here is being stopped for a switchover, or its postmaster just died: no 200 from now on. */
+  serving = true;
+  /** When this node last stopped accepting writes on purpose: for the length of the pause. */
+  stoppedServingAt: Instant | null = null;
+
+  private leaving = false;
+  private leaderlessSince: Instant | null = null;
+  private notStreamingSince: Instant | null = null;
+  private sawPrimaryAt: Instant | null = null;
+  private settingsRevision = -1n;
+  private cancelTimer: CancelTimer | null = null;
+  private running = false;
+  private again = false;
+  private ended = false;
+  private lastActed: { readonly rule: string; readonly at: Instant } | null = null;
+  private shown: Published;
+  private decided: DecisionView;
+  private readonly leftWaiters: (() => void)[] = [];
+
+  constructor(parts: AgentParts, settings: AgentSettings) {
+    this.parts = parts;
+    this.settings = settings;
+    this.self = settings.self;
+    this.resolved = settings.resolve(null);
+    const { clock, dcs, postgres, log } = parts;
+    this.watch = new LocalWatch(clock, postgres);
+    this.operations = new Operations(clock, log, (kind) => {
+      this.watch.doubt();
+      if (kind === 'rewind' || kind === 'copy') this.endOfWal = null;
+      this.soon(`${kind} ended`);
+    });
+    this.reader = new ClusterReader(clock, dcs, log, (why) => this.soon(why));
+    this.keeper = new LeaseKeeper({
+      clock,
+      dcs,
+      guard: parts.guard,
+      state: parts.state,
+      log,
+      self: this.self,
+      dataDirectory: postgres.dataDirectory,
+      fields: () => this.upkeep.statusFields(),
+      downSince: () => this.downSince(),
+      isPrimary: () => this.watch.local.kind === 'primary',
+      paused: () => this.resolved.policy.cluster.pause,
+      wantedTtl: () => this.resolved.policy.cluster.ttl,
+      onChange: (what) => this.soon(`lease: ${what}`),
+      onLost: (why) => this.stopNow(why),
+    });
+    this.window = new WindowWatch({
+      clock,
+      log,
+      postgres,
+      leadership: () => this.keeper.leadership,
+      mayWrite: () => mayWrite(this.watch.local),
+      onStop: () => this.soon('stopped before the window closed'),
+    });
+    this.upkeep = new Upkeep(this);
+    const nothingYet: DecisionView = {
+      situation: 'uninformed',
+      rule: 'node.waiting-for-etcd',
+      reason: 'the service has just started',
+      since: clock.now(),
+      sinceWall: clock.wall(),
+    };
+    this.decided = nothingYet;
+    this.shown = this.snapshot();
+    postgres.onDeath(() => {
+      if (this.ended) return;
+      // A family that was seen empty cannot die again: a late hint must not undo what that look proved, or a release
+      // that is just being sent finds Postgres "perhaps writing".
+      if (this.watch.local.kind !== 'stopped' || this.watch.downSince === null) this.watch.doubt();
+      if (this.serving && this.watch.local.kind === 'primary') this.stopServing();
+      log.write('warn', 'postgres.died', 'the postmaster is gone');
+      this.soon('postmaster died');
+    });
+  }
+
+  // ------------------------------------------------------------------ life
+
+  /** Looks at Postgres, takes up a leadership that an earlier process left behind, and begins to cycle. */
+  async start(): Promise<void> {
+    await this.watch.look(this.lookLimit(), this.policy.reconnectInterval);
+    await this.keeper.start();
+    this.reader.start();
+    this.window.start();
+    this.soon('started');
+  }
+
+  /**
+   * `hand-over`: the service stops: Postgres goes down in order, the key to the best candidate. `leave-running`: only
+   * the daemon ends; Postgres, guard and key are left for the next one.
+   */
+  async stop(how: 'hand-over' | 'leave-running', limit: Millis): Promise<void> {
+    if (how === 'hand-over' && !this.ended) {
+      this.leaving = true;
+      const left = new Promise<void>((resolve) => this.leftWaiters.push(resolve));
+      if (this.operations.running !== null) void this.operations.cancel('the service stops');
+      this.soon('the service stops');
+      await Promise.race([left, this.parts.clock.sleep(limit)]);
+    }
+    this.ended = true;
+    this.cancelTimer?.();
+    this.keeper.stop();
+    this.reader.stop();
+    this.window.stop();
+  }
+
+  get policy() {
+    return this.resolved.policy.cluster;
+  }
+
+  /** Starts a cycle now, or right after the one that runs. */
+  soon(_why: string): void {
+    if (this.ended) return;
+    if (this.running) {
+      this.again = true;
+      return;
+    }
+    this.schedule(millis(0));
+  }
+
+  private schedule(after: Millis): void {
+    this.cancelTimer?.();
+    this.cancelTimer = this.parts.clock.timer(after, () => {
+      this.cancelTimer = null;
+      void this.cycle();
+    });
+  }
+
+  private async cycle(): Promise<void> {
+    if (this.running || this.ended) return;
+    this.running = true;
+    this.again = false;
+    let next: Millis = this.policy.loopWait;
+    try {
+      next = await this.observeDecideAct();
+    } catch (error) {
+      // What can happen in operation is handled where it happens; this is a mistake of ours. It is told, Postgres
+      // stays guarded by its window, and the next cycle tries again.
+      this.parts.log.write('error', 'action.failed', 'a cycle ended with an error that nobody expected', { error });
+    } finally {
+      this.running = false;
+    }
+    if (!this.ended) this.schedule(this.again ? millis(0) : next);
+  }
+
+  private async observeDecideAct(): Promise<Millis> {
+    await this.observe();
+    const view = this.view();
+    const judgement = decide(view);
+    this.tell(judgement.situation, judgement.decision, view);
+    this.publish();
+    const { decision } = judgement;
+    if (decision.rule === 'service.left') for (const resolve of this.leftWaiters.splice(0)) resolve();
+    let acted = false;
+    for (const action of decision.actions) {
+      acted = (await carryOut(this, action, decision)) || acted;
+    }
+    this.publish();
+    this.upkeep.run();
+    const regular = millis(Math.min(this.policy.loopWait, decision.again ?? this.policy.loopWait));
+    if (!acted) return regular;
+    // What was done changes the view: look again at once, but never spin.
+    const now = this.parts.clock.now();
+    const spinning = this.lastActed?.rule === decision.rule && between(this.lastActed.at, now) < 1_000;
+    this.lastActed = { rule: decision.rule, at: now };
+    return spinning ? millis(Math.max(BREATH, Math.min(regular, 200))) : millis(0);
+  }
+
+  // ------------------------------------------------------------------ observe
+
+  private async observe(): Promise<void> {
+    const { clock } = this.parts;
+    const latest = this.reader.latest;
+    const due =
+      latest === null || this.reader.outdated || between(latest.at, clock.now()) >= this.policy.loopWait * 0.9;
+    // A gate that is about to be trusted rests on the newest status.
+    const gateMatters = this.keeper.leadership.kind === 'none' && this.leaderlessSince !== null;
+    await Promise.all([
+      this.watch.look(this.lookLimit(), this.policy.reconnectInterval),
+      due || gateMatters ? this.readStore() : Promise.resolve(),
+    ]);
+    if (!this.watch.certain) await this.watch.look(this.lookLimit(), this.policy.reconnectInterval);
+    this.remember();
+  }
+
+  private async readStore(): Promise<void> {
+    const reading = await this.reader.read(millis(Math.min(READ_LIMIT, this.policy.retryTimeout)));
+    if (reading === null) return;
+    this.keeper.note(reading.cluster, reading.statusArrived);
+    this.takeSettings(reading.cluster);
+  }
+
+  private takeSettings(cluster: ClusterView): void {
+    const at = cluster.config?.revision ?? 0n;
+    if (at === this.settingsRevision) return;
+    const first = this.settingsRevision === -1n;
+    this.settingsRevision = at;
+    this.resolved = this.settings.resolve(cluster.config?.value ?? null);
+    const { log } = this.parts;
+    if (!first) log.write('info', 'config.changed', 'the cluster-wide settings changed', { revision: at.toString() });
+    for (const line of [...this.resolved.adjustments, ...this.resolved.notUnderstood])
+      log.write('warn', 'config.adjusted', line);
+    this.upkeep.settingsChanged();
+  }
+
+  private remember(): void {
+    const now = this.parts.clock.now();
+    const { local } = this.watch;
+    if (local.kind === 'standby' && local.receiver?.streaming === true) {
+      this.notStreamingSince = null;
+      this.sawPrimaryAt = laterBy(now, millis(-(local.receiver.lastMessage ?? 0)));
+    } else if (local.kind === 'standby' && local.follows !== null) this.notStreamingSince ??= now;
+    else this.notStreamingSince = null;
+
+    if (local.kind !== 'stopped') {
+      this.endOfWal = null;
+      this.rescueFailedSince = null;
+    } else if (this.endOfWal !== null && this.endOfWal.stoppedSince !== this.watch.since) this.endOfWal = null;
+
+    if (local.kind === 'primary' && this.keeper.leadership.kind === 'holding' && this.operations.running === null) {
+      this.serving = true;
+    }
+    const seeking = this.situationIsLeaderless();
+    if (!seeking) this.leaderlessSince = null;
+    else this.leaderlessSince ??= now;
+  }
+
+  /** Nobody's window can be open: the key is gone or its owner's is, and the gate has passed. */
+  private situationIsLeaderless(): boolean {
+    const cluster = this.reader.latest?.cluster ?? null;
+    const { gate } = this.keeper;
+    if (cluster === null || this.keeper.leadership.kind === 'holding' || gate === null) return false;
+    return gate.opensAt !== 'never' && this.parts.clock.now() >= gate.opensAt;
+  }
+
+  private view(): View {
+    const now = this.parts.clock.now();
+    const reading = this.reader.latest;
+    const { watch } = this;
+    return {
+      now,
+      self: this.self,
+      policy: this.resolved.policy,
+      local: watch.local,
+      localSince: watch.since,
+      failing: watch.failing,
+      dcs:
+        reading === null
+          ? { kind: 'never-read' }
+          : { kind: 'read', cluster: reading.cluster, readAt: reading.at, answering: this.reader.answering },
+      gate: this.keeper.gate,
+      leadership: this.keeper.leadership,
+      guardAcks: this.keeper.acknowledged,
+      peers: this.peerAnswers,
+      operation: this.operations.running,
+      attempts: this.operations.attempts,
+      endOfWal: this.endOfWal?.lsn ?? null,
+      lineage: this.lineage,
+      leaving: this.leaving,
+      operatorRequest: this.operatorRequest,
+      leaderlessSince: this.leaderlessSince,
+      rescueFailed: this.rescueFailedSince !== null,
+      notStreamingSince: this.notStreamingSince,
+      scheduledDue: this.scheduledDue(reading?.cluster ?? null),
+    };
+  }
+
+  private scheduledDue(cluster: ClusterView | null): boolean {
+    const at = cluster?.failover?.scheduledAt ?? null;
+    return at !== null && Date.parse(at) <= this.parts.clock.wall();
+  }
+
+  // ------------------------------------------------------------------ tell
+
+  private tell(situation: string, decision: Decision, view: View): void {
+    const { clock, log } = this.parts;
+    if (this.decided.rule === decision.rule && this.decided.situation === situation) {
+      this.decided = { ...this.decided, reason: decision.reason };
+      return;
+    }
+    const { leadership } = view;
+    // What is under way has told its start itself.
+    log.write(decision.rule === 'node.busy' ? 'debug' : 'info', 'decision.changed', decision.reason, {
+      rule: decision.rule,
+      situation,
+      from: this.decided.rule,
+      postgres: view.local.kind,
+      ...(view.local.kind === 'primary' || view.local.kind === 'standby' || view.local.kind === 'stopped'
+        ? { timeline: view.local.timeline }
+        : {}),
+      ...(view.local.kind === 'primary' ? { lsn: view.local.flushed } : {}),
+      ...(view.local.kind === 'standby' ? { lsn: position(view.local) } : {}),
+      ...(leadership.kind === 'holding' && Number.isFinite(leadership.deadline)
+        ? { window_left_ms: Math.max(0, Math.round(between(view.now, leadership.deadline))) }
+        : {}),
+    });
+    this.decided = {
+      situation,
+      rule: decision.rule,
+      reason: decision.reason,
+      since: clock.now(),
+      sinceWall: clock.wall(),
+    };
+  }
+
+  private publish(): void {
+    this.shown = this.snapshot();
+  }
+
+  private snapshot(): Published {
+    const { clock } = this.parts;
+    const reading = this.reader?.latest ?? null;
+    const gate = this.keeper?.gate ?? null;
+    const operation = this.operations?.shown ?? null;
+    const { local } = this.watch;
+    const leadership = this.keeper?.leadership ?? { kind: 'none' as const };
+    const now = clock.now();
+    return {
+      at: now,
+      local,
+      localAt: this.watch.at,
+      leadership,
+      cluster: reading?.cluster ?? null,
+      clusterAt: reading?.at ?? null,
+      clusterAtWall: reading?.atWall ?? null,
+      decision: this.decided,
+      operation,
+      policy: this.resolved.policy,
+      guard: this.settings.guardMode === 'off' ? 'off' : (this.keeper?.acknowledged ?? true) ? 'acking' : 'silent',
+      gate: gate === null ? null : { opensAt: gate.opensAt, revision: gate.revision },
+      sawPrimary: this.sawPrimaryAt === null ? null : between(this.sawPrimaryAt, now),
+      state: patroniState(local, operation),
+      role: patroniRole(local, leadership),
+    };
+  }
+
+  // ------------------------------------------------------------------ for act.ts and upkeep.ts
+
+  lookLimit(): Millis {
+    return millis(this.policy.checkTimeout + 200);
+  }
+
+  get sawPrimary(): Instant | null {
+    return this.sawPrimaryAt;
+  }
+
+  /** Since when Postgres is known not to accept writes; a promotion or start under way makes that uncertain. */
+  downSince(): Instant | null {
+    const kind = this.operations.running?.kind;
+    if (kind === 'promote' || kind === 'start' || kind === 'restart') return null;
+    return this.watch.downSince;
+  }
+
+  stopServing(): void {
+    if (this.serving) this.stoppedServingAt = this.parts.clock.now();
+    this.serving = false;
+    this.publish();
+  }
+
+  addressOf(name: NodeName): ServerAddress | null {
+    const cluster = this.reader.latest?.cluster;
+    const member = cluster === undefined ? null : memberNamed(cluster, name);
+    if (member?.host == null || member.port == null) return null;
+    return { name, host: member.host, port: member.port };
+  }
+
+  apiOf(name: NodeName): { readonly name: string; readonly apiUrl: string } | null {
+    const cluster = this.reader.latest?.cluster;
+    const apiUrl = cluster === undefined ? null : (memberNamed(cluster, name)?.apiUrl ?? null);
+    return apiUrl === null ? null : { name, apiUrl };
+  }
+
+  /** Asks every member that has an address, in parallel; ends when all of `waitFor` have answered, or with the limit. */
+  async askPeers(waitFor: readonly NodeName[], limit: Millis): Promise<void> {
+    const members = this.reader.latest?.cluster.members ?? [];
+    const waited: Promise<void>[] = [];
+    for (const member of members) {
+      if (member.name === this.self) continue;
+      const asked = this.ask(member.name, limit);
+      if (waitFor.includes(member.name)) waited.push(asked);
+    }
+    await Promise.all(waited);
+  }
+
+  private async ask(name: NodeName, limit: Millis): Promise<void> {
+    const { clock, peers } = this.parts;
+    const api = this.apiOf(name);
+    const began = clock.now();
+    const answer: PeerAnswer =
+      api === null ? { kind: 'silent', at: began, cause: 'no address is known' } : await peers.ask(api, limit);
+    // What he says is as old as our question, not as young as his answer.
+    this.peerAnswers.set(name, { ...answer, at: began });
+  }
+
+  /** Rule 7 and fencing: Postgres ends now, whatever else is under way. */
+  stopNow(why: string): void {
+    if (this.policy.pause) return;
+    this.stopServing();
+    if (!mayWrite(this.watch.local) && this.downSince() !== null) return;
+    void this.endPostgres(why);
+  }
+
+  async endPostgres(why: string): Promise<void> {
+    this.stopServing();
+    try {
+      const cancelled = this.operations.cancel(why);
+      await this.parts.postgres.stop('immediate', millis(1_000));
+      await cancelled;
+    } catch (error) {
+      this.parts.log.write('error', 'action.failed', 'Postgres could not be ended; the guard ends it at the deadline', {
+        error,
+      });
+    }
+    this.watch.doubt();
+    this.soon('postgres ended');
+  }
+
+  // ------------------------------------------------------------------ Control
+
+  published(): Published {
+    return this.shown;
+  }
+
+  now(): Instant {
+    return this.parts.clock.now();
+  }
+
+  writable(): boolean {
+    const now = this.parts.clock.now();
+    const { local } = this.watch;
+    const leadership = this.keeper.leadership;
+    if (!this.serving || this.leaving) return false;
+    if (local.kind !== 'primary' || local.failing !== null) return false;
+    if (leadership.kind !== 'holding' || !leadership.windowOpen) return false;
+    const closesAt = this.window.closesAt();
+    if (closesAt === null || now >= closesAt) return false;
+    // The last look must not be older than the cycle allows, with one missed.
+    return between(this.watch.at, now) <= 2 * this.policy.loopWait + this.lookLimit();
+  }
+
+  async look(limit: Millis): Promise<void> {
+    if (this.ended) return;
+    await Promise.race([
+      this.watch.look(this.lookLimit(), this.policy.reconnectInterval),
+      this.parts.clock.sleep(limit),
+    ]);
+    this.publish();
+  }
+
+  async readCluster(): Promise<ClusterView | null> {
+    const reading = await this.reader.read(millis(Math.min(READ_LIMIT, this.policy.retryTimeout)));
+    if (reading !== null) this.keeper.note(reading.cluster, reading.statusArrived);
+    return reading?.cluster ?? null;
+  }
+
+  async request(request: OperatorRequest): Promise<RequestOutcome> {
+    const { log } = this.parts;
+    log.write('info', 'request.received', `an operator asked: ${request.kind}`, { request: request.kind });
+    const { local } = this.watch;
+    switch (request.kind) {
+      case 'reload':
+        this.upkeep.settingsChanged();
+        this.soon('reload asked for');
+        return { kind: 'accepted', sentence: 'reload scheduled' };
+      case 'restart': {
+        if (this.operations.running !== null)
+          return { kind: 'refused', sentence: `${this.operations.running.kind} already in progress` };
+        if (local.kind !== 'primary' && local.kind !== 'standby')
+          return { kind: 'refused', sentence: 'postgres is still starting' };
+        const unmet =
+          (request.onlyIfPending && local.pendingRestart.length === 0) ||
+          (request.role !== null && request.role !== (local.kind === 'primary' ? 'primary' : 'replica'));
+        if (unmet) return { kind: 'refused', sentence: 'restart conditions are not satisfied' };
+        return this.restartNow(request.timeout ?? this.policy.primaryStartTimeout);
+      }
+      case 'reinitialize': {
+        if (this.keeper.leadership.kind === 'holding')
+          return { kind: 'refused', sentence: 'I am the leader, can not reinitialize' };
+        if (this.reader.latest?.cluster.leader == null)
+          return { kind: 'refused', sentence: 'Cluster has no leader, can not reinitialize' };
+        if (this.operations.running !== null) {
+          if (!request.force)
+            return { kind: 'refused', sentence: `${this.operations.running.kind} already in progress` };
+          await this.operations.cancel('an operator asked for a copy anew');
+        }
+        this.reinitialize();
+        return { kind: 'done', sentence: 'reinitialize started' };
+      }
+      default:
+        return ((never: never) => never)(request);
+    }
+  }
+
+  private async restartNow(limit: Millis): Promise<RequestOutcome> {
+    const wasPrimary = this.watch.local.kind === 'primary';
+    const outcome = new Promise<RequestOutcome>((resolve) => {
+      const started = this.operations.start('restart', 'restart of Postgres', async () => {
+        try {
+          if (wasPrimary && !this.mayStartPrimary()) throw new Error('the window is not open');
+          await this.parts.postgres.restart(limit);
+          resolve({ kind: 'done', sentence: 'restarted successfully' });
+        } catch (error) {
+          resolve({ kind: 'refused', sentence: 'restart failed' });
+          throw error;
+        }
+      });
+      if (!started) resolve({ kind: 'refused', sentence: 'another action is already in progress' });
+    });
+    return outcome;
+  }
+
+  private reinitialize(): void {
+    const leader = this.reader.latest?.cluster.leader?.name ?? null;
+    const source = leader === null ? null : this.addressOf(leader);
+    if (source === null) return;
+    this.operations.start(
+      'copy',
+      `copy anew from ${source.name}, asked for by an operator`,
+      async (signal, progress) => {
+        await this.parts.postgres.stop('fast', millis(10_000));
+        await this.parts.postgres.wipe();
+        await this.parts.postgres.copy(source, this.resolved.server, progress, signal);
+      },
+    );
+    this.soon('reinitialize');
+  }
+
+  /** Rule 27, looked at again immediately before Postgres may become writable. */
+  mayStartPrimary(): boolean {
+    const leadership = this.keeper.leadership;
+    return (leadership.kind === 'holding' && leadership.windowOpen && !leadership.releaseSent) || this.policy.pause;
+  }
+
+  switchover(request: SwitchoverRequest): Promise<SwitchoverOutcome> {
+    return askForSwitchover(this, request);
+  }
+
+  cancelSwitchover(): Promise<RequestOutcome> {
+    return withdrawSwitchover(this);
+  }
+
+  async patchConfig(patch: Json): Promise<ConfigOutcome> {
+    const cluster = await this.readCluster();
+    if (cluster?.config == null)
+      return { kind: 'refused', status: 503, sentence: 'the cluster-wide configuration cannot be read from etcd' };
+    return this.storeConfig(this.settings.merge(cluster.config.value, patch), cluster.config.revision);
+  }
+
+  putConfig(config: Json): Promise<ConfigOutcome> {
+    return this.storeConfig(config, null);
+  }
+
+  private async storeConfig(config: Json, basedOn: bigint | null): Promise<ConfigOutcome> {
+    const problems = this.settings.validate(config);
+    if (problems.length > 0) return { kind: 'refused', status: 400, sentence: `not stored: ${problems.join('; ')}` };
+    const value = JSON.stringify(config);
+    const answer = await this.parts.dcs.txn(
+      {
+        compare: basedOn === null ? [] : [{ key: KEYS.config, modRevision: basedOn as ClusterView['revision'] }],
+        success: [{ op: 'put', key: KEYS.config, value, lease: null }],
+        failure: [{ op: 'get', key: KEYS.config }],
+      },
+      READ_LIMIT,
+    );
+    // A refusal may come from the second copy of a request whose first one has won.
+    if (answer.kind === 'answered' && (answer.succeeded || answer.found.get(KEYS.config)?.value === value)) {
+      this.soon('config stored');
+      return { kind: 'stored', config };
+    }
+    if (answer.kind === 'answered')
+      return {
+        kind: 'refused',
+        status: 409,
+        sentence: 'somebody else changed the configuration at the same moment: read it again',
+      };
+    return {
+      kind: 'refused',
+      status: 502,
+      sentence: `etcd did not confirm the change (${answer.cause}): read it back before trying again`,
+    };
+  }
+
+  rescue(request: RescueRequest): Promise<RescueAnswer> {
+    return serveRescue(this, request);
+  }
+
+  async readWal(tl: Timeline, from: Lsn, to: Lsn): Promise<WalChunk | null> {
+    // A running Postgres has replication for that; its WAL files may be changing.
+    if (this.watch.local.kind !== 'stopped' || this.keeper.leadership.kind !== 'holding' || to <= from) return null;
+    return this.parts.postgres.readWal(tl, from, to).catch((error: unknown) => {
+      this.parts.log.write('error', 'rescue.failed', 'our WAL could not be read for the candidate', { error });
+      return null;
+    });
+  }
+
+  // ------------------------------------------------------------------ small things that several need
+
+  /** One unconditional write of a key that only people and the leader write. */
+  async put(key: Key, value: string): Promise<boolean> {
+    const answer = await this.parts.dcs.txn(
+      { compare: [], success: [{ op: 'put', key, value, lease: null }], failure: [] },
+      READ_LIMIT,
+    );
+    return answer.kind === 'answered';
+  }
+
+  clearFailover(): Op {
+    return { op: 'put', key: KEYS.failover, value: '{}', lease: null };
+  }
+
+  /** The line of history that this node's promotion adds (reference: 2.2). */
+  async writeHistoryLine(): Promise<void> {
+    const { local } = this.watch;
+    const cluster = this.reader.latest?.cluster;
+    if (local.kind !== 'primary' || cluster === undefined) return;
+    const last = cluster.history.at(-1);
+    if (local.timeline <= 1 || (last !== undefined && last.timeline >= local.timeline - 1)) return;
+    const own = await this.parts.postgres.ownHistory(local.timeline);
+    const switched = own.at(-1);
+    if (switched === undefined) return;
+    const lines = own
+      .filter((entry) => !cluster.history.some((line) => line.timeline === entry.timeline))
+      .map((entry) => ({
+        timeline: entry.timeline,
+        lsn: entry.switchedAt,
+        reason: 'no recovery target specified',
+        when: entry === switched ? new Date(this.parts.clock.wall()).toISOString() : null,
+        newLeader: entry === switched ? this.self : null,
+      }));
+    await this.put(KEYS.history, writeHistory([...cluster.history, ...lines]));
+  }
+}

@@ -1,0 +1,125 @@
+/**
+ * The agent's knowledge of etcd: the last linearizable read, and when each version of `status` was first known to
+ * exist. Watch events only say that something changed; what it says now is always read.
+ */
+import { type ClusterView, KEYS, readCluster } from '../core/cluster.ts';
+import type { Revision } from '../core/store.ts';
+import type { Instant, Millis, WallTime } from '../core/time.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Change, Dcs, StopWatching } from '../ports/dcs.ts';
+import type { EventLog } from '../ports/event-log.ts';
+
+/** Changes of these wake the cycle; members and beats wait for the next one. */
+const WAKING: ReadonlySet<string> = new Set([KEYS.leader, KEYS.failover, KEYS.config, KEYS.initialize, KEYS.sync]);
+/** Arrivals of `status` versions that are kept: more than can come between two reads. */
+const ARRIVALS = 64;
+
+export interface Reading {
+  readonly cluster: ClusterView;
+  readonly at: Instant;
+  readonly atWall: WallTime;
+  /** When this version of `status` was first known to exist. */
+  readonly statusArrived: Instant;
+}
+
+export class ClusterReader {
+  private readonly arrivals = new Map<Revision, Instant>();
+  private readonly clock: Clock;
+  private readonly dcs: Dcs;
+  private readonly log: EventLog;
+  private readonly onWake: (why: string) => void;
+  private stopWatching: StopWatching | null = null;
+  private running: Promise<Reading | null> | null = null;
+  private latestReading: Reading | null = null;
+  private answers = true;
+  private stale = true;
+
+  constructor(clock: Clock, dcs: Dcs, log: EventLog, onWake: (why: string) => void) {
+    this.clock = clock;
+    this.dcs = dcs;
+    this.log = log;
+    this.onWake = onWake;
+  }
+
+  start(): void {
+    this.stopWatching = this.dcs.watch((changes) => this.hint(changes));
+  }
+
+  stop(): void {
+    this.stopWatching?.();
+    this.stopWatching = null;
+  }
+
+  get latest(): Reading | null {
+    return this.latestReading;
+  }
+
+  /** The newest read was answered. */
+  get answering(): boolean {
+    return this.answers;
+  }
+
+  /** A hint came since the last read began. */
+  get outdated(): boolean {
+    return this.stale;
+  }
+
+  /** One read; a second caller gets the answer of the one that is under way. */
+  read(limit: Millis): Promise<Reading | null> {
+    this.running ??= this.readOnce(limit).finally(() => {
+      this.running = null;
+    });
+    return this.running;
+  }
+
+  private async readOnce(limit: Millis): Promise<Reading | null> {
+    this.stale = false;
+    const answer = await this.dcs.read(limit);
+    if (answer.kind === 'unanswered') {
+      if (this.answers) this.log.write('warn', 'dcs.went-silent', `etcd does not answer: ${answer.cause}`);
+      this.answers = false;
+      this.stale = true;
+      return null;
+    }
+    if (!this.answers) this.log.write('info', 'dcs.answered-again', 'etcd answers again');
+    this.answers = true;
+    const at = this.clock.now();
+    const cluster = readCluster(answer.entries, answer.header);
+    for (const { key, why } of cluster.notUnderstood) {
+      const known = this.latestReading?.cluster.notUnderstood.some((other) => other.key === key);
+      if (known !== true) {
+        this.log.write(
+          'warn',
+          'dcs.value-not-understood',
+          `etcd's key ${key} is ${why}; it is left alone and counts as empty`,
+          { key },
+        );
+      }
+    }
+    const statusArrived = (cluster.status === null ? null : this.arrivals.get(cluster.status.revision)) ?? at;
+    this.latestReading = { cluster, at, atWall: this.clock.wall(), statusArrived };
+    return this.latestReading;
+  }
+
+  private hint(changes: readonly Change[] | null): void {
+    const now = this.clock.now();
+    if (changes === null) {
+      this.stale = true;
+      this.onWake('the watch was interrupted');
+      return;
+    }
+    for (const { key, revision } of changes) {
+      if (key === KEYS.status) {
+        if (!this.arrivals.has(revision)) this.arrivals.set(revision, now);
+        for (const old of this.arrivals.keys()) {
+          if (this.arrivals.size <= ARRIVALS) break;
+          this.arrivals.delete(old);
+        }
+      }
+    }
+    const waking = changes.find((change) => WAKING.has(change.key));
+    if (waking === undefined) return;
+    this.stale = true;
+    this.onWake(`${waking.key} changed`);
+  }
+}

@@ -1,0 +1,760 @@
+/**
+ * Keeps, proves and gives up this node's leadership, on a timer of its own, whatever the cycle is waiting for
+ * (protocol.md 3 to 5). It is the only one who writes `leader` and `status`, and never has two such writes under way.
+ * It does not decide who should lead and never touches Postgres; `onLost` does, at once.
+ */
+
+import type { ClusterView } from '../core/cluster.ts';
+import { KEYS } from '../core/cluster.ts';
+import { type Gate, gateOpen, noteStatus } from '../core/gate.ts';
+import { invariant } from '../core/invariant.ts';
+import {
+  acquireTxn,
+  beatTxn,
+  begin,
+  holdFor,
+  isProof,
+  judgeRefusedBeat,
+  releaseTxn,
+  retakeTxn,
+  type StatusFields,
+  swapLeaseTxn,
+  type Tenure,
+  takeOverTxn,
+  windowAfter,
+} from '../core/leadership.ts';
+import { deadlineOf, margin } from '../core/lease.ts';
+import { type Lsn, printLsn } from '../core/lsn.ts';
+import { ABSENT, type KeyValue, type LeaseId, type NodeName, type Op, type Revision } from '../core/store.ts';
+import { between, type Instant, LONG_AGO, laterBy, type Millis, millis } from '../core/time.ts';
+import type { Leadership } from '../core/view.ts';
+import type { CancelTimer, Clock } from '../ports/clock.ts';
+import type { Dcs, TxnAnswer } from '../ports/dcs.ts';
+import type { EventLog } from '../ports/event-log.ts';
+import type { Guard } from '../ports/guard.ts';
+import type { StateFile } from '../ports/state-file.ts';
+
+/** The leader proves itself every second, and again after 100 ms when that failed. */
+const CYCLE = millis(1_000);
+const RETRY = millis(100);
+/** The daemon does not lead with a guard that takes longer than this. */
+const GUARD_LIMIT = millis(500);
+/** Of the boot clock against the monotonic one, beyond what reading both can differ by. */
+const STOOD_STILL = 100;
+/** Delayed writes of our own can only be so many; then something else is wrong. */
+const REPEATS = 5;
+
+export interface LeaseKeeperParts {
+  readonly clock: Clock;
+  readonly dcs: Dcs;
+  readonly guard: Guard;
+  readonly state: StateFile;
+  readonly log: EventLog;
+  readonly self: NodeName;
+  readonly dataDirectory: string;
+  /** What `status` says beside the beat. */
+  readonly fields: () => StatusFields;
+  /** Since when Postgres is known not to accept writes; null while it may. */
+  readonly downSince: () => Instant | null;
+  /** Postgres here is out of recovery, as last seen. */
+  readonly isPrimary: () => boolean;
+  readonly paused: () => boolean;
+  /** The TTL that the settings ask for, and the cluster's (they differ only while settings change). */
+  readonly wantedTtl: () => Millis;
+  /** Something changed that a decision may rest on. */
+  readonly onChange: (what: 'proof' | 'lost' | 'released' | 'acquired' | 'key') => void;
+  /** Rule 7: Postgres stops now, without waiting for a cycle. */
+  readonly onLost: (why: string) => void;
+}
+
+export type AcquireOutcome = 'ours' | 'refused' | 'unknown';
+
+interface Session {
+  readonly lease: LeaseId;
+  readonly ttl: Millis;
+  readonly grantedFor: Millis;
+}
+
+export class LeaseKeeper {
+  private readonly parts: LeaseKeeperParts;
+  private tenure: Tenure | null = null;
+  private since: Instant = LONG_AGO;
+  private adopting = false;
+  /** The newest beat said `hold_ms: null`: maintenance, no deadline. */
+  private pausedBeat = false;
+  private guardAcks = true;
+  private known: Gate | null = null;
+  private session: Session | null = null;
+  /** The release that was sent last, repeated until etcd says what became of it. */
+  private releasing: { readonly lsn: Lsn; readonly candidate: NodeName | null; readonly also: readonly Op[] } | null =
+    null;
+  private cancel: CancelTimer | null = null;
+  private turnRunning = false;
+  private turnWanted = false;
+  private stopped = false;
+  private gatePassedStored = false;
+  private suspectedAt: Instant = LONG_AGO;
+  /** Leases with which the key was written together with a beat, in transactions whose answer may have been lost. */
+  private readonly written = new Set<LeaseId>();
+  /** One write at a time: everything that touches `leader`, `status` or the lease waits here. */
+  private tail: Promise<unknown> = Promise.resolve();
+
+  constructor(parts: LeaseKeeperParts) {
+    this.parts = parts;
+    parts.guard.onReplaced(() => {
+      // The new guard has armed itself from its file; it hears the newest deadline with the next proof, now.
+      this.guardAcks = false;
+      this.poke();
+    });
+  }
+
+  /**
+   * Finds out whether this process takes over a leadership that an earlier one of this node left behind (rule 25). The
+   * window it goes on with is the guard's, never a stored one.
+   */
+  async start(): Promise<void> {
+    const stored = await this.parts.state.read();
+    if (stored !== null && stored.dataDirectory === this.parts.dataDirectory) {
+      const armed = await this.parts.guard.armed(GUARD_LIMIT);
+      const deadline = armed !== null && armed !== 'silent' ? armed.deadline : null;
+      const isPrimary = this.parts.isPrimary();
+      if (isPrimary || stored.gatePassed) {
+        const until = deadline === null ? LONG_AGO : laterBy(deadline, margin(stored.ttl));
+        this.tenure = {
+          ...begin(stored.term, stored.lease, stored.ttl, ABSENT, LONG_AGO),
+          seq: this.seqOfNewProcess(),
+          until,
+        };
+        this.since = this.parts.clock.now();
+        this.gatePassedStored = stored.gatePassed;
+        this.session = { lease: stored.lease, ttl: stored.ttl, grantedFor: stored.ttl };
+        this.parts.log.write(
+          'info',
+          'lease.acquired',
+          `the leadership of an earlier process is taken up again, in term ${stored.term}`,
+          {
+            term: stored.term.toString(),
+            window_left_ms: deadline === null ? 0 : Math.max(0, Math.round(between(this.parts.clock.now(), deadline))),
+          },
+        );
+      } else {
+        // Rule 25: this term never opened a window and may still have to wait for its gate: found again by rule 14.
+        await this.parts.state.forget();
+      }
+    }
+    this.schedule(millis(0));
+  }
+
+  /**
+   * The machine may have been suspended (rule 24): the guard has cut its deadline. Prove now; a proof that was under way
+   * was counted on a clock that stood still.
+   */
+  suspect(because: string): void {
+    this.suspectedAt = this.parts.clock.now();
+    this.parts.log.write(
+      'warn',
+      'lease.proof-delayed',
+      `the machine may have been suspended (${because}): leadership is proven anew at once`,
+    );
+    this.poke();
+  }
+
+  stop(): void {
+    this.stopped = true;
+    this.cancel?.();
+    this.cancel = null;
+  }
+
+  /** Runs a turn at once, or right after the one that runs. */
+  poke(): void {
+    this.schedule(millis(0));
+  }
+
+  get leadership(): Leadership {
+    const { tenure } = this;
+    if (tenure === null) return { kind: 'none' };
+    const deadline = this.pausedBeat ? (Number.POSITIVE_INFINITY as Instant) : deadlineOf(tenure.until, tenure.ttl);
+    const now = this.parts.clock.now();
+    return {
+      kind: 'holding',
+      term: tenure.term,
+      ttl: tenure.ttl,
+      since: this.since,
+      windowOpen: !tenure.releaseSent && now < deadline,
+      until: this.pausedBeat ? deadline : tenure.until,
+      deadline,
+      gate: tenure.gate,
+      releaseSent: tenure.releaseSent,
+      adopting: this.adopting,
+    };
+  }
+
+  get gate(): Gate | null {
+    return this.known;
+  }
+
+  get acknowledged(): boolean {
+    return this.guardAcks;
+  }
+
+  /** The lease that the member key hangs on; null until etcd has granted one. */
+  get lease(): LeaseId | null {
+    return this.tenure?.lease ?? this.session?.lease ?? null;
+  }
+
+  /**
+   * A linearizable read of the cluster: notes the gate, and finds a key of our own that no answer told us about (rule
+   * 14): an acquire whose answer was lost, or one that an earlier process sent.
+   *
+   * @param arrivedAt - when this version of `status` was first known to exist
+   */
+  note(cluster: ClusterView, arrivedAt: Instant): void {
+    const { log } = this.parts;
+    const before = this.known;
+    const clusterTtl = clusterTtlOf(cluster) ?? this.parts.wantedTtl();
+    this.known = noteStatus(before, { cluster, at: arrivedAt, clusterTtl, ownTtl: this.parts.wantedTtl() });
+    if (before !== null && before.clusterId !== this.known.clusterId) {
+      log.write(
+        'warn',
+        'dcs.history-restarted',
+        'etcd was replaced: what was known from it is forgotten, and every wait starts anew',
+      );
+    }
+    const { leader } = cluster;
+    if (leader?.name === this.parts.self && this.tenure === null && leader.lease !== null) {
+      const gate = this.known.opensAt === 'never' ? this.parts.clock.now() : this.known.opensAt;
+      const ttl = this.session?.lease === leader.lease ? this.session.ttl : this.parts.wantedTtl();
+      this.session = { lease: leader.lease, ttl, grantedFor: this.parts.wantedTtl() };
+      const seq = this.seqOfNewProcess();
+      this.begin({ ...begin(leader.term, leader.lease, ttl, this.known.revision, gate), seq });
+      log.write(
+        'warn',
+        'lease.acquired',
+        `the leader key was found to be ours, in term ${leader.term}; its gate is waited for like any other`,
+        {
+          term: leader.term.toString(),
+          gate_ms: Math.round(between(this.parts.clock.now(), gate)),
+        },
+      );
+    } else if (this.tenure !== null && (leader === null || leader.term !== this.tenure.term)) {
+      // Newer knowledge than ours, perhaps: a turn tells (rules 6 and 7); a read alone decides nothing.
+      this.poke();
+    }
+  }
+
+  /** Rule 13. Nothing is sent before the gate has passed. */
+  acquire(status: Revision, standing: Revision | null, adopting: boolean): Promise<AcquireOutcome> {
+    return this.alone(async () => {
+      const { clock, dcs, log, self } = this.parts;
+      const gate = this.known;
+      if (this.tenure !== null) return 'ours';
+      if (gate === null || gate.revision !== status || !gateOpen(gate, clock.now())) return 'refused';
+      const session = await this.ensureSession();
+      if (session === null) return 'unknown';
+      const txn =
+        standing === null
+          ? acquireTxn(self, session.lease, status)
+          : takeOverTxn(self, session.lease, standing, status);
+      const answer = await dcs.txn(txn, this.callLimit());
+      if (answer.kind === 'unknown') return 'unknown';
+      if (answer.kind === 'failed') {
+        if (answer.reason === 'lease-not-found') this.session = null;
+        return 'refused';
+      }
+      if (!answer.succeeded) {
+        // A hedged or delayed attempt of our own may have won: the read in the answer tells.
+        const leader = answer.found.get(KEYS.leader) ?? null;
+        const found = answer.found.get(KEYS.status) ?? null;
+        const ours = leader !== null && leader.value === self && leader.lease === session.lease;
+        if (!ours || (found?.modRevision ?? ABSENT) !== status) return 'refused';
+        this.won(leader.modRevision, session, gate, standing !== null, adopting);
+        return 'ours';
+      }
+      this.won(answer.header.revision, session, gate, standing !== null, adopting);
+      log.write('debug', 'lease.acquired', 'acquire answered', { raft_term: answer.header.raftTerm.toString() });
+      return 'ours';
+    });
+  }
+
+  private won(term: Revision, session: Session, gate: Gate, takenOver: boolean, adopting: boolean): void {
+    invariant(gate.opensAt !== 'never', 'a key was taken behind a gate that never opens');
+    this.begin(begin(term, session.lease, session.ttl, gate.revision, gate.opensAt));
+    this.adopting = adopting;
+    this.parts.log.write(
+      'info',
+      takenOver ? 'lease.taken-over' : 'lease.acquired',
+      takenOver
+        ? `took over the leader key, whose owner's window has closed; this is term ${term}`
+        : `took the leader key; this is term ${term}`,
+      { term: term.toString(), lease: session.lease },
+    );
+    this.parts.onChange('acquired');
+    this.poke();
+  }
+
+  /**
+   * Where the numbers of beats go on in a term that an earlier process of this node may have beaten in. With the same
+   * numbers again its last beat would be taken for ours: a refused beat would count as landed, and a window would open
+   * for which nothing stands in etcd. One beat a second never catches up with a count of milliseconds.
+   */
+  private seqOfNewProcess(): number {
+    return Math.floor(this.parts.clock.now());
+  }
+
+  private begin(tenure: Tenure): void {
+    this.tenure = tenure;
+    this.since = this.parts.clock.now();
+    this.adopting = false;
+    this.pausedBeat = false;
+    this.releasing = null;
+    this.gatePassedStored = false;
+    this.written.clear();
+  }
+
+  /**
+   * Rule 17. The caller has seen Postgres down (or a standby). From here on the window is closed (rule 18), whatever
+   * the answer says.
+   *
+   * @param also - operations of the same transaction: clearing the operator's request
+   * @returns whether etcd has it; false: not yet known, and repeated until it is
+   */
+  release(lsn: Lsn, candidate: NodeName | null, also: readonly Op[]): Promise<boolean> {
+    return this.alone(async () => {
+      if (this.tenure === null) return true;
+      const down = this.parts.downSince();
+      invariant(down !== null, 'a release is only sent with Postgres seen down or in recovery');
+      this.tenure = { ...this.tenure, releaseSent: true, until: LONG_AGO };
+      this.releasing = { lsn, candidate, also };
+      const known = await this.sendRelease();
+      if (!known) this.schedule(RETRY);
+      return known;
+    });
+  }
+
+  private async sendRelease(): Promise<boolean> {
+    const { clock, dcs, log } = this.parts;
+    const { tenure, releasing } = this;
+    if (tenure === null || releasing === null) return true;
+    const seq = tenure.seq + 1;
+    this.tenure = { ...tenure, seq };
+    const txn = releaseTxn(this.tenure, seq, clock.now(), releasing, { ...this.parts.fields(), optime: releasing.lsn });
+    const answer = await dcs.txn({ ...txn, success: [...txn.success, ...releasing.also] }, this.callLimit());
+    if (answer.kind !== 'answered') return false;
+    if (!answer.succeeded) {
+      const leader = answer.found.get(KEYS.leader) ?? null;
+      const status = answer.found.get(KEYS.status) ?? null;
+      const ours = leader !== null && leader.modRevision === tenure.term && leader.lease === tenure.lease;
+      if (ours) {
+        this.tenure = { ...this.tenure, statusRevision: status?.modRevision ?? ABSENT };
+        return false;
+      }
+    }
+    log.write(
+      'info',
+      'lease.released',
+      `the key was given up at ${printLsn(releasing.lsn)}${releasing.candidate === null ? '' : ` for ${releasing.candidate}`}`,
+      { term: tenure.term.toString(), lsn: releasing.lsn, candidate: releasing.candidate },
+    );
+    await this.end();
+    // Rule 19: this lease never carries a leader key again.
+    this.session = null;
+    await this.parts.guard.disarm(GUARD_LIMIT);
+    this.parts.onChange('released');
+    return true;
+  }
+
+  /** Rule 18: after a release whose fate is unknown, writing again needs a newer beat first. */
+  reclaim(): Promise<boolean> {
+    return this.alone(async () => {
+      if (this.tenure === null) return false;
+      if (!this.tenure.releaseSent) return true;
+      this.releasing = null;
+      return this.prove();
+    });
+  }
+
+  private async end(): Promise<void> {
+    this.tenure = null;
+    this.releasing = null;
+    this.adopting = false;
+    this.pausedBeat = false;
+    await this.parts.state.forget();
+  }
+
+  // ---------------------------------------------------------------- the timer
+
+  private schedule(after: Millis): void {
+    if (this.stopped) return;
+    if (this.turnRunning) {
+      if (after === 0) this.turnWanted = true;
+      return;
+    }
+    this.cancel?.();
+    this.cancel = this.parts.clock.timer(after, () => {
+      this.cancel = null;
+      void this.turn();
+    });
+  }
+
+  private async turn(): Promise<void> {
+    if (this.turnRunning || this.stopped) return;
+    this.turnRunning = true;
+    this.turnWanted = false;
+    let next: Millis = CYCLE;
+    try {
+      next = await this.alone(() => (this.tenure === null ? this.idle() : this.keep()));
+    } finally {
+      this.turnRunning = false;
+    }
+    this.schedule(this.turnWanted ? millis(0) : next);
+  }
+
+  /** Not leading: the member key's lease is kept alive, and nothing else. */
+  private async idle(): Promise<Millis> {
+    const wanted = this.parts.wantedTtl();
+    if (this.session === null || this.session.grantedFor !== wanted) {
+      this.session = null;
+      return (await this.ensureSession()) === null ? RETRY : CYCLE;
+    }
+    const answer = await this.parts.dcs.keepAlive(this.session.lease, this.callLimit());
+    if (answer.kind === 'gone') this.session = null;
+    if (answer.kind === 'gone') return millis(0);
+    return answer.kind === 'renewed' ? millis(Math.max(CYCLE, wanted / 4)) : RETRY;
+  }
+
+  private async ensureSession(): Promise<Session | null> {
+    if (this.session !== null) return this.session;
+    const wanted = this.parts.wantedTtl();
+    const answer = await this.parts.dcs.grant(wanted, this.callLimit());
+    if (answer.kind !== 'granted') return null;
+    this.session = { lease: answer.lease, ttl: answer.ttl, grantedFor: wanted };
+    this.parts.log.write('debug', 'lease.granted', `etcd granted a lease of ${answer.ttl / 1000} s`, {
+      lease: answer.lease,
+    });
+    this.parts.onChange('key');
+    return this.session;
+  }
+
+  /** One turn of the leader. @returns when the next one is due */
+  private async keep(): Promise<Millis> {
+    if (this.releasing !== null) return (await this.sendRelease()) ? CYCLE : RETRY;
+    return (await this.prove()) ? this.pace() : RETRY;
+  }
+
+  /** Every second, and exactly when the gate passes: the first full proof should not wait for the next second. */
+  private pace(): Millis {
+    const gate = this.tenure?.gate ?? LONG_AGO;
+    const left = between(this.parts.clock.now(), gate);
+    return left > 0 ? millis(Math.min(CYCLE, Math.ceil(left))) : CYCLE;
+  }
+
+  /** Rules 1 to 6: keepalive, beat, window, guard. @returns whether the next turn may wait a whole cycle */
+  private async prove(): Promise<boolean> {
+    const { clock, dcs } = this.parts;
+    const started = this.tenure;
+    invariant(started !== null, 'only a holder proves');
+    if (started.ttl !== this.parts.wantedTtl() && this.session?.grantedFor !== this.parts.wantedTtl()) {
+      return this.swapLease(started);
+    }
+    const sentAt = clock.now();
+    const suspendedFor = clock.suspendedFor();
+    const keepAlive = await dcs.keepAlive(started.lease, this.callLimit());
+    if (keepAlive.kind === 'unanswered') return false;
+    if (keepAlive.kind === 'renewed' && keepAlive.ttl !== started.ttl) this.tenure = { ...started, ttl: keepAlive.ttl };
+
+    for (let attempt = 0; attempt < REPEATS; attempt++) {
+      const tenure: Tenure | null = this.tenure;
+      if (tenure === null) return true;
+      const seq = tenure.seq + 1;
+      this.tenure = { ...tenure, seq };
+      const hold = holdFor(tenure, sentAt);
+      const paused = this.parts.paused();
+      const answer = await dcs.txn(beatTxn(tenure, seq, paused ? null : hold, this.parts.fields()), this.callLimit());
+      const verdict = this.judge(tenure, seq, answer);
+      switch (verdict.kind) {
+        case 'unknown':
+          return false;
+        case 'landed': {
+          this.tenure = { ...tenure, seq, statusRevision: verdict.statusRevision, releaseSent: false };
+          if (paused) return this.enterPause();
+          const leavingPause = this.pausedBeat;
+          const renewed = keepAlive.kind === 'renewed' && isProof(keepAlive.header.raftTerm, verdict.raftTerm);
+          // Rule 24: the clock stood still in between, so S is younger than it looks.
+          const stoodStill = clock.suspendedFor() - suspendedFor > STOOD_STILL;
+          return renewed && !stoodStill ? this.openWindow({ sentAt, hold }, leavingPause) : false;
+        }
+        case 'repeat':
+          this.tenure = { ...tenure, seq, statusRevision: verdict.statusRevision };
+          continue;
+        case 'key-absent':
+          this.tenure = { ...tenure, seq, statusRevision: verdict.statusRevision };
+          return this.retake();
+        case 'lost':
+          if (answer.kind === 'answered' && (await this.foundOwnWrite(tenure, answer))) return false;
+          await this.lose(verdict.holder === null ? 'the key is not ours' : `the key belongs to ${verdict.holder} now`);
+          return true;
+      }
+    }
+    return false;
+  }
+
+  private judge(
+    tenure: Tenure,
+    seq: number,
+    answer: TxnAnswer,
+  ):
+    | { readonly kind: 'unknown' }
+    | { readonly kind: 'landed'; readonly statusRevision: Revision; readonly raftTerm: bigint }
+    | { readonly kind: 'repeat'; readonly statusRevision: Revision }
+    | { readonly kind: 'key-absent'; readonly statusRevision: Revision }
+    | { readonly kind: 'lost'; readonly holder: NodeName | null } {
+    if (answer.kind !== 'answered') return { kind: 'unknown' };
+    const { raftTerm } = answer.header;
+    if (answer.succeeded) return { kind: 'landed', statusRevision: answer.header.revision, raftTerm };
+    const verdict = judgeRefusedBeat(tenure, seq, found(answer, KEYS.leader), found(answer, KEYS.status));
+    return verdict.kind === 'landed' ? { ...verdict, raftTerm } : verdict;
+  }
+
+  private async openWindow(
+    proof: { readonly sentAt: Instant; readonly hold: Millis },
+    leavingPause: boolean,
+  ): Promise<boolean> {
+    const { clock, guard, log } = this.parts;
+    const { tenure } = this;
+    if (tenure === null) return true;
+    if (proof.sentAt < this.suspectedAt) return false;
+    // A primary taken in as it runs, or coming out of maintenance, had no window that could have passed.
+    const downSince = this.adopting || leavingPause ? proof.sentAt : this.parts.downSince();
+    const until = windowAfter(tenure, proof, clock.now(), downSince);
+    if (until === null) return proof.sentAt < tenure.gate;
+    const wasOpen = clock.now() < deadlineOf(tenure.until, tenure.ttl);
+    const deadline = deadlineOf(until, tenure.ttl);
+    const answer = await guard.arm({ deadline, dataDirectory: this.parts.dataDirectory }, GUARD_LIMIT);
+    if (answer.kind === 'silent') {
+      if (this.guardAcks) log.write('error', 'guard.silent', `the guard does not acknowledge: ${answer.cause}`);
+      this.guardAcks = false;
+      return false;
+    }
+    this.guardAcks = true;
+    if (!this.gatePassedStored) {
+      await this.parts.state.write({
+        lease: tenure.lease,
+        ttl: tenure.ttl,
+        term: tenure.term,
+        dataDirectory: this.parts.dataDirectory,
+        gatePassed: true,
+      });
+      this.gatePassedStored = true;
+    }
+    if (this.tenure === null) return true;
+    this.tenure = { ...this.tenure, until };
+    this.adopting = false;
+    this.pausedBeat = false;
+    if (!wasOpen) {
+      log.write(
+        'info',
+        'lease.window-opened',
+        `leadership is proven: Postgres may write for the next ${Math.round(between(clock.now(), deadline))} ms, and on with each further proof`,
+        {
+          term: tenure.term.toString(),
+          until_ms: Math.round(between(clock.now(), until)),
+        },
+      );
+      this.parts.onChange('proof');
+    }
+    const took = between(proof.sentAt, clock.now());
+    if (took > tenure.ttl / 5) {
+      log.write('warn', 'lease.proof-delayed', `a proof of leadership took ${Math.round(took)} ms`, {
+        took_ms: Math.round(took),
+      });
+    }
+    return true;
+  }
+
+  private async enterPause(): Promise<boolean> {
+    if (!this.pausedBeat) {
+      this.pausedBeat = true;
+      await this.parts.guard.disarm(GUARD_LIMIT);
+      this.parts.onChange('proof');
+    }
+    return true;
+  }
+
+  /** Rule 6: inside of an open window, with our own primary running, the key is taken again at once. */
+  private async retake(): Promise<boolean> {
+    const { clock, dcs, log, self } = this.parts;
+    const tenure = this.tenure;
+    if (tenure === null) return true;
+    const inTime = (): boolean => this.pausedBeat || clock.now() < deadlineOf(tenure.until, tenure.ttl);
+    if (tenure.releaseSent || !inTime() || !this.parts.isPrimary()) {
+      await this.lose('the key is gone and no window is open any more');
+      return true;
+    }
+    const sentAt = clock.now();
+    const seq = tenure.seq + 1;
+    const hold = holdFor(tenure, sentAt);
+    let lease = tenure.lease;
+    let ttl = tenure.ttl;
+    for (let attempt = 0; attempt < 2; attempt++) {
+      this.written.add(lease);
+      const txn = retakeTxn(
+        self,
+        lease,
+        tenure.statusRevision,
+        seq,
+        this.pausedBeat ? null : hold,
+        this.parts.fields(),
+      );
+      const answer = await dcs.txn(txn, this.callLimit());
+      if (answer.kind === 'unknown') return false;
+      if (answer.kind === 'failed') {
+        if (answer.reason !== 'lease-not-found') return false;
+        const granted = await dcs.grant(this.parts.wantedTtl(), this.callLimit());
+        if (granted.kind !== 'granted') return false;
+        lease = granted.lease;
+        ttl = granted.ttl;
+        continue;
+      }
+      if (!answer.succeeded) {
+        const leader = found(answer, KEYS.leader);
+        const status = found(answer, KEYS.status);
+        // An earlier attempt whose answer was lost: key and beat came in one transaction, so both must be of it.
+        if (leader?.value !== self || leader.lease !== lease || status?.modRevision !== leader.modRevision) {
+          await this.lose('the key had vanished and could not be taken again');
+          return true;
+        }
+        return this.retaken(tenure, leader.modRevision, lease, ttl, seq, inTime());
+      }
+      log.write(
+        'warn',
+        'lease.retaken',
+        'the leader key had vanished inside the open window; it was taken again, and nobody can have led in between',
+        {
+          term: answer.header.revision.toString(),
+        },
+      );
+      return this.retaken(tenure, answer.header.revision, lease, ttl, seq, inTime());
+    }
+    return false;
+  }
+
+  private async retaken(
+    tenure: Tenure,
+    term: Revision,
+    lease: LeaseId,
+    ttl: Millis,
+    seq: number,
+    inTime: boolean,
+  ): Promise<boolean> {
+    if (!inTime) {
+      await this.lose('the key was taken again too late');
+      return true;
+    }
+    this.tenure = { ...tenure, term, lease, ttl, seq, statusRevision: term };
+    this.session = { lease, ttl, grantedFor: this.parts.wantedTtl() };
+    await this.store();
+    this.parts.onChange('key');
+    // The beat counts only together with a keepalive of the same raft term: the next turn proves.
+    return false;
+  }
+
+  /**
+   * A retake or a change of lease landed although its answer never came: key and beat carry one revision, and the lease
+   * is one that only such a transaction of ours has used. It counts like an answer, if it is still in time.
+   */
+  private async foundOwnWrite(tenure: Tenure, answer: Extract<TxnAnswer, { kind: 'answered' }>): Promise<boolean> {
+    const leader = found(answer, KEYS.leader);
+    const status = found(answer, KEYS.status);
+    if (leader === null || leader.value !== this.parts.self || leader.lease === null) return false;
+    if (status?.modRevision !== leader.modRevision || !this.written.has(leader.lease)) return false;
+    const inTime = this.pausedBeat || this.parts.clock.now() < deadlineOf(tenure.until, tenure.ttl);
+    if (!inTime) return false;
+    await this.retaken(tenure, leader.modRevision, leader.lease, tenure.ttl, tenure.seq + 1, true);
+    return true;
+  }
+
+  /** Rule 8: term and lease change together. */
+  private async swapLease(tenure: Tenure): Promise<boolean> {
+    const { clock, dcs, log, self } = this.parts;
+    const granted = await dcs.grant(this.parts.wantedTtl(), this.callLimit());
+    if (granted.kind !== 'granted') return false;
+    const sentAt = clock.now();
+    const seq = tenure.seq + 1;
+    const hold = this.pausedBeat ? null : holdFor(tenure, sentAt, granted.ttl);
+    this.written.add(granted.lease);
+    const answer = await dcs.txn(
+      swapLeaseTxn(self, tenure, granted.lease, seq, hold, this.parts.fields()),
+      this.callLimit(),
+    );
+    if (answer.kind !== 'answered') return false;
+    if (!answer.succeeded) {
+      const leader = found(answer, KEYS.leader);
+      this.tenure = { ...tenure, seq, statusRevision: found(answer, KEYS.status)?.modRevision ?? ABSENT };
+      // Not ours any more, or changed by an attempt whose answer was lost: the next beat finds out which.
+      if (leader?.modRevision !== tenure.term) {
+        this.session = { lease: tenure.lease, ttl: tenure.ttl, grantedFor: this.parts.wantedTtl() };
+      }
+      return false;
+    }
+    this.swapped(tenure, answer.header.revision, granted.lease, granted.ttl, seq);
+    log.write('info', 'lease.granted', `the TTL is ${granted.ttl / 1000} s now`, {
+      term: answer.header.revision.toString(),
+    });
+    await this.store();
+    return false;
+  }
+
+  private swapped(tenure: Tenure, term: Revision, lease: LeaseId, ttl: Millis, seq: number): void {
+    this.tenure = { ...tenure, term, lease, ttl, seq, statusRevision: term };
+    this.session = { lease, ttl, grantedFor: this.parts.wantedTtl() };
+    this.parts.onChange('key');
+  }
+
+  private async store(): Promise<void> {
+    const { tenure } = this;
+    if (tenure === null) return;
+    await this.parts.state.write({
+      lease: tenure.lease,
+      ttl: tenure.ttl,
+      term: tenure.term,
+      dataDirectory: this.parts.dataDirectory,
+      gatePassed: this.gatePassedStored,
+    });
+  }
+
+  /** Rule 7. The deadline stays armed: the guard is told to stand down only when the family was seen gone. */
+  private async lose(why: string): Promise<void> {
+    this.parts.log.write('warn', 'lease.lost', `leadership is lost: ${why}`, { term: this.tenure?.term.toString() });
+    this.tenure = null;
+    this.session = null;
+    this.releasing = null;
+    this.adopting = false;
+    this.pausedBeat = false;
+    this.parts.onLost(why);
+    this.parts.onChange('lost');
+    await this.parts.state.forget();
+  }
+
+  /** A call that takes longer than this is given up; the adapter hedges within it. */
+  private callLimit(): Millis {
+    const ttl = this.tenure?.ttl ?? this.parts.wantedTtl();
+    return millis(Math.min(1_500, Math.max(400, ttl / 6)));
+  }
+
+  /** Nothing that writes `leader` or `status` overlaps with anything else that does. */
+  private alone<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.tail.then(work, work);
+    this.tail = mine.catch(() => undefined);
+    return mine;
+  }
+}
+
+function found(answer: Extract<TxnAnswer, { kind: 'answered' }>, key: string): KeyValue | null {
+  return answer.found.get(key) ?? null;
+}
+
+/** The TTL that the cluster's settings name, for a `status` that says no hold of its own. */
+function clusterTtlOf(cluster: ClusterView): Millis | null {
+  const ttl = cluster.config?.value['ttl'];
+  return typeof ttl === 'number' && ttl > 0 ? millis(ttl * 1000) : null;
+}

@@ -1,0 +1,115 @@
+/**
+ * The agent's knowledge of its own Postgres: the last look, since when it is as it is, and since when it is known not
+ * to accept writes. One look at a time.
+ */
+import { type LocalPostgres, mayWrite } from '../core/local.ts';
+import { between, type Instant, LONG_AGO, type Millis } from '../core/time.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Postgres } from '../ports/postgres.ts';
+
+export interface Failing {
+  readonly since: Instant;
+  readonly count: number;
+  readonly said: string;
+}
+
+export class LocalWatch {
+  private readonly clock: Clock;
+  private readonly postgres: Postgres;
+  private running: Promise<void> | null = null;
+  private current: LocalPostgres = { kind: 'silent', since: 0 as Millis, said: 'not looked at yet' };
+  private lookedAt: Instant = LONG_AGO;
+  private kindSince: Instant = LONG_AGO;
+  private writesEndedAt: Instant | null = null;
+  /** Looks begun before this say nothing about whether Postgres may write now. */
+  private doubtedAt: Instant = LONG_AGO;
+  private failures: (Failing & { readonly countedAt: Instant }) | null = null;
+  private seenEver = false;
+
+  constructor(clock: Clock, postgres: Postgres) {
+    this.clock = clock;
+    this.postgres = postgres;
+  }
+
+  get local(): LocalPostgres {
+    return this.current;
+  }
+  get at(): Instant {
+    return this.lookedAt;
+  }
+  get since(): Instant {
+    return this.kindSince;
+  }
+  get known(): boolean {
+    return this.seenEver;
+  }
+  get failing(): Failing | null {
+    return this.failures;
+  }
+
+  /** Since when Postgres is known not to accept writes; null while it may, or while that is not certain. */
+  get downSince(): Instant | null {
+    return this.writesEndedAt;
+  }
+
+  /** Something is about to make Postgres writable, or it died: only looks begun from now on count. */
+  doubt(): void {
+    this.doubtedAt = this.clock.now();
+    this.writesEndedAt = null;
+  }
+
+  /** Whether a look was begun since the last doubt. */
+  get certain(): boolean {
+    return this.lookedAt > this.doubtedAt;
+  }
+
+  /** @param spacing - failures closer together than this count as one */
+  async look(limit: Millis, spacing: Millis): Promise<void> {
+    // Who comes while a look is under way wants one that began after he came.
+    if (this.running !== null) await this.running;
+    this.running ??= this.lookOnce(limit, spacing).finally(() => {
+      this.running = null;
+    });
+    await this.running;
+  }
+
+  private async lookOnce(limit: Millis, spacing: Millis): Promise<void> {
+    const began = this.clock.now();
+    const seen = await this.postgres.look(limit);
+    if (began < this.doubtedAt) {
+      // What was seen may be from before the doubt: shown, but proves nothing.
+      this.adopt(seen, began);
+      return;
+    }
+    this.adopt(seen, began);
+    if (mayWrite(seen)) this.writesEndedAt = null;
+    // A server that is stopping proves nothing yet: until its family is gone, a backend may finish a commit.
+    else if (seen.kind !== 'stopping') this.writesEndedAt ??= began;
+    this.count(seen, spacing);
+  }
+
+  private adopt(seen: LocalPostgres, began: Instant): void {
+    if (!this.seenEver || seen.kind !== this.current.kind) this.kindSince = began;
+    this.seenEver = true;
+    this.current = seen;
+    this.lookedAt = began;
+  }
+
+  private count(seen: LocalPostgres, spacing: Millis): void {
+    const said =
+      seen.kind === 'silent'
+        ? seen.said
+        : seen.kind === 'primary' || seen.kind === 'standby'
+          ? (seen.failing?.said ?? null)
+          : null;
+    if (said === null) {
+      this.failures = null;
+      return;
+    }
+    const now = this.clock.now();
+    if (this.failures === null) this.failures = { since: now, count: 1, said, countedAt: now };
+    else if (between(this.failures.countedAt, now) >= spacing * 0.9) {
+      this.failures = { since: this.failures.since, count: this.failures.count + 1, said, countedAt: now };
+    }
+  }
+}

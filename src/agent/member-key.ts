@@ -1,0 +1,119 @@
+/** What this node says of itself in `members/<name>`, in Patroni's words, and how Patroni names its state and role. */
+import { type MemberExtras, writeExtras } from '../core/cluster.ts';
+import { type LocalPostgres, position } from '../core/local.ts';
+import { between, type Instant } from '../core/time.ts';
+import type { Leadership } from '../core/view.ts';
+import { PATRONI_LEVEL, PGHA_VERSION } from '../version.ts';
+import type { AgentSettings } from './parts.ts';
+import type { OperationView } from './published.ts';
+
+/** Patroni's text for the state of Postgres (reference: 1.5). */
+export function patroniState(local: LocalPostgres, operation: OperationView | null): string {
+  switch (operation?.kind) {
+    case 'bootstrap':
+      return 'initializing new cluster';
+    case 'copy':
+      return 'creating replica';
+    case 'restart':
+      return 'restarting';
+    default:
+      break;
+  }
+  switch (local.kind) {
+    case 'primary':
+    case 'standby':
+      return 'running';
+    case 'starting':
+      return 'starting';
+    case 'stopping':
+      return 'stopping';
+    case 'stopped':
+      return local.cleanly ? 'stopped' : 'crashed';
+    case 'orphans':
+      return 'crashed';
+    case 'absent':
+    case 'half-made':
+    case 'unusable':
+      return 'stopped';
+    case 'silent':
+      return 'unknown';
+    default:
+      return ((never: never) => never)(local);
+  }
+}
+
+export function patroniRole(local: LocalPostgres, leadership: Leadership): string {
+  switch (local.kind) {
+    case 'primary':
+      return 'primary';
+    case 'absent':
+    case 'half-made':
+      return 'uninitialized';
+    case 'stopped':
+      return local.wasPrimary ? (leadership.kind === 'holding' ? 'primary' : 'demoted') : 'replica';
+    case 'starting':
+      return local.asPrimary ? 'primary' : 'replica';
+    case 'standby':
+    case 'stopping':
+    case 'orphans':
+    case 'unusable':
+    case 'silent':
+      return 'replica';
+    default:
+      return ((never: never) => never)(local);
+  }
+}
+
+export interface MemberFacts {
+  readonly settings: AgentSettings;
+  readonly local: LocalPostgres;
+  readonly leadership: Leadership;
+  readonly operation: OperationView | null;
+  readonly node: { readonly nodeId: number | null; readonly priority: number; readonly location: string };
+  readonly pause: boolean;
+  readonly sawPrimaryAt: Instant | null;
+  readonly now: Instant;
+}
+
+/** The JSON of the member key; compact, fields in Patroni's order. */
+export function writeMember(facts: MemberFacts): string {
+  const { local, settings } = facts;
+  const running = local.kind === 'primary' || local.kind === 'standby' ? local : null;
+  const extras: MemberExtras = {
+    version: PGHA_VERSION,
+    nodeId: facts.node.nodeId,
+    priority: facts.node.priority,
+    location: facts.node.location,
+    sawPrimary: facts.sawPrimaryAt === null ? null : Math.round(between(facts.sawPrimaryAt, facts.now)),
+    guard: settings.guardMode,
+  };
+  return JSON.stringify({
+    conn_url: settings.connUrl,
+    api_url: settings.apiUrl,
+    state: patroniState(local, facts.operation),
+    role: patroniRole(local, facts.leadership),
+    version: PATRONI_LEVEL,
+    ...(Object.keys(settings.tags).length > 0 ? { tags: settings.tags } : {}),
+    ...(local.kind === 'primary' ? { xlog_location: Number(local.flushed) } : {}),
+    ...(local.kind === 'standby'
+      ? {
+          xlog_location: Number(position(local)),
+          receive_lsn: Number(local.received),
+          replay_lsn: Number(local.replayed),
+          ...(local.receiver?.streaming === true ? { replication_state: 'streaming' } : {}),
+        }
+      : {}),
+    ...(running === null ? {} : { timeline: running.timeline }),
+    ...(local.kind === 'primary' && !local.checkpointed ? { checkpoint_after_promote: false } : {}),
+    ...(running !== null && running.pendingRestart.length > 0
+      ? {
+          pending_restart: true,
+          pending_restart_reason: Object.fromEntries(
+            running.pendingRestart.map((one) => [one.name, { old_value: one.from, new_value: one.to }]),
+          ),
+        }
+      : {}),
+    ...(facts.pause ? { pause: true } : {}),
+    pgha: writeExtras(extras),
+  });
+}

@@ -1,0 +1,48 @@
+/** Everything the agent needs from outside, and what it was told about itself. */
+import type { Policy } from '../core/policy.ts';
+import type { NodeName } from '../core/store.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Dcs } from '../ports/dcs.ts';
+import type { EventLog } from '../ports/event-log.ts';
+import type { Guard } from '../ports/guard.ts';
+import type { Peers } from '../ports/peers.ts';
+import type { Postgres, ServerSettings } from '../ports/postgres.ts';
+import type { Random } from '../ports/random.ts';
+import type { StateFile } from '../ports/state-file.ts';
+
+export interface AgentParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly dcs: Dcs;
+  readonly postgres: Postgres;
+  readonly peers: Peers;
+  readonly guard: Guard;
+  readonly state: StateFile;
+  readonly log: EventLog;
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+/** What etcd's `config` key makes of the settings; never fatal, see config/settings.ts. */
+export interface ResolvedSettings {
+  readonly policy: Policy;
+  readonly server: ServerSettings;
+  /** Each value that was not used as it stands, and what is used instead. */
+  readonly adjustments: readonly string[];
+  readonly notUnderstood: readonly string[];
+}
+
+export interface AgentSettings {
+  readonly self: NodeName;
+  /** As published in the member key. */
+  readonly apiUrl: string;
+  readonly connUrl: string;
+  readonly tags: Json;
+  readonly guardMode: 'on' | 'off';
+  readonly resolve: (stored: Json | null) => ResolvedSettings;
+  /** Problems of a document before it is stored; empty: it may be. */
+  readonly validate: (candidate: Json) => readonly string[];
+  readonly merge: (stored: Json, patch: Json) => Json;
+  /** What is stored under `config` when the cluster is made. */
+  readonly initialConfig: Json;
+}

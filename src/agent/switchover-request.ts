@@ -1,0 +1,172 @@
+/** An operator's switchover or failover: checked, written to etcd's `failover` key, and watched until it is true. */
+import { unfit } from '../core/candidate.ts';
+import { type ClusterView, KEYS, writeFailover } from '../core/cluster.ts';
+import { nodeName } from '../core/store.ts';
+import { between, laterBy, millis } from '../core/time.ts';
+import { memberNamed } from '../core/view.ts';
+import type { Agent } from './agent.ts';
+import type { RequestOutcome, SwitchoverOutcome, SwitchoverRequest } from './published.ts';
+
+const ASK_LIMIT = millis(1_000);
+const POLL = millis(20);
+
+export async function askForSwitchover(agent: Agent, request: SwitchoverRequest): Promise<SwitchoverOutcome> {
+  const refused = (status: number, sentence: string): SwitchoverOutcome => ({ kind: 'refused', status, sentence });
+  const action = request.kind;
+  const cluster = await agent.readCluster();
+  if (cluster === null) return refused(503, 'etcd does not answer: nothing was changed');
+  const leader = cluster.leader?.name ?? null;
+  const paused = agent.policy.pause;
+  if (action === 'failover' && request.candidate === null)
+    return refused(400, 'Failover could be performed only to a specific candidate');
+  if (action === 'switchover' && request.leader === null)
+    return refused(400, 'Switchover could be performed only from a specific leader');
+  if (action === 'failover' && request.scheduledAt !== null) return refused(400, "Failover can't be scheduled");
+  if (request.scheduledAt !== null && paused) return refused(400, "Can't schedule switchover in the paused state");
+  if (paused && request.candidate === null)
+    return refused(400, 'Switchover is possible only to a specific candidate in a paused state');
+  if (request.leader !== null && request.leader === request.candidate)
+    return refused(400, 'Switchover target and source are the same');
+  if (request.scheduledAt === null) {
+    const why = await impossible(agent, cluster, request, leader);
+    if (why !== null) return refused(412, why);
+  }
+  agent.parts.log.write(
+    'info',
+    'switchover.requested',
+    `an operator asked for a ${action}${request.candidate === null ? '' : ` to ${request.candidate}`}`,
+    {
+      leader: request.leader,
+      candidate: request.candidate,
+      scheduled_at: request.scheduledAt,
+    },
+  );
+  const value = writeFailover({
+    leader: request.leader,
+    candidate: request.candidate,
+    scheduledAt: request.scheduledAt,
+  });
+  agent.lastRefusal = null;
+  if (!(await agent.put(KEYS.failover, value))) return refused(503, `failed to write the ${action} key into etcd`);
+  await agent.readCluster();
+  agent.soon(`${action} asked for`);
+  if (request.scheduledAt !== null) return { kind: 'scheduled' };
+  return watchUntilDone(agent, leader, request);
+}
+
+async function impossible(
+  agent: Agent,
+  cluster: ClusterView,
+  request: SwitchoverRequest,
+  leader: string | null,
+): Promise<string | null> {
+  const action = request.kind;
+  if (request.leader !== null && request.leader !== leader) return 'leader name does not match';
+  const others = cluster.members.filter((member) => member.name !== leader);
+  if (request.candidate !== null && !others.some((member) => member.name === request.candidate))
+    return 'candidate does not exists';
+  if (others.length === 0) return `${action} is not possible: cluster does not have members except leader`;
+  const names = request.candidate === null ? others.map((member) => member.name) : [nodeName(request.candidate)];
+  await agent.askPeers(names, ASK_LIMIT);
+  const reasons: string[] = [];
+  for (const name of names) {
+    if (name === agent.self) {
+      const { local } = agent.watch;
+      if (local.kind === 'standby') return null;
+      reasons.push(`Postgres of ${name} is ${local.kind}`);
+      continue;
+    }
+    const answer = agent.peerAnswers.get(name);
+    if (answer?.kind !== 'answered') reasons.push(`${name} does not answer`);
+    else {
+      const why = unfit(answer.status);
+      if (why === null) return null;
+      reasons.push(why);
+    }
+  }
+  return `${action} is not possible: no good candidates have been found (${reasons.join('; ')})`;
+}
+
+async function watchUntilDone(
+  agent: Agent,
+  before: string | null,
+  request: SwitchoverRequest,
+): Promise<SwitchoverOutcome> {
+  const { clock } = agent.parts;
+  const began = clock.now();
+  const limit = laterBy(began, millis(2 * Math.max(10_000, agent.policy.loopWait)));
+  let asked = began;
+  while (clock.now() < limit) {
+    await clock.sleep(POLL);
+    if (agent.lastRefusal !== null) {
+      return {
+        kind: 'refused',
+        status: 503,
+        sentence: `${request.kind === 'failover' ? 'Failover' : 'Switchover'} failed: ${agent.lastRefusal}`,
+      };
+    }
+    const reading = agent.reader.latest;
+    const leader = reading?.cluster.leader ?? null;
+    // Hints wake the reader; this is for an etcd whose watch is slow.
+    if (between(asked, clock.now()) > 500) {
+      asked = clock.now();
+      await agent.readCluster();
+    }
+    if (reading === null || leader === null) continue;
+    if (leader.name === before) {
+      if (reading.cluster.failover === null && reading.at > began && between(began, clock.now()) > 1_000) {
+        return {
+          kind: 'refused',
+          status: 503,
+          sentence: `${request.kind === 'failover' ? 'Failover' : 'Switchover'} failed`,
+        };
+      }
+      continue;
+    }
+    if (!(await isWritable(agent, leader.name))) continue;
+    const pausedMs =
+      agent.stoppedServingAt !== null && agent.stoppedServingAt >= began
+        ? Math.round(between(agent.stoppedServingAt, clock.now()))
+        : null;
+    agent.parts.log.write(
+      'info',
+      'switchover.completed',
+      `${leader.name} is the primary now${pausedMs === null ? '' : `; writes paused for ${pausedMs} ms`}`,
+      {
+        leader: leader.name,
+        paused_ms: pausedMs,
+      },
+    );
+    return { kind: 'done', leader: leader.name, pausedMs };
+  }
+  return {
+    kind: 'unknown',
+    sentence: `status unknown after ${Math.round(between(began, clock.now()) / 1000)} seconds; operation may still be in progress`,
+  };
+}
+
+async function isWritable(agent: Agent, name: string): Promise<boolean> {
+  if (name === agent.self) return agent.writable();
+  await agent.askPeers([nodeName(name)], ASK_LIMIT);
+  const answer = agent.peerAnswers.get(nodeName(name));
+  if (answer?.kind === 'answered' && answer.status.pgha) return answer.status.writable;
+  const cluster = agent.reader.latest?.cluster;
+  return cluster !== undefined && memberNamed(cluster, nodeName(name))?.role === 'primary';
+}
+
+export async function withdrawSwitchover(agent: Agent): Promise<RequestOutcome> {
+  const cluster = await agent.readCluster();
+  if (cluster?.failover?.scheduledAt == null) return { kind: 'refused', sentence: 'no switchover is scheduled' };
+  const answer = await agent.parts.dcs.txn(
+    {
+      compare: [{ key: KEYS.failover, modRevision: cluster.failover.revision }],
+      success: [{ op: 'put', key: KEYS.failover, value: '{}', lease: null }],
+      failure: [],
+    },
+    millis(1_500),
+  );
+  if (answer.kind !== 'answered' || !answer.succeeded)
+    return { kind: 'refused', sentence: 'the schedule changed at the same moment: look again' };
+  await agent.readCluster();
+  return { kind: 'done', sentence: 'scheduled switchover deleted' };
+}

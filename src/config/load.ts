@@ -1,0 +1,696 @@
+/**
+ * From a file and the environment to a checked, complete and frozen `Config`; or one error that names every problem
+ * at once, with its line. The rules that tie settings together stand here. It looks at no data directory and talks
+ * to nobody.
+ */
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { posix } from 'node:path';
+import { margin, orderlyStopLead } from '../core/lease.ts';
+import { nodeName } from '../core/store.ts';
+import { seconds } from '../core/time.ts';
+import { PghaError } from '../errors.ts';
+import { check, isMap, type Path, type Remark } from './check.ts';
+import { type Environment, overlay } from './environment.ts';
+import { parseFile } from './file.ts';
+import {
+  type BootstrapConfig,
+  type Config,
+  type CtlConfig,
+  clusterSchema,
+  type EtcdConfig,
+  type HostPort,
+  type LogConfig,
+  type Login,
+  localSchema,
+  type PostgresConfig,
+  type RestApiConfig,
+  settingAt,
+  settingsBelow,
+} from './schema.ts';
+import { isSameEverywhere, isSetByPgha, misfitOfTimes, resolveCluster, timesOf } from './settings.ts';
+import { isWildcard, parseAddress, parseAddresses, printAddress, printSeconds, splitAddress } from './units.ts';
+
+export interface LoadRequest {
+  readonly path: string;
+  readonly env: Environment;
+  /** For tests; reads the file itself and files with secrets. */
+  readonly readFile?: (path: string) => string;
+}
+
+export interface Loaded {
+  readonly config: Config;
+  readonly warnings: readonly string[];
+}
+
+/**
+ * @throws {PghaError} PGHA_CONFIG_UNREADABLE, or PGHA_CONFIG_INVALID with all problems in `happened` and, as a list
+ *   of texts, in `cause`
+ */
+export function loadConfig(request: LoadRequest): Loaded {
+  const readFile = request.readFile ?? ((path: string): string => readFileSync(path, 'utf8'));
+  const { text, label } = textOf(request, readFile);
+  const file = parseFile(text);
+  if (file.mistakes.length > 0) throw invalid(label, file.mistakes);
+  const raw = file.value ?? {};
+  if (!isMap(raw)) throw invalid(label, ['the file is not a map of sections (scope:, name:, postgresql:, ...)']);
+
+  const overlaid = overlay(raw, request.env);
+  const problems: Remark[] = [...overlaid.problems];
+  const warnings: Remark[] = [];
+  const logFormat = takePatroniLogFormat(overlaid.document, warnings);
+  const checked = check(localSchema, overlaid.document, (path) =>
+    overlaid.origins.has(path.join('\n')) ? null : file.sourceOf(path),
+  );
+  problems.push(...checked.problems);
+  warnings.push(...checked.warnings);
+
+  const builder: Builder = {
+    value: withoutMisfits(checked.value, checked.problems),
+    written: overlaid.document,
+    problems,
+    warnings,
+    readFile,
+    logFormat,
+  };
+  const config = build(builder);
+
+  const place = (remark: Remark): string => {
+    const variable = overlaid.origins.get(remark.path.join('\n'));
+    const name = remark.path.join('.');
+    if (variable !== undefined) return `${variable} (${name}): ${remark.message}`;
+    const line = file.lineOf(remark.path);
+    return line === null ? `${name}: ${remark.message}` : `line ${line}, ${name}: ${remark.message}`;
+  };
+  const inOrder = (remarks: readonly Remark[]): readonly string[] => [
+    ...new Set([...remarks].sort((a, b) => (file.lineOf(a.path) ?? 0) - (file.lineOf(b.path) ?? 0)).map(place)),
+  ];
+  if (problems.length > 0) throw invalid(label, inOrder(problems));
+  return { config: frozen(config), warnings: inOrder(warnings) };
+}
+
+function textOf(request: LoadRequest, readFile: (path: string) => string): { text: string; label: string } {
+  try {
+    return { text: readFile(request.path), label: request.path };
+  } catch (cause) {
+    const code = errorCode(cause);
+    for (const variable of ['PGHA_CONFIGURATION', 'PATRONI_CONFIGURATION']) {
+      const text = request.env[variable];
+      if (code === 'ENOENT' && text !== undefined && text !== '') return { text, label: variable };
+    }
+    throw new PghaError(
+      'PGHA_CONFIG_UNREADABLE',
+      {
+        happened: `The configuration ${request.path} could not be read: ${reasonOf(code)}.`,
+        untouched: 'Nothing was started or changed.',
+        todo:
+          code === 'EISDIR'
+            ? 'Name one file; several are not joined.'
+            : 'Check the path, and that the user who runs pgha may read the file.',
+      },
+      { cause },
+    );
+  }
+}
+
+function errorCode(cause: unknown): string {
+  return cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown';
+}
+
+function reasonOf(code: string): string {
+  const reasons: Readonly<Record<string, string>> = {
+    ENOENT: 'there is no such file',
+    EACCES: 'permission denied',
+    EISDIR: 'it is a directory',
+  };
+  return reasons[code] ?? `error ${code}`;
+}
+
+function invalid(label: string, problems: readonly string[]): PghaError {
+  const count = problems.length === 1 ? 'a problem' : `${problems.length} problems`;
+  return new PghaError(
+    'PGHA_CONFIG_INVALID',
+    {
+      happened: `The configuration ${label} has ${count}:\n${problems.map((problem) => `  ${problem}\n`).join('')}`,
+      untouched: 'It is not used; nothing was started or changed.',
+      todo: 'Correct it and check it with `pgha --validate-config FILE`.',
+    },
+    { cause: problems },
+  );
+}
+
+/**
+ * `log.format` is a format string of Python in Patroni's files, and `plain` or `json` here. What is neither is taken
+ * out with a warning, so that a Patroni file loads.
+ */
+function takePatroniLogFormat(document: Record<string, unknown>, warnings: Remark[]): 'plain' | 'json' | null {
+  const log = document['log'];
+  if (!isMap(log) || log['format'] === undefined || log['format'] === null) return null;
+  const format = typeof log['format'] === 'string' ? log['format'].toLowerCase() : null;
+  delete log['format'];
+  if (format === 'plain' || format === 'json') return format;
+  warnings.push({ path: ['log', 'format'], message: 'has no effect: it is neither plain nor json' });
+  return null;
+}
+
+interface Builder {
+  /** In normal form; what had a problem is left out, so that all other problems can still be found. */
+  readonly value: Readonly<Record<string, unknown>>;
+  /** As written, environment included. */
+  readonly written: Readonly<Record<string, unknown>>;
+  readonly problems: Remark[];
+  readonly warnings: Remark[];
+  readonly readFile: (path: string) => string;
+  readonly logFormat: 'plain' | 'json' | null;
+}
+
+function withoutMisfits(
+  value: Readonly<Record<string, unknown>>,
+  problems: readonly Remark[],
+): Record<string, unknown> {
+  const copy = structuredClone(value) as Record<string, unknown>;
+  for (const { path } of problems) {
+    const name = path.at(-1);
+    const parent = valueAt(copy, path.slice(0, -1));
+    if (name !== undefined && isMap(parent)) delete parent[name];
+    else if (path.length > 1 && Array.isArray(parent)) {
+      const above = valueAt(copy, path.slice(0, -2));
+      if (isMap(above)) delete above[path.at(-2) ?? ''];
+    }
+  }
+  return copy;
+}
+
+function valueAt(value: unknown, path: Path): unknown {
+  let at = value;
+  for (const part of path) at = isMap(at) && Object.hasOwn(at, part) ? at[part] : undefined;
+  return at;
+}
+
+/** What the file says at `path`, else the schema's default, else null. */
+function get(from: Builder, path: string): unknown {
+  return valueAt(from.value, path.split('.')) ?? settingAt(localSchema, path).default ?? null;
+}
+
+const text = (from: Builder, path: string): string | null => {
+  const value = get(from, path);
+  return typeof value === 'string' ? value : null;
+};
+const lines = (from: Builder, path: string): readonly string[] | null => {
+  const value = get(from, path);
+  return Array.isArray(value) ? value.map(String) : null;
+};
+const isGiven = (from: Builder, path: string): boolean => valueAt(from.value, path.split('.')) !== undefined;
+
+/** One complaint for one place: what already has a problem gets no second one that follows from it. */
+function complain(from: Builder, path: string, message: string): void {
+  const parts = path.split('.');
+  if (!hasProblem(from, path)) from.problems.push({ path: parts, message });
+}
+
+/** Also when the whole section around `path` has one. */
+const hasProblem = (from: Builder, path: string): boolean =>
+  from.problems.some((problem) => `${path}.`.startsWith(`${problem.path.join('.')}.`));
+
+const warn = (from: Builder, path: string, message: string): void => {
+  from.warnings.push({ path: path.split('.'), message });
+};
+
+function build(from: Builder): Config {
+  const scope = text(from, 'scope') ?? '';
+  const name = text(from, 'name') ?? '';
+  if (Buffer.byteLength(name) > 63) {
+    complain(
+      from,
+      'name',
+      `must have at most 63 bytes, has ${Buffer.byteLength(name)}: Postgres cuts application_name there`,
+    );
+  }
+  const runtimeDirectory = posix.normalize(text(from, 'runtime_directory') ?? `/run/pgha/${scope}-${name}`);
+  const localOverrides = overridesOf(from);
+  const postgresql = buildPostgres(from, runtimeDirectory);
+  const restapi = buildRestApi(from);
+  const node = buildNode(from, name);
+  checkTimes(from, localOverrides);
+  checkPorts(from, postgresql, restapi);
+  const etcd = buildEtcd(from);
+  checkReachable(from, postgresql, etcd);
+  return {
+    scope,
+    namespace: `/${(text(from, 'namespace') ?? '').replace(/^\/+|\/+$/g, '')}`,
+    node: node.policy,
+    tags: node.tags,
+    cluster: resolveCluster(null, localOverrides).cluster,
+    localOverrides,
+    etcd,
+    restapi,
+    ctl: buildCtl(from, restapi),
+    postgresql,
+    bootstrap: buildBootstrap(from),
+    log: buildLog(from),
+    guard: { mode: text(from, 'guard') === 'off' ? 'off' : 'on' },
+    runtimeDirectory,
+  };
+}
+
+function overridesOf(from: Builder): Readonly<Record<string, unknown>> {
+  const overrides: Record<string, unknown> = {};
+  for (const { path, setting } of settingsBelow(clusterSchema)) {
+    const value = valueAt(from.value, path);
+    const [first, second] = path;
+    if (first === undefined || value === undefined || setting.kind === 'parameters' || setting.kind === 'lines')
+      continue;
+    if (second === undefined) overrides[first] = value;
+    else overrides[first] = { ...(isMap(overrides[first]) ? overrides[first] : {}), [second]: value };
+  }
+  return overrides;
+}
+
+function buildNode(from: Builder, name: string): { policy: Config['node']; tags: Config['tags'] } {
+  const given = valueAt(from.value, ['priority']);
+  const priority = typeof given === 'number' ? given : null;
+  const tags = { ...(isMap(from.value['tags']) ? from.value['tags'] : {}) };
+  // 1 is Patroni's default: published by many files that mean nothing by it.
+  const tagged =
+    typeof tags['failover_priority'] === 'number' && tags['failover_priority'] !== 1 ? tags['failover_priority'] : null;
+  const tagMeans = tagged === null ? null : Math.max(0, tagged);
+  if (priority !== null && tagMeans !== null && priority !== tagMeans) {
+    complain(
+      from,
+      'tags.failover_priority',
+      `is ${tagged}, but priority is ${priority}: they are one setting under two names; remove one of them`,
+    );
+  }
+  const role = text(from, 'role');
+  const effective = priority ?? tagMeans ?? Number(settingAt(localSchema, 'priority').default);
+  if (tags['nofailover'] === false && effective === 0) {
+    complain(from, 'tags.nofailover', 'is false, but the priority is 0, which means never: remove one of them');
+  }
+  if (tags['nofailover'] === true && priority !== null && priority > 0) {
+    warn(from, 'priority', `has no effect: the tag nofailover wins, this node never leads`);
+  }
+  const upstream = text(from, 'upstream_node');
+  const replicateFrom = tags['replicatefrom'];
+  if (upstream !== null && typeof replicateFrom === 'string' && replicateFrom !== upstream) {
+    complain(
+      from,
+      'upstream_node',
+      `is ${upstream}, but the tag replicatefrom is ${replicateFrom}: remove one of them`,
+    );
+  }
+  if (upstream === name && name !== '') complain(from, 'upstream_node', 'names this node itself');
+  const noFailover = tags['nofailover'] === true || role === 'standby' || effective === 0;
+  if (upstream !== null) tags['replicatefrom'] = upstream;
+  if (noFailover) tags['nofailover'] = true;
+  if (priority !== null) tags['failover_priority'] = priority;
+  for (const tag of ['clonefrom', 'noloadbalance', 'nostream', 'nofailover', 'nosync']) {
+    // As Patroni publishes: a false one says nothing, except beside the priority that it belongs to.
+    const partner = tag === 'nofailover' ? 'failover_priority' : tag === 'nosync' ? 'sync_priority' : null;
+    if (tags[tag] === false && (partner === null || tags[partner] === undefined)) delete tags[tag];
+  }
+  const nodeId = valueAt(from.value, ['node_id']);
+  return {
+    policy: {
+      name: nodeName(name),
+      nodeId: typeof nodeId === 'number' ? nodeId : null,
+      priority: effective,
+      noFailover,
+      location: text(from, 'location') ?? 'default',
+    },
+    tags,
+  };
+}
+
+/** Every secret may stand in a file of its own; its content never appears in a message. */
+function secretOf(from: Builder, path: string): string | null {
+  const direct = text(from, path);
+  const file = text(from, `${path}_file`);
+  if (file === null) return direct;
+  if (direct !== null) {
+    complain(from, `${path}_file`, `is set beside ${path.split('.').at(-1)}: remove one of them`);
+    return direct;
+  }
+  try {
+    const content = from.readFile(file).replace(/\r?\n$/, '');
+    if (content === '') complain(from, `${path}_file`, `${file} is empty`);
+    return content;
+  } catch (cause) {
+    complain(from, `${path}_file`, `${file} could not be read: ${reasonOf(errorCode(cause))}`);
+    return null;
+  }
+}
+
+function buildLogin(from: Builder, user: 'superuser' | 'replication' | 'rewind', fallback: Login | null): Login {
+  const base = `postgresql.authentication.${user}`;
+  const section = valueAt(from.value, base.split('.'));
+  if (fallback !== null && (!isMap(section) || Object.keys(section).length === 0)) return fallback;
+  return {
+    username: text(from, `${base}.username`) ?? fallback?.username ?? '',
+    password: secretOf(from, `${base}.password`),
+    sslmode: text(from, `${base}.sslmode`),
+    sslcert: text(from, `${base}.sslcert`),
+    sslkey: text(from, `${base}.sslkey`),
+    sslrootcert: text(from, `${base}.sslrootcert`),
+  };
+}
+
+/** What a person has to write where an address that others can use is missing. */
+function exampleFor(port: number): string {
+  return `write \`connect_address: ${hostname()}:${port}\` with a name or an address that the other nodes reach`;
+}
+
+function connectAddress(from: Builder, base: string, hosts: readonly string[], port: number): HostPort {
+  const path = `${base}.connect_address`;
+  const nobody = { host: '127.0.0.1', port };
+  const given = text(from, path);
+  if (given === null) {
+    const [only] = hosts;
+    if (only !== undefined && hosts.length === 1 && !isWildcard(only)) return { host: only, port };
+    if (!hasProblem(from, `${base}.listen`)) {
+      complain(from, path, `missing, and \`listen\` is not the address of one host: ${exampleFor(port)}`);
+    }
+    return nobody;
+  }
+  const address = parseAddress(given, port);
+  if (address === null) return nobody;
+  if (isWildcard(address.host)) {
+    complain(from, path, `${given} is not an address that others can connect to: ${exampleFor(address.port)}`);
+  }
+  return address;
+}
+
+const REFUSED_INITDB = ['pgdata', 'nosync', 'no-sync', 'pwfile', 'sync-only', 'version', 'help'];
+const REFUSED_BASEBACKUP = [
+  'pgdata',
+  'format',
+  'wal-method',
+  'xlog-method',
+  'gzip',
+  'version',
+  'help',
+  'dbname',
+  'host',
+  'port',
+  'username',
+  'password',
+];
+
+function optionsOf(from: Builder, path: string, refused: readonly string[]): readonly string[] {
+  const options = lines(from, path) ?? [];
+  for (const option of options) {
+    const name = /^--([^=]*)/.exec(option)?.[1] ?? '';
+    if (refused.includes(name)) complain(from, path, `the option \`${name}\` cannot be given: pgha decides it`);
+    else if (!/^[a-z][a-z0-9-]*$/.test(name)) complain(from, path, `\`${option}\` is not a long option`);
+  }
+  return options;
+}
+
+function buildPostgres(from: Builder, runtimeDirectory: string): PostgresConfig {
+  const given = text(from, 'postgresql.listen');
+  const listen = (given === null ? null : parseAddresses(given, 5432)) ?? { hosts: [], port: 5432 };
+  const addresses = listen.hosts.includes('*') ? '*' : listen.hosts.join(',');
+  const dataDir = posix.normalize(text(from, 'postgresql.data_dir') ?? '/');
+  if (isGiven(from, 'postgresql.data_dir')) checkDirectories(from, dataDir, runtimeDirectory);
+
+  const superuser = buildLogin(from, 'superuser', null);
+  const parameters = ownParameters(from);
+  const unixSocketDirectory = text(from, 'postgresql.unix_socket_directory') ?? socketDirectoryOf(parameters);
+  const socket = `${unixSocketDirectory ?? runtimeDirectory}/.s.PGSQL.${listen.port}`;
+  if (Buffer.byteLength(socket) > 107) {
+    complain(
+      from,
+      unixSocketDirectory === null ? 'runtime_directory' : 'postgresql.unix_socket_directory',
+      `too long: the socket ${socket} has ${Buffer.byteLength(socket)} bytes, the system allows 107`,
+    );
+  }
+  const pgHba = lines(from, 'postgresql.pg_hba');
+  warnOfTrust(from, 'postgresql.pg_hba', pgHba);
+  return {
+    listen: { addresses, port: listen.port },
+    connectAddress: connectAddress(from, 'postgresql', listen.hosts, listen.port),
+    dataDir,
+    configDir: text(from, 'postgresql.config_dir'),
+    binDir: text(from, 'postgresql.bin_dir'),
+    database: text(from, 'postgresql.database') ?? 'postgres',
+    unixSocketDirectory,
+    pgpass: text(from, 'postgresql.pgpass'),
+    authentication: {
+      superuser,
+      replication: buildLogin(from, 'replication', null),
+      rewind: buildLogin(from, 'rewind', superuser),
+    },
+    parameters,
+    pgHba,
+    pgIdent: lines(from, 'postgresql.pg_ident'),
+    basebackup: optionsOf(from, 'postgresql.basebackup', REFUSED_BASEBACKUP),
+  };
+}
+
+function checkDirectories(from: Builder, dataDir: string, runtimeDirectory: string): void {
+  const inside = (inner: string, outer: string): boolean => `${inner}/`.startsWith(`${outer.replace(/\/$/, '')}/`);
+  if (dataDir === '/') complain(from, 'postgresql.data_dir', 'is the root directory');
+  else if (inside(dataDir, runtimeDirectory)) {
+    complain(
+      from,
+      'postgresql.data_dir',
+      `is inside of the runtime directory ${runtimeDirectory}, which a restart empties`,
+    );
+  } else if (inside(runtimeDirectory, dataDir)) {
+    complain(
+      from,
+      isGiven(from, 'runtime_directory') ? 'runtime_directory' : 'postgresql.data_dir',
+      `the runtime directory ${runtimeDirectory} is inside of the data directory, which a new copy replaces`,
+    );
+  }
+}
+
+function ownParameters(from: Builder): PostgresConfig['parameters'] {
+  const given = valueAt(from.value, ['postgresql', 'parameters']);
+  const kept: Record<string, string | number | boolean> = {};
+  for (const [name, value] of Object.entries(isMap(given) ? given : {})) {
+    const path = `postgresql.parameters.${name}`;
+    if (isSetByPgha(name)) warn(from, path, 'has no effect: pgha sets this parameter');
+    else if (isSameEverywhere(name)) {
+      warn(
+        from,
+        path,
+        'has no effect here: it has to be the same on all nodes; use bootstrap.dcs or `pgha-ctl edit-config`',
+      );
+    } else kept[name] = value as string | number | boolean;
+  }
+  return kept;
+}
+
+function socketDirectoryOf(parameters: PostgresConfig['parameters']): string | null {
+  const first = String(parameters['unix_socket_directories'] ?? '')
+    .split(',')[0]
+    ?.trim();
+  return first?.startsWith('/') === true ? first : null;
+}
+
+function warnOfTrust(from: Builder, path: string, pgHba: readonly string[] | null): void {
+  for (const line of pgHba ?? []) {
+    const words = line.trim().split(/\s+/);
+    const local = /^(127\.|::1(\/|$)|samehost$|localhost$)/.test(words[3] ?? '');
+    if (words[0]?.startsWith('host') === true && words.at(-1) === 'trust' && !local) {
+      warn(from, path, `lets everybody in without a password from ${words[3] ?? 'there'}: ${words.join(' ')}`);
+    }
+  }
+}
+
+function credentials(from: Builder, section: 'restapi' | 'ctl'): RestApiConfig['authentication'] {
+  const base = `${section}.authentication`;
+  const username = text(from, `${base}.username`);
+  const password = secretOf(from, `${base}.password`);
+  if (username === null && password === null) return null;
+  if (username === null) complain(from, `${base}.username`, 'missing: there is a password');
+  if (password === null && !hasProblem(from, `${base}.password_file`)) {
+    complain(from, `${base}.password`, 'missing: there is a username');
+  }
+  return { username: username ?? '', password: password ?? '' };
+}
+
+function buildRestApi(from: Builder): RestApiConfig {
+  const listen = parseAddress(text(from, 'restapi.listen') ?? '', 8008) ?? { host: '0.0.0.0', port: 8008 };
+  const certfile = text(from, 'restapi.certfile');
+  const verifyClient = (text(from, 'restapi.verify_client') ?? 'none') as 'none' | 'optional' | 'required';
+  const cafile = text(from, 'restapi.cafile');
+  if (verifyClient !== 'none' && certfile === null) {
+    complain(from, 'restapi.verify_client', 'needs TLS: set restapi.certfile');
+  } else if (verifyClient !== 'none' && cafile === null) {
+    complain(from, 'restapi.verify_client', 'needs restapi.cafile, against which client certificates are checked');
+  }
+  if (certfile === null && text(from, 'restapi.keyfile') !== null) {
+    complain(from, 'restapi.keyfile', 'is set without restapi.certfile');
+  }
+  return {
+    listen: { host: listen.host === '*' ? '0.0.0.0' : listen.host, port: listen.port },
+    connectAddress: connectAddress(from, 'restapi', [listen.host], listen.port),
+    authentication: credentials(from, 'restapi'),
+    tls:
+      certfile === null
+        ? null
+        : {
+            certfile,
+            keyfile: text(from, 'restapi.keyfile'),
+            keyfilePassword: secretOf(from, 'restapi.keyfile_password'),
+            cafile,
+            verifyClient,
+          },
+  };
+}
+
+function buildCtl(from: Builder, restapi: RestApiConfig): CtlConfig {
+  return {
+    authentication: credentials(from, 'ctl') ?? restapi.authentication,
+    insecure: get(from, 'ctl.insecure') === true,
+    cacert: text(from, 'ctl.cacert') ?? restapi.tls?.cafile ?? null,
+    certfile: text(from, 'ctl.certfile') ?? restapi.tls?.certfile ?? null,
+    keyfile: text(from, 'ctl.keyfile') ?? restapi.tls?.keyfile ?? null,
+  };
+}
+
+function buildEtcd(from: Builder): EtcdConfig {
+  const has = (section: string): boolean =>
+    isMap(from.written[section]) && Object.keys(from.written[section]).length > 0;
+  const section = has('etcd3') || !has('etcd') ? 'etcd3' : 'etcd';
+  if (section === 'etcd3' && has('etcd')) warn(from, 'etcd', 'has no effect: there is an etcd3 section as well');
+  const protocol = text(from, `${section}.protocol`) ?? 'http';
+  const endpoints: string[] = [];
+  const add = (key: string, written: string): void => {
+    const endpoint = endpointOf(written, protocol);
+    // A URL may hold a password: it is not repeated.
+    const shown = written.includes('@') ? '' : `, is ${JSON.stringify(written)}`;
+    if (endpoint === null) complain(from, `${section}.${key}`, `must be host:port or http(s)://host:port${shown}`);
+    else if (!endpoints.includes(endpoint)) endpoints.push(endpoint);
+  };
+  for (const host of lines(from, `${section}.hosts`) ?? []) add('hosts', host);
+  for (const key of ['host', 'url', 'proxy']) {
+    const written = text(from, `${section}.${key}`);
+    if (endpoints.length === 0 && written !== null) add(key, written);
+  }
+  const misnamed = ['hosts', 'host', 'url', 'proxy', 'srv', 'srv_suffix'].some((key) =>
+    hasProblem(from, `${section}.${key}`),
+  );
+  if (endpoints.length === 0 && !misnamed && !hasProblem(from, section)) {
+    const other = ['consul', 'zookeeper', 'exhibitor', 'kubernetes', 'raft'].some((name) => hasProblem(from, name));
+    if (!other) {
+      complain(
+        from,
+        `${section}.hosts`,
+        'missing: name the members of etcd, e.g. `hosts: [10.0.0.1:2379, 10.0.0.2:2379]`',
+      );
+    }
+  }
+  const cert = text(from, `${section}.cert`);
+  if (cert === null && text(from, `${section}.key`) !== null) complain(from, `${section}.key`, 'is set without `cert`');
+  const cacert = text(from, `${section}.cacert`);
+  if ((cacert !== null || cert !== null) && endpoints.some((endpoint) => endpoint.startsWith('http:'))) {
+    warn(from, `${section}.protocol`, 'is http although there are certificates: they are not used');
+  }
+  const [only] = endpoints;
+  if (only !== undefined && endpoints.length === 1 && isLoopback(new URL(only).hostname)) {
+    warn(
+      from,
+      section,
+      `names only the etcd on this machine (${only}): name all members, or this node stops writing when that one is down`,
+    );
+  }
+  const username = text(from, `${section}.username`);
+  const password = secretOf(from, `${section}.password`);
+  if (password !== null && username === null) complain(from, `${section}.username`, 'missing: there is a password');
+  return { endpoints, username, password, cacert, cert, key: text(from, `${section}.key`) };
+}
+
+function endpointOf(written: string, protocol: string): string | null {
+  const match = /^(?:(https?):\/\/)?([^/]*)\/?$/i.exec(written.trim());
+  if (match?.[2] === undefined) return null;
+  const address = splitAddress(match[2]);
+  if (address === null || isWildcard(address.host)) return null;
+  return `${(match[1] ?? protocol).toLowerCase()}://${printAddress({ host: address.host, port: address.port ?? 2379 })}`;
+}
+
+const isLoopback = (host: string): boolean => /^(localhost|127\.[\d.]+|\[?::1\]?)$/.test(host);
+
+function checkReachable(from: Builder, postgresql: PostgresConfig, etcd: EtcdConfig): void {
+  const alone = etcd.endpoints.every((endpoint) => isLoopback(new URL(endpoint).hostname));
+  if (!alone && isGiven(from, 'postgresql.connect_address') && isLoopback(postgresql.connectAddress.host)) {
+    warn(from, 'postgresql.connect_address', 'is this machine itself: no other node can connect to it');
+  }
+}
+
+function buildBootstrap(from: Builder): BootstrapConfig {
+  const method = text(from, 'bootstrap.method');
+  if (method !== 'initdb') {
+    warn(
+      from,
+      'bootstrap.method',
+      `has no effect: this version makes a new cluster with initdb only. Do not start pgha before the data directory is there if ${method} was to fill it`,
+    );
+  }
+  const pgHba = lines(from, 'bootstrap.pg_hba');
+  warnOfTrust(from, 'bootstrap.pg_hba', pgHba);
+  const dcs = valueAt(from.written, ['bootstrap', 'dcs']);
+  return {
+    dcs: isMap(dcs) ? structuredClone(dcs) : {},
+    initdb: optionsOf(from, 'bootstrap.initdb', REFUSED_INITDB),
+    pgHba,
+    postBootstrap: text(from, 'bootstrap.post_bootstrap'),
+  };
+}
+
+function buildLog(from: Builder): LogConfig {
+  const dir = text(from, 'log.dir');
+  return {
+    level: (text(from, 'log.level') ?? 'info') as LogConfig['level'],
+    format: from.logFormat ?? (text(from, 'log.type') === 'json' ? 'json' : 'plain'),
+    file: text(from, 'log.file') ?? (dir === null ? null : posix.join(dir, 'pgha.log')),
+  };
+}
+
+/** The times of a cluster that this file makes: what `bootstrap.dcs` says, with this node's own values over it. */
+function checkTimes(from: Builder, overrides: Readonly<Record<string, unknown>>): void {
+  const inDcs = valueAt(from.value, ['bootstrap', 'dcs']);
+  const dcs = isMap(inDcs) ? inDcs : {};
+  const names = ['ttl', 'loop_wait', 'monitor_interval_secs', 'retry_timeout'];
+  if (names.some((name) => hasProblem(from, name) || hasProblem(from, `bootstrap.dcs.${name}`))) return;
+  const times = timesOf(dcs, overrides);
+  const place = names.find((name) => overrides[name] !== undefined) ?? null;
+  const path = place ?? `bootstrap.dcs.${names.find((name) => dcs[name] !== undefined) ?? 'ttl'}`;
+  const misfit = misfitOfTimes(times);
+  if (misfit !== null) complain(from, path, misfit);
+  const ttl = seconds(times.ttl);
+  const reserve = margin(ttl) + orderlyStopLead(ttl);
+  if (reserve >= ttl) {
+    complain(
+      from,
+      path,
+      `ttl ${printSeconds(times.ttl)} is used up by the safety margin ${printSeconds(margin(ttl) / 1000)} and ${printSeconds(orderlyStopLead(ttl) / 1000)} for an orderly stop`,
+    );
+  }
+  if (times.ttl < 10) {
+    warn(
+      from,
+      path,
+      `ttl ${printSeconds(times.ttl)} is short: an election inside of etcd (1 s by default) may cost the leadership; 10 s is on the safe side`,
+    );
+  }
+}
+
+function checkPorts(from: Builder, postgresql: PostgresConfig, restapi: RestApiConfig): void {
+  if (postgresql.listen.port !== restapi.listen.port || hasProblem(from, 'postgresql.listen')) return;
+  const same = (host: string): string => (host === 'localhost' ? '127.0.0.1' : host);
+  const hosts = postgresql.listen.addresses.split(',');
+  const overlap =
+    isWildcard(restapi.listen.host) ||
+    hosts.some((host) => isWildcard(host) || same(host) === same(restapi.listen.host));
+  if (overlap) complain(from, 'restapi.listen', `uses port ${restapi.listen.port}, on which Postgres listens`);
+}
+
+function frozen<T>(value: T): T {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    for (const inner of Object.values(value)) frozen(inner);
+  }
+  return value;
+}

@@ -1,0 +1,134 @@
+/**
+ * A checked configuration for people: what was understood, and the times that follow from it. Passwords are never
+ * part of it. Used by `pgha --validate-config FILE`.
+ */
+import { margin, orderlyStopLead } from '../core/lease.ts';
+import type { ClusterPolicy } from '../core/policy.ts';
+import { type Millis, millis } from '../core/time.ts';
+import { PghaError } from '../errors.ts';
+import type { Environment } from './environment.ts';
+import { loadConfig } from './load.ts';
+import type { Config, Login } from './schema.ts';
+import { resolveSettings } from './settings.ts';
+import { printAddress, printBytes, printSeconds } from './units.ts';
+
+export interface Validation {
+  /** 0: usable, 1: refused, 2: wrong usage. */
+  readonly exitCode: 0 | 1 | 2;
+  readonly text: string;
+}
+
+/** @param path - undefined or empty: wrong usage */
+export function validateConfig(
+  path: string | undefined,
+  env: Environment,
+  readFile?: (path: string) => string,
+): Validation {
+  if (path === undefined || path === '') return { exitCode: 2, text: 'usage: pgha --validate-config FILE\n' };
+  try {
+    const { config, warnings } = loadConfig({ path, env, ...(readFile === undefined ? {} : { readFile }) });
+    return { exitCode: 0, text: `${path} is usable.\n\n${describeConfig(config, warnings)}` };
+  } catch (error) {
+    if (!(error instanceof PghaError)) throw error;
+    return { exitCode: 1, text: `${error.code}\n${error.text.happened}\n${error.text.untouched} ${error.text.todo}\n` };
+  }
+}
+
+export function describeConfig(config: Config, warnings: readonly string[] = []): string {
+  // A cluster that this file makes would run with these; one that exists has its own in etcd.
+  const { policy, adjustments, notUnderstood } = resolveSettings(config.bootstrap.dcs, config);
+  const overrides = overriddenNames(config.localOverrides);
+  return [
+    block('Node', [
+      ['name', config.node.name],
+      ['cluster', `${config.scope} (${config.namespace}/${config.scope}/ in etcd)`],
+      ['node_id', config.node.nodeId === null ? 'none: ties are broken by name' : String(config.node.nodeId)],
+      ['priority', config.node.noFailover ? 'never leads' : String(config.node.priority)],
+      ['location', config.node.location],
+      ['tags', Object.keys(config.tags).length === 0 ? 'none' : JSON.stringify(config.tags)],
+      ['etcd', config.etcd.endpoints.join(', ')],
+      ['etcd login', config.etcd.username === null ? 'none' : `${config.etcd.username}, ${passwordOf(config.etcd)}`],
+      ['runtime directory', config.runtimeDirectory],
+      ['guard', config.guard.mode],
+    ]),
+    block('HTTP', [
+      ['listens on', `${printAddress(config.restapi.listen)}${config.restapi.tls === null ? '' : ', TLS'}`],
+      ['others reach it at', printAddress(config.restapi.connectAddress)],
+      ['commands', config.restapi.authentication === null ? 'no password: protect the port' : 'with a password'],
+    ]),
+    block('Postgres', [
+      ['data directory', config.postgresql.dataDir],
+      ['programs', config.postgresql.binDir ?? 'the usual places, then PATH'],
+      ['listens on', `${config.postgresql.listen.addresses}, port ${config.postgresql.listen.port}`],
+      ['others reach it at', printAddress(config.postgresql.connectAddress)],
+      ['superuser', loginOf(config.postgresql.authentication.superuser)],
+      ['replication', loginOf(config.postgresql.authentication.replication)],
+      ['pg_rewind', loginOf(config.postgresql.authentication.rewind)],
+      ['own parameters', Object.keys(config.postgresql.parameters).join(', ') || 'none'],
+    ]),
+    block('Set on this node only, over the settings of the cluster', [
+      ['names', overrides.length === 0 ? 'none' : overrides.join(', ')],
+    ]),
+    'Times (of a cluster that this file makes; one that exists has its own, see `pgha-ctl show-config`)\n',
+    ...describeTimes(policy.cluster).map((line) => `  ${line}\n`),
+    list('Adjusted', adjustments),
+    list('Without effect in bootstrap.dcs', notUnderstood),
+    list('Warnings', warnings),
+  ].join('');
+}
+
+/** What the settings come to when something happens, a sentence each. */
+export function describeTimes(policy: ClusterPolicy): readonly string[] {
+  const { ttl, loopWait, retryTimeout } = policy;
+  const reserve = margin(ttl);
+  const lead = orderlyStopLead(ttl);
+  const attempt = millis(policy.checkTimeout + policy.reconnectInterval);
+  const suspicion = millis(policy.reconnectAttempts * attempt);
+  return [
+    `loop_wait ${print(loopWait)} + 2 × retry_timeout ${print(retryTimeout)} = ${print(millis(loopWait + 2 * retryTimeout))}, within ttl ${print(ttl)}`,
+    `A proof of leadership is used for ttl ${print(ttl)} − margin ${print(reserve)} = ${print(millis(ttl - reserve))}: then the guard ends Postgres.`,
+    `Without a new proof Postgres stops in order ${print(lead)} before that, ${print(millis(ttl - reserve - lead))} after the last one.`,
+    `The primary's node vanishes: another takes over within ttl ${print(ttl)} + 1 s = ${print(millis(ttl + 1000))}.`,
+    `The postmaster dies, its node lives: ${crash(policy)}.`,
+    `Postgres is there but silent: given up after ${policy.reconnectAttempts} × (${print(policy.checkTimeout)} limit + ${print(policy.reconnectInterval)} pause) = at most ${print(suspicion)} (connection_check_type ${policy.checkType}).`,
+    `A standby more than ${printBytes(Number(policy.maximumLagOnFailoverBytes))} behind does not take over.`,
+    ...(policy.failover === 'manual' ? ['failover is manual: no node takes over by itself.'] : []),
+  ];
+}
+
+function crash(policy: ClusterPolicy): string {
+  const rescue = `missing WAL is brought to a standby within ${print(policy.walRescueTimeout)}`;
+  const restart = `a restart here may take ${print(policy.primaryStartTimeout)}`;
+  switch (policy.primaryCrash) {
+    case 'auto':
+      return `handed over at once, ${rescue}; without a candidate ${restart}`;
+    case 'restart':
+      return restart;
+    case 'failover':
+      return `handed over, ${rescue}`;
+  }
+}
+
+const print = (length: Millis): string => printSeconds(length / 1000);
+
+const passwordOf = (login: { readonly password: string | null }): string =>
+  login.password === null ? 'without a password' : 'with a password';
+
+const loginOf = (login: Login): string => `${login.username}, ${passwordOf(login)}`;
+
+function overriddenNames(overrides: Readonly<Record<string, unknown>>): readonly string[] {
+  return Object.entries(overrides).flatMap(([name, value]) =>
+    typeof value === 'object' && value !== null
+      ? Object.entries(value).map(([inner, is]) => `${name}.${inner} ${String(is)}`)
+      : [`${name} ${String(value)}`],
+  );
+}
+
+function block(title: string, rows: readonly (readonly [string, string])[]): string {
+  const width = Math.max(...rows.map(([name]) => name.length));
+  return `${title}\n${rows.map(([name, value]) => `  ${name.padEnd(width)}  ${value}\n`).join('')}\n`;
+}
+
+function list(title: string, entries: readonly string[]): string {
+  return entries.length === 0 ? '' : `\n${title}\n${entries.map((line) => `  ${line}\n`).join('')}`;
+}

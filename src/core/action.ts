@@ -1,0 +1,43 @@
+/** The closed list of things a node can do. A decision lists some of them; agent/act.ts carries them out, one at a time. */
+import type { Lsn } from './lsn.ts';
+import type { NodeName, Revision } from './store.ts';
+
+export type Action =
+  /** Ends Postgres without a checkpoint, now: fencing. */
+  | { readonly do: 'stop-immediately' }
+  | { readonly do: 'stop-in-order' }
+  /** Ends the children that outlived their postmaster. */
+  | { readonly do: 'end-family' }
+  | { readonly do: 'start-primary' }
+  | { readonly do: 'start-standby'; readonly upstream: NodeName | null }
+  | { readonly do: 'restart' }
+  | { readonly do: 'promote' }
+  | { readonly do: 'follow'; readonly upstream: NodeName | null }
+  /** Takes a free key, or one that still stands although its owner's window has closed. */
+  | {
+      readonly do: 'acquire';
+      readonly status: Revision;
+      readonly standing: Revision | null;
+      readonly adopting: boolean;
+    }
+  | {
+      readonly do: 'release';
+      readonly lsn: Lsn;
+      readonly candidate: NodeName | null;
+      /** WAL that the candidate does not have; null when nothing is lost. */
+      readonly lost: { readonly from: Lsn; readonly to: Lsn } | null;
+    }
+  | { readonly do: 'ask-peers'; readonly waitFor: readonly NodeName[] }
+  | { readonly do: 'find-end-of-wal' }
+  | { readonly do: 'learn-lineage'; readonly of: NodeName }
+  | { readonly do: 'rescue'; readonly candidate: NodeName; readonly end: Lsn }
+  | { readonly do: 'bootstrap' }
+  /** The data here becomes the cluster's: writes our system identifier to a scope that has none. */
+  | { readonly do: 'claim-scope' }
+  | { readonly do: 'copy'; readonly source: NodeName; readonly wipe: boolean }
+  | { readonly do: 'rewind'; readonly source: NodeName }
+  /** Shed stale senders, checkpoint, stop serving, stop: the first half of a switchover. */
+  | { readonly do: 'stop-for-switchover' }
+  | { readonly do: 'drop-switchover-request'; readonly why: string };
+
+export type ActionName = Action['do'];

@@ -1,0 +1,58 @@
+/**
+ * Who may lead, and who goes first: newest timeline, then furthest position, then highest priority, then lowest
+ * node_id (by name without one). There is no majority among members: etcd is the quorum.
+ */
+import type { Lsn, Timeline } from './lsn.ts';
+import { printLsn } from './lsn.ts';
+import type { PeerStatus } from './peer.ts';
+import type { NodeName } from './store.ts';
+
+export interface Contender {
+  readonly name: NodeName;
+  readonly timeline: Timeline;
+  readonly position: Lsn;
+  readonly priority: number;
+  readonly nodeId: number | null;
+}
+
+/** Negative: `a` goes before `b`. */
+export function compareContenders(a: Contender, b: Contender): number {
+  if (a.timeline !== b.timeline) return b.timeline - a.timeline;
+  if (a.position !== b.position) return a.position > b.position ? -1 : 1;
+  if (a.priority !== b.priority) return b.priority - a.priority;
+  if (a.nodeId !== null && b.nodeId !== null && a.nodeId !== b.nodeId) return a.nodeId - b.nodeId;
+  return a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
+}
+
+export function rank(contenders: readonly Contender[]): readonly Contender[] {
+  return [...contenders].sort(compareContenders);
+}
+
+/** Why this member cannot become leader; null: it can. */
+export function unfit(peer: PeerStatus): string | null {
+  if (peer.noFailover) return `${peer.name} is tagged nofailover`;
+  if (peer.priority <= 0) return `${peer.name} has priority 0`;
+  if (!peer.inRecovery) return `${peer.name} is not a standby`;
+  if (peer.state !== 'running') return `Postgres of ${peer.name} is ${peer.state}`;
+  if (peer.timeline === null || peer.position === null) return `the position of ${peer.name} is not known`;
+  if (!peer.positionFinal) return `${peer.name} still replays its own WAL`;
+  return null;
+}
+
+export function contender(peer: PeerStatus): Contender | null {
+  if (unfit(peer) !== null || peer.timeline === null || peer.position === null) return null;
+  return {
+    name: peer.name,
+    timeline: peer.timeline,
+    position: peer.position,
+    priority: peer.priority,
+    nodeId: peer.nodeId,
+  };
+}
+
+/** `b (timeline 2, 0/5000060, priority 100)`, best first. */
+export function describeRanking(ranking: readonly Contender[]): string {
+  return ranking
+    .map((c) => `${c.name} (timeline ${c.timeline}, ${printLsn(c.position)}, priority ${c.priority})`)
+    .join(', ');
+}

@@ -1,0 +1,107 @@
+/**
+ * Which circumstance is a node in? A closed list. The order of the questions is part of the design; each says why it
+ * stands where it does.
+ */
+import type { ClusterView, LeaderKey } from './cluster.ts';
+import { gateOpen } from './gate.ts';
+import { mayWrite } from './local.ts';
+import type { Leadership, View } from './view.ts';
+
+export type Holding = Extract<Leadership, { kind: 'holding' }>;
+
+export type Situation =
+  | { readonly kind: 'writing-without-window' }
+  | { readonly kind: 'orphans' }
+  | { readonly kind: 'leaving' }
+  | { readonly kind: 'unusable'; readonly sentence: string }
+  | { readonly kind: 'busy' }
+  | { readonly kind: 'uninformed' }
+  | { readonly kind: 'maintenance' }
+  | { readonly kind: 'switching-over'; readonly holding: Holding; readonly cluster: ClusterView }
+  | { readonly kind: 'leading'; readonly holding: Holding; readonly cluster: ClusterView }
+  | { readonly kind: 'blind' }
+  | { readonly kind: 'joining'; readonly cluster: ClusterView }
+  | { readonly kind: 'following'; readonly cluster: ClusterView; readonly leader: LeaderKey }
+  | { readonly kind: 'rejoining'; readonly cluster: ClusterView; readonly leader: LeaderKey }
+  | { readonly kind: 'leaderless'; readonly cluster: ClusterView };
+
+export function classify(view: View): Situation {
+  const { local, leadership } = view;
+  // Before anything that trusts etcd, an operator or an operation: a closed window is a local fact and needs nobody's
+  // agreement.
+  if (writesWithoutWindow(view)) return { kind: 'writing-without-window' };
+  // Children without their postmaster may go on committing for seconds; nothing about this node is certain until they
+  // are gone, not even in maintenance.
+  if (local.kind === 'orphans' && !view.policy.cluster.pause) return { kind: 'orphans' };
+  // One thing at a time: what runs has been decided, and ends or is ended by its own limits.
+  if (view.operation !== null) return { kind: 'busy' };
+  if (view.leaving) return { kind: 'leaving' };
+  if (local.kind === 'unusable') return { kind: 'unusable', sentence: local.sentence };
+  if (view.dcs.kind === 'never-read') return { kind: 'uninformed' };
+  const { cluster } = view.dcs;
+  // An operator who has taken the wheel keeps it; a switchover that he asks for is carried out all the same.
+  if (leadership.kind === 'holding' && local.kind === 'primary' && wanted(view, cluster)) {
+    return { kind: 'switching-over', holding: leadership, cluster };
+  }
+  if (view.policy.cluster.pause) return { kind: 'maintenance' };
+  // The key is ours by the lease keeper's knowledge, which is newer than the last read of the cluster.
+  if (leadership.kind === 'holding') return { kind: 'leading', holding: leadership, cluster };
+  // Without etcd nobody is elected and nobody is followed anew.
+  if (!view.dcs.answering) return { kind: 'blind' };
+  // A scope in which no cluster was ever made, or is being made.
+  if (cluster.initialize === null || cluster.initialize.value === '') return { kind: 'joining', cluster };
+  const foreign = foreignData(view, cluster);
+  if (foreign !== null) return { kind: 'unusable', sentence: foreign };
+  const leader = cluster.leader;
+  if (leader === null || leader.name === view.self || ownerIsGone(view, leader)) return { kind: 'leaderless', cluster };
+  if (local.kind === 'absent' || local.kind === 'half-made') return { kind: 'joining', cluster };
+  if (local.kind === 'stopped') return { kind: 'rejoining', cluster, leader };
+  return { kind: 'following', cluster, leader };
+}
+
+function writesWithoutWindow(view: View): boolean {
+  const { local, leadership, operation } = view;
+  // The server of a bootstrap is reachable by its private socket only; orphans have a rule of their own.
+  if (operation?.kind === 'bootstrap' || local.kind === 'orphans') return false;
+  if (!mayWrite(local)) return false;
+  if (view.policy.cluster.pause) return false;
+  if (leadership.kind === 'holding') return !leadership.windowOpen && !leadership.adopting;
+  // A primary found in a scope in which nobody ever led: it may be taken in as it runs. Until etcd was read we don't
+  // know, and stop it only if it turns out otherwise.
+  return !adoptable(view);
+}
+
+/** A running primary where no leadership was ever written down: the first take-over of an existing server. */
+export function adoptable(view: View): boolean {
+  if (view.local.kind !== 'primary') return false;
+  if (view.dcs.kind === 'never-read') return true;
+  const { cluster } = view.dcs;
+  if (cluster.leader !== null || cluster.status !== null) return false;
+  const ours = cluster.initialize === null || cluster.initialize.value === view.local.systemId;
+  return ours;
+}
+
+/**
+ * The key stands although its owner's window has closed: etcd deletes late, and a new etcd leader restarts every lease
+ * (protocol.md 13). Only for an owner who writes holds; his `status` must be of his term.
+ */
+function ownerIsGone(view: View, leader: LeaderKey): boolean {
+  const { gate } = view;
+  return gate?.beat != null && gate.beat.term === leader.term && gate.beat.release === null && gateOpen(gate, view.now);
+}
+
+function wanted(view: View, cluster: ClusterView): boolean {
+  return cluster.failover !== null && (cluster.failover.scheduledAt === null || view.scheduledDue);
+}
+
+/** Our data directory belongs to another cluster: told, never touched. */
+function foreignData(view: View, cluster: ClusterView): string | null {
+  const { local } = view;
+  const own = 'systemId' in local ? local.systemId : null;
+  const theirs = cluster.initialize?.value ?? null;
+  if (own === null || theirs === null || theirs === '' || own === theirs) return null;
+  return (
+    `The data directory belongs to the cluster with system identifier ${own}, but this scope is ${theirs}. ` +
+    'It was not touched. Check `scope` and `data_dir`, or move the directory away to have it copied anew.'
+  );
+}

@@ -1,0 +1,63 @@
+/**
+ * A candidate's gate: the instant before which it may not promote. Every version of `status` says for how long after
+ * it was *seen* nobody may promote; the gate is counted on our own clock from the arrival of the newest version
+ * (protocol.md 4). What was never seen counts as arriving now.
+ */
+import type { Beat, ClusterView } from './cluster.ts';
+import { ABSENT, type Revision } from './store.ts';
+import { type Instant, LONG_AGO, laterBy, type Millis, millis } from './time.ts';
+
+export interface Gate {
+  /** Of the `status` this gate comes from; 0 when the key does not exist. */
+  readonly revision: Revision;
+  /** When that version arrived here. */
+  readonly arrived: Instant;
+  /** 'never': pause mode; only a newer version opens it. */
+  readonly opensAt: Instant | 'never';
+  readonly beat: Beat | null;
+  readonly clusterId: string;
+}
+
+export interface Arrival {
+  readonly cluster: Pick<ClusterView, 'clusterId' | 'revision' | 'status'>;
+  /** When this version of `status` was first known to exist: its watch hint if there was one, else the read. */
+  readonly at: Instant;
+  /** The cluster's TTL: the hold of a version that Patroni wrote. */
+  readonly clusterTtl: Millis;
+  /** This node's own TTL: with no status at all, the larger of the two is waited. */
+  readonly ownTtl: Millis;
+}
+
+/** @param known - the gate so far; null: nothing was seen since the start, so whatever is read arrives now (rule 11) */
+export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
+  const { status, clusterId } = arrival.cluster;
+  const revision = status?.revision ?? ABSENT;
+  // etcd was wiped or restored: what we knew is about another history.
+  const restarted = known !== null && (known.clusterId !== clusterId || revision < known.revision);
+  if (known !== null && !restarted && revision === known.revision) return known;
+  const hold = holdOf(arrival);
+  return {
+    revision,
+    arrived: arrival.at,
+    opensAt: hold === 'never' ? 'never' : laterBy(arrival.at, hold),
+    beat: status?.beat ?? null,
+    clusterId,
+  };
+}
+
+function holdOf(arrival: Arrival): Millis | 'never' {
+  const { status } = arrival.cluster;
+  if (status === null) return millis(Math.max(arrival.clusterTtl, arrival.ownTtl));
+  if (status.beat === null) return arrival.clusterTtl;
+  return status.beat.holdMs === null ? 'never' : millis(status.beat.holdMs);
+}
+
+/** May this node promote or acquire as far as the gate is concerned? */
+export function gateOpen(gate: Gate | null, now: Instant): boolean {
+  return gate !== null && gate.opensAt !== 'never' && now >= gate.opensAt;
+}
+
+/** The gate as an inherited instant for one who takes the key now; a gate that never opens must not be inherited. */
+export function inheritedGate(gate: Gate): Instant {
+  return gate.opensAt === 'never' ? LONG_AGO : gate.opensAt;
+}

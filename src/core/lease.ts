@@ -1,0 +1,32 @@
+/**
+ * Window arithmetic: how long a proof of leadership may be used, when the guard strikes, and when an orderly stop
+ * has to begin. Instants are this machine's monotonic clock; every length is what etcd granted, never what was asked.
+ */
+import { invariant } from './invariant.ts';
+import { earlierBy, type Instant, type Millis, millis } from './time.ts';
+
+/**
+ * The part of a window that is never used, for the guard's strike and for clocks that run at different rates: with
+ * less than `fencing time + 2 × rate error × TTL` a strike and another node's promotion could meet (protocol.md,
+ * story 13).
+ */
+export function margin(ttl: Millis): Millis {
+  return millis(Math.max(1000, 500 + ttl / 250));
+}
+
+/** How long before the guard's strike an orderly stop begins, when no proof has come. */
+export function orderlyStopLead(ttl: Millis): Millis {
+  return millis(Math.min(2000, ttl / 5));
+}
+
+/** When the guard strikes. @param until - the last instant this node may write */
+export function deadlineOf(until: Instant, ttl: Millis): Instant {
+  return earlierBy(until, margin(ttl));
+}
+
+/** From here on without a proof: `/primary` answers 503 and Postgres is stopped in order. */
+export function stopWritingBy(until: Instant, ttl: Millis): Instant {
+  const reserve = margin(ttl) + orderlyStopLead(ttl);
+  invariant(reserve < ttl, `TTL ${ttl} ms is used up by the safety reserve of ${reserve} ms`);
+  return earlierBy(deadlineOf(until, ttl), orderlyStopLead(ttl));
+}

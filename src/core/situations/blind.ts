@@ -1,0 +1,7 @@
+/** etcd does not answer and no window is open here. A standby does no harm: it goes on receiving and replaying. */
+import { type Decision, decision } from '../decision.ts';
+import type { View } from '../view.ts';
+
+export function waitWithoutEtcd(view: View): Decision {
+  return decision('blind.standby', `etcd does not answer; Postgres here is ${view.local.kind} and is left as it is`);
+}

@@ -1,0 +1,113 @@
+/** Somebody else leads and our Postgres runs: receive from him, once his history is known to contain ours. */
+import type { ClusterView, LeaderKey, Member } from '../cluster.ts';
+import { type Decision, decision } from '../decision.ts';
+import { position, type Standby } from '../local.ts';
+import { printLsn } from '../lsn.ts';
+import { between, millis } from '../time.ts';
+import { kinship } from '../timeline.ts';
+import { type LearnedLineage, memberNamed, type View } from '../view.ts';
+
+/** A standby that follows and receives nothing for so long has its history compared again. */
+const RECOMPARE_MS = 5_000;
+/** The leader's lineage is asked for again after this while we wait for it to be promoted. */
+const ASK_AGAIN_MS = 50;
+
+export function follow(view: View, cluster: ClusterView, leader: LeaderKey): Decision {
+  const { local } = view;
+  switch (local.kind) {
+    case 'standby':
+      return asStandby(view, cluster, leader, local);
+    case 'starting':
+      return decision('following.starting', 'Postgres is starting as a standby', [], millis(100));
+    case 'stopping':
+      return decision('following.starting', 'Postgres is stopping', [], millis(100));
+    case 'primary':
+    case 'silent':
+    case 'orphans':
+      return decision('fence.without-window', `${leader.name} leads, and Postgres here is ${local.kind}`, [
+        { do: 'stop-immediately' },
+      ]);
+    case 'absent':
+    case 'half-made':
+    case 'stopped':
+    case 'unusable':
+      return decision('node.busy', `Postgres is ${local.kind}`);
+    default:
+      return ((never: never) => never)(local);
+  }
+}
+
+function asStandby(view: View, cluster: ClusterView, leader: LeaderKey, local: Standby): Decision {
+  if (view.operatorRequest === 'restart') {
+    return decision('following.restart-requested', 'an operator asked for a restart', [{ do: 'restart' }]);
+  }
+  const member = memberNamed(cluster, leader.name);
+  if (member?.host == null || member.port == null) {
+    return decision(
+      'following.leader-not-ready',
+      `${leader.name} holds the key; its address is not known yet`,
+      [],
+      millis(200),
+    );
+  }
+  const follows = local.follows === `${member.host}:${member.port}`;
+  const stuck = view.notStreamingSince !== null && between(view.notStreamingSince, view.now) > RECOMPARE_MS;
+  if (follows && local.receiver?.streaming === true && !onOlderLine(local, member)) {
+    return decision('following.streaming', `receiving from ${leader.name} at ${printLsn(position(local))}`);
+  }
+  if (follows && !stuck && !onOlderLine(local, member)) {
+    return decision('following.waiting-to-stream', `following ${leader.name}; nothing received yet`, [], millis(200));
+  }
+
+  const lineage = lineageOf(view, leader, stuck);
+  if (lineage === null) {
+    return decision(
+      'following.learn-lineage',
+      `${leader.name} leads: compare its history with ours`,
+      [{ do: 'learn-lineage', of: leader.name }],
+      millis(200),
+    );
+  }
+  if (lineage.inRecovery) {
+    return decision(
+      'following.leader-not-ready',
+      `${leader.name} has the key and is not promoted yet`,
+      [{ do: 'learn-lineage', of: leader.name }],
+      millis(ASK_AGAIN_MS),
+    );
+  }
+  const kin = kinship({ timeline: local.timeline, end: position(local) }, lineage);
+  if (kin.kind === 'same-line') {
+    if (follows)
+      return decision(
+        'following.waiting-to-stream',
+        `following ${leader.name} on its line; nothing received yet`,
+        [],
+        millis(500),
+      );
+    return decision(
+      'following.follow',
+      `${leader.name} is on timeline ${lineage.timeline}; ours (${local.timeline}, ${printLsn(position(local))}) is part of it`,
+      [{ do: 'follow', upstream: leader.name }],
+    );
+  }
+  const where = kin.kind === 'diverged' ? `it left ours at ${printLsn(kin.at)}` : 'it has never been on ours';
+  return decision(
+    'following.diverged-stop',
+    `we are at ${printLsn(position(local))} on timeline ${local.timeline}; ${leader.name} is on ${lineage.timeline}, and ${where}`,
+    [{ do: 'stop-in-order' }],
+  );
+}
+
+/** `streaming` for a moment is not following: a diverged standby shows it too. Only the leader's timeline counts. */
+function onOlderLine(local: Standby, leader: Member): boolean {
+  return leader.timeline !== null && local.receiver !== null && local.receiver.timeline < leader.timeline;
+}
+
+/** What was learned about this leader in this term, and late enough to speak of a promoted server. */
+export function lineageOf(view: View, leader: LeaderKey, again = false): LearnedLineage | null {
+  const { lineage } = view;
+  if (lineage === null || lineage.of !== leader.name || lineage.term !== leader.term) return null;
+  const maxAge = lineage.inRecovery ? ASK_AGAIN_MS : again ? RECOMPARE_MS : Number.POSITIVE_INFINITY;
+  return between(lineage.at, view.now) <= maxAge ? lineage : null;
+}

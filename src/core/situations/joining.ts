@@ -1,0 +1,92 @@
+/** A scope without a cluster, or a node without data. */
+import type { ClusterView } from '../cluster.ts';
+import { type Decision, decision } from '../decision.ts';
+import { gateOpen } from '../gate.ts';
+import { millis } from '../time.ts';
+import type { View } from '../view.ts';
+import { memberNamed } from '../view.ts';
+import { backingOff } from './backing-off.ts';
+import { waitAtTheGate } from './leaderless.ts';
+
+export function join(view: View, cluster: ClusterView): Decision {
+  if (cluster.initialize === null) return intoEmptyScope(view, cluster);
+  if (cluster.initialize.value === '') {
+    return decision(
+      'joining.wait-for-bootstrap',
+      'another member is making the cluster; this node copies from it afterwards',
+    );
+  }
+  return copyFromLeader(view, cluster);
+}
+
+function intoEmptyScope(view: View, cluster: ClusterView): Decision {
+  const { local } = view;
+  switch (local.kind) {
+    case 'absent':
+    case 'half-made': {
+      const again = backingOff(view, 'bootstrap');
+      if (again !== null) return again;
+      if (view.policy.node.noFailover || view.policy.node.priority <= 0) {
+        return decision('joining.wait-for-bootstrap', 'this node may never lead, so it does not make the cluster');
+      }
+      return decision('joining.bootstrap', 'no cluster exists under this scope: try to be the one that makes it', [
+        { do: 'bootstrap' },
+      ]);
+    }
+    case 'standby':
+    case 'starting':
+      return decision(
+        'joining.standby-cannot-claim',
+        'no cluster exists under this scope, and the Postgres here is a standby of something: promote its primary into the scope first',
+      );
+    case 'primary': {
+      // Its writers must not notice that it is taken in; the gate still has to pass: nobody knows who wrote before.
+      if (!gateOpen(view.gate, view.now)) return waitAtTheGate(view);
+      return decision(
+        'joining.claim',
+        `a running primary with system identifier ${local.systemId} becomes this scope's cluster`,
+        [{ do: 'claim-scope' }],
+      );
+    }
+    case 'stopped':
+      if (!local.wasPrimary) {
+        return decision(
+          'joining.standby-cannot-claim',
+          "no cluster exists under this scope, and the data directory here is a standby's: start with the primary's",
+        );
+      }
+      return decision(
+        'joining.claim',
+        `the data directory here (system identifier ${local.systemId}) becomes this scope's cluster`,
+        [{ do: 'claim-scope' }],
+      );
+    case 'stopping':
+    case 'silent':
+    case 'orphans':
+    case 'unusable':
+      break;
+  }
+  return decision(
+    'node.busy',
+    `Postgres here is ${local.kind}; the scope ${cluster.clusterId} is looked at again later`,
+  );
+}
+
+function copyFromLeader(view: View, cluster: ClusterView): Decision {
+  const leader = cluster.leader;
+  if (leader === null) return decision('leaderless.wait-for-data', 'no leader to copy from');
+  const again = backingOff(view, 'copy');
+  if (again !== null) return again;
+  const member = memberNamed(cluster, leader.name);
+  if (member?.host == null || member.role !== 'primary' || member.state !== 'running') {
+    return decision(
+      'following.leader-not-ready',
+      `${leader.name} is not a running primary yet; copied as soon as it is`,
+      [],
+      millis(500),
+    );
+  }
+  return decision('joining.copy', `no usable data here: copy from ${leader.name}`, [
+    { do: 'copy', source: leader.name, wipe: false },
+  ]);
+}

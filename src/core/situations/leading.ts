@@ -1,0 +1,239 @@
+/** The leader key is ours: promote, keep, repair, or hand over. */
+import { describeRanking, rank } from '../candidate.ts';
+import type { Holding } from '../classify.ts';
+import type { ClusterView } from '../cluster.ts';
+import { type Decision, decision } from '../decision.ts';
+import type { Stopped } from '../local.ts';
+import { distance, type Lsn, printLsn } from '../lsn.ts';
+import type { NodeName } from '../store.ts';
+import { between, type Instant, laterBy, millis } from '../time.ts';
+import type { View } from '../view.ts';
+import { backingOff } from './backing-off.ts';
+import { contenders } from './leaderless.ts';
+
+/** After so many failed promotions the key goes to somebody else. */
+const PROMOTIONS = 2;
+/** A standby that is still starting when it has won gets so long before it gives the key back. */
+const STANDBY_START_MS = 10_000;
+
+export function lead(view: View, holding: Holding, cluster: ClusterView): Decision {
+  const { local } = view;
+  switch (local.kind) {
+    case 'primary':
+      return local.failing === null ? asPrimary(holding) : unwell(view, local.failing.said);
+    case 'standby':
+      return beforePromotion(view, holding, local.received > local.replayed ? local.received : local.replayed);
+    case 'stopped':
+      return handOver(view, holding, cluster);
+    case 'starting':
+      return starting(view, holding, local.asPrimary);
+    case 'silent':
+      return unwell(view, local.said);
+    case 'stopping':
+      return decision('leading.starting', 'Postgres is stopping', [], millis(100));
+    case 'absent':
+    case 'half-made':
+      return giveUp(view, `the data directory is ${local.kind}`);
+    case 'unusable':
+    case 'orphans':
+      return decision('node.busy', `Postgres is ${local.kind}`);
+    default:
+      return ((never: never) => never)(local);
+  }
+}
+
+function asPrimary(holding: Holding): Decision {
+  return decision('leading.primary', `leading in term ${holding.term}; Postgres accepts writes`);
+}
+
+function beforePromotion(view: View, holding: Holding, at: Lsn): Decision {
+  if (!holding.windowOpen) {
+    const gate = between(view.now, holding.gate);
+    return decision(
+      'leading.waiting-for-window',
+      gate > 0
+        ? `the key is ours; the gate is ${Math.ceil(gate)} ms away`
+        : `the key is ours; ${view.guardAcks ? 'the proof is under way' : 'the guard does not acknowledge'}`,
+      [],
+      millis(Math.max(5, Math.min(200, gate))),
+    );
+  }
+  const failed = view.attempts.get('promote');
+  if (failed !== undefined && failed.failures >= PROMOTIONS && failed.lastFailedAt >= holding.since) {
+    return decision('leading.promotion-failed', `the promotion failed ${failed.failures} times: ${failed.said}`, [
+      { do: 'release', lsn: at, candidate: null, lost: null },
+    ]);
+  }
+  return decision(
+    'leading.promote',
+    `the window is open and guarded until ${Math.floor(between(view.now, holding.deadline))} ms from now`,
+    [{ do: 'promote' }],
+  );
+}
+
+function starting(view: View, holding: Holding, asPrimary: boolean): Decision {
+  const took = between(view.localSince, view.now);
+  if (!asPrimary) {
+    return took > STANDBY_START_MS && holding.since < view.localSince
+      ? giveUp(view, 'Postgres does not come up as a standby')
+      : decision('leading.waiting-for-window', 'Postgres is starting as a standby', [], millis(100));
+  }
+  const limit = view.policy.cluster.primaryStartTimeout;
+  if (took > limit && contenders(view, others(view)).length > 0) {
+    return decision(
+      'leading.start-failed',
+      `Postgres did not start within ${limit / 1000} s, and others can take over`,
+      [{ do: 'stop-immediately' }],
+    );
+  }
+  return decision(
+    'leading.starting',
+    `Postgres has been starting for ${Math.round(took)} ms, of ${limit / 1000} s at most`,
+    [],
+    millis(50),
+  );
+}
+
+/** The process is there and the check fails: suspicion, not certainty. */
+function unwell(view: View, said: string): Decision {
+  const { reconnectAttempts, reconnectInterval, primaryVisibilityConsensus, loopWait } = view.policy.cluster;
+  const count = view.failing?.count ?? 1;
+  if (count <= reconnectAttempts) {
+    return decision(
+      'leading.check-failed',
+      `check ${count} of ${reconnectAttempts + 1} failed: ${said}; again in ${reconnectInterval / 1000} s`,
+      [],
+      reconnectInterval,
+    );
+  }
+  if (primaryVisibilityConsensus) {
+    const recent = millis(2 * loopWait);
+    const asked = others(view).filter((name) => (view.peers.get(name)?.at ?? -1) >= (view.failing?.since ?? view.now));
+    if (asked.length < others(view).length) {
+      return decision(
+        'leading.ask-candidates',
+        'the check failed for too long: ask the others when they last saw this primary',
+        [{ do: 'ask-peers', waitFor: others(view) }],
+      );
+    }
+    const seer = asked.find((name) => {
+      const answer = view.peers.get(name);
+      return answer?.kind === 'answered' && answer.status.sawPrimary !== null && answer.status.sawPrimary < recent;
+    });
+    if (seer !== undefined) {
+      return decision(
+        'leading.seen-by-others',
+        `${seer} saw this primary less than ${recent / 1000} s ago: a local trouble; ${said}`,
+        [{ do: 'ask-peers', waitFor: others(view) }],
+        reconnectInterval,
+      );
+    }
+  }
+  return decision('leading.give-up-silent', `${count} checks failed one after the other, last: ${said}`, [
+    { do: 'stop-immediately' },
+  ]);
+}
+
+/**
+ * Postgres is down and the key is ours: after a crash, in a switchover, or because the service leaves. Who has all of
+ * our WAL takes over at once; otherwise the missing tail is brought there first; otherwise Postgres comes back here.
+ */
+export function handOver(view: View, holding: Holding, cluster: ClusterView): Decision {
+  const { local, policy } = view;
+  if (local.kind !== 'stopped') return decision('node.busy', `Postgres is ${local.kind}`);
+  const names = others(view);
+  const wish = cluster.failover?.candidate ?? null;
+  const mayMove =
+    (policy.cluster.primaryCrash !== 'restart' || wish !== null || view.leaving) &&
+    policy.cluster.failover !== 'manual';
+  if (names.length === 0 || (!mayMove && cluster.failover === null))
+    return alone(view, holding, local, 'there is no other member');
+
+  if (view.endOfWal === null) {
+    return decision('leading.find-end', 'Postgres is down; find the end of its WAL', [{ do: 'find-end-of-wal' }]);
+  }
+  const end = view.endOfWal;
+  if (!names.every((name) => (view.peers.get(name)?.at ?? Number.NEGATIVE_INFINITY) >= view.localSince)) {
+    return decision(
+      'leading.ask-candidates',
+      `Postgres is down; the WAL ends at ${printLsn(end)}; ask ${names.join(', ')} how far they are`,
+      [{ do: 'ask-peers', waitFor: names }],
+    );
+  }
+  const ranking = rank(contenders(view, names).filter((c) => c.timeline === local.timeline));
+  const best = ranking.find((c) => c.name === wish) ?? ranking[0];
+  if (best === undefined) {
+    const why = names.map((name) => whyNoCandidate(view, name)).join('; ');
+    return alone(view, holding, local, why === '' ? 'nobody is on our timeline' : why);
+  }
+  if (best.position >= end) {
+    return decision(
+      'leading.hand-over',
+      `${best.name} has all WAL up to ${printLsn(end)}; ranking: ${describeRanking(ranking)}`,
+      [{ do: 'release', lsn: end, candidate: best.name, lost: null }],
+    );
+  }
+  const missing = distance(best.position, end);
+  const answer = view.peers.get(best.name);
+  const canBeRescued = answer?.kind === 'answered' && answer.status.pgha;
+  if (!view.rescueFailed && canBeRescued) {
+    return decision(
+      'leading.rescue',
+      `${best.name} lacks ${missing} bytes up to ${printLsn(end)}: bring them there first`,
+      [{ do: 'rescue', candidate: best.name, end }],
+    );
+  }
+  const withinLimit = missing <= policy.cluster.maximumLagOnFailoverBytes;
+  const cannotStart = (view.attempts.get('start')?.failures ?? 0) >= 3 || view.leaving;
+  if ((policy.cluster.primaryCrash === 'failover' || cannotStart) && withinLimit && !view.leaving) {
+    return decision(
+      'leading.hand-over-with-loss',
+      `the last ${missing} bytes, from ${printLsn(best.position)} to ${printLsn(end)}, cannot be brought to ${best.name}`,
+      [{ do: 'release', lsn: end, candidate: best.name, lost: { from: best.position, to: end } }],
+    );
+  }
+  return alone(view, holding, local, `${best.name} lacks ${missing} bytes and they cannot be brought there`);
+}
+
+/** Nobody else can take over: come back here, or, when the service leaves, give the key up without a name. */
+function alone(view: View, holding: Holding, local: Stopped, why: string): Decision {
+  if (view.leaving) {
+    const at = view.endOfWal ?? local.checkpoint;
+    return decision('leading.hand-over', `the service leaves; ${why}: the key is given up without a candidate`, [
+      { do: 'release', lsn: at, candidate: null, lost: null },
+    ]);
+  }
+  const again = backingOff(view, 'start');
+  if (again !== null) return { ...again, rule: 'leading.start-failed' };
+  if (!holding.windowOpen) {
+    return decision(
+      'leading.waiting-for-window',
+      `${why}; Postgres is started here as soon as the window is open`,
+      [],
+      millis(20),
+    );
+  }
+  return decision('leading.start-here', why, [{ do: 'start-primary' }]);
+}
+
+function giveUp(view: View, why: string): Decision {
+  const at = view.endOfWal ?? (view.dcs.kind === 'read' ? view.dcs.cluster.status?.optime : null) ?? (0n as Lsn);
+  return decision('leading.cannot-lead', why, [{ do: 'release', lsn: at, candidate: null, lost: null }]);
+}
+
+function whyNoCandidate(view: View, name: NodeName): string {
+  const answer = view.peers.get(name);
+  if (answer === undefined || answer.kind === 'silent') return `${name} does not answer`;
+  return `${name} is ${answer.status.state} on timeline ${answer.status.timeline ?? '?'}`;
+}
+
+export function others(view: View): readonly NodeName[] {
+  if (view.dcs.kind === 'never-read') return [];
+  return view.dcs.cluster.members.map((member) => member.name).filter((name) => name !== view.self);
+}
+
+/** For tests and `explain`: when an unanswered suspicion turns into a stop. */
+export function givesUpAt(view: View): Instant {
+  const { reconnectAttempts, reconnectInterval } = view.policy.cluster;
+  return laterBy(view.failing?.since ?? view.now, millis(reconnectAttempts * reconnectInterval));
+}

@@ -1,0 +1,35 @@
+/** The service is being stopped: the key is handed over at once, without anybody waiting for a TTL. */
+import { type Decision, decision } from '../decision.ts';
+import type { View } from '../view.ts';
+import { handOver } from './leading.ts';
+
+export function leave(view: View): Decision {
+  const { local, leadership } = view;
+  // As with Patroni: who stops the service of a paused cluster wants to work on it himself; Postgres stays.
+  if (view.policy.cluster.pause) return decision('service.left', 'the cluster is paused: Postgres is left running');
+  const holding = leadership.kind === 'holding' ? leadership : null;
+  switch (local.kind) {
+    case 'primary':
+      return holding === null
+        ? decision('service.leaving-stops', 'the service stops', [{ do: 'stop-in-order' }])
+        : decision('service.leaving-hands-over', 'the service stops here and this node leads', [
+            { do: 'stop-for-switchover' },
+          ]);
+    case 'starting':
+    case 'silent':
+    case 'standby':
+    case 'stopping':
+      // A standby that has just won the key gives it back before it goes.
+      return decision('service.leaving-stops', 'the service stops', [{ do: 'stop-in-order' }]);
+    case 'orphans':
+      return decision('service.leaving-stops', 'the service stops', [{ do: 'end-family' }]);
+    case 'stopped':
+      if (holding === null || view.dcs.kind === 'never-read') break;
+      return handOver(view, holding, view.dcs.cluster);
+    case 'absent':
+    case 'unusable':
+    case 'half-made':
+      break;
+  }
+  return decision('service.left', 'nothing of ours runs any more');
+}

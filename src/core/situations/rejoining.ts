@@ -1,0 +1,86 @@
+/** Somebody else leads and our Postgres is down: start as his standby, rewind, or copy anew, and why. */
+import type { ClusterView, LeaderKey } from '../cluster.ts';
+import { type Decision, decision } from '../decision.ts';
+import { printLsn } from '../lsn.ts';
+import { millis } from '../time.ts';
+import { kinship } from '../timeline.ts';
+import { memberNamed, type View } from '../view.ts';
+import { backingOff } from './backing-off.ts';
+import { lineageOf } from './following.ts';
+
+/** After so many failed rewinds the directory is copied anew. */
+const REWINDS = 2;
+
+export function rejoin(view: View, cluster: ClusterView, leader: LeaderKey): Decision {
+  const { local } = view;
+  if (local.kind !== 'stopped') return decision('node.busy', `Postgres is ${local.kind}`);
+  const member = memberNamed(cluster, leader.name);
+  if (member?.host == null || member.port == null) {
+    return decision(
+      'following.leader-not-ready',
+      `${leader.name} leads; its address is not known yet`,
+      [],
+      millis(500),
+    );
+  }
+  if (view.operatorRequest === 'reinitialize') {
+    return decision('rejoin.copy', 'an operator asked for this node to be copied anew', [
+      { do: 'copy', source: leader.name, wipe: true },
+    ]);
+  }
+  const lineage = lineageOf(view, leader);
+  if (lineage === null || lineage.inRecovery) {
+    return decision(
+      'following.learn-lineage',
+      `${leader.name} leads: compare its history with ours`,
+      [{ do: 'learn-lineage', of: leader.name }],
+      millis(200),
+    );
+  }
+  if (lineage.systemId !== local.systemId) {
+    return decision(
+      'joining.foreign-data',
+      `${leader.name} serves system identifier ${lineage.systemId}, the data here is ${local.systemId}: left alone`,
+    );
+  }
+  if (local.timeline !== lineage.timeline && view.endOfWal === null) {
+    return decision(
+      'rejoin.find-end',
+      `${leader.name} is on timeline ${lineage.timeline}, we are on ${local.timeline}: find the end of our WAL`,
+      [{ do: 'find-end-of-wal' }],
+    );
+  }
+  const end = view.endOfWal ?? local.checkpoint;
+  const kin = kinship({ timeline: local.timeline, end }, lineage);
+  if (kin.kind === 'same-line') {
+    const again = backingOff(view, 'start');
+    if (again !== null) return again;
+    return decision(
+      'rejoin.start',
+      `our WAL ends at ${printLsn(end)} on timeline ${local.timeline}, which ${leader.name} has: no rewind`,
+      [{ do: 'start-standby', upstream: leader.name }],
+    );
+  }
+
+  const where = kin.kind === 'diverged' ? `left our timeline at ${printLsn(kin.at)}` : 'never was on our timeline';
+  const why = `our WAL ends at ${printLsn(end)} on timeline ${local.timeline}; ${leader.name} (timeline ${lineage.timeline}) ${where}`;
+  const rewinds = view.attempts.get('rewind')?.failures ?? 0;
+  const { usePgRewind, removeDataDirectoryOnRewindFailure, removeDataDirectoryOnDivergedTimelines } =
+    view.policy.cluster;
+  if (usePgRewind && rewinds < REWINDS) {
+    const again = backingOff(view, 'rewind');
+    if (again !== null) return again;
+    return decision('rejoin.rewind', why, [{ do: 'rewind', source: leader.name }]);
+  }
+  const mayCopy = usePgRewind ? removeDataDirectoryOnRewindFailure : removeDataDirectoryOnDivergedTimelines;
+  if (mayCopy) {
+    const again = backingOff(view, 'copy');
+    if (again !== null) return again;
+    const said = usePgRewind ? `; the rewind failed: ${view.attempts.get('rewind')?.said ?? ''}` : '';
+    return decision('rejoin.copy', why + said, [{ do: 'copy', source: leader.name, wipe: true }]);
+  }
+  return decision(
+    'rejoin.stuck',
+    `${why}. Neither a rewind nor a copy is allowed here: set use_pg_rewind or remove_data_directory_on_diverged_timelines, or run pgha-ctl reinit`,
+  );
+}

@@ -1,0 +1,70 @@
+/** An operator asks this leader to hand over. Everything is checked before anything is stopped. */
+import { describeRanking, rank, unfit } from '../candidate.ts';
+import type { Holding } from '../classify.ts';
+import type { ClusterView, FailoverRequest } from '../cluster.ts';
+import { type Decision, decision } from '../decision.ts';
+import { distance } from '../lsn.ts';
+import { between } from '../time.ts';
+import type { View } from '../view.ts';
+import { contenders } from './leaderless.ts';
+import { others } from './leading.ts';
+
+const FRESH_MS = 2_000;
+
+export function switchOver(view: View, holding: Holding, cluster: ClusterView): Decision {
+  const request = cluster.failover;
+  const { local } = view;
+  if (request === null || local.kind !== 'primary') return decision('node.busy', 'the request is gone');
+  const no = (why: string): Decision => decision('switchover.refused', why, [{ do: 'drop-switchover-request', why }]);
+  if (!holding.windowOpen) return decision('leading.waiting-for-window', 'a switchover waits for a proven window');
+  if (request.leader !== null && request.leader !== view.self) {
+    return no(`the request names ${request.leader} as the leader, but the leader is ${view.self}`);
+  }
+  if (request.candidate === view.self) return no(`${view.self} is the leader already`);
+  const names = others(view);
+  if (names.length === 0) return no('there is no other member');
+  if (request.candidate !== null && !names.includes(request.candidate))
+    return no(`there is no member ${request.candidate}`);
+  const failed = view.attempts.get('switchover');
+  if (failed !== undefined && failed.failures > 0 && between(failed.lastFailedAt, view.now) < FRESH_MS) {
+    return no(`it was tried and failed: ${failed.said}`);
+  }
+  const fresh = names.every((name) => {
+    const answer = view.peers.get(name);
+    return answer !== undefined && between(answer.at, view.now) <= FRESH_MS;
+  });
+  if (!fresh)
+    return decision('switchover.check', `ask ${names.join(', ')} first`, [{ do: 'ask-peers', waitFor: names }]);
+  return check(view, request, no);
+}
+
+function check(view: View, request: FailoverRequest, no: (why: string) => Decision): Decision {
+  const { local } = view;
+  if (local.kind !== 'primary') return no(`Postgres is ${local.kind}`);
+  const names = request.candidate === null ? others(view) : [request.candidate];
+  const reasons: string[] = [];
+  const fit = contenders(view, names).filter((c) => {
+    if (c.timeline !== local.timeline) reasons.push(`${c.name} is on timeline ${c.timeline}, not ${local.timeline}`);
+    const behind = distance(c.position, local.flushed);
+    const lagging = behind > view.policy.cluster.maximumLagOnFailoverBytes;
+    if (lagging) reasons.push(`${c.name} is ${behind} bytes behind`);
+    const streams = local.senders.some((sender) => sender.applicationName === c.name && sender.state === 'streaming');
+    if (!streams) reasons.push(`${c.name} does not stream from here`);
+    return c.timeline === local.timeline && !lagging && streams;
+  });
+  const best = rank(fit)[0];
+  if (best === undefined) {
+    for (const name of names) {
+      const answer = view.peers.get(name);
+      if (answer?.kind !== 'answered') reasons.push(`${name} does not answer`);
+      else {
+        const why = unfit(answer.status);
+        if (why !== null) reasons.push(why);
+      }
+    }
+    return no(reasons.length === 0 ? 'no candidate is fit' : reasons.join('; '));
+  }
+  return decision('switchover.stop', `${best.name} takes over; ranking: ${describeRanking(rank(fit))}`, [
+    { do: 'stop-for-switchover' },
+  ]);
+}

@@ -1,0 +1,119 @@
+/**
+ * What one cycle knows, frozen, and how old each fact is. Nothing is fetched while deciding, so that one decision never
+ * rests on two snapshots, and any decision can be repeated from its view.
+ */
+import type { ClusterView, Member } from './cluster.ts';
+import type { Gate } from './gate.ts';
+import type { LocalPostgres, SystemId } from './local.ts';
+import type { Lsn, Timeline } from './lsn.ts';
+import type { PeerAnswer } from './peer.ts';
+import type { Policy } from './policy.ts';
+import type { NodeName, Revision } from './store.ts';
+import type { Instant, Millis } from './time.ts';
+import type { TimelineHistory } from './timeline.ts';
+
+/** This node's leadership as its lease keeper knows it at one instant. */
+export type Leadership =
+  | { readonly kind: 'none' }
+  | {
+      readonly kind: 'holding';
+      readonly term: Revision;
+      readonly ttl: Millis;
+      /** Since when this node holds it in this term, by its own clock. */
+      readonly since: Instant;
+      /** Postgres may accept writes now: proven, gate passed, guard acked, deadline not reached. */
+      readonly windowOpen: boolean;
+      /** The last instant it may write. */
+      readonly until: Instant;
+      /** When the guard strikes. */
+      readonly deadline: Instant;
+      /** Inherited: not before this may this node promote. */
+      readonly gate: Instant;
+      /** A release was sent and no newer beat has succeeded: the window is closed (protocol.md 18). */
+      readonly releaseSent: boolean;
+      /** A primary that ran before anybody led here is being taken in: it may go on until its first window opens. */
+      readonly adopting: boolean;
+    };
+
+export type DcsView =
+  | { readonly kind: 'never-read' }
+  | {
+      readonly kind: 'read';
+      readonly cluster: ClusterView;
+      readonly readAt: Instant;
+      /** The newest read was answered; false: what is shown is the last that was. */
+      readonly answering: boolean;
+    };
+
+/** The leader's line of descent, asked for through a replication connection. */
+export interface LearnedLineage {
+  readonly of: NodeName;
+  /** The leadership during which it was asked. */
+  readonly term: Revision;
+  readonly at: Instant;
+  readonly systemId: SystemId;
+  readonly timeline: Timeline;
+  readonly position: Lsn;
+  readonly history: TimelineHistory;
+  readonly inRecovery: boolean;
+}
+
+export interface RunningOperation {
+  readonly kind: OperationKind;
+  readonly since: Instant;
+}
+
+export type OperationKind =
+  | 'bootstrap'
+  | 'copy'
+  | 'rewind'
+  | 'start'
+  | 'stop'
+  | 'promote'
+  | 'rescue'
+  | 'deliver'
+  | 'switchover'
+  | 'restart';
+
+/** How often something failed in a row, and when last: for backing off. */
+export interface Attempts {
+  readonly failures: number;
+  readonly lastFailedAt: Instant;
+  readonly said: string;
+}
+
+export interface View {
+  readonly now: Instant;
+  readonly self: NodeName;
+  readonly policy: Policy;
+  readonly local: LocalPostgres;
+  /** Since when the local Postgres is of this kind. */
+  readonly localSince: Instant;
+  /** Checks that failed one after the other, and since when; null: the last one passed, or there was nothing to check. */
+  readonly failing: { readonly since: Instant; readonly count: number; readonly said: string } | null;
+  readonly dcs: DcsView;
+  readonly gate: Gate | null;
+  readonly leadership: Leadership;
+  readonly guardAcks: boolean;
+  readonly peers: ReadonlyMap<NodeName, PeerAnswer>;
+  readonly operation: RunningOperation | null;
+  readonly attempts: ReadonlyMap<OperationKind, Attempts>;
+  /** End of the local WAL, found since Postgres stopped; null: not looked for yet. */
+  readonly endOfWal: Lsn | null;
+  readonly lineage: LearnedLineage | null;
+  /** The service is being stopped. */
+  readonly leaving: boolean;
+  readonly operatorRequest: 'restart' | 'reinitialize' | null;
+  /** Since when there is nobody whose window could be open: no leader, or his gate has passed. */
+  readonly leaderlessSince: Instant | null;
+  /** Candidates for which a rescue of our tail has failed since Postgres stopped. */
+  readonly rescueFailed: boolean;
+  /** Since when this standby follows its leader without receiving anything; null while it streams. */
+  readonly notStreamingSince: Instant | null;
+  /** Wall-clock comparison made outside: a scheduled switchover is due. */
+  readonly scheduledDue: boolean;
+}
+
+export function memberNamed(cluster: ClusterView, name: NodeName): Member | null {
+  return cluster.members.find((member) => member.name === name) ?? null;
+}

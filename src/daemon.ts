@@ -1,0 +1,174 @@
+/**
+ * Builds all parts from the configuration and the real adapters, and takes them down again. The one file that knows
+ * them all; it decides nothing.
+ */
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Agent } from './agent/agent.ts';
+import type { AgentSettings } from './agent/parts.ts';
+import type { Environment } from './config/environment.ts';
+import { loadConfig } from './config/load.ts';
+import type { Config } from './config/schema.ts';
+import { initialStored, mergePatch, resolveSettings, validateStored } from './config/settings.ts';
+import { millis } from './core/time.ts';
+import { basePath } from './etcd/keys.ts';
+import { versionIsKnownBad } from './etcd/known-bad.ts';
+import { EtcdDcs } from './etcd/store.ts';
+import { GuardClient, GuardOff } from './guard/client.ts';
+import { DEFAULT_OPTIONS } from './guard/wire.ts';
+import { type HttpServer, startHttp } from './http/server.ts';
+import { type ClosableLog, createLog } from './log/log.ts';
+import { openPeers } from './peers/http.ts';
+import { PostgresInstance } from './postgres/instance.ts';
+import { SystemClock } from './system/clock.ts';
+import { lockNode } from './system/lock.ts';
+import { notifyServiceManager, underServiceManager } from './system/notify.ts';
+import { systemRandom } from './system/random.ts';
+import { prepareRuntimeDirectory } from './system/runtime-directory.ts';
+import { RuntimeStateFile } from './system/state-file.ts';
+import { PGHA_VERSION } from './version.ts';
+
+const GUARD_START_LIMIT = millis(5_000);
+const GUARD_LEAVE_LIMIT = millis(1_000);
+const VERSIONS_LIMIT = millis(2_000);
+/** Beyond this a clean stop gives up waiting; the guard ends Postgres at its deadline. */
+const STOP_LIMIT = millis(60_000);
+const LOG_FLUSH_MS = 500;
+
+export interface Daemon {
+  /** `hand-over`: Postgres down in order, key to the best candidate. `leave-running`: only this process ends. */
+  stop(how: 'hand-over' | 'leave-running'): Promise<void>;
+  /** The file was changed: read again; what cannot change while running is told and stays as it is. */
+  reload(): Promise<void>;
+}
+
+export async function startDaemon(path: string, env: Environment): Promise<Daemon> {
+  const { config: loaded, warnings } = loadConfig({ path, env });
+  const runtime = prepareRuntimeDirectory(loaded.runtimeDirectory);
+  const lock = lockNode(runtime.path);
+  let config: Config = { ...loaded, runtimeDirectory: runtime.path };
+  const log = createLog({ ...config.log, base: { scope: config.scope, name: config.node.name } });
+  for (const warning of [...warnings, ...runtime.warnings]) log.write('warn', 'config.adjusted', warning);
+
+  const clock = new SystemClock();
+  const random = systemRandom();
+  const postgres = new PostgresInstance({ config, log, clock, random });
+  // Not fatal when it fails: an unusable data directory or missing binaries are told by the first look.
+  await postgres.open().catch(() => undefined);
+  const guard = await openGuard(config, postgres.dataDirectory, log);
+  const dcs = await EtcdDcs.open(config.etcd, basePath(config.namespace, config.scope), { clock, log });
+  const peers = await openPeers({ ctl: config.ctl, restapi: config.restapi, clock });
+  const agent = new Agent(
+    { clock, random, dcs, postgres, peers, guard, state: new RuntimeStateFile(runtime.path, log), log },
+    settingsFor(() => config),
+  );
+  if (guard instanceof GuardClient) guard.onSuspended((because) => agent.keeper.suspect(because));
+  log.write('info', 'daemon.started', `pgha ${PGHA_VERSION}: ${config.node.name} of cluster ${config.scope}`, {
+    pid: process.pid,
+    data_dir: postgres.dataDirectory,
+    etcd: config.etcd.endpoints.join(','),
+  });
+  const http: HttpServer = await startHttp({ config, control: agent, log, version: PGHA_VERSION });
+  await agent.start();
+  await notifyServiceManager('ready', `${config.node.name} of ${config.scope}`);
+  warnAboutVersions(dcs, log);
+
+  return {
+    stop: async (how) => {
+      await notifyServiceManager('stopping');
+      await agent.stop(how, STOP_LIMIT);
+      await http.close();
+      if (guard instanceof GuardClient) {
+        if (how === 'hand-over') await guard.leave(GUARD_LEAVE_LIMIT);
+        else await guard.close();
+      }
+      postgres.close();
+      await dcs.close();
+      log.write(
+        'info',
+        'daemon.stopped',
+        how === 'hand-over'
+          ? 'the service has stopped'
+          : 'the daemon ends; Postgres, the guard and the key are left for the next one',
+      );
+      await log.close(LOG_FLUSH_MS);
+      lock.release();
+    },
+    reload: async () => {
+      try {
+        const again = loadConfig({ path, env });
+        for (const warning of again.warnings) log.write('warn', 'config.adjusted', warning);
+        config = { ...again.config, runtimeDirectory: runtime.path };
+        log.setLevel(config.log.level);
+        log.reopen();
+        await http.useConfig(config);
+        await agent.request({ kind: 'reload' });
+        log.write('info', 'daemon.reloaded', 'the configuration file was read again');
+      } catch (error) {
+        log.write('error', 'action.failed', 'the configuration file was not taken over; everything goes on as before', {
+          error,
+        });
+      }
+    },
+  };
+}
+
+async function openGuard(config: Config, dataDirectory: string, log: ClosableLog): Promise<GuardClient | GuardOff> {
+  if (config.guard.mode === 'off') return new GuardOff();
+  const here = dirname(fileURLToPath(import.meta.url));
+  const { listen, tls } = config.restapi;
+  const guard = new GuardClient({
+    runtimeDirectory: config.runtimeDirectory,
+    command: [process.execPath, join(here, 'guard.js')],
+    options: {
+      ...DEFAULT_OPTIONS,
+      dataDirectory,
+      health: {
+        host: listen.host,
+        port: listen.port,
+        tls:
+          tls === null ? null : { certfile: tls.certfile, keyfile: tls.keyfile, keyfilePassword: tls.keyfilePassword },
+      },
+      endHungDaemon: underServiceManager(),
+    },
+    log,
+  });
+  const answer = await guard.start(GUARD_START_LIMIT);
+  if (answer.kind === 'silent')
+    log.write('error', 'guard.silent', `no guard: ${answer.cause}; this node does not lead until one acknowledges`);
+  return guard;
+}
+
+function settingsFor(config: () => Config): AgentSettings {
+  const { restapi, postgresql, node, tags, guard } = config();
+  const bracketed = (host: string): string => (host.includes(':') ? `[${host}]` : host);
+  const api = restapi.connectAddress;
+  const pg = postgresql.connectAddress;
+  return {
+    self: node.name,
+    apiUrl: `${restapi.tls === null ? 'http' : 'https'}://${bracketed(api.host)}:${api.port}/patroni`,
+    connUrl: `postgres://${bracketed(pg.host)}:${pg.port}/${postgresql.database}`,
+    tags,
+    guardMode: guard.mode,
+    resolve: (stored) => resolveSettings(stored, config()),
+    validate: (candidate) => validateStored(candidate, config()),
+    merge: (stored, patch) => mergePatch(stored, patch),
+    initialConfig: initialStored(config()),
+  };
+}
+
+/** etcd issue 15247: a stuck ex-leader confirms leases that it does not hold, and revokes live ones when it wakes up. */
+function warnAboutVersions(dcs: EtcdDcs, log: ClosableLog): void {
+  dcs.versions(VERSIONS_LIMIT).then(
+    (versions) => {
+      const bad = versions.filter(({ version }) => version !== null && versionIsKnownBad(version));
+      if (bad.length === 0) return;
+      log.write(
+        'warn',
+        'dcs.version-known-bad',
+        `etcd ${bad.map(({ endpoint, version }) => `${version} at ${endpoint}`).join(', ')} may revoke leases too early after a disk hang; upgrade to 3.5.13 or 3.4.31 and newer`,
+      );
+    },
+    () => undefined,
+  );
+}

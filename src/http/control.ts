@@ -1,0 +1,214 @@
+/**
+ * What changes something: configuration, switchover, restart, reload, copy anew. Checks who asks and whether the
+ * question makes sense, hands it to the agent, and answers with Patroni's codes and sentences. Decides nothing.
+ */
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { ConfigOutcome, RequestOutcome, SwitchoverOutcome, SwitchoverRequest } from '../agent/published.ts';
+import { assertNever } from '../core/invariant.ts';
+import { type Millis, millis } from '../core/time.ts';
+import { admits } from './access.ts';
+import { type Body, readBody, sendJson, sendPage, sendSentence } from './answers.ts';
+import { readLength, readTime } from './schedule.ts';
+import type { HttpParts, Method } from './server.ts';
+
+type Answer = (body: Body, reply: FastifyReply, request: FastifyRequest) => Promise<FastifyReply>;
+
+/** How many milliseconds writes stood still, on a successful switchover. Patroni's clients ignore it. */
+export const PAUSED_HEADER = 'pgha-paused-ms';
+
+export function controlRoutes(app: FastifyInstance, parts: HttpParts): void {
+  /** A route behind the checks; `body`: what Patroni expects of one. */
+  const protect = (method: Method, segment: string, body: 'required' | 'optional' | 'none', answer: Answer): void => {
+    parts.segment(app, method, segment, async (request, reply) => {
+      if (!admits(parts.config().restapi, request, reply)) return reply;
+      const read = body === 'none' ? {} : readBody(request, reply, body === 'optional');
+      if (read === null) return reply;
+      parts.log.write('info', 'request.received', `${request.ip} asks for ${method} /${segment}.`, {
+        method,
+        path: `/${segment}`,
+        from: request.ip,
+        body: read,
+      });
+      return answer(read, reply, request);
+    });
+  };
+
+  protect('PATCH', 'config', 'required', async (body, reply) =>
+    sendConfig(reply, await parts.control.patchConfig(body)),
+  );
+  protect('PUT', 'config', 'required', async (body, reply) => sendConfig(reply, await parts.control.putConfig(body)));
+
+  protect('POST', 'reload', 'none', async (_body, reply) =>
+    sendOutcome(reply, await parts.control.request({ kind: 'reload' }), { status: 202, sentence: 'reload scheduled' }),
+  );
+  protect('POST', 'restart', 'optional', (body, reply) => restart(parts, body, reply));
+  protect('DELETE', 'restart', 'none', async (_body, reply) => sendSentence(reply, 404, 'no restarts are scheduled'));
+  protect('POST', 'reinitialize', 'optional', async (body, reply) =>
+    sendOutcome(
+      reply,
+      await parts.control.request({
+        kind: 'reinitialize',
+        force: body['force'] === true,
+        fromLeader: body['from_leader'] === true,
+      }),
+      { status: 200, sentence: 'reinitialize started' },
+    ),
+  );
+
+  protect('POST', 'switchover', 'required', (body, reply) => switchover(parts, 'switchover', body, reply));
+  protect('POST', 'failover', 'required', (body, reply) => switchover(parts, 'failover', body, reply));
+  protect('DELETE', 'switchover', 'none', async (_body, reply) => {
+    const outcome = await parts.control.cancelSwitchover();
+    return outcome.kind === 'refused'
+      ? sendSentence(reply, 404, outcome.sentence)
+      : sendSentence(reply, 200, 'scheduled switchover deleted');
+  });
+
+  protect('POST', 'failsafe', 'none', async (_body, reply) =>
+    sendPage(reply, 502, 'failsafe_mode is not in force here.'),
+  );
+}
+
+function sendConfig(reply: FastifyReply, outcome: ConfigOutcome): FastifyReply {
+  return outcome.kind === 'stored'
+    ? sendJson(reply, 200, outcome.config)
+    : sendPage(reply, outcome.status, outcome.sentence);
+}
+
+/** Patroni's sentence where it went well (clients compare it), the agent's own where it did not. */
+function sendOutcome(
+  reply: FastifyReply,
+  outcome: RequestOutcome,
+  good: { readonly status: number; readonly sentence: string },
+): FastifyReply {
+  return outcome.kind === 'refused'
+    ? sendSentence(reply, 503, outcome.sentence)
+    : sendSentence(reply, good.status, good.sentence);
+}
+
+const RESTART_KEYS = new Set(['schedule', 'role', 'postgres_version', 'timeout', 'restart_pending']);
+const RESTART_ROLES = new Set(['primary', 'master', 'standby_leader', 'replica']);
+
+async function restart(parts: HttpParts, body: Body, reply: FastifyReply): Promise<FastifyReply> {
+  const unknown = Object.keys(body).find((key) => !RESTART_KEYS.has(key));
+  if (unknown !== undefined) return sendSentence(reply, 400, `Unknown filter for the scheduled restart: ${unknown}`);
+  const { role, schedule } = body;
+  if (role !== undefined && (typeof role !== 'string' || !RESTART_ROLES.has(role))) {
+    return sendSentence(reply, 400, "Value for 'role' must be one of: primary, standby_leader, replica");
+  }
+  let timeout: Millis | null = null;
+  if (body['timeout'] !== undefined) {
+    timeout = readLength(body['timeout']);
+    if (timeout === null) return sendSentence(reply, 400, 'Timeout should be a positive number of seconds');
+  }
+  if (schedule !== undefined) {
+    return sendSentence(reply, 501, 'pgha does not schedule restarts: ask again when it is to be done.');
+  }
+  if (body['postgres_version'] !== undefined) {
+    const below = versionNumber(body['postgres_version']);
+    if (below === null) return sendSentence(reply, 400, 'Invalid postgres version: use X.Y');
+    const { local } = parts.control.published();
+    if ('version' in local && local.version >= below) {
+      return sendSentence(reply, 503, 'restart conditions are not satisfied');
+    }
+  }
+  const outcome = await parts.control.request({
+    kind: 'restart',
+    // Its mere presence counts, as with Patroni.
+    onlyIfPending: 'restart_pending' in body,
+    role: typeof role === 'string' ? (role === 'master' ? 'primary' : role) : null,
+    timeout,
+  });
+  return outcome.kind === 'accepted'
+    ? sendSentence(reply, 202, outcome.sentence)
+    : sendOutcome(reply, outcome, { status: 200, sentence: 'restarted successfully' });
+}
+
+/** `15.3` -> 150003, as server_version_num counts it. */
+function versionNumber(value: unknown): number | null {
+  const match = /^(\d+)\.(\d+)(?:\.\d+)?$/.exec(String(value));
+  return match === null ? null : Number(match[1]) * 10_000 + Number(match[2]);
+}
+
+async function switchover(
+  parts: HttpParts,
+  asked: SwitchoverRequest['kind'],
+  body: Body,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const leader = name(body['leader']);
+  const candidate = name(body['candidate']) ?? name(body['member']);
+  const schedule = name(body['scheduled_at']);
+  // As Patroni reads it: a failover that names the leader is a switchover.
+  const kind = leader === null ? asked : 'switchover';
+  const title = kind === 'switchover' ? 'Switchover' : 'Failover';
+
+  if (kind === 'failover' && candidate === null) {
+    return sendSentence(reply, 400, 'Failover could be performed only to a specific candidate');
+  }
+  if (kind === 'switchover' && leader === null) {
+    return sendSentence(reply, 400, 'Switchover could be performed only from a specific leader');
+  }
+  const { pause } = parts.control.published().policy.cluster;
+  let scheduledAt: string | null = null;
+  if (schedule !== null) {
+    if (kind === 'failover') return sendSentence(reply, 400, "Failover can't be scheduled");
+    if (pause) return sendSentence(reply, 400, "Can't schedule switchover in the paused state");
+    const time = readTime(schedule);
+    if (time.kind === 'no-zone') {
+      return sendSentence(reply, 400, 'Timezone information is mandatory for the scheduled switchover');
+    }
+    if (time.kind === 'not-understood') {
+      return sendSentence(
+        reply,
+        422,
+        'Unable to parse scheduled timestamp. It should be in an unambiguous format, e.g. ISO 8601',
+      );
+    }
+    if (time.at <= Date.now()) return sendSentence(reply, 422, 'Cannot schedule switchover in the past');
+    scheduledAt = time.iso;
+  }
+  if (pause && candidate === null) {
+    return sendSentence(reply, 400, 'Switchover is possible only to a specific candidate in a paused state');
+  }
+  if (leader !== null && leader === candidate) {
+    return sendSentence(reply, 400, 'Switchover target and source are the same');
+  }
+  return sendSwitchover(
+    reply,
+    title,
+    candidate,
+    await parts.control.switchover({ kind, leader, candidate, scheduledAt }),
+  );
+}
+
+const name = (value: unknown): string | null => (typeof value === 'string' && value !== '' ? value : null);
+
+function sendSwitchover(
+  reply: FastifyReply,
+  title: 'Switchover' | 'Failover',
+  candidate: string | null,
+  outcome: SwitchoverOutcome,
+): FastifyReply {
+  switch (outcome.kind) {
+    case 'done': {
+      if (outcome.pausedMs !== null) reply.header(PAUSED_HEADER, String(millis(Math.round(outcome.pausedMs))));
+      const verb = title === 'Switchover' ? 'witched over to' : 'ailed over to';
+      return sendSentence(
+        reply,
+        200,
+        candidate === null || candidate === outcome.leader
+          ? `Successfully ${title === 'Switchover' ? 's' : 'f'}${verb} "${outcome.leader}"`
+          : `${title === 'Switchover' ? 'S' : 'F'}${verb} "${outcome.leader}" instead of "${candidate}"`,
+      );
+    }
+    case 'scheduled':
+      return sendSentence(reply, 202, 'Switchover scheduled');
+    case 'refused':
+      return sendSentence(reply, outcome.status, outcome.sentence);
+    case 'unknown':
+      return sendSentence(reply, 503, `${title} status unknown: ${outcome.sentence}`);
+    default:
+      return assertNever(outcome);
+  }
+}

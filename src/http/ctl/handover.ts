@@ -1,0 +1,293 @@
+/**
+ * `switchover` and `failover`: another member becomes the leader. Asks what was not given, has the leader (or, for a
+ * failover, any member that answers) do it, and waits until the new primary takes writes. When no member answers, the
+ * wish is written into etcd, where whoever comes back finds it.
+ */
+import { unfit } from '../../core/candidate.ts';
+import { type ClusterView, KEYS, type Member } from '../../core/cluster.ts';
+import { ABSENT } from '../../core/store.ts';
+import { millis } from '../../core/time.ts';
+import { readPeerStatus } from '../../peers/http.ts';
+import { PAUSED_HEADER } from '../control.ts';
+import { readTime } from '../schedule.ts';
+import { membersText } from './member-table.ts';
+import { type ActFormat, messageOf, type Outcome, plain, report, timestamp } from './outcome.ts';
+import { type ApiAnswer, leaderFirst, leaderOf, type Session } from './session.ts';
+import { confirm, prompt, Refusal } from './terminal.ts';
+
+export interface HandoverOptions {
+  readonly leader?: string;
+  /** The same under its other name. */
+  readonly primary?: string;
+  readonly candidate?: string;
+  readonly scheduled?: string;
+  readonly force?: boolean;
+  readonly dryRun?: boolean;
+  readonly wait?: boolean;
+  readonly format: ActFormat;
+}
+
+/** Longer than any switchover takes; the member answers with its own bound before. */
+const ACT_LIMIT = millis(180_000);
+const WRITABLE_LIMIT_MS = 60_000;
+const WRITABLE_PAUSE_MS = 100;
+
+interface Plan {
+  readonly kind: 'switchover' | 'failover';
+  readonly scope: string;
+  readonly view: ClusterView;
+  readonly leader: string | null;
+  readonly candidate: string | null;
+  /** ISO 8601; null: now. */
+  readonly scheduledAt: string | null;
+}
+
+export async function switchover(
+  session: Session,
+  name: string | undefined,
+  options: HandoverOptions,
+): Promise<number> {
+  const scope = await session.scope(name);
+  const view = await session.readExisting(scope);
+  if (view.leader === null) throw new Refusal(`Cluster ${scope} has no leader: use failover --candidate.`);
+  const current: string = view.leader.name;
+  const { terminal } = session;
+  const given = options.leader ?? options.primary;
+  const leader = given ?? (options.force === true ? current : await prompt(terminal, 'Primary', current));
+  if (leader !== current)
+    throw new Refusal(`Member ${leader} is not the leader of cluster ${scope}: that is ${current}.`);
+
+  const candidate = await chooseCandidate(session, view, scope, options);
+  if (candidate === leader) throw new Refusal(`${candidate} is the leader already.`);
+  const scheduledAt = await chooseTime(session, options);
+  return await carryOut(session, { kind: 'switchover', scope, view, leader, candidate, scheduledAt }, options);
+}
+
+export async function failover(session: Session, name: string | undefined, options: HandoverOptions): Promise<number> {
+  const scope = await session.scope(name);
+  const view = await session.readExisting(scope);
+  const candidate = await chooseCandidate(session, view, scope, options);
+  if (candidate === null) throw new Refusal('A failover needs to be told its candidate: use --candidate.');
+  if (candidate === view.leader?.name) throw new Refusal(`${candidate} is the leader already.`);
+  return await carryOut(
+    session,
+    { kind: 'failover', scope, view, leader: null, candidate, scheduledAt: null },
+    options,
+  );
+}
+
+async function chooseCandidate(
+  session: Session,
+  view: ClusterView,
+  scope: string,
+  options: HandoverOptions,
+): Promise<string | null> {
+  const others = view.members.filter((member) => member.name !== view.leader?.name);
+  const names = others.filter((member) => member.tags['nofailover'] !== true).map((member): string => member.name);
+  if (names.length === 0) throw new Refusal(`Cluster ${scope} has no member that could take over.`);
+  const ask = options.candidate === undefined && options.force !== true;
+  const listed = `[${names.map((name) => `'${name}'`).join(', ')}]`;
+  const chosen = ask ? await prompt(session.terminal, `Candidate ${listed}`, '') : (options.candidate ?? '');
+  if (chosen === '') return null;
+  if (!view.members.some((member) => member.name === chosen)) {
+    throw new Refusal(
+      `Member ${chosen} does not exist in cluster ${scope} or is tagged as nofailover. Members: ${names.join(', ')}.`,
+    );
+  }
+  return chosen;
+}
+
+async function chooseTime(session: Session, options: HandoverOptions): Promise<string | null> {
+  const { terminal } = session;
+  const example = `${new Date(terminal.now().getTime() + 3_600_000).toISOString().slice(0, 16)}+00:00`;
+  const asked =
+    options.scheduled ??
+    (options.force === true || options.dryRun === true
+      ? 'now'
+      : await prompt(terminal, `When should the switchover take place (e.g. ${example} ) `, 'now'));
+  if (asked.toLowerCase() === 'now') return null;
+  const time = readTime(asked);
+  if (time.kind === 'no-zone') throw new Refusal(`${asked} has no time zone: write it like ${example}.`);
+  if (time.kind === 'not-understood')
+    throw new Refusal(`${asked} is not understood as a time: write it like ${example}.`);
+  if (time.at <= terminal.now().getTime()) throw new Refusal(`${asked} is in the past.`);
+  return time.iso;
+}
+
+async function carryOut(session: Session, plan: Plan, options: HandoverOptions): Promise<number> {
+  const { terminal } = session;
+  const { scope, view, kind } = plan;
+  if (options.dryRun === true) return await check(session, plan, options.format);
+  if (options.force !== true) {
+    terminal.out('Current cluster topology');
+    terminal.out(await membersText([{ scope, view }], 'pretty'));
+    const demoted = view.leader === null ? '' : `, demoting current leader ${view.leader.name}`;
+    const when = plan.scheduledAt === null ? '' : ` at ${plan.scheduledAt}`;
+    await confirm(
+      terminal,
+      plan.scheduledAt === null
+        ? `Are you sure you want to ${kind} cluster ${scope}${demoted}?`
+        : `Are you sure you want to schedule switchover of cluster ${scope}${when}${demoted}?`,
+    );
+  }
+  terminal.progress(`${kind} of ${scope} under way ...`);
+  const outcome = await ask(session, plan);
+  const immediate = outcome.ok && plan.scheduledAt === null;
+  const done = immediate && options.wait !== false ? await untilWritable(session, plan, outcome) : outcome;
+  const code = report(session, options.format, [done], spoken);
+  if (options.format === 'pretty') {
+    const now = await session.read(scope).catch(() => null);
+    if (now !== null) terminal.out(await membersText([{ scope, view: now }], 'pretty'));
+  }
+  return code;
+
+  function spoken(o: Outcome): string {
+    const title = kind === 'switchover' ? 'Switchover' : 'Failover';
+    if (!o.ok) return `${title} failed, details: ${o.status ?? 'no answer'}, ${o.said}`;
+    const paused = o.facts?.['paused_ms'];
+    const lines = [`${timestamp(terminal.now(), true)} ${o.said}`];
+    if (typeof paused === 'number') lines.push(`Writes paused for ${paused} ms.`);
+    return lines.join('\n');
+  }
+}
+
+/** Has a member do it; the leader first, since any other only passes the wish on. */
+async function ask(session: Session, plan: Plan): Promise<Outcome> {
+  const { kind } = plan;
+  const body = {
+    ...(plan.leader === null ? {} : { leader: plan.leader }),
+    ...(plan.candidate === null ? {} : { candidate: plan.candidate }),
+    ...(plan.scheduledAt === null ? {} : { scheduled_at: plan.scheduledAt }),
+  };
+  const silent: string[] = [];
+  for (const member of order(plan)) {
+    let answer: ApiAnswer;
+    try {
+      // A dead node would keep the request itself waiting for minutes, and then leave open whether it arrived.
+      await session.call(member, 'GET', '/liveness');
+    } catch (error) {
+      silent.push(`${member.name}: ${messageOf(error)}`);
+      continue;
+    }
+    try {
+      answer = await session.call(member, 'POST', `/${kind}`, body, ACT_LIMIT);
+    } catch (error) {
+      // It may have heard us: asking a second member could start it twice.
+      return {
+        action: kind,
+        ok: false,
+        member: member.name,
+        status: null,
+        said: `status unknown: ${messageOf(error)}`,
+      };
+    }
+    const paused = Number(answer.headers[PAUSED_HEADER]);
+    const ok = answer.status === 200 || answer.status === 202;
+    return {
+      action: kind,
+      ok,
+      member: member.name,
+      status: answer.status,
+      said: plain(answer.text),
+      ...(Number.isFinite(paused) && answer.headers[PAUSED_HEADER] !== undefined
+        ? { facts: { paused_ms: paused } }
+        : {}),
+    };
+  }
+  return await writeWish(session, plan, silent);
+}
+
+function order(plan: Plan): readonly Member[] {
+  const members = leaderFirst(plan.view);
+  if (plan.view.leader !== null) return members;
+  const candidate = members.find((member) => member.name === plan.candidate);
+  return candidate === undefined ? members : [candidate, ...members.filter((member) => member !== candidate)];
+}
+
+/** Nobody answers: the wish stands in etcd, unless somebody else's stands there already. */
+async function writeWish(session: Session, plan: Plan, silent: readonly string[]): Promise<Outcome> {
+  const { kind, view } = plan;
+  const wish = {
+    ...(plan.leader === null ? {} : { leader: plan.leader }),
+    ...(plan.candidate === null ? {} : { member: plan.candidate }),
+    ...(plan.scheduledAt === null ? {} : { scheduled_at: plan.scheduledAt }),
+  };
+  const store = await session.store(plan.scope);
+  const seen = await store.read(millis(3_000));
+  if (seen.kind === 'unanswered')
+    return { action: kind, ok: false, status: null, said: `no member answers, and neither does etcd: ${seen.cause}` };
+  const standing = seen.entries.find((entry) => entry.key === KEYS.failover);
+  if (view.failover !== null && standing?.modRevision !== view.failover.revision) {
+    return { action: kind, ok: false, status: null, said: 'another switchover or failover was asked for meanwhile' };
+  }
+  const written = await store.txn(
+    {
+      compare: [{ key: KEYS.failover, modRevision: standing?.modRevision ?? ABSENT }],
+      success: [{ op: 'put', key: KEYS.failover, value: JSON.stringify(wish), lease: null }],
+      failure: [],
+    },
+    millis(3_000),
+  );
+  const why = silent.length === 0 ? 'no member is there' : `no member answers (${silent.join('; ')})`;
+  return written.kind === 'answered' && written.succeeded
+    ? {
+        action: kind,
+        ok: true,
+        said: `${why}: the request was written to etcd and is acted on by whoever leads or comes back`,
+      }
+    : { action: kind, ok: false, status: null, said: `${why}, and the request could not be written to etcd` };
+}
+
+/** Successful means that writes are taken again, not that the key has moved. */
+async function untilWritable(session: Session, plan: Plan, outcome: Outcome): Promise<Outcome> {
+  const { terminal } = session;
+  const giveUp = terminal.now().getTime() + WRITABLE_LIMIT_MS;
+  for (;;) {
+    const view = await session.read(plan.scope).catch(() => null);
+    const leader = view === null ? null : leaderOf(view);
+    if (leader !== null && leader.name !== plan.view.leader?.name) {
+      const answer = await session.call(leader, 'GET', '/primary').catch(() => null);
+      if (answer?.status === 200)
+        return { ...outcome, facts: { ...outcome.facts, leader: leader.name, writable: true } };
+      terminal.progress(`${leader.name} leads; waiting until it takes writes ...`);
+    }
+    if (terminal.now().getTime() > giveUp) {
+      const said = `${outcome.said}, but no new primary takes writes after ${WRITABLE_LIMIT_MS / 1000} s`;
+      return { ...outcome, ok: false, said };
+    }
+    await terminal.sleep(WRITABLE_PAUSE_MS);
+  }
+}
+
+/** `--dry-run`: what stands against it, asked of the members themselves. Changes nothing. */
+async function check(session: Session, plan: Plan, format: ActFormat): Promise<number> {
+  const { view } = plan;
+  const candidates = view.members.filter((member) =>
+    plan.candidate === null ? member.name !== view.leader?.name : member.name === plan.candidate,
+  );
+  const outcomes = await Promise.all(
+    candidates.map(async (member): Promise<Outcome> => {
+      const against = await reasonAgainst(session, member, plan);
+      return { action: 'check', member: member.name, ok: against === null, said: against ?? 'can take over' };
+    }),
+  );
+  report(session, format, outcomes, (o) => `${o.ok ? 'ok' : 'no'}: ${o.member ?? ''} ${o.said}`);
+  // Without a named candidate one good one is enough.
+  return outcomes.some((outcome) => outcome.ok) ? 0 : 1;
+}
+
+async function reasonAgainst(session: Session, member: Member, plan: Plan): Promise<string | null> {
+  let answer: ApiAnswer;
+  try {
+    answer = await session.call(member, 'GET', '/patroni');
+  } catch (error) {
+    return `does not answer: ${messageOf(error)}`;
+  }
+  const status = readPeerStatus(member.name, answer.text);
+  if (typeof status === 'string') return status;
+  const bad = unfit(status);
+  if (bad !== null) return bad;
+  if (plan.kind === 'failover') return null;
+  const ready = await session.call(member, 'GET', '/readiness').catch(() => null);
+  return ready?.status === 200 ? null : 'does not stream from the leader, or lags too far behind';
+}

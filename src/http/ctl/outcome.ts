@@ -1,0 +1,60 @@
+/**
+ * What became of a command, for people in patronictl's sentences and for programs as JSON. The exit code is real: one
+ * refusal makes it 1.
+ */
+import type { Session } from './session.ts';
+
+export type ActFormat = 'pretty' | 'json';
+
+export interface Outcome {
+  readonly action: string;
+  readonly ok: boolean;
+  readonly member?: string;
+  /** HTTP status of the member's answer; null when it did not answer. */
+  readonly status?: number | null;
+  /** What the member said, or what happened. */
+  readonly said: string;
+  readonly facts?: Readonly<Record<string, unknown>>;
+}
+
+/** Prints each outcome; 0 when all went well. */
+export function report(
+  session: Session,
+  format: ActFormat,
+  outcomes: readonly Outcome[],
+  spoken: (o: Outcome) => string,
+): number {
+  const { terminal } = session;
+  if (format === 'json') {
+    terminal.out(JSON.stringify(outcomes.map(({ facts, ...outcome }) => ({ ...outcome, ...facts }))));
+  } else {
+    for (const outcome of outcomes) terminal.out(spoken(outcome));
+  }
+  return outcomes.length > 0 && outcomes.every((outcome) => outcome.ok) ? 0 : 1;
+}
+
+export function failed(outcome: Outcome): string {
+  const status = outcome.status === null || outcome.status === undefined ? '' : `, status code=${outcome.status}`;
+  return `Failed: ${outcome.action} for member ${outcome.member ?? '?'}${status}, (${outcome.said})`;
+}
+
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+/** `2026-11-20 10:44:00`, in local time. */
+export function timestamp(at: Date, fraction = false): string {
+  const two = (n: number): string => String(n).padStart(2, '0');
+  const day = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
+  const time = `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+  return `${day} ${time}${fraction ? `.${String(at.getMilliseconds()).padStart(3, '0')}` : ''}`;
+}
+
+/** Server pages are HTML: the sentence in them, for a terminal. */
+export function plain(text: string): string {
+  const paragraph = /<p>([\s\S]*?)<\/p>/.exec(text)?.[1];
+  return (paragraph ?? text)
+    .replace(/<[^>]*>/g, '')
+    .replace(/&lt;/g, '<')
+    .replace(/&gt;/g, '>')
+    .replace(/&amp;/g, '&')
+    .trim();
+}

@@ -1,0 +1,205 @@
+/**
+ * pgha-ctl's command line: every command with its options, and what the exit code means. 0 done, 1 refused or failed,
+ * 2 called wrongly. What commands do stands in their own files, loaded when they run.
+ */
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { type ContextFlags, readContext } from './context.ts';
+import { type Outside, ROLES, Session } from './session.ts';
+import { FORMATS } from './table.ts';
+import { Misuse, Refusal } from './terminal.ts';
+
+/** @returns the exit code */
+export async function run(args: readonly string[], outside: Outside): Promise<number> {
+  const { terminal } = outside;
+  let code = 0;
+  let session: Session | null = null;
+  const program = build((work) => async () => {
+    const flags = program.opts() as { configFile?: string; dcsUrl?: string; dcs?: string; insecure?: boolean };
+    const contextFlags: ContextFlags = { ...flags, dcsUrl: flags.dcsUrl ?? flags.dcs };
+    session = new Session(outside, () => readContext(contextFlags, terminal.env));
+    code = await work(session);
+  });
+  program.configureOutput({
+    writeOut: (text) => terminal.out(text.trimEnd()),
+    writeErr: (text) => terminal.err(text.trimEnd()),
+  });
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return code;
+  } catch (error) {
+    // commander ends with 1 for what is a wrong call; help and version are no error.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    if (error instanceof Misuse) {
+      terminal.err(`Error: ${error.message}`);
+      return 2;
+    }
+    if (error instanceof Refusal) {
+      terminal.err(`Error: ${error.message}`);
+      return 1;
+    }
+    terminal.err(`Error: ${error instanceof Error ? error.message : String(error)}`);
+    if (terminal.env['PGHA_CTL_DEBUG'] !== undefined && error instanceof Error) terminal.err(error.stack ?? '');
+    return 1;
+  } finally {
+    await (session as Session | null)?.close();
+  }
+}
+
+type Work = (session: Session) => Promise<number>;
+
+// biome-ignore lint/suspicious/noExplicitAny: commander hands parsed options over untyped; each command's own type says what they are.
+type Parsed = any;
+
+const CLUSTER = 'name of the cluster; the scope of the configuration when left out';
+
+function build(start: (work: Work) => () => Promise<void>): Command {
+  const program = new Command('pgha-ctl')
+    .description('Shows and steers PostgreSQL clusters that pgha (or Patroni) keeps available.')
+    .option('-c, --config-file <file>', 'configuration of a node or of patronictl')
+    .option('-d, --dcs-url <url>', 'etcd3://HOST:PORT[,HOST:PORT]/NAMESPACE')
+    .addOption(new Option('--dcs <url>').hideHelp())
+    .option('-k, --insecure', 'accept any certificate of a REST API')
+    .exitOverride()
+    .showHelpAfterError('(use --help for the options)');
+
+  const command = (usage: string, description: string): Command =>
+    program.command(usage).description(description).exitOverride();
+  const acting = (made: Command): Command =>
+    made.addOption(
+      new Option('--format <format>', 'how to print the result').choices(['pretty', 'json']).default('pretty'),
+    );
+  const listed = (made: Command): Command =>
+    made.addOption(new Option('-f, --format <format>', 'how to print').choices([...FORMATS]).default('pretty'));
+  const watched = (made: Command): Command =>
+    made
+      .option('-W', 'again every two seconds')
+      .option('-w, --watch <seconds>', 'again every so many seconds', positive);
+  const role = (byDefault?: string): Option => {
+    const option = new Option('-r, --role <role>', 'only members with this role').choices([...ROLES]);
+    return byDefault === undefined ? option : option.default(byDefault);
+  };
+  const one = new Argument('[cluster]', CLUSTER);
+  /** CLUSTER [MEMBER...], where the cluster may be left out: `targets` finds out which words are which. */
+  const withMembers = (made: Command): Command =>
+    made.argument('[cluster]', CLUSTER).argument('[members...]', 'all of them when left out');
+  const words = (cluster: string | undefined, members: readonly string[]): string[] =>
+    cluster === undefined ? [] : [cluster, ...members];
+
+  watched(listed(command('list', 'the members of clusters').argument('[clusters...]', CLUSTER)))
+    .option('-e, --extended', 'all columns')
+    .option('-t, --timestamp', 'print the time above')
+    .action((names: string[], options: Parsed) =>
+      start(async (session) => (await import('./list.ts')).list(session, names, options))(),
+    );
+  watched(command('topology', 'the members as a tree').argument('[clusters...]', CLUSTER)).action(
+    (names: string[], options: Parsed) =>
+      start(async (session) => (await import('./list.ts')).topology(session, names, options))(),
+  );
+
+  acting(command('switchover', 'hand leadership over to another member').addArgument(one))
+    .option('--leader <name>', 'the current leader')
+    .addOption(new Option('--primary <name>', 'the same').conflicts('leader'))
+    .addOption(new Option('--master <name>').hideHelp())
+    .option('--candidate <name>', 'who is to lead; the best one when left out')
+    .option('--scheduled <time>', 'when: `now`, or a time with its zone')
+    .option('--force', 'do not ask')
+    .option('--dry-run', 'check only')
+    .option('--no-wait', 'do not wait until the new primary takes writes')
+    .action((name: string | undefined, options: Parsed) =>
+      start(async (session) =>
+        (await import('./handover.ts')).switchover(session, name, {
+          ...options,
+          primary: options.primary ?? options.master,
+        }),
+      )(),
+    );
+  acting(command('failover', 'make a member the leader, also when there is none').addArgument(one))
+    .option('--candidate <name>', 'who is to lead')
+    .option('--force', 'do not ask')
+    .option('--dry-run', 'check only')
+    .option('--no-wait', 'do not wait until the new primary takes writes')
+    .action((name: string | undefined, options: Parsed) =>
+      start(async (session) => (await import('./handover.ts')).failover(session, name, options))(),
+    );
+
+  acting(withMembers(command('restart', 'restart Postgres')).addOption(role('any')))
+    .option('--any', 'one of them')
+    .option('--pending', 'only where settings wait for it')
+    .option('--pg-version <version>', 'only where Postgres is older')
+    .option('--timeout <seconds>', 'how long starting may take')
+    .option('--force', 'do not ask')
+    .action((cluster: string | undefined, members: string[], options: Parsed) =>
+      start(async (session) => (await import('./restart.ts')).restart(session, words(cluster, members), options))(),
+    );
+  acting(withMembers(command('reload', 'read configuration files again')).addOption(role('any')))
+    .option('--force', 'do not ask')
+    .action((cluster: string | undefined, members: string[], options: Parsed) =>
+      start(async (session) => (await import('./reload.ts')).reload(session, words(cluster, members), options))(),
+    );
+  acting(withMembers(command('reinit', 'copy a standby anew')))
+    .option('--force', 'do not ask, and cancel what is under way')
+    .option('--from-leader', 'copy from the leader')
+    .option('--wait', 'wait until it is done')
+    .action((cluster: string | undefined, members: string[], options: Parsed) =>
+      start(async (session) => (await import('./reinit.ts')).reinit(session, words(cluster, members), options))(),
+    );
+
+  acting(command('pause', 'leave everything as it is: maintenance').addArgument(one))
+    .option('--wait', 'wait until every member knows')
+    .action((name: string | undefined, options: Parsed) =>
+      start(async (session) => (await import('./pause.ts')).pause(session, name, options))(),
+    );
+  acting(command('resume', 'end of the maintenance').addArgument(one))
+    .option('--wait', 'wait until every member knows')
+    .action((name: string | undefined, options: Parsed) =>
+      start(async (session) => (await import('./pause.ts')).resume(session, name, options))(),
+    );
+
+  command('show-config', 'the cluster-wide settings')
+    .addArgument(one)
+    .addOption(new Option('--format <format>', 'how to print').choices(['yaml', 'json']).default('yaml'))
+    .action((name: string | undefined, options: Parsed) =>
+      start(async (session) => (await import('./show-config.ts')).showConfig(session, name, options))(),
+    );
+  acting(command('edit-config', 'change the cluster-wide settings').addArgument(one))
+    .option('-s, --set <key=value>', 'one setting; null removes it', gather, [])
+    .option('-p, --pg <name=value>', 'one parameter of Postgres', gather, [])
+    .option('--apply <file>', 'merge this file in; - is standard input')
+    .option('--replace <file>', 'set exactly what this file says; - is standard input')
+    .option('-q, --quiet', 'do not show the difference')
+    .option('--force', 'do not ask')
+    .action((name: string | undefined, options: Parsed) =>
+      start(async (session) => (await import('./edit-config.ts')).editConfig(session, name, options))(),
+    );
+
+  listed(command('history', 'the timelines the cluster came through').addArgument(one)).action(
+    (name: string | undefined, options: Parsed) =>
+      start(async (session) => (await import('./history.ts')).history(session, name, options))(),
+  );
+  acting(withMembers(command('version', 'the version of pgha-ctl, and of members'))).action(
+    (cluster: string | undefined, members: string[], options: Parsed) =>
+      start(async (session) => (await import('./version.ts')).version(session, words(cluster, members), options))(),
+  );
+  acting(command('dsn', 'how to connect').addArgument(one).addOption(role()))
+    .addOption(new Option('-m, --member <name>', 'this member').conflicts('role'))
+    .action((name: string | undefined, options: Parsed) =>
+      start(async (session) => (await import('./dsn.ts')).dsn(session, name, options))(),
+    );
+  command('remove', 'forget a whole cluster: everything about it in etcd')
+    .argument('<cluster>', 'its name')
+    .addOption(
+      new Option('-f, --format <format>', 'how to print the result').choices(['pretty', 'json']).default('pretty'),
+    )
+    .action((name: string, options: Parsed) =>
+      start(async (session) => (await import('./remove.ts')).remove(session, name, options))(),
+    );
+  return program;
+}
+
+function positive(text: string): number {
+  const number = Number(text);
+  if (!(number > 0)) throw new InvalidArgumentError('a number of seconds is expected');
+  return number;
+}
+
+const gather = (value: string, before: string[]): string[] => [...before, value];

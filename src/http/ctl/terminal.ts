@@ -1,0 +1,105 @@
+/**
+ * Where pgha-ctl prints and asks. An interface, because the commands are tested without a terminal; the real one reads
+ * answers line by line from standard input, and takes its end for "aborted".
+ */
+import { createInterface, type Interface } from 'node:readline';
+
+export interface Terminal {
+  /** Standard output is a terminal: progress may be shown, screens may be cleared. */
+  readonly interactive: boolean;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** One line, or several, to standard output. */
+  out(text: string): void;
+  err(text: string): void;
+  /** Shown on a terminal only, and overwritten by what comes next. */
+  progress(text: string): void;
+  /** The line that was typed; null when there is no more input. */
+  ask(question: string): Promise<string | null>;
+  /** Everything on standard input. */
+  readAll(): Promise<string>;
+  now(): Date;
+  sleep(ms: number): Promise<void>;
+}
+
+/** Could not be done, or was refused: exit code 1. */
+export class Refusal extends Error {
+  override readonly name = 'Refusal';
+}
+
+/** Called wrongly: exit code 2. */
+export class Misuse extends Error {
+  override readonly name = 'Misuse';
+}
+
+/** An answer, the default for an empty one. @throws {Refusal} at the end of input */
+export async function prompt(terminal: Terminal, question: string, byDefault?: string): Promise<string> {
+  const answer = await terminal.ask(byDefault === undefined ? `${question}: ` : `${question} [${byDefault}]: `);
+  if (answer === null)
+    throw new Refusal('Aborted: there is no input to answer the question. Use --force to not be asked.');
+  return answer.trim() === '' ? (byDefault ?? '') : answer.trim();
+}
+
+/** @throws {Refusal} unless the answer is yes */
+export async function confirm(terminal: Terminal, question: string): Promise<void> {
+  const answer = await terminal.ask(`${question} [y/N]: `);
+  if (!/^y(es)?$/i.test((answer ?? '').trim())) throw new Refusal('Aborted: nothing was changed.');
+}
+
+export class ProcessTerminal implements Terminal {
+  readonly interactive = process.stdout.isTTY === true;
+  readonly env = process.env;
+  #lines: AsyncIterator<string> | null = null;
+  #reader: Interface | null = null;
+  #progressShown = false;
+
+  out(text: string): void {
+    this.#clearProgress();
+    process.stdout.write(`${text}\n`);
+  }
+
+  err(text: string): void {
+    this.#clearProgress();
+    process.stderr.write(`${text}\n`);
+  }
+
+  progress(text: string): void {
+    if (!process.stderr.isTTY) return;
+    process.stderr.write(`\r\x1b[K${text}`);
+    this.#progressShown = true;
+  }
+
+  async ask(question: string): Promise<string | null> {
+    this.#clearProgress();
+    process.stdout.write(question);
+    if (this.#lines === null) {
+      this.#reader = createInterface({ input: process.stdin });
+      this.#lines = this.#reader[Symbol.asyncIterator]();
+    }
+    const next = await this.#lines.next();
+    return next.done === true ? null : next.value;
+  }
+
+  async readAll(): Promise<string> {
+    const parts: Buffer[] = [];
+    for await (const part of process.stdin) parts.push(part as Buffer);
+    return Buffer.concat(parts).toString('utf8');
+  }
+
+  now(): Date {
+    return new Date();
+  }
+
+  sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => setTimeout(resolve, ms));
+  }
+
+  close(): void {
+    this.#clearProgress();
+    this.#reader?.close();
+  }
+
+  #clearProgress(): void {
+    if (this.#progressShown) process.stderr.write('\r\x1b[K');
+    this.#progressShown = false;
+  }
+}

@@ -1,0 +1,146 @@
+/**
+ * Health checks: which path answers 200 on this node at this instant. Pure judgement over what the last cycle has
+ * published, so that it never waits for Postgres or etcd; `/primary` and its kin are `Control.writable()` and nothing
+ * else. The paths and their order are Patroni's (docs/health-checks.md); only "the leader key alone is enough for 200"
+ * is not: a node that cannot write is not the primary.
+ */
+import type { Control, Published } from '../agent/published.ts';
+import type { Lsn } from '../core/lsn.ts';
+import { lsn } from '../core/lsn.ts';
+import { between, type Instant, type Millis } from '../core/time.ts';
+import type { Target } from './target.ts';
+
+export type Tags = Readonly<Record<string, unknown>>;
+type Query = Target['query'];
+
+/** What a health check looks at. */
+export interface NodeHealth {
+  readonly published: Published;
+  readonly now: Instant;
+  readonly writable: boolean;
+  readonly tags: Tags;
+}
+
+export function lookAt(control: Control, tags: Tags): NodeHealth {
+  return { published: control.published(), now: control.now(), writable: control.writable(), tags };
+}
+
+export const ageOf = (node: NodeHealth): Millis => between(node.published.at, node.now);
+
+/** Older than a TTL: whatever it says may no longer be so, and nobody is sent here because of it. */
+export function isStale(node: NodeHealth): boolean {
+  return ageOf(node) > node.published.policy.cluster.ttl;
+}
+
+/**
+ * Patroni's table, top to bottom, matching by substring until the first hit. The order is part of the interface:
+ * `/standby-leader` contains `leader`, and `/read-only-sync` must not be taken for `/read-only`.
+ */
+export function passes({ path, query }: Target, node: NodeHealth): boolean {
+  // A standby cluster has no leader that replicates from elsewhere here yet.
+  if (path.includes('standby_leader') || path.includes('standby-leader')) return false;
+  if (path === '/' || /leader|master|primary|read-write/.test(path)) return node.writable;
+  if (isStale(node)) return false;
+  if (path.includes('replica')) return isReplica(query, node) && tagsMatch(query, node.tags);
+  if (path.includes('read-only') && !path.includes('sync') && !path.includes('quorum')) {
+    return (node.writable || isReplica(query, node)) && tagsMatch(query, node.tags);
+  }
+  if (path.includes('health')) return node.published.state === 'running' && tagsMatch(query, node.tags);
+  // The rest needs to know who is synchronous, so the view of the cluster must be a fresh one.
+  if (!clusterKnown(node)) return false;
+  switch (path) {
+    case '/sync':
+    case '/synchronous':
+    case '/quorum':
+      // No synchronous standbys are kept yet, so no node is one.
+      return false;
+    case '/async':
+    case '/asynchronous':
+      return isReplica(query, node) && tagsMatch(query, node.tags);
+    case '/read-only-quorum':
+    case '/read-only-sync':
+    case '/read-only-synchronous':
+      return node.writable && tagsMatch(query, node.tags);
+    default:
+      return false;
+  }
+}
+
+/** The daemon's cycle runs. Says nothing about Postgres: an orchestrator restarts on this one. */
+export function isLive(node: NodeHealth): boolean {
+  const { cluster } = node.published.policy;
+  if (cluster.pause) return true;
+  const patience = node.published.local.kind === 'primary' ? cluster.ttl : 2 * cluster.ttl;
+  return ageOf(node) < cluster.loopWait + patience;
+}
+
+/** Writable, or a standby that streams and is close enough to the leader. */
+export function isReady({ query }: Target, node: NodeHealth): boolean {
+  if (node.writable) return true;
+  const { local, state } = node.published;
+  if (isStale(node) || state !== 'running' || local.kind !== 'standby') return false;
+  if (local.failing !== null || local.receiver?.streaming !== true) return false;
+  const leaderAt = leaderPosition(node.published);
+  if (leaderAt === null) return false;
+  const limit = readSize(query.get('lag')) ?? node.published.policy.cluster.maximumLagOnFailoverBytes;
+  const own = query.get('mode') === 'write' && local.received > local.replayed ? local.received : local.replayed;
+  return leaderAt <= own + limit;
+}
+
+function isReplica(query: Query, node: NodeHealth): boolean {
+  const { local, role, state } = node.published;
+  if (role !== 'replica' || state !== 'running' || local.kind !== 'standby' || local.failing !== null) return false;
+  if (node.tags['noloadbalance'] === true) return false;
+  const wanted = query.get('replication_state');
+  if (wanted !== undefined && wanted !== replicationState(node.published)) return false;
+  const limit = readSize(query.get('lag'));
+  const leaderAt = leaderPosition(node.published);
+  return limit === null || leaderAt === null || leaderAt <= local.replayed + limit;
+}
+
+/** `streaming`, or null when this node does not stream or is no standby. */
+export function replicationState(published: Published): 'streaming' | null {
+  return published.local.kind === 'standby' && published.local.receiver?.streaming === true ? 'streaming' : null;
+}
+
+export function clusterKnown(node: NodeHealth): boolean {
+  const { clusterAt, policy } = node.published;
+  return clusterAt !== null && between(clusterAt, node.now) < policy.cluster.ttl;
+}
+
+/** null when unknown: a position of 0 says nothing about lag. */
+function leaderPosition(published: Published): Lsn | null {
+  const optime = published.cluster?.status?.optime ?? null;
+  return optime === null || optime === 0n ? null : optime;
+}
+
+const UNITS = new Map([
+  ['', 1],
+  ['B', 1],
+  ['kB', 1024],
+  ['MB', 1024 ** 2],
+  ['GB', 1024 ** 3],
+  ['TB', 1024 ** 4],
+]);
+
+/** `16MB`, `1.5GB`, `100`: bytes; null for what is not a size, which then limits nothing. */
+export function readSize(text: string | undefined): Lsn | null {
+  const match = /^\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]*)\s*$/.exec(text ?? '');
+  const unit = UNITS.get(match?.[2] ?? '?');
+  if (match?.[1] === undefined || unit === undefined) return null;
+  const size = Math.round(Number(match[1]) * unit);
+  return Number.isFinite(size) ? lsn(BigInt(size)) : null;
+}
+
+function tagsMatch(query: Query, tags: Tags): boolean {
+  for (const [name, wanted] of query) {
+    if (!name.startsWith('tag_')) continue;
+    const tag = tags[name.slice('tag_'.length)];
+    if (typeof tag === 'string' ? tag !== wanted : !scalar(tag) || String(tag).toLowerCase() !== wanted.toLowerCase()) {
+      return false;
+    }
+  }
+  return true;
+}
+
+const scalar = (value: unknown): value is number | boolean => typeof value === 'number' || typeof value === 'boolean';

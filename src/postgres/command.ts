@@ -1,0 +1,251 @@
+/**
+ * Runs the programs that come with Postgres (initdb, pg_basebackup, pg_rewind, ...) and the operator's own hooks:
+ * arguments as a list and never through a shell, a bound on time and on output, everything the program started ended
+ * with it. It judges no exit code; whoever calls knows what a code means.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { constants } from 'node:os';
+import { isAbsolute, join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { millis } from '../core/time.ts';
+import { PghaError } from '../errors.ts';
+import type { Place } from './place.ts';
+
+/** What `runCommand` needs to know; a `Place` is one. */
+export interface CommandPlace extends Pick<Place, 'binDir' | 'clock'> {
+  /** Whom the programs run as, where that is not ourselves: Postgres refuses to run as root. */
+  readonly runAs?: { readonly uid: number; readonly gid: number };
+}
+
+export interface CommandOptions {
+  /** Ends the program: SIGTERM, then SIGKILL. */
+  readonly signal?: AbortSignal;
+  /** Bound of the whole run, in milliseconds. */
+  readonly limitMs?: number;
+  /** Bound of the time without a single byte of output: for work whose length nobody knows. */
+  readonly quietLimitMs?: number;
+  /** Each finished line of both outputs, without its end. */
+  readonly onLine?: (line: string, from: 'stdout' | 'stderr') => void;
+  /** Added to the environment; secrets only as the name of a file (PGPASSFILE), as /proc shows them to the user's other processes. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Written to standard input, which is then closed. */
+  readonly input?: string;
+  /** Messages in English, because they are read by a program. `false` where the locale is an input, as for initdb. */
+  readonly plainLocale?: boolean;
+}
+
+export interface CommandResult {
+  /** The exit code, or 128 + the number of the signal that ended it, as shells count. */
+  readonly code: number;
+  /** The last 256 KiB of each; what was cut off is said in the first line. */
+  readonly stdout: string;
+  readonly stderr: string;
+  /** Who ended it. Only `itself` says anything about the work. */
+  readonly endedBy: 'itself' | 'cancel' | 'limit';
+}
+
+const KEPT_OUTPUT = 256 * 1024;
+/** Between SIGTERM and SIGKILL: pg_basebackup removes what it made when it is asked politely. */
+const GRACE = millis(2_000);
+
+/**
+ * @param program - a name from the directory of the Postgres binaries, or an absolute path
+ * @throws {PghaError} PGHA_POSTGRES_NOT_FOUND when it cannot be started at all
+ */
+export function runCommand(
+  place: CommandPlace,
+  program: string,
+  args: readonly string[],
+  options: CommandOptions = {},
+): Promise<CommandResult> {
+  const path = isAbsolute(program) ? program : join(place.binDir, program);
+  return new Promise((resolve, reject) => {
+    const neverStarted = (cause: unknown): void => reject(notStarted(path, cause));
+    if (options.signal?.aborted === true) {
+      resolve({ code: 128 + constants.signals.SIGTERM, stdout: '', stderr: '', endedBy: 'cancel' });
+      return;
+    }
+    let child: ChildProcess;
+    try {
+      child = spawn(path, args, {
+        // A group of its own: pg_basebackup has a second process that receives the WAL, and both have to end.
+        detached: true,
+        stdio: ['pipe', 'pipe', 'pipe'],
+        env: environment(options),
+        cwd: '/',
+        ...(place.runAs === undefined ? {} : { uid: place.runAs.uid, gid: place.runAs.gid }),
+      });
+    } catch (cause) {
+      neverStarted(cause);
+      return;
+    }
+
+    let endedBy: CommandResult['endedBy'] = 'itself';
+    const timers = new Set<() => void>();
+    const after = (ms: number, run: () => void): (() => void) => {
+      const cancel = place.clock.timer(millis(ms), run);
+      timers.add(cancel);
+      return cancel;
+    };
+    const end = (why: 'cancel' | 'limit'): void => {
+      if (endedBy !== 'itself') return;
+      endedBy = why;
+      signalGroup(child, 'SIGTERM');
+      after(GRACE, () => signalGroup(child, 'SIGKILL'));
+    };
+    const cancelled = (): void => end('cancel');
+    options.signal?.addEventListener('abort', cancelled, { once: true });
+    if (options.limitMs !== undefined) after(options.limitMs, () => end('limit'));
+
+    const quietLimit = options.quietLimitMs;
+    let quiet: (() => void) | null = null;
+    const heard = (): void => {
+      if (quietLimit === undefined) return;
+      quiet?.();
+      quiet = after(quietLimit, () => end('limit'));
+    };
+    heard();
+
+    const stdout = collect(child.stdout, 'stdout', options.onLine, heard);
+    const stderr = collect(child.stderr, 'stderr', options.onLine, heard);
+    // A program that never reads its input closes it; that is its business.
+    child.stdin?.on('error', () => undefined);
+    child.stdin?.end(options.input ?? '');
+
+    const settle = (): void => {
+      for (const cancel of timers) cancel();
+      quiet?.();
+      options.signal?.removeEventListener('abort', cancelled);
+    };
+    let started = true;
+    child.once('error', (cause) => {
+      // `error` is also how a failed kill is told; only without a process number nothing ever ran.
+      if (child.pid !== undefined) return;
+      started = false;
+      settle();
+      neverStarted(cause);
+    });
+    // Something that the program left running in the background may hold its outputs open: `close` would wait for it.
+    child.once('exit', () => after(1_000, () => void [child.stdout?.destroy(), child.stderr?.destroy()]));
+    child.once('close', (code, endSignal) => {
+      if (!started) return;
+      settle();
+      if (endedBy !== 'itself') signalGroup(child, 'SIGKILL');
+      const number = endSignal === null ? 0 : constants.signals[endSignal];
+      resolve({ code: code ?? 128 + number, stdout: stdout.text(), stderr: stderr.text(), endedBy });
+    });
+  });
+}
+
+/**
+ * The line of a long output that an operator is shown: the last that tells of an error, as the programs go on to say
+ * what they clean up; else the last that says something.
+ */
+export function lastLine(result: Pick<CommandResult, 'stdout' | 'stderr'>): string {
+  const lines = (text: string): string[] => text.split(/[\r\n]+/).filter((line) => line.trim() !== '');
+  const errors = lines(result.stderr);
+  const telling = errors.findLast((line) => /\b(error|fatal|panic):/i.test(line));
+  return (telling ?? errors.at(-1) ?? lines(result.stdout).at(-1) ?? 'it said nothing').trim();
+}
+
+/** The whole output of a program that failed, kept as the cause of the error that tells of it. */
+export class CommandFailure extends Error {
+  override readonly name = 'CommandFailure';
+  readonly result: CommandResult;
+
+  constructor(program: string, result: CommandResult) {
+    const how =
+      result.endedBy === 'itself'
+        ? `ended with ${result.code}`
+        : result.endedBy === 'cancel'
+          ? 'was cancelled'
+          : 'took too long';
+    super(`${program} ${how}:\n${result.stderr}${result.stdout}`);
+    this.result = result;
+  }
+}
+
+/**
+ * An operator's command line as words: blanks part them, single quotes, double quotes and backslashes hold them
+ * together as in a shell. Nothing is expanded.
+ */
+export function splitCommandLine(line: string): string[] {
+  const words: string[] = [];
+  for (const word of line.matchAll(/(?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|[^\s'"\\])+/gs)) {
+    words.push(
+      word[0].replace(
+        /'([^']*)'|"((?:\\.|[^"\\])*)"|\\(.)/gs,
+        (_all, single?: string, double?: string, one?: string) =>
+          single !== undefined ? single : double !== undefined ? double.replace(/\\(["\\$`])/g, '$1') : (one ?? ''),
+      ),
+    );
+  }
+  return words;
+}
+
+function collect(
+  stream: Readable | null,
+  from: 'stdout' | 'stderr',
+  onLine: CommandOptions['onLine'],
+  heard: () => void,
+): { text: () => string } {
+  let kept = '';
+  let dropped = 0;
+  let unfinished = '';
+  stream?.setEncoding('utf8');
+  stream?.on('error', () => undefined);
+  stream?.on('data', (chunk: string) => {
+    heard();
+    kept += chunk;
+    // Cut seldom and by much, so that a chatty program doesn't cost a copy of everything for each line.
+    if (kept.length > 2 * KEPT_OUTPUT) {
+      dropped += kept.length - KEPT_OUTPUT;
+      kept = kept.slice(-KEPT_OUTPUT);
+    }
+    if (onLine === undefined) return;
+    const lines = (unfinished + chunk).split(/\r\n|\r|\n/);
+    unfinished = (lines.pop() ?? '').slice(-KEPT_OUTPUT);
+    for (const line of lines) onLine(line, from);
+  });
+  stream?.on('end', () => {
+    if (unfinished !== '') onLine?.(unfinished, from);
+  });
+  return { text: () => (dropped === 0 ? kept : `(${dropped} characters before this are not kept)\n${kept}`) };
+}
+
+/** To the program and all it started. Also after it exited: its group lives as long as one member of it does. */
+function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
+  if (child.pid === undefined) return;
+  try {
+    process.kill(-child.pid, signal);
+  } catch {
+    // The group is gone: that is what was wanted.
+  }
+}
+
+/**
+ * Ours without what would change what the programs do (PGHOST, PGSERVICE, ...) and without our own secrets
+ * (PGHA_*, PATRONI_*) and the service manager's socket.
+ */
+function environment(options: CommandOptions): Record<string, string> {
+  const plain = options.plainLocale !== false;
+  const env: Record<string, string> = {};
+  for (const [name, value] of Object.entries(process.env)) {
+    if (value === undefined || /^(PG|PATRONI_|NOTIFY_SOCKET$|WATCHDOG_|LISTEN_)/.test(name)) continue;
+    if (plain && /^(LC_|LANGUAGE$|LANG$)/.test(name)) continue;
+    env[name] = value;
+  }
+  return { ...env, ...(plain ? { LC_ALL: 'C' } : {}), ...options.env };
+}
+
+function notStarted(path: string, cause: unknown): PghaError {
+  return new PghaError(
+    'PGHA_POSTGRES_NOT_FOUND',
+    {
+      happened: `${path} could not be started: ${cause instanceof Error ? cause.message : String(cause)}.`,
+      untouched: 'It did nothing.',
+      todo: 'Install the PostgreSQL package that holds it (for Debian postgresql-NN), or correct postgresql.bin_dir.',
+    },
+    { cause },
+  );
+}

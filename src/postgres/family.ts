@@ -1,0 +1,233 @@
+/**
+ * The processes of one Postgres, read from /proc: the postmaster and all its children. Fencing counts when this
+ * family is *seen* to be empty, because children of a dead postmaster go on committing for seconds.
+ *
+ * /proc is memory, so these reads are synchronous; nothing here touches a disk. It decides nothing: who is to be
+ * ended, and when, is the caller's matter.
+ */
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { basename } from 'node:path';
+import { type Instant, laterBy, type Millis, millis } from '../core/time.ts';
+import type { Clock } from '../ports/clock.ts';
+
+/** A process, told apart from a later one that got the same number. */
+export interface ProcessId {
+  readonly pid: number;
+  /** Start time in clock ticks since boot, as /proc has it. */
+  readonly startTicks: string;
+}
+
+export interface FamilyMember extends ProcessId {
+  readonly parent: number;
+}
+
+export interface ProcessStat extends FamilyMember {
+  /** One letter; Z is a zombie: dead, not yet reaped. */
+  readonly state: string;
+}
+
+/** Between SIGQUIT and SIGKILL. A healthy Postgres under load is gone 23 ms after SIGQUIT. */
+export const QUIT_GRACE: Millis = millis(300);
+
+/** How often a stop looks whether the processes are gone. */
+const LOOK_EVERY: Millis = millis(5);
+
+/** Reads the text of /proc/PID/stat. The program's name is in parentheses and may hold anything, also parentheses. */
+export function parseStat(pid: number, text: string): ProcessStat | null {
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  const [state, parent] = fields;
+  const startTicks = fields[19];
+  if (state === undefined || parent === undefined || startTicks === undefined) return null;
+  return { pid, state, parent: Number(parent), startTicks };
+}
+
+export function processStat(pid: number): ProcessStat | null {
+  try {
+    return parseStat(pid, readFileSync(`/proc/${pid}/stat`, 'latin1'));
+  } catch {
+    return null;
+  }
+}
+
+/** Zombies are dead: an init that reaps late keeps them visible for more than a second. */
+export function isAlive(process: ProcessId): boolean {
+  const stat = processStat(process.pid);
+  return stat !== null && stat.state !== 'Z' && stat.state !== 'X' && stat.startTicks === process.startTicks;
+}
+
+/** @param dataDir - resolved: /proc shows the working directory with all links followed */
+export function familyOf(dataDir: string): FamilyMember[] {
+  const family: FamilyMember[] = [];
+  for (const entry of readdirSync('/proc')) {
+    if (!/^\d+$/.test(entry)) continue;
+    const member = asMember(Number(entry), dataDir);
+    if (member !== null) family.push(member);
+  }
+  return family;
+}
+
+/** null: not a living process of this family. */
+export function asMember(pid: number, dataDir: string): FamilyMember | null {
+  try {
+    // A directory that was removed under a running server ends in " (deleted)" here; the server goes on committing.
+    const workingDirectory = readlinkSync(`/proc/${pid}/cwd`);
+    if (workingDirectory !== dataDir && workingDirectory !== `${dataDir} (deleted)`) return null;
+    // After a package upgrade the name ends in " (deleted)".
+    if (!basename(readlinkSync(`/proc/${pid}/exe`)).startsWith('postgres')) return null;
+  } catch {
+    return null;
+  }
+  const stat = processStat(pid);
+  if (stat === null || stat.state === 'Z' || stat.state === 'X') return null;
+  return { pid, parent: stat.parent, startTicks: stat.startTicks };
+}
+
+/** Is this a living Postgres process of whatever data directory? */
+export function isPostgresProcess(pid: number): boolean {
+  try {
+    return basename(readlinkSync(`/proc/${pid}/exe`)).startsWith('postgres') && processStat(pid)?.state !== 'Z';
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * The postmaster of the family, also when postmaster.pid is not written yet or was removed: the one whose parent is
+ * none of them and whose title is still its command line. Children title themselves `postgres: ...`, and so do orphans.
+ */
+export function postmasterOf(family: readonly FamilyMember[]): FamilyMember | null {
+  const pids = new Set(family.map((member) => member.pid));
+  for (const member of family) {
+    if (!pids.has(member.parent) && isServerCommand(commandLine(member.pid))) return member;
+  }
+  return null;
+}
+
+/** A server that listens, as against a child and against initdb's and pg_rewind's single-user runs. */
+export function isServerCommand(args: readonly string[]): boolean {
+  const program = args[0] ?? '';
+  return (
+    program !== '' && !program.startsWith('postgres: ') && !args.some((arg) => /^--(single|boot|check)$/.test(arg))
+  );
+}
+
+function commandLine(pid: number): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+  } catch {
+    return [];
+  }
+}
+
+/** False: it was gone already (or has given its number to somebody else). */
+export function signalProcess(target: ProcessId, signal: NodeJS.Signals): boolean {
+  if (!isAlive(target)) return false;
+  try {
+    process.kill(target.pid, signal);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Waits until the family is seen empty.
+ *
+ * @returns false when `until` came first, or when `stopWaiting` said so
+ */
+export async function familyGone(
+  dataDir: string,
+  clock: Clock,
+  until: Instant,
+  stopWaiting: () => boolean = () => false,
+): Promise<boolean> {
+  let known = familyOf(dataDir);
+  for (;;) {
+    // Looking at the ones known is cheap; only when all of them are gone is /proc searched for later ones.
+    if (!known.some(isAlive)) known = familyOf(dataDir);
+    if (known.length === 0) return true;
+    if (clock.now() >= until || stopWaiting()) return false;
+    await clock.sleep(LOOK_EVERY);
+  }
+}
+
+/**
+ * Ends the whole family: SIGQUIT, and SIGKILL for whatever is still there after {@link QUIT_GRACE}. A stopped
+ * (SIGSTOP) postmaster ignores the first and dies of the second.
+ *
+ * @returns false when processes are still there at `until`: they hang in the kernel
+ */
+export async function endFamily(dataDir: string, clock: Clock, until: Instant): Promise<boolean> {
+  const family = familyOf(dataDir);
+  const postmaster = postmasterOf(family);
+  // The postmaster passes it on to its children; without one each has to be told.
+  for (const member of postmaster === null ? family : [postmaster]) signalProcess(member, 'SIGQUIT');
+  if (await familyGone(dataDir, clock, laterBy(clock.now(), QUIT_GRACE))) return true;
+  for (;;) {
+    const left = familyOf(dataDir);
+    if (left.length === 0) return true;
+    for (const member of left) signalProcess(member, 'SIGKILL');
+    if (clock.now() >= until) return false;
+    await clock.sleep(LOOK_EVERY);
+  }
+}
+
+/**
+ * Tells of the death of a postmaster: /proc is asked every 100 ms, and at once when somebody has a reason to ask
+ * (an idle connection that ended). Asleep while no postmaster is known.
+ */
+export class DeathWatch {
+  readonly #clock: Clock;
+  readonly #died: () => void;
+  #postmaster: ProcessId | null = null;
+  #cancel: (() => void) | null = null;
+
+  constructor(clock: Clock, died: () => void) {
+    this.#clock = clock;
+    this.#died = died;
+  }
+
+  /** The postmaster known now, if it still lives. */
+  get living(): ProcessId | null {
+    this.#look();
+    return this.#postmaster;
+  }
+
+  watch(postmaster: ProcessId): void {
+    if (this.#postmaster?.pid === postmaster.pid && this.#postmaster.startTicks === postmaster.startTicks) return;
+    this.#postmaster = { pid: postmaster.pid, startTicks: postmaster.startTicks };
+    this.#lookAgainIn(WATCH_EVERY);
+  }
+
+  /** A connection to it ended: look now and a little later (children may notice a moment before it is gone). */
+  suspect(): void {
+    this.#look();
+    if (this.#postmaster !== null) this.#lookAgainIn(SUSPECT_AGAIN);
+  }
+
+  #look(): void {
+    if (this.#postmaster === null || isAlive(this.#postmaster)) return;
+    this.#postmaster = null;
+    this.#cancel?.();
+    this.#cancel = null;
+    this.#died();
+  }
+
+  #lookAgainIn(length: Millis): void {
+    this.#cancel?.();
+    this.#cancel = this.#clock.timer(length, () => {
+      this.#cancel = null;
+      this.#look();
+      if (this.#postmaster !== null) this.#lookAgainIn(WATCH_EVERY);
+    });
+  }
+
+  close(): void {
+    this.#cancel?.();
+    this.#cancel = null;
+    this.#postmaster = null;
+  }
+}
+
+const WATCH_EVERY: Millis = millis(100);
+const SUSPECT_AGAIN: Millis = millis(10);

@@ -1,0 +1,330 @@
+/**
+ * The adapter behind the Postgres port: puts the parts of this directory together, and holds what they share, the
+ * place, the held connection, and who is told of a death. Each method is a few lines; what is hard stands in the parts.
+ */
+import { resolve } from 'node:path';
+import type { Config } from '../config/schema.ts';
+import type { LocalPostgres, SystemId } from '../core/local.ts';
+import type { Lsn, Timeline } from '../core/lsn.ts';
+import type { CheckType } from '../core/policy.ts';
+import { type Instant, LONG_AGO, type Millis, millis } from '../core/time.ts';
+import type { TimelineHistory } from '../core/timeline.ts';
+import { PghaError } from '../errors.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { EventLog } from '../ports/event-log.ts';
+import type {
+  Lineage,
+  Postgres,
+  Progress,
+  ServerAddress,
+  ServerSettings,
+  SlotState,
+  WalChunk,
+} from '../ports/postgres.ts';
+import type { Random } from '../ports/random.ts';
+import { copyFrom } from './basebackup.ts';
+import { bootstrapCluster } from './bootstrap.ts';
+import { asMember, DeathWatch, familyOf, signalProcess } from './family.ts';
+import { readHistoryFile, readLineage } from './lineage.ts';
+import { Lookout } from './look.ts';
+import { readMarker } from './markers.ts';
+import { findPlace, type Place } from './place.ts';
+import { Probe } from './probe.ts';
+import { follow, promote, type RunningServer, reload, withdraw } from './recovery.ts';
+import { rewindFrom } from './rewind.ts';
+import { setStandbySignal, writeConfiguration, writeUpstream } from './server-config.ts';
+import { limitServerLog, startServer, stopForSwitchover, stopServer } from './server-process.ts';
+import { keepSlots } from './slots.ts';
+import { afterSwitchover, checkpoint, cleanAutoConf, prepareSwitchover } from './switchover.ts';
+import { deliverWal, endOfWal, readWal } from './wal-rescue.ts';
+import { wipeDirectory } from './wipe.ts';
+
+export interface PostgresInstanceOptions {
+  readonly config: Config;
+  readonly log: EventLog;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** What belongs together once the place is known. */
+interface Parts {
+  readonly place: Place;
+  readonly probe: Probe;
+  readonly lookout: Lookout;
+  readonly server: RunningServer;
+}
+
+const LIMIT_SERVER_LOG_EVERY: Millis = millis(60_000);
+const SLOT_LIMIT: Millis = millis(3_000);
+
+export class PostgresInstance implements Postgres {
+  readonly address: ServerAddress;
+  readonly #config: Config;
+  readonly #log: EventLog;
+  readonly #clock: Clock;
+  readonly #watch: DeathWatch;
+  readonly #listeners: (() => void)[] = [];
+  #parts: Parts | null = null;
+  #opening: Promise<Parts> | null = null;
+  /** Set between withdraw and the next upstream: a receiver that appears meanwhile is ended again. */
+  #withdrawn = false;
+  #logLimitedAt: Instant = LONG_AGO;
+
+  constructor(options: PostgresInstanceOptions) {
+    this.#config = options.config;
+    this.#log = options.log;
+    this.#clock = options.clock;
+    const { host, port } = options.config.postgresql.connectAddress;
+    this.address = { name: options.config.node.name, host, port };
+    this.#watch = new DeathWatch(options.clock, () => {
+      for (const listener of this.#listeners) listener();
+    });
+  }
+
+  /**
+   * Finds binaries, directory and versions. Every method does so on its own where it was not done before.
+   *
+   * @throws {PghaError} PGHA_POSTGRES_NOT_FOUND
+   */
+  async open(): Promise<Place> {
+    return (await this.#opened()).place;
+  }
+
+  /** Lets go of the server; it goes on running. */
+  close(): void {
+    this.#watch.close();
+    this.#parts?.probe.forget();
+  }
+
+  /** With all links followed once {@link open} has been. */
+  get dataDirectory(): string {
+    return this.#parts?.place.dataDir ?? resolve(this.#config.postgresql.dataDir);
+  }
+
+  onDeath(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  async look(limit: Millis, check: CheckType = this.#config.cluster.checkType): Promise<LocalPostgres> {
+    let parts: Parts;
+    try {
+      parts = await this.#opened();
+    } catch (error) {
+      const code = error instanceof PghaError ? error.code : 'PGHA_DATA_DIRECTORY_UNREADABLE';
+      return { kind: 'unusable', code, sentence: error instanceof Error ? error.message : String(error) };
+    }
+    const local = await parts.lookout.look(limit, check);
+    this.#holdWithdrawal(parts, local);
+    this.#limitServerLog(parts.place);
+    return local;
+  }
+
+  async bootstrap(settings: ServerSettings, progress: Progress, signal: AbortSignal): Promise<SystemId> {
+    return bootstrapCluster(await this.open(), settings, progress, signal);
+  }
+
+  async copy(source: ServerAddress, settings: ServerSettings, progress: Progress, signal: AbortSignal): Promise<void> {
+    await copyFrom(await this.open(), source, settings, progress, signal);
+  }
+
+  async rewind(
+    source: ServerAddress,
+    settings: ServerSettings,
+    progress: Progress,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await rewindFrom(await this.open(), source, settings, progress, signal);
+  }
+
+  async wipe(): Promise<void> {
+    await wipeDirectory(await this.open());
+  }
+
+  async startPrimary(settings: ServerSettings): Promise<void> {
+    const { place } = await this.#startable();
+    const prepare = async (): Promise<void> => {
+      await setStandbySignal(place, false);
+      await writeUpstream(place, null);
+      await writeConfiguration(place, settings);
+    };
+    await told('Postgres was not started', prepare());
+    await this.#start(place);
+  }
+
+  async startStandby(upstream: ServerAddress | null, settings: ServerSettings): Promise<void> {
+    const { place } = await this.#startable();
+    const prepare = async (): Promise<void> => {
+      // First: whatever fails after it, the next start of this directory makes no second primary.
+      await setStandbySignal(place, true);
+      await writeUpstream(place, upstream);
+      await writeConfiguration(place, settings);
+    };
+    await told('Postgres was not started', prepare());
+    await this.#start(place);
+  }
+
+  async stop(mode: 'fast' | 'immediate', limit: Millis): Promise<void> {
+    await stopServer(await this.open(), mode, limit);
+  }
+
+  async stopForSwitchover(limit: Millis): Promise<Lsn | null> {
+    return stopForSwitchover(await this.open(), limit);
+  }
+
+  async prepareSwitchover(signal: AbortSignal): Promise<void> {
+    const { server, lookout } = await this.#opened();
+    await told('The switchover was not prepared', prepareSwitchover(server, lookout.endpoint, signal));
+  }
+
+  async afterSwitchover(): Promise<void> {
+    const { server } = await this.#opened();
+    await told('The settings of the switchover were not put back', afterSwitchover(server));
+  }
+
+  async promote(stillAllowed: () => boolean, signal: AbortSignal): Promise<void> {
+    await promote((await this.#opened()).server, stillAllowed, signal);
+    this.#withdrawn = false;
+  }
+
+  async follow(upstream: ServerAddress | null): Promise<void> {
+    this.#withdrawn = false;
+    const { server } = await this.#opened();
+    await told('The upstream was not changed', follow(server, upstream));
+  }
+
+  async withdraw(signal: AbortSignal): Promise<Lsn> {
+    this.#withdrawn = true;
+    return withdraw((await this.#opened()).server, signal);
+  }
+
+  async checkpoint(): Promise<void> {
+    const { place, lookout } = await this.#opened();
+    await checkpoint(place, lookout.endpoint, null);
+  }
+
+  async restart(limit: Millis): Promise<void> {
+    const place = await this.open();
+    await stopServer(place, 'fast', limit);
+    await this.#startable();
+    await this.#start(place);
+  }
+
+  async applySettings(settings: ServerSettings): Promise<void> {
+    const { place, probe } = await this.#opened();
+    const { changed } = await told('The settings were not written', writeConfiguration(place, settings));
+    if (!changed) return;
+    reload(place);
+    probe.settingsChanged();
+  }
+
+  async keepSlots(members: readonly string[], positions: ReadonlyMap<string, Lsn>): Promise<readonly SlotState[]> {
+    const { place, probe, lookout } = await this.#opened();
+    const query = (sql: string, values: readonly unknown[] = []) =>
+      probe.ask(sql, values, lookout.endpoint, SLOT_LIMIT);
+    const kept = keepSlots(query, this.address.name, members, positions, place.version);
+    return told('The replication slots were not seen to', kept);
+  }
+
+  async endOfWal(tl: Timeline, from: Lsn): Promise<Lsn> {
+    return endOfWal(await this.open(), tl, from);
+  }
+
+  async readWal(tl: Timeline, from: Lsn, to: Lsn): Promise<WalChunk> {
+    return readWal(await this.open(), tl, from, to);
+  }
+
+  async deliverWal(tl: Timeline, chunks: readonly WalChunk[], end: Lsn, signal: AbortSignal): Promise<void> {
+    await deliverWal((await this.#opened()).server, tl, chunks, end, signal);
+  }
+
+  async lineage(of: ServerAddress, limit: Millis): Promise<Lineage | null> {
+    return readLineage(await this.open(), of, limit);
+  }
+
+  async ownHistory(tl: Timeline): Promise<TimelineHistory> {
+    return readHistoryFile(await this.open(), tl);
+  }
+
+  /** Found once; a failure is tried again by the next who asks. */
+  async #opened(): Promise<Parts> {
+    if (this.#parts !== null) return this.#parts;
+    this.#opening ??= this.#open().finally(() => {
+      this.#opening = null;
+    });
+    return this.#opening;
+  }
+
+  async #open(): Promise<Parts> {
+    const place = await findPlace(this.#config, this.#log, this.#clock);
+    const probe = new Probe(place, () => this.#watch.suspect());
+    const lookout = new Lookout(place, probe, this.#watch);
+    const server = {
+      place,
+      ask: (text: string, limit: Millis) => probe.ask(text, [], lookout.endpoint, limit),
+    };
+    this.#parts = { place, probe, lookout, server };
+    return this.#parts;
+  }
+
+  /** A directory that may be started: whole, ours, and with nobody in it. */
+  async #startable(): Promise<Parts> {
+    const parts = await this.#opened();
+    const { place } = parts;
+    const marker = await readMarker(place);
+    if (marker !== null) {
+      throw new PghaError('PGHA_POSTGRES_START_FAILED', {
+        happened: `Postgres was not started: the ${marker.work} of ${place.dataDir} did not end.`,
+        untouched: 'The directory was not changed.',
+        todo: 'Nothing to do: the node makes the copy anew. A half-made directory is never started.',
+      });
+    }
+    const processes = familyOf(place.dataDir).length;
+    if (processes > 0) {
+      throw new PghaError('PGHA_POSTGRES_START_FAILED', {
+        happened: `Postgres was not started: ${processes} of its processes are still there.`,
+        untouched: 'Neither they nor the files were changed.',
+        todo: 'Nothing to do: the node ends them first, or adopts the server that runs.',
+      });
+    }
+    await cleanAutoConf(place);
+    return parts;
+  }
+
+  async #start(place: Place): Promise<void> {
+    this.#withdrawn = false;
+    this.#parts?.probe.forget();
+    this.#watch.watch(await startServer(place));
+  }
+
+  #holdWithdrawal(parts: Parts, local: LocalPostgres): void {
+    const { receiverPid } = parts.lookout;
+    if (!this.#withdrawn || local.kind !== 'standby' || local.follows !== null || receiverPid === null) return;
+    const receiver = asMember(receiverPid, parts.place.dataDir);
+    if (receiver !== null) signalProcess(receiver, 'SIGTERM');
+  }
+
+  #limitServerLog(place: Place): void {
+    const now = this.#clock.now();
+    if (now - this.#logLimitedAt < LIMIT_SERVER_LOG_EVERY) return;
+    this.#logLimitedAt = now;
+    void limitServerLog(place);
+  }
+}
+
+/** What pg or the file system throws, in an operator's words. */
+async function told<T>(what: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (cause) {
+    if (cause instanceof PghaError) throw cause;
+    throw new PghaError(
+      'PGHA_POSTGRES_UNREACHABLE',
+      {
+        happened: `${what}: ${cause instanceof Error ? cause.message : String(cause)}.`,
+        untouched: 'Postgres goes on as it was.',
+        todo: 'Nothing to do: it is tried again. If it goes on, look at the log of Postgres and at the disk.',
+      },
+      { cause },
+    );
+  }
+}

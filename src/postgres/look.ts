@@ -1,0 +1,280 @@
+/**
+ * One look at the local Postgres: from files, processes, the held query and the configured check to the one case of
+ * `LocalPostgres` that holds. It changes nothing and never throws. "No answer" never becomes "stopped": that takes a
+ * family of processes that is seen to be empty.
+ */
+import type { LocalPostgres, Primary, Standby } from '../core/local.ts';
+import type { CheckType } from '../core/policy.ts';
+import { between, type Instant, laterBy, type Millis, millis } from '../core/time.ts';
+import type { ErrorCode } from '../errors.ts';
+import { answerIn, type CheckAnswer, connectionCheck, ping } from './checks.ts';
+import { type Endpoint, endpointOf, leftUntil } from './connection.ts';
+import { latestTimeline, readControlData } from './control-data.ts';
+import { DataDirectory, type DirectoryFacts } from './data-directory.ts';
+import {
+  asMember,
+  type DeathWatch,
+  familyOf,
+  isAlive,
+  isPostgresProcess,
+  type ProcessId,
+  postmasterOf,
+} from './family.ts';
+import { OLDEST_SUPPORTED_VERSION, type Place } from './place.ts';
+import type { Probe, Probed } from './probe.ts';
+
+/** The last thing that was learned from the postmaster that runs now. */
+interface Known {
+  readonly postmaster: ProcessId;
+  readonly server: Primary | Standby;
+}
+
+/** A state without facts, and since when it lasts. */
+interface Phase {
+  readonly kind: 'starting' | 'stopping' | 'silent';
+  readonly postmaster: number;
+  readonly since: Instant;
+}
+
+type ProbeAnswer = { readonly kind: 'told'; readonly probed: Probed } | Exclude<CheckAnswer, { kind: 'accepting' }>;
+
+interface Answers {
+  readonly told: ProbeAnswer;
+  readonly checked: CheckAnswer;
+}
+
+/** With a server that answers, the files add little: they are not waited for longer than this. */
+const FILES_BESIDE_ANSWERS = 250;
+
+/** Said by the held query when the server has no room for its connection. */
+const BUSY = 'too many connections';
+
+export class Lookout {
+  readonly #place: Place;
+  readonly #probe: Probe;
+  readonly #watch: DeathWatch;
+  readonly #directory: DataDirectory;
+  #known: Known | null = null;
+  #phase: Phase | null = null;
+  #endpoint: Endpoint;
+  #receiverPid: number | null = null;
+
+  constructor(place: Place, probe: Probe, watch: DeathWatch) {
+    this.#place = place;
+    this.#probe = probe;
+    this.#watch = watch;
+    this.#directory = new DataDirectory(place);
+    this.#endpoint = endpointOf(place, { port: null, socketDir: null, listenAddress: null });
+  }
+
+  /** Where the running server was last seen to listen. */
+  get endpoint(): Endpoint {
+    return this.#endpoint;
+  }
+
+  /** The WAL receiver's process at the last look that was answered. */
+  get receiverPid(): number | null {
+    return this.#receiverPid;
+  }
+
+  async look(limit: Millis, check: CheckType): Promise<LocalPostgres> {
+    const deadline = laterBy(this.#place.clock.now(), limit);
+    // With a known postmaster the server is asked while the files are read: a hung disk costs its answer no time.
+    const known = this.#watch.living;
+    const asked = known === null ? null : this.#ask(limit, check);
+    const facts = await this.#readDirectory(deadline, known !== null);
+    if (facts !== null && facts.marker !== null) return { kind: 'half-made', by: facts.marker.work };
+    const postmaster = this.#findPostmaster(facts);
+    const refusal = facts === null ? null : this.#refusal(facts, postmaster !== null);
+    if (refusal !== null) return refusal;
+    if (postmaster === null) return this.#withoutPostmaster(facts, deadline);
+
+    const answers =
+      asked !== null && same(known, postmaster) ? await asked : await this.#meet(postmaster, facts, deadline, check);
+    // It may have ended while it was asked.
+    if (answers.told.kind !== 'told' && !isAlive(postmaster)) return this.#withoutPostmaster(facts, deadline);
+    return this.#judge(postmaster, facts, answers, check);
+  }
+
+  /** null: the disk does not answer, and the processes are asked instead. */
+  async #readDirectory(deadline: Instant, running: boolean): Promise<DirectoryFacts | null> {
+    const left = leftUntil(deadline, this.#place.clock.now());
+    try {
+      return await this.#directory.read(millis(running ? Math.min(left, FILES_BESIDE_ANSWERS) : left / 2));
+    } catch {
+      return null;
+    }
+  }
+
+  /**
+   * Directories that are not there, not ours or not understood. A server that runs in one is there all the same, and
+   * may write: only one of a version that we do not speak is refused.
+   */
+  #refusal(facts: DirectoryFacts, running: boolean): LocalPostgres | null {
+    const { dataDir, version } = this.#place;
+    if (running && (facts.content !== 'cluster' || facts.madeBy === null)) return null;
+    if (typeof facts.content !== 'string') {
+      return unusable('PGHA_DATA_DIRECTORY_UNREADABLE', `${dataDir} cannot be read: ${facts.content.unreadable}.`);
+    }
+    if (facts.content === 'absent' || facts.content === 'empty') return { kind: 'absent' };
+    if (facts.content === 'foreign') {
+      return unusable(
+        'PGHA_DATA_DIRECTORY_FOREIGN',
+        `${dataDir} is not empty and is not a data directory of Postgres; it is left alone.`,
+      );
+    }
+    if (facts.madeBy === null) {
+      return unusable('PGHA_DATA_DIRECTORY_FOREIGN', `PG_VERSION in ${dataDir} does not name a version.`);
+    }
+    if (facts.madeBy < OLDEST_SUPPORTED_VERSION) {
+      const oldest = `the oldest supported one is ${OLDEST_SUPPORTED_VERSION}`;
+      return unusable('PGHA_POSTGRES_TOO_OLD', `${dataDir} is of PostgreSQL ${facts.madeBy}; ${oldest}.`);
+    }
+    if (facts.madeBy !== version) {
+      return unusable(
+        'PGHA_POSTGRES_NOT_FOUND',
+        `${dataDir} is of PostgreSQL ${facts.madeBy}, and ${this.#place.binDir} holds version ${version}.`,
+      );
+    }
+    return null;
+  }
+
+  #findPostmaster(facts: DirectoryFacts | null): ProcessId | null {
+    const { dataDir } = this.#place;
+    const living = this.#watch.living;
+    if (living !== null) return living;
+    const written = facts === null || facts.pidFile === null ? null : asMember(facts.pidFile.pid, dataDir);
+    const family = written === null ? familyOf(dataDir) : [written];
+    return postmasterOf(family) ?? postmasterOf(familyOf(dataDir));
+  }
+
+  async #withoutPostmaster(facts: DirectoryFacts | null, deadline: Instant): Promise<LocalPostgres> {
+    this.#known = null;
+    this.#phase = null;
+    this.#receiverPid = null;
+    this.#probe.forget();
+    const { dataDir, clock, versionNumber } = this.#place;
+    const family = familyOf(dataDir);
+    if (family.length > 0) return { kind: 'orphans', processes: family.length };
+    if (facts === null) return unusable('PGHA_DATA_DIRECTORY_UNREADABLE', `The disk of ${dataDir} does not answer.`);
+    const { pidFile } = facts;
+    // Its number is that of a living Postgres which is not in our directory as we see it: another view of the same
+    // directory, most likely from a container. Postgres refuses to start then, and so do we.
+    if (pidFile !== null && pidFile.pid > 0 && isPostgresProcess(pidFile.pid)) {
+      return unusable(
+        'PGHA_DATA_DIRECTORY_LOCKED',
+        `postmaster.pid in ${dataDir} names process ${pidFile.pid}, a Postgres that works in another directory.`,
+      );
+    }
+    try {
+      const control = await readControlData(this.#place, leftUntil(deadline, clock.now()));
+      return {
+        kind: 'stopped',
+        systemId: control.systemId,
+        timeline: latestTimeline(control),
+        version: versionNumber,
+        cleanly: control.state === 'shut down' || control.state === 'shut down in recovery',
+        wasPrimary: control.state !== 'shut down in recovery' && control.state !== 'in archive recovery',
+        standbySignal: facts.standbySignal,
+        checkpoint: control.redo,
+      };
+    } catch (error) {
+      return unusable('PGHA_DATA_DIRECTORY_UNREADABLE', error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  /** A postmaster that was not known before: what was known of another one holds no longer. */
+  #meet(postmaster: ProcessId, facts: DirectoryFacts | null, deadline: Instant, check: CheckType): Promise<Answers> {
+    this.#probe.forget();
+    this.#known = null;
+    this.#watch.watch(postmaster);
+    if (facts !== null && facts.pidFile !== null) this.#endpoint = endpointOf(this.#place, facts.pidFile);
+    return this.#ask(leftUntil(deadline, this.#place.clock.now()), check);
+  }
+
+  async #ask(limit: Millis, check: CheckType): Promise<Answers> {
+    const [told, checked] = await Promise.all([this.#askHeld(limit), this.#check(limit, check)]);
+    return { told, checked };
+  }
+
+  async #askHeld(limit: Millis): Promise<ProbeAnswer> {
+    try {
+      return { kind: 'told', probed: await this.#probe.look(this.#endpoint, limit) };
+    } catch (error) {
+      const answer = answerIn(error);
+      return answer.kind === 'accepting' ? { kind: 'no-response', said: BUSY } : answer;
+    }
+  }
+
+  #check(limit: Millis, check: CheckType): Promise<CheckAnswer> {
+    switch (check) {
+      case 'ping':
+        return ping(this.#place, this.#endpoint, limit);
+      case 'connection':
+        return connectionCheck(this.#place, this.#endpoint, limit);
+      case 'query':
+        return Promise.resolve({ kind: 'accepting' }); // the held query is it
+      default:
+        return ((never: never) => never)(check);
+    }
+  }
+
+  #judge(postmaster: ProcessId, facts: DirectoryFacts | null, answers: Answers, check: CheckType): LocalPostgres {
+    const { told, checked } = answers;
+    const { pidFile } = facts ?? { pidFile: null };
+    if (pidFile !== null && pidFile.port !== null && pidFile.pid === postmaster.pid) {
+      this.#endpoint = endpointOf(this.#place, pidFile);
+    }
+    if (told.kind === 'told') {
+      this.#phase = null;
+      this.#receiverPid = told.probed.receiverPid;
+      const { server } = told.probed;
+      this.#known = { postmaster, server };
+      // 57P03 while sessions still work is a smart shutdown: a server that writes, and that fails its check.
+      return checked.kind === 'accepting' ? server : { ...server, failing: { check, said: checked.said } };
+    }
+    if (pidFile?.status === 'stopping' || (told.kind === 'rejecting' && isShuttingDown(told.said))) {
+      return { kind: 'stopping', since: this.#lasting('stopping', postmaster) };
+    }
+    if (told.kind === 'rejecting' || pidFile?.status === 'starting' || notListeningYet(facts, postmaster)) {
+      const asPrimary = facts === null || !facts.standbySignal;
+      return { kind: 'starting', since: this.#lasting('starting', postmaster), asPrimary };
+    }
+    if (this.#known !== null) {
+      // Too many connections is an answer: the server is there, and what is known of it is a little older.
+      if (told.said === BUSY && checked.kind === 'accepting') return this.#known.server;
+      const failed =
+        checked.kind === 'accepting' ? ({ check: 'query', said: told.said } as const) : { check, said: checked.said };
+      return { ...this.#known.server, failing: failed };
+    }
+    return { kind: 'silent', since: this.#lasting('silent', postmaster), said: told.said };
+  }
+
+  /** How long the same postmaster has been in the same state. */
+  #lasting(kind: Phase['kind'], postmaster: ProcessId): Millis {
+    const now = this.#place.clock.now();
+    if (this.#phase?.kind !== kind || this.#phase.postmaster !== postmaster.pid) {
+      this.#phase = { kind, postmaster: postmaster.pid, since: now };
+    }
+    return between(this.#phase.since, now);
+  }
+}
+
+function same(a: ProcessId | null, b: ProcessId): boolean {
+  return a !== null && a.pid === b.pid && a.startTicks === b.startTicks;
+}
+
+function unusable(code: ErrorCode, sentence: string): LocalPostgres {
+  return { kind: 'unusable', code, sentence };
+}
+
+/** The postmaster writes where it listens, and its status, when it has got so far. */
+function notListeningYet(facts: DirectoryFacts | null, postmaster: ProcessId): boolean {
+  if (facts === null) return false;
+  return facts.pidFile === null || facts.pidFile.pid !== postmaster.pid || facts.pidFile.status === null;
+}
+
+/** In English: lc_messages of another language is caught by the status in postmaster.pid. */
+function isShuttingDown(said: string): boolean {
+  return said.includes('shutting down');
+}

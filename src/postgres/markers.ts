@@ -1,0 +1,90 @@
+/**
+ * The marker that says "this data directory is not finished": set before initdb, a copy, a rewind or a wipe touches
+ * anything, cleared when the work is done and safe to start. It decides nothing; who finds one never starts Postgres
+ * on that directory.
+ *
+ * It stands beside the data directory, not in it: pg_basebackup and initdb want an empty directory, pg_rewind removes
+ * files that its source does not have, and a wipe removes everything. Where the parent directory cannot be written
+ * (the data directory is the root of a mounted file system) it stands in the runtime directory, which survives a
+ * crash of the daemon but not one of the machine; that is said in the log.
+ */
+import { basename, dirname, join } from 'node:path';
+import { errorCode, readText, removeDurably, writeDurably } from './durable-file.ts';
+import type { Place } from './place.ts';
+
+export type UnfinishedWork = 'initdb' | 'copy' | 'rewind';
+
+export interface Marker {
+  readonly work: UnfinishedWork;
+  /** For people, as an ISO timestamp. */
+  readonly since: string;
+  /** Directories outside the data directory that the work began to fill: tablespaces, by their resolved path. */
+  readonly tablespaces: readonly string[];
+}
+
+/** What these functions need of a place. */
+export type MarkerPlace = Pick<Place, 'dataDir' | 'runtimeDirectory' | 'clock' | 'log'>;
+
+/** Beside the data directory. */
+export const markerPath = (place: MarkerPlace): string =>
+  join(dirname(place.dataDir), `${basename(place.dataDir)}.pgha-unfinished`);
+
+/** Where the parent directory is not ours to write. */
+const markerPathInRuntime = (place: MarkerPlace): string => join(place.runtimeDirectory, 'unfinished');
+
+/**
+ * null: no work is unfinished. A marker that cannot be read as one still is a marker: somebody of ours wrote it, and
+ * the directory is treated like the most harmless reading of it, a copy that has to be made again.
+ */
+export async function readMarker(place: MarkerPlace): Promise<Marker | null> {
+  for (const path of [markerPath(place), markerPathInRuntime(place)]) {
+    const text = await readText(place, path);
+    if (text !== null) return parseMarker(text);
+  }
+  return null;
+}
+
+export async function setMarker(
+  place: MarkerPlace,
+  work: UnfinishedWork,
+  tablespaces: readonly string[] = [],
+): Promise<void> {
+  const since = new Date(place.clock.wall()).toISOString();
+  const text = `${JSON.stringify({ work, since, tablespaces, data_directory: place.dataDir })}\n`;
+  try {
+    await writeDurably(place, markerPath(place), text);
+  } catch (error) {
+    if (!['EACCES', 'EPERM', 'EROFS'].includes(errorCode(error) ?? '')) throw error;
+    await writeDurably(place, markerPathInRuntime(place), text);
+    place.log.write(
+      'warn',
+      'operation.progress',
+      `${dirname(place.dataDir)} cannot be written: a reboot in the middle of this work leaves a directory that nobody recognizes as unfinished. Put the data directory one level below the mount point.`,
+      { work, error },
+    );
+  }
+}
+
+export async function clearMarker(place: MarkerPlace): Promise<void> {
+  await removeDurably(place, markerPath(place));
+  await removeDurably(place, markerPathInRuntime(place));
+}
+
+function parseMarker(text: string): Marker {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === 'object' && value !== null) {
+      const { work, since, tablespaces } = value as Record<string, unknown>;
+      return {
+        work: work === 'initdb' || work === 'rewind' ? work : 'copy',
+        since: typeof since === 'string' ? since : 'unknown',
+        tablespaces: Array.isArray(tablespaces)
+          ? tablespaces.filter((path): path is string => typeof path === 'string')
+          : [],
+      };
+    }
+  } catch {
+    // Fall through: half a marker is a marker.
+  }
+  return { work: 'copy', since: 'unknown', tablespaces: [] };
+}

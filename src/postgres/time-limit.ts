@@ -1,0 +1,45 @@
+/**
+ * Bounds for what has none of its own: a file system on a hung disk and a connection to a stopped server never
+ * answer. The work itself is not ended by this; whoever asked stops waiting for it.
+ */
+import { type Millis, millis } from '../core/time.ts';
+import type { Clock } from '../ports/clock.ts';
+
+/** The time was up before the answer came. Nothing is known about what was asked for. */
+export class TimeLimitError extends Error {
+  override readonly name = 'TimeLimitError';
+}
+
+/** A file of ours on a healthy disk is read in well under a millisecond; what takes longer than this counts as hung. */
+export const FILE_LIMIT: Millis = millis(2_000);
+
+/**
+ * @param what - for the message: `reading pg_control`
+ * @param expired - ends the work where that is possible, for example by destroying a socket
+ * @throws {TimeLimitError} after `limit`; what comes later from `work` is dropped, errors included
+ */
+export function withLimit<T>(
+  clock: Clock,
+  limit: Millis,
+  what: string,
+  work: Promise<T>,
+  expired?: (error: TimeLimitError) => void,
+): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const cancel = clock.timer(millis(Math.max(0, limit)), () => {
+      const error = new TimeLimitError(`${what}: no answer within ${Math.round(limit)} ms`);
+      reject(error);
+      expired?.(error);
+    });
+    work.then(
+      (value) => {
+        cancel();
+        resolve(value);
+      },
+      (error: unknown) => {
+        cancel();
+        reject(error);
+      },
+    );
+  });
+}

@@ -1,0 +1,169 @@
+/**
+ * A real etcd of one or more members, each on a host of the test network, with data on the run's directory. It can
+ * lose members and get them back; it never touches an etcd that runs on the machine.
+ */
+import { type ChildProcess, execFile } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { launch } from './launch.ts';
+import type { Host, Network } from './network.ts';
+import { identify, type ProcessId, signal } from './processes.ts';
+import { sleep, until } from './time.ts';
+
+/** 2379 and 2380 everywhere, but two hosts on the loopback need room between them. */
+const CLIENT_PORT = 2379;
+const PEER_PORT = 2480;
+
+export interface EtcdMember {
+  readonly name: string;
+  readonly host: Host;
+  readonly endpoint: string;
+  readonly log: string;
+}
+
+export interface Etcd {
+  readonly members: readonly EtcdMember[];
+  readonly endpoints: readonly string[];
+  /** Name of the member that leads the raft group now, or null. */
+  leader(): Promise<string | null>;
+  killMember(name: string): Promise<void>;
+  /** SIGSTOP and SIGCONT. */
+  freezeMember(name: string): void;
+  thawMember(name: string): void;
+  startMember(name: string): void;
+  /** Waits until a majority answers reads and writes. */
+  waitHealthy(): Promise<void>;
+  /** Runs etcdctl against all members; its standard output. */
+  etcdctl(...args: string[]): Promise<string>;
+  get(key: string): Promise<string | null>;
+  stop(): Promise<void>;
+}
+
+/**
+ * @param hosts - one member on each of these; they may carry other things as well
+ * @param askFrom - the host etcdctl runs on
+ */
+export async function startEtcd(
+  network: Network,
+  hosts: readonly string[],
+  askFrom: string,
+  directory: string,
+  extraArgs: readonly string[] = [],
+): Promise<Etcd> {
+  const members = hosts.map((hostName, index): EtcdMember => {
+    const host = network.host(hostName);
+    const name = `etcd${index + 1}`;
+    const place = join(directory, name);
+    mkdirSync(place, { recursive: true });
+    return {
+      name,
+      host,
+      endpoint: `http://${host.address}:${host.port(CLIENT_PORT)}`,
+      log: join(place, 'etcd.log'),
+    };
+  });
+  const peerOf = (member: EtcdMember): string => `http://${member.host.address}:${member.host.port(PEER_PORT)}`;
+  const processes = new Map<string, { child: ChildProcess; id: ProcessId | null }>();
+  const member = (name: string): EtcdMember => {
+    const found = members.find((m) => m.name === name);
+    if (found === undefined) throw new Error(`there is no etcd member '${name}'`);
+    return found;
+  };
+  const start = (name: string): void => {
+    const m = member(name);
+    const child = launch({
+      host: m.host,
+      program: 'etcd',
+      args: [
+        '--name',
+        name,
+        '--data-dir',
+        join(directory, name, 'data'),
+        '--listen-client-urls',
+        m.endpoint,
+        '--advertise-client-urls',
+        m.endpoint,
+        '--listen-peer-urls',
+        peerOf(m),
+        '--initial-advertise-peer-urls',
+        peerOf(m),
+        '--initial-cluster',
+        members.map((other) => `${other.name}=${peerOf(other)}`).join(','),
+        '--initial-cluster-token',
+        'pgha-test',
+        '--log-level',
+        'warn',
+        '--auto-compaction-retention',
+        '1h',
+        ...extraArgs,
+      ],
+      log: m.log,
+      cwd: join(directory, name),
+      asServer: false,
+    });
+    processes.set(name, { child, id: child.pid === undefined ? null : identify(child.pid) });
+  };
+  const send = (name: string, what: NodeJS.Signals): void => {
+    const id = processes.get(name)?.id;
+    if (id !== undefined && id !== null) signal(id, what);
+  };
+  const client = network.host(askFrom);
+  const etcdctl = (...args: string[]): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const [first = '', ...rest] = [
+        ...client.prefix,
+        'etcdctl',
+        '--endpoints',
+        members.map((m) => m.endpoint).join(','),
+        '--dial-timeout=1s',
+        '--command-timeout=3s',
+        ...args,
+      ];
+      execFile(first, rest, { env: { ...process.env, ETCDCTL_API: '3' }, timeout: 10_000 }, (error, stdout, stderr) => {
+        // `endpoint status` prints what it knows and fails when one member is away.
+        if (error !== null && stdout.trim() === '') reject(new Error(`etcdctl ${args.join(' ')}: ${stderr}`));
+        else resolve(stdout);
+      });
+    });
+  const etcd: Etcd = {
+    members,
+    endpoints: members.map((m) => m.endpoint),
+    leader: async () => {
+      const text = await etcdctl('endpoint', 'status', '-w', 'json');
+      const answers = JSON.parse(text) as {
+        Endpoint: string;
+        Status: { header: { member_id: number }; leader?: number };
+      }[];
+      for (const answer of answers) {
+        if (answer.Status.leader === answer.Status.header.member_id) {
+          return members.find((m) => m.endpoint === answer.Endpoint)?.name ?? null;
+        }
+      }
+      return null;
+    },
+    killMember: async (name) => {
+      send(name, 'SIGKILL');
+      const child = processes.get(name)?.child;
+      await until(`etcd ${name} has exited`, 5_000, () => child?.exitCode !== null || child.signalCode !== null, 10);
+    },
+    freezeMember: (name) => send(name, 'SIGSTOP'),
+    thawMember: (name) => send(name, 'SIGCONT'),
+    startMember: start,
+    waitHealthy: async () => {
+      await until('etcd answers', 20_000, async () => (await etcdctl('put', '/e2e', 'x')).includes('OK'), 100);
+    },
+    etcdctl,
+    get: async (key) => {
+      const text = await etcdctl('get', key, '--print-value-only');
+      return text === '' ? null : text.replace(/\n$/, '');
+    },
+    stop: async () => {
+      for (const { name } of members) send(name, 'SIGCONT');
+      for (const { name } of members) send(name, 'SIGKILL');
+      await sleep(50);
+    },
+  };
+  for (const { name } of members) start(name);
+  await etcd.waitHealthy();
+  return etcd;
+}

@@ -1,0 +1,10 @@
+/** What the demo and the bench take from the test library; they bundle this file and import the result. */
+export { Client, type CommandResult, repository, runOn } from './client.ts';
+export { Cluster, type ClusterOptions, hostNames, type Node } from './cluster.ts';
+export { startHaproxy } from './haproxy.ts';
+export { environment, giveServersTheirOwnNode, launch, serverDirectory, stepDown } from './launch.ts';
+export { judge, longestPause, overlaps } from './ledger.ts';
+export { createLoopback, createNamespaces, namespacesUnavailable } from './network.ts';
+export { commandLine, footprint, identify, postgresFamily, postmasterOf, signal } from './processes.ts';
+export { closeRun, openRun, runDirectory } from './run.ts';
+export { monotonic, sleep, until } from './time.ts';

@@ -1,0 +1,164 @@
+/**
+ * The hosts of a test and the cables between them. Two kinds: network namespaces (needs root), where links can be cut;
+ * and the loopback of this machine (for the demo), where they cannot. Nothing here knows what runs on the hosts.
+ */
+import { execFileSync } from 'node:child_process';
+import { createServer } from 'node:net';
+import { openRun, runName } from './run.ts';
+
+export interface Host {
+  readonly name: string;
+  readonly address: string;
+  /** Put before a command, it runs there. */
+  readonly prefix: readonly string[];
+  /** The port to use for what usually listens on `usual`. On the loopback all hosts share one address. */
+  port(usual: number): number;
+}
+
+export interface Network {
+  host(name: string): Host;
+  /** No packet goes from or to this host any more; nobody is told (packets are dropped, not refused). */
+  cut(name: string): void;
+  heal(name: string): void;
+  cutBetween(a: string, b: string): void;
+  healBetween(a: string, b: string): void;
+  healAll(): void;
+  /** As pulling the cable on the host itself: it sees its link go down. */
+  linkDown(name: string): void;
+  linkUp(name: string): void;
+  destroy(): void;
+}
+
+/** Why namespaces can't be had here, or null. */
+export function namespacesUnavailable(): string | null {
+  if (process.getuid?.() !== 0) return 'network namespaces need root: run the tests as root or with sudo';
+  return null;
+}
+
+const RULES = `
+table inet cuts {
+  set blocked { type ipv4_addr; }
+  chain arriving { type filter hook input priority 0; ip saddr @blocked drop; }
+}
+`;
+
+let networks = 0;
+
+/** Each host in a namespace of its own, joined by a bridge in one more. The machine's own network is not touched. */
+export function createNamespaces(names: readonly string[]): Network {
+  openRun();
+  const id = networks++;
+  const netnsOf = (name: string): string => `${runName}-${id}-${name}`;
+  const ip = (...args: string[]): void => void execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  const nft = (name: string, text: string): void =>
+    void execFileSync('nsenter', [`--net=/run/netns/${netnsOf(name)}`, 'nft', '-f', '-'], {
+      input: text,
+      stdio: ['pipe', 'ignore', 'pipe'],
+    });
+  const hub = netnsOf('hub');
+  ip('netns', 'add', hub);
+  ip('-n', hub, 'link', 'add', 'br0', 'type', 'bridge');
+  ip('-n', hub, 'link', 'set', 'br0', 'up');
+  const hosts = new Map<string, Host>();
+  names.forEach((name, index) => {
+    const netns = netnsOf(name);
+    const address = `10.77.0.${11 + index}`;
+    ip('netns', 'add', netns);
+    ip('-n', netns, 'link', 'set', 'lo', 'up');
+    ip('-n', netns, 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', `v-${name}`, 'netns', hub);
+    ip('-n', hub, 'link', 'set', `v-${name}`, 'master', 'br0');
+    ip('-n', hub, 'link', 'set', `v-${name}`, 'up');
+    ip('-n', netns, 'addr', 'add', `${address}/24`, 'dev', 'eth0');
+    ip('-n', netns, 'link', 'set', 'eth0', 'up');
+    nft(name, RULES);
+    hosts.set(name, { name, address, prefix: ['nsenter', `--net=/run/netns/${netns}`, '--'], port: (usual) => usual });
+  });
+  const host = (name: string): Host => {
+    const found = hosts.get(name);
+    if (found === undefined) throw new Error(`there is no host '${name}' in this network`);
+    return found;
+  };
+  // The rule stands where a packet arrives, so that the sender sees loss and not an error of its own firewall.
+  const blocked = new Set<string>();
+  const set = (a: string, b: string, block: boolean): void => {
+    for (const [at, from] of [
+      [a, b],
+      [b, a],
+    ] as const) {
+      const key = `${at}<${from}`;
+      if (blocked.has(key) === block) continue;
+      nft(at, `${block ? 'add' : 'delete'} element inet cuts blocked { ${host(from).address} }\n`);
+      if (block) blocked.add(key);
+      else blocked.delete(key);
+    }
+  };
+  const others = (name: string): string[] => names.filter((other) => other !== name);
+  return {
+    host,
+    cut: (name) => {
+      for (const other of others(name)) set(name, other, true);
+    },
+    heal: (name) => {
+      for (const other of others(name)) set(name, other, false);
+    },
+    cutBetween: (a, b) => set(a, b, true),
+    healBetween: (a, b) => set(a, b, false),
+    healAll: () => {
+      for (const a of names) {
+        for (const b of others(a)) set(a, b, false);
+        ip('-n', netnsOf(a), 'link', 'set', 'eth0', 'up');
+      }
+    },
+    linkDown: (name) => ip('-n', netnsOf(name), 'link', 'set', 'eth0', 'down'),
+    linkUp: (name) => ip('-n', netnsOf(name), 'link', 'set', 'eth0', 'up'),
+    destroy: () => {
+      for (const name of ['hub', ...names]) ip('netns', 'del', netnsOf(name));
+    },
+  };
+}
+
+/** All hosts on 127.0.0.1, told apart by ports that nobody listens on now. */
+export async function createLoopback(names: readonly string[], usualPorts: readonly number[]): Promise<Network> {
+  openRun();
+  // One offset for the whole run keeps the ports readable: 15432, 15433, 15434 and 18008, 18009, 18010.
+  let offset = 10_000;
+  // h1, h2, h3 count from 0; a name without a number is alone of its kind.
+  const indexOf = (name: string): number => Number(/\d+$/.exec(name)?.[0] ?? 1) - 1;
+  const wanted = (): number[] => usualPorts.flatMap((usual) => names.map((name) => usual + offset + indexOf(name)));
+  while (!(await allFree(wanted()))) {
+    offset += 100;
+    if (offset > 30_000) throw new Error('no free ports on 127.0.0.1 from 10000 to 40000');
+  }
+  const hosts = new Map<string, Host>(
+    names.map((name) => [
+      name,
+      { name, address: '127.0.0.1', prefix: [], port: (usual: number) => usual + offset + indexOf(name) },
+    ]),
+  );
+  const impossible = (): never => {
+    throw new Error('links on the loopback cannot be cut');
+  };
+  return {
+    host: (name) => hosts.get(name) ?? impossible(),
+    cut: impossible,
+    heal: impossible,
+    cutBetween: impossible,
+    healBetween: impossible,
+    healAll: () => undefined,
+    linkDown: impossible,
+    linkUp: impossible,
+    destroy: () => undefined,
+  };
+}
+
+async function allFree(ports: readonly number[]): Promise<boolean> {
+  for (const port of ports) {
+    const free = await new Promise<boolean>((resolve) => {
+      const server = createServer();
+      server.once('error', () => resolve(false));
+      server.listen({ port, host: '127.0.0.1', exclusive: true }, () => server.close(() => resolve(true)));
+    });
+    if (!free) return false;
+  }
+  return true;
+}

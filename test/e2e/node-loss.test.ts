@@ -1,0 +1,57 @@
+/** A whole node vanishes, or is cut off from everybody: the others wait out its window and go on. */
+import { expect, it } from 'vitest';
+import { describeOnHosts, endsWell, sharedCluster } from './lib/scenario.ts';
+import { monotonic, until } from './lib/time.ts';
+
+describeOnHosts('the node of the primary is lost', () => {
+  const shared = sharedCluster();
+
+  it('everything on it killed and its link down: another takes over within the TTL and a little more', async () => {
+    const cluster = shared.current;
+    const old = await cluster.primary();
+    await cluster.startWriter({ sessions: 2 });
+    const lost = monotonic();
+    await cluster.killNode(old);
+    const next = await cluster.waitForPrimary(cluster.ttlMs + 15_000, [old]);
+    await cluster.waitForWrites(20);
+    const pause = await cluster.pauseSince(lost);
+    expect(await cluster.leader()).toBe(next);
+    cluster.reviveNode(old);
+    await endsWell(cluster, { mayLose: true });
+    console.log(`node lost (TTL ${cluster.ttlMs} ms): writes paused ${pause?.ms.toFixed(0)} ms`);
+    expect(pause?.ms).toBeLessThan(cluster.ttlMs + 5_000);
+  });
+
+  it('cut off and healed: it stops writing before anybody else begins, and returns as a standby', async () => {
+    const cluster = shared.current;
+    const old = await cluster.primary();
+    await cluster.startWriter({ sessions: 2 });
+    const cut = monotonic();
+    cluster.network.cut(old);
+    await until(`${old} stops accepting writes`, cluster.ttlMs + 2_000, async () => {
+      return !(await cluster.primaries()).includes(old);
+    });
+    console.log(`cut off (TTL ${cluster.ttlMs} ms): stopped writing after ${(monotonic() - cut).toFixed(0)} ms`);
+    await cluster.waitForPrimary(cluster.ttlMs + 15_000, [old]);
+    await cluster.waitForWrites(50);
+    cluster.network.heal(old);
+    // What the cut-off primary acknowledged to clients beside it before it stopped cannot be on the others.
+    await endsWell(cluster, { mayLose: true });
+  });
+
+  it('a standby cut off and healed: nobody notices, and it streams again', async () => {
+    const cluster = shared.current;
+    const primary = await cluster.primary();
+    const standby = cluster.others(primary)[0]?.name ?? '';
+    const timeline = await cluster.timeline(primary);
+    await cluster.startWriter();
+    const cut = monotonic();
+    cluster.network.cut(standby);
+    await cluster.waitForWrites(1_000);
+    cluster.network.heal(standby);
+    await endsWell(cluster);
+    expect(await cluster.primary()).toBe(primary);
+    expect(await cluster.timeline(primary)).toBe(timeline);
+    expect((await cluster.pauseSince(cut))?.ms ?? 0).toBeLessThan(1_000);
+  });
+});

@@ -1,0 +1,106 @@
+/** What outsiders see: health checks that tell the truth, and Patroni's own command line reading our keys. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { stringify } from 'yaml';
+import { which } from '../../scripts/ensure.mjs';
+import { runOn } from './lib/client.ts';
+import { describeOnHosts, endsWell, sharedCluster } from './lib/scenario.ts';
+import { sleep } from './lib/time.ts';
+
+describeOnHosts('observers', () => {
+  const shared = sharedCluster();
+
+  it('the health check says 200 on the leader alone, for GET, HEAD and OPTIONS', async () => {
+    const cluster = shared.current;
+    const primary = await cluster.primary();
+    for (const { name } of cluster.nodes) {
+      for (const method of ['GET', 'HEAD', 'OPTIONS']) {
+        for (const path of ['/', '/primary', '/leader', '/read-write']) {
+          const { status } = await cluster.http(name, path, { method });
+          expect(`${method} ${path} ${name} ${status}`).toBe(
+            `${method} ${path} ${name} ${name === primary ? 200 : 503}`,
+          );
+        }
+        const replica = await cluster.http(name, '/replica', { method });
+        expect(`${method} /replica ${name} ${replica.status}`).toBe(
+          `${method} /replica ${name} ${name === primary ? 503 : 200}`,
+        );
+        const liveness = await cluster.http(name, '/liveness', { method });
+        expect(`${method} /liveness ${name} ${liveness.status}`).toBe(`${method} /liveness ${name} 200`);
+      }
+    }
+  });
+
+  it('no two nodes say 200 on /primary at once during a failover', async () => {
+    const cluster = shared.current;
+    const old = await cluster.primary();
+    await cluster.startWriter();
+    await cluster.client.ask('polls-start', {
+      urls: cluster.nodes.map(({ name, url }) => ({ name, url: `${url}/primary` })),
+      everyMs: 5,
+    });
+    await sleep(500);
+    cluster.killPostmaster(old);
+    const next = await cluster.waitForPrimary(15_000, [old]);
+    await cluster.waitForWrites(20);
+    const polls = await cluster.client.ask('polls-stop', null);
+    await endsWell(cluster);
+    const yes = (name: string) => polls.filter((poll) => poll.name === name && poll.status === 200);
+    const lastOld = Math.max(...yes(old).map(({ sent }) => sent));
+    const firstNew = Math.min(...yes(next).map(({ answered }) => answered));
+    expect(yes(old).length).toBeGreaterThan(0);
+    expect(lastOld).toBeLessThan(firstNew);
+  });
+
+  it('the port answers 503 while the daemon is dead and nothing while it is frozen', async () => {
+    const cluster = shared.current;
+    const primary = await cluster.primary();
+    const { daemon } = cluster.node(primary);
+    await cluster.startWriter();
+    await cluster.client.ask('polls-start', {
+      urls: [{ name: primary, url: `${cluster.node(primary).url}/primary` }],
+      everyMs: 5,
+    });
+    daemon.kill();
+    await sleep(2_500);
+    const polls = await cluster.client.ask('polls-stop', null);
+    expect(new Set(polls.map(({ status }) => status))).toContain(503);
+    daemon.freeze();
+    const frozen = await cluster.http(primary, '/primary', { timeoutMs: 500 });
+    daemon.thaw();
+    expect(frozen.status).toBeNull();
+    await endsWell(cluster);
+  });
+
+  it.skipIf(which('patronictl') === null)("Debian's patronictl prints the cluster from our keys", async () => {
+    const cluster = shared.current;
+    const primary = await cluster.primary();
+    const config = join(cluster.directory, 'patronictl.yml');
+    writeFileSync(
+      config,
+      stringify({
+        scope: cluster.scope,
+        namespace: '/service',
+        etcd3: { hosts: cluster.etcd.endpoints.map((endpoint) => endpoint.replace('http://', '')) },
+      }),
+    );
+    const { code, stdout, stderr } = await runOn(cluster.network.host('client'), [
+      which('patronictl') ?? '',
+      '-c',
+      config,
+      'list',
+      '-f',
+      'json',
+    ]);
+    expect({ code, stderr }).toMatchObject({ code: 0 });
+    const rows = JSON.parse(stdout) as { Member: string; Role: string; State: string; Host: string; TL: number }[];
+    expect(rows.map(({ Member, Role }) => `${Member} ${Role}`).toSorted()).toEqual(
+      cluster.nodes.map(({ name }) => `${name} ${name === primary ? 'Leader' : 'Replica'}`),
+    );
+    for (const row of rows) {
+      expect(row.Host).toContain(cluster.node(row.Member).host.address);
+      expect(['running', 'streaming']).toContain(row.State);
+    }
+  });
+});

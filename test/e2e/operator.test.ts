@@ -1,0 +1,186 @@
+/** What an operator asks for, and what the daemon refuses. */
+import { execFileSync } from 'node:child_process';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { parse, stringify } from 'yaml';
+import { postgresBinDir } from '../../scripts/ensure.mjs';
+import { Cluster } from './lib/cluster.ts';
+import { EXIT_CONFIG } from './lib/daemon.ts';
+import { stepDown } from './lib/launch.ts';
+import { describeOnHosts, endsWell, sharedCluster } from './lib/scenario.ts';
+import { monotonic, sleep, until } from './lib/time.ts';
+
+describeOnHosts('switchover', () => {
+  const shared = sharedCluster();
+
+  it('under load to a named candidate and back: no row lost, no rewind, a short pause', async () => {
+    const cluster = shared.current;
+    const first = await cluster.primary();
+    const second = cluster.others(first)[0]?.name ?? '';
+    await cluster.startWriter({ sessions: 4 });
+    for (const [from, to] of [
+      [first, second],
+      [second, first],
+    ] as const) {
+      const asked = monotonic();
+      const { code, stdout, stderr } = await cluster.ctl([
+        'switchover',
+        '--leader',
+        from,
+        '--candidate',
+        to,
+        '--force',
+      ]);
+      expect({ code, text: stdout + stderr }).toMatchObject({ code: 0 });
+      expect(await cluster.primary()).toBe(to);
+      await cluster.waitForWrites(50);
+      const pause = await cluster.pauseSince(asked);
+      console.log(`switchover ${from} -> ${to}: writes paused ${pause?.ms.toFixed(0)} ms; it said: ${stdout.trim()}`);
+      expect(pause?.ms).toBeLessThan(3_000);
+      await cluster.waitAllStreaming();
+    }
+    await endsWell(cluster);
+  });
+
+  it('under load while one standby has been cut off for 3 s: the pause stays short', async () => {
+    const cluster = shared.current;
+    const primary = await cluster.primary();
+    const [candidate, absent] = cluster.others(primary).map(({ name }) => name);
+    await cluster.startWriter({ sessions: 4 });
+    cluster.network.cut(absent ?? '');
+    await sleep(3_000);
+    const asked = monotonic();
+    const { code, stdout, stderr } = await cluster.ctl(['switchover', '--candidate', candidate ?? '', '--force']);
+    expect({ code, text: stdout + stderr }).toMatchObject({ code: 0 });
+    await cluster.waitForWrites(50);
+    const pause = await cluster.pauseSince(asked);
+    cluster.network.heal(absent ?? '');
+    await endsWell(cluster);
+    console.log(`switchover beside a cut standby: writes paused ${pause?.ms.toFixed(0)} ms`);
+    expect(pause?.ms).toBeLessThan(3_000);
+  });
+
+  it('to a node that does not exist, or to the leader itself, is refused with the reason and changes nothing', async () => {
+    const cluster = shared.current;
+    const primary = await cluster.primary();
+    const timeline = await cluster.timeline(primary);
+    for (const candidate of ['nobody', primary]) {
+      const { code, stdout, stderr } = await cluster.ctl(['switchover', '--candidate', candidate, '--force']);
+      expect(code).not.toBe(0);
+      expect(stdout + stderr).toContain(candidate);
+    }
+    expect(await cluster.primary()).toBe(primary);
+    expect(await cluster.timeline(primary)).toBe(timeline);
+  });
+});
+
+describeOnHosts('rejoin', () => {
+  const shared = sharedCluster();
+
+  it('reinit copies a standby anew while the others go on', async () => {
+    const cluster = shared.current;
+    const primary = await cluster.primary();
+    const standby = cluster.others(primary)[0]?.name ?? '';
+    await cluster.startWriter();
+    writeFileSync(join(cluster.node(standby).dataDir, 'mark-of-the-old-copy'), '');
+    const { code, stdout, stderr } = await cluster.ctl(['reinit', cluster.scope, standby, '--force']);
+    expect({ code, text: stdout + stderr }).toMatchObject({ code: 0 });
+    await until('the old copy is gone', 30_000, () => {
+      try {
+        readFileSync(join(cluster.node(standby).dataDir, 'mark-of-the-old-copy'));
+        return false;
+      } catch {
+        return true;
+      }
+    });
+    await endsWell(cluster);
+    expect(await cluster.primary()).toBe(primary);
+  });
+
+  it('a standby whose directory is gone is copied anew by itself', async () => {
+    const cluster = shared.current;
+    const standby = cluster.others(await cluster.primary())[0]?.name ?? '';
+    await cluster.startWriter();
+    await cluster.killNode(standby);
+    rmSync(cluster.node(standby).dataDir, { recursive: true });
+    cluster.reviveNode(standby);
+    await endsWell(cluster);
+  });
+
+  it('an old primary that diverged is rewound by itself', async () => {
+    const cluster = shared.current;
+    const old = await cluster.primary();
+    await cluster.sql(old, 'create table if not exists e2e_diverged (at timestamptz default clock_timestamp())');
+    await cluster.waitAllStreaming();
+    await cluster.startWriter();
+    cluster.network.cut(old);
+    // Written in its last window, seen by nobody else: what rewind has to undo.
+    await sleep(300);
+    for (let i = 0; i < 20; i++) await cluster.sql(old, 'insert into e2e_diverged default values');
+    await cluster.waitForPrimary(cluster.ttlMs + 15_000, [old]);
+    await cluster.waitForWrites(20);
+    cluster.network.heal(old);
+    await endsWell(cluster, { mayLose: true });
+    expect(cluster.node(old).logText()).toMatch(/rew(ind|ound)/);
+    expect((await cluster.sql(old, 'select count(*)::int as rows from e2e_diverged'))[0]?.['rows']).toBe(0);
+  });
+});
+
+describeOnHosts('refusals', () => {
+  it('a foreign data directory is left alone, and the error says so', async () => {
+    const cluster = await Cluster.start({ notStarted: ['h3'] });
+    try {
+      const { dataDir, daemon, name } = cluster.node('h3');
+      const [first = 'env', ...rest] = stepDown(true);
+      execFileSync(first, [...rest, join(postgresBinDir() ?? '', 'initdb'), '-D', dataDir, '-U', 'postgres', '-N'], {
+        stdio: 'ignore',
+      });
+      writeFileSync(join(dataDir, 'somebody-elses'), 'precious');
+      daemon.start();
+      await until('the daemon says whose directory it is', 20_000, () => {
+        return cluster.node(name).logText().includes('PGHA_DATA_DIRECTORY_FOREIGN');
+      });
+      await sleep(3_000);
+      expect(readFileSync(join(dataDir, 'somebody-elses'), 'utf8')).toBe('precious');
+      expect(cluster.node(name).family()).toEqual([]);
+      await cluster.startWriter();
+      await cluster.waitForWrites(20);
+      expect(await cluster.twoWriters()).toEqual([]);
+    } catch (error) {
+      throw cluster.explain(error);
+    } finally {
+      await cluster.destroy();
+    }
+  });
+
+  it('a wrong configuration ends the daemon with the code that is not restarted, and names the right key', async () => {
+    const cluster = await Cluster.start({ nodes: 1, dontWait: true, notStarted: ['h1'] });
+    try {
+      const node = cluster.node('h1');
+      const good = readFileSync(node.configFile, 'utf8');
+      const valid = await cluster.daemonCommand('h1', ['--validate-config', node.configFile]);
+      expect({ code: valid.code, text: valid.stderr }).toMatchObject({ code: 0 });
+      const wrong = parse(good) as Record<string, Record<string, unknown>>;
+      wrong['postgresql'] = { ...wrong['postgresql'], data_dri: '/nowhere' };
+      writeFileSync(node.configFile, stringify(wrong));
+      const refused = await cluster.daemonCommand('h1', ['--validate-config', node.configFile]);
+      expect(refused.code).not.toBe(0);
+      expect(refused.stdout + refused.stderr).toContain('data_dir');
+      node.daemon.start();
+      await until('the daemon has ended', 10_000, () => node.daemon.exits.length > 0);
+      await sleep(500);
+      expect(node.daemon.exits).toEqual([EXIT_CONFIG]);
+      expect(node.logText()).toContain('data_dir');
+      const tight = parse(good) as { bootstrap: { dcs: Record<string, unknown> } };
+      tight.bootstrap.dcs['ttl'] = 5;
+      tight.bootstrap.dcs['retry_timeout'] = 4;
+      writeFileSync(node.configFile, stringify(tight));
+      const arithmetic = await cluster.daemonCommand('h1', ['--validate-config', node.configFile]);
+      expect(arithmetic.code).not.toBe(0);
+      expect(arithmetic.stdout + arithmetic.stderr).toMatch(/ttl/);
+    } finally {
+      await cluster.destroy();
+    }
+  });
+});

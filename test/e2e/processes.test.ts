@@ -1,0 +1,95 @@
+/** Our own processes die or hang while Postgres is well. */
+import { expect, it } from 'vitest';
+import { alive } from './lib/processes.ts';
+import { describeOnHosts, endsWell, sharedCluster } from './lib/scenario.ts';
+import { monotonic, sleep, until } from './lib/time.ts';
+
+describeOnHosts('our own processes', () => {
+  const shared = sharedCluster({ ttl: 8 });
+
+  it('the daemon of the primary killed and started again: no restart, no failover, the same timeline', async () => {
+    const cluster = shared.current;
+    const primary = await cluster.primary();
+    const [postmaster, timeline] = [cluster.node(primary).postmaster(), await cluster.timeline(primary)];
+    await cluster.startWriter();
+    const killed = monotonic();
+    cluster.node(primary).daemon.kill();
+    await until('the daemon runs again and says so', 10_000, async () => {
+      return (await cluster.http(primary, '/primary')).status === 200;
+    });
+    // Longer than its window: had it not taken the lease back, it would be stopped by now.
+    await sleep(cluster.ttlMs + 1_000);
+    expect(await cluster.primary()).toBe(primary);
+    expect(cluster.node(primary).postmaster()).toEqual(postmaster);
+    expect(await cluster.timeline(primary)).toBe(timeline);
+    await endsWell(cluster);
+    expect((await cluster.pauseSince(killed))?.ms ?? 0).toBeLessThan(500);
+  });
+
+  it('the daemon of the primary killed for good: the guard ends Postgres in time and another takes over', async () => {
+    const cluster = shared.current;
+    const old = await cluster.primary();
+    await cluster.startWriter();
+    cluster.node(old).daemon.killForGood();
+    const health = await cluster.http(old, '/primary');
+    expect([503, null]).toContain(health.status);
+    await cluster.waitForPrimary(cluster.ttlMs + 15_000, [old]);
+    expect(cluster.node(old).family()).toEqual([]);
+    cluster.node(old).daemon.start();
+    await endsWell(cluster);
+  });
+
+  it('the daemon of the primary frozen for two TTLs: the guard ends Postgres before another begins', async () => {
+    const cluster = shared.current;
+    const old = await cluster.primary();
+    await cluster.startWriter({ sessions: 2 });
+    const { daemon } = cluster.node(old);
+    daemon.freeze();
+    expect((await cluster.http(old, '/primary', { timeoutMs: 1_000 })).status).not.toBe(200);
+    await cluster.waitForPrimary(cluster.ttlMs + 15_000, [old]);
+    await sleep(cluster.ttlMs);
+    daemon.thaw();
+    await endsWell(cluster);
+  });
+
+  it('the guard of the primary killed: a new one stands in its place and nobody else notices', async () => {
+    const cluster = shared.current;
+    const primary = await cluster.primary();
+    const postmaster = cluster.node(primary).postmaster();
+    await cluster.startWriter();
+    const killed = cluster.killGuard(primary);
+    await until('there is a new guard', 3_000, () => {
+      const guard = cluster.node(primary).guard();
+      return guard !== null && guard.pid !== killed.pid && alive(guard);
+    });
+    await sleep(cluster.ttlMs + 1_000);
+    expect(await cluster.primary()).toBe(primary);
+    expect(cluster.node(primary).postmaster()).toEqual(postmaster);
+    await endsWell(cluster);
+  });
+
+  it('the service of the primary stopped in order: the key is handed over without waiting for a TTL', async () => {
+    const cluster = shared.current;
+    const old = await cluster.primary();
+    await cluster.startWriter();
+    const stopped = monotonic();
+    await cluster.node(old).daemon.stop();
+    await cluster.waitForPrimary(cluster.ttlMs, [old]);
+    await cluster.waitForWrites(20);
+    const pause = await cluster.pauseSince(stopped);
+    cluster.node(old).daemon.start();
+    await endsWell(cluster);
+    console.log(`service stopped: writes paused ${pause?.ms.toFixed(0)} ms`);
+    expect(pause?.ms).toBeLessThan(cluster.ttlMs - 1_000);
+  });
+
+  it('Postgres of the primary frozen: writes come back, here or elsewhere, and never on two nodes', async () => {
+    const cluster = shared.current;
+    const old = await cluster.primary();
+    await cluster.startWriter({ sessions: 2 });
+    cluster.freezeFamily(old);
+    await cluster.waitForPrimary(cluster.ttlMs + 20_000, [old]);
+    cluster.thawFamily(old);
+    await endsWell(cluster);
+  });
+});

@@ -1,0 +1,370 @@
+/**
+ * What must hold at every event, checked against the world's true state and not against what daemons believe
+ * (protocol.md 11, simulation.md 4). Each invariant says what it means and when it is switched off. The nearer one is to
+ * the cause, the sooner it speaks.
+ */
+import type { Control } from '../../src/agent/published.ts';
+import { KEYS, readStatusKey } from '../../src/core/cluster.ts';
+import type { Compare, KeyValue, LeaseId, Txn } from '../../src/core/store.ts';
+import { revision } from '../../src/core/store.ts';
+import { kindOf, type RequestKind } from './models/dcs-line.ts';
+import type { GuardProcess } from './models/guard.ts';
+import type { PostgresServer } from './models/postgres-server.ts';
+import type { Incarnation, MachineClock } from './world/incarnation.ts';
+
+/** A node as the checker looks at it. */
+export interface WatchedNode {
+  readonly name: string;
+  readonly clock: MachineClock;
+  readonly server: PostgresServer;
+  readonly guard: GuardProcess;
+  daemon(): { readonly process: Incarnation; readonly control: Control } | null;
+}
+
+/** What etcd's majority holds, and its own clock. */
+export interface EtcdTruth {
+  leader(): { readonly name: string; readonly lease: LeaseId | null } | null;
+  /** Milliseconds until the lease's TTL has run out on the clock of the member that may expire it; null: no such lease. */
+  leaseLeft(lease: LeaseId): number | null;
+}
+
+export interface AppliedChange {
+  readonly key: string;
+  /** null: deleted. */
+  readonly value: string | null;
+  readonly revision: bigint;
+  readonly lease: LeaseId | null;
+}
+
+/** One version of `status` as it was sent. */
+interface SentBeat {
+  readonly text: string;
+  readonly kind: RequestKind;
+  /** S: when the keepalive before it was sent, or the transaction itself where there is none; true time. */
+  readonly from: number;
+  readonly hold: number | null;
+  readonly sentAt: number;
+}
+
+interface StatusVersion {
+  readonly writer: string;
+  readonly at: number;
+  readonly hold: number | null;
+}
+
+interface Ledger {
+  readonly node: WatchedNode;
+  readonly sent: SentBeat[];
+  keepaliveSentAt: number;
+  /** Latest S + hold of a beat that was applied: P2's bound, true time. */
+  windowBound: number;
+  /** Not writable later than this, unless a newer version of its own is applied: P1. */
+  mustEndBy: number;
+  /** A release was sent and no newer beat of this node was applied: P4. */
+  releaseSentAt: number | null;
+  lease: LeaseId | null;
+  /** Neither guard nor daemon could end Postgres when the window closed (protocol.md 10). */
+  excused: boolean;
+  wrote: boolean;
+}
+
+/** Clock rates differ by at most 0.1 % each way; a millisecond for rounding. */
+const late = (hold: number): number => hold * 1.0021 + 1;
+const early = (hold: number): number => hold * 0.9979 - 1;
+
+export class Invariants {
+  private readonly ledgers: readonly Ledger[];
+  private readonly now: () => number;
+  private readonly etcd: EtcdTruth;
+  private readonly fail: (invariant: string, sentence: string) => void;
+  private readonly mark: (name: string) => void;
+  private readonly marginMs: number;
+  private lastStatus: StatusVersion[] = [];
+  private leaderName: string | null = null;
+  /** etcd gave a lease up early at this true time: S2 and S3 look away for a while, S1 does not. */
+  private revokedEarlyAt = Number.NEGATIVE_INFINITY;
+  private readonly graceMs: number;
+  /** Seconds during which a node was writable although nothing could have ended it. */
+  exposure = 0;
+  private lastCheck = 0;
+
+  constructor(parts: {
+    readonly nodes: readonly WatchedNode[];
+    readonly now: () => number;
+    readonly etcd: EtcdTruth;
+    readonly ttlMs: number;
+    readonly fail: (invariant: string, sentence: string) => void;
+    readonly mark: (name: string) => void;
+  }) {
+    this.ledgers = parts.nodes.map((node) => ({
+      node,
+      sent: [],
+      keepaliveSentAt: Number.NEGATIVE_INFINITY,
+      windowBound: Number.NEGATIVE_INFINITY,
+      mustEndBy: Number.POSITIVE_INFINITY,
+      releaseSentAt: null,
+      lease: null,
+      excused: false,
+      wrote: false,
+    }));
+    this.now = parts.now;
+    this.etcd = parts.etcd;
+    this.fail = parts.fail;
+    this.mark = parts.mark;
+    this.marginMs = Math.max(1_000, 500 + parts.ttlMs / 250);
+    this.graceMs = 3 * parts.ttlMs;
+  }
+
+  private ledger(name: string): Ledger {
+    const found = this.ledgers.find((one) => one.node.name === name);
+    if (found === undefined) throw new Error(`no node ${name}`);
+    return found;
+  }
+
+  // ---- what is sent and what is applied ----------------------------------------------------------------------
+
+  /**
+   * S10: the leader's keys are changed only by transactions that are conditional on what they replace. Never off.
+   * P4 begins with the sending of a release.
+   */
+  sent(name: string, kind: RequestKind, txn: Txn | null): void {
+    const ledger = this.ledger(name);
+    const at = this.now();
+    if (kind === 'keepalive') ledger.keepaliveSentAt = at;
+    if (txn === null) return;
+    this.checkConditions(name, txn);
+    for (const op of txn.success) {
+      if (op.op !== 'put' || op.key !== KEYS.status) continue;
+      const beat = statusOf(op.value);
+      if (beat === null) continue;
+      const { rate } = ledger.node.clock;
+      ledger.sent.push({
+        text: op.value,
+        kind,
+        from: kind === 'beat' ? Math.max(ledger.keepaliveSentAt, 0) : at,
+        hold: beat.holdMs === null ? null : beat.holdMs / rate,
+        sentAt: at,
+      });
+      if (ledger.sent.length > 64) ledger.sent.shift();
+    }
+    if (kind === 'release') ledger.releaseSentAt = at;
+  }
+
+  private checkConditions(name: string, txn: Txn): void {
+    const has = (test: (c: Compare) => boolean): boolean => txn.compare.some(test);
+    const onStatus = has((c) => c.key === KEYS.status && 'modRevision' in c);
+    const onTerm = has((c) => c.key === KEYS.leader && 'modRevision' in c);
+    const onLease = has((c) => c.key === KEYS.leader && 'lease' in c);
+    const onFree = has((c) => c.key === KEYS.leader && 'createRevision' in c && c.createRevision === 0n);
+    for (const op of txn.success) {
+      if (op.op === 'get') continue;
+      if (op.key === KEYS.leader) {
+        const taken = op.op === 'put' && onFree && onStatus;
+        const changed = onTerm && onStatus && (onLease || op.op === 'put');
+        if (!taken && !changed) this.fail('S10', `${name} sends a ${kindOf(txn)} that changes the leader key without the conditions`);
+      }
+      if (op.key === KEYS.status && !(onStatus && (onFree || (onTerm && onLease)))) {
+        this.fail('S10', `${name} sends a ${kindOf(txn)} that changes status without the conditions`);
+      }
+    }
+  }
+
+  /** S10, rule 19: a lease that carries the leader key is not revoked while Postgres may write. Never off. */
+  revoked(name: string, lease: LeaseId): void {
+    const leader = this.etcd.leader();
+    if (leader?.lease === lease && this.ledger(name).node.server.acceptsWrites()) {
+      this.fail('S10', `${name} revokes the lease of the leader key while its Postgres accepts writes`);
+    }
+  }
+
+  /** etcd itself gave a lease up before its time. */
+  etcdRevokedEarly(): void {
+    this.revokedEarlyAt = this.now();
+  }
+
+  applied(changes: readonly AppliedChange[]): void {
+    const at = this.now();
+    const before = this.leaderName;
+    for (const change of changes) {
+      if (change.key !== KEYS.leader) continue;
+      this.leaderName = change.value;
+      if (change.value !== null) {
+        const ledger = this.ledgers.find((one) => one.node.name === change.value);
+        if (ledger !== undefined) ledger.lease = change.lease;
+      }
+    }
+    for (const change of changes) {
+      if (change.key !== KEYS.status || change.value === null) continue;
+      const status = statusOf(change.value);
+      const writer = this.writerOf(change.value) ?? this.leaderName ?? before;
+      if (status === null || writer === null) continue;
+      this.statusApplied(writer, change.value, status.holdMs, status.release, at);
+    }
+  }
+
+  private writerOf(text: string): string | null {
+    return this.ledgers.find((one) => one.sent.some((beat) => beat.text === text))?.node.name ?? null;
+  }
+
+  private statusApplied(writer: string, text: string, holdMs: number | null, release: boolean, at: number): void {
+    const own = this.ledger(writer);
+    this.lastStatus = [...this.lastStatus.filter((one) => one.writer !== writer), { writer, at, hold: holdMs }];
+    for (const ledger of this.ledgers) {
+      if (ledger === own || holdMs === null) continue;
+      ledger.mustEndBy = Math.min(ledger.mustEndBy, at + late(holdMs));
+    }
+    // P1 for the writer itself: a version that is applied while its own window is open must cover what is left of it.
+    // A delayed beat with a shorter hold (story 1), a lowered TTL (10) or a release of a writing node (2) does not.
+    const { server, guard, clock, name } = own.node;
+    if (holdMs !== null && server.acceptsWrites() && guard.written !== null) {
+      const ends = clock.trueTimeOf(guard.written) + this.marginMs / clock.rate;
+      if (ends > at + late(holdMs)) {
+        this.fail('P1', `a status of ${name} says ${holdMs} ms, and its own window is open for ${(ends - at).toFixed(0)} ms more`);
+      }
+    }
+    if (release) return;
+    own.mustEndBy = Number.POSITIVE_INFINITY;
+    const beat = own.sent.findLast((one) => one.text === text && one.sentAt <= at);
+    if (beat === undefined) return;
+    if (beat.hold === null) own.windowBound = Number.POSITIVE_INFINITY;
+    else own.windowBound = Math.max(own.windowBound, beat.from + beat.hold);
+    if (own.releaseSentAt !== null && beat.sentAt >= own.releaseSentAt) own.releaseSentAt = null;
+  }
+
+  // ---- at every event ----------------------------------------------------------------------------------------
+
+  check(): void {
+    const now = this.now();
+    let writable = 0;
+    for (const ledger of this.ledgers) {
+      const { node } = ledger;
+      const { server, guard } = node;
+      const writes = server.acceptsWrites();
+      this.noteExcuse(ledger, writes, now);
+      this.checkWindow(ledger, now);
+      if (!writes) {
+        ledger.wrote = false;
+        continue;
+      }
+      ledger.wrote = true;
+      if (ledger.excused) {
+        this.exposure += Math.max(0, now - this.lastCheck) / 1000;
+        continue;
+      }
+      writable += 1;
+      this.checkWriter(ledger, now, guard.written);
+    }
+    // S1: at most one instance accepts writes (asynchronous replication: what it accepts, it acknowledges). A node that
+    // is excused is not counted: guard and daemon were both not there when its window closed (protocol.md 10).
+    if (writable > 1) {
+      const names = this.ledgers.filter((one) => one.wrote && !one.excused).map((one) => one.node.name);
+      this.fail('S1', `${names.join(' and ')} accept writes at the same time`);
+    }
+    this.lastCheck = now;
+  }
+
+  private noteExcuse(ledger: Ledger, writes: boolean, now: number): void {
+    if (!writes) {
+      ledger.excused = false;
+      return;
+    }
+    const { guard, clock } = ledger.node;
+    const daemon = ledger.node.daemon();
+    const nobody = !guard.alive && (daemon === null || daemon.process.paused);
+    if (!nobody || ledger.excused || guard.written === null) return;
+    if (now >= clock.trueTimeOf(guard.written)) {
+      ledger.excused = true;
+      this.mark('excused: neither guard nor daemon was there');
+    }
+  }
+
+  /**
+   * P2: no window is longer than S + hold of a beat that was applied, and the guard strikes the margin before its end.
+   * Off: never (paused clusters are not drawn yet).
+   */
+  private checkWindow(ledger: Ledger, now: number): void {
+    const { clock, guard, name } = ledger.node;
+    if (guard.written !== null) {
+      const ends = clock.trueTimeOf(guard.written);
+      if (ends > now && ends + this.marginMs / clock.rate > ledger.windowBound + 0.5) {
+        const over = ends + this.marginMs / clock.rate - ledger.windowBound;
+        this.fail('P2', `the guard of ${name} strikes ${over.toFixed(1)} ms later than the beats that were applied allow`);
+      }
+    }
+    const daemon = ledger.node.daemon();
+    if (daemon === null) return;
+    const { leadership } = daemon.control.published();
+    if (leadership.kind !== 'holding' || !leadership.windowOpen) return;
+    const until = clock.trueTimeOf(leadership.until);
+    // Rule 5: the window is open only once the guard has acked the deadline that belongs to it.
+    const struck = clock.trueTimeOf(leadership.deadline);
+    if (guard.written !== null && struck > now && struck > clock.trueTimeOf(guard.written) + 0.5) {
+      this.fail('P2', `${name} believes in a window whose deadline its guard was never told`);
+    }
+    if (until > now && until > ledger.windowBound + 0.5) {
+      this.fail('P2', `${name} believes in a window that is ${(until - ledger.windowBound).toFixed(1)} ms longer than the beats that were applied allow`);
+    }
+  }
+
+  private checkWriter(ledger: Ledger, now: number, armed: number | null): void {
+    const { name } = ledger.node;
+    // P1: each version of status says for how long after it nobody but its writer is writable.
+    if (now > ledger.mustEndBy) {
+      this.fail('P1', `${name} accepts writes ${(now - ledger.mustEndBy).toFixed(0)} ms after the hold of a newer status had run out`);
+    }
+    // P4: after a release was sent nothing is written before a newer beat of this node was applied.
+    if (ledger.releaseSentAt !== null) {
+      this.fail('P4', `${name} accepts writes after it sent a release, and no newer beat was applied`);
+    }
+    // Rule 21: armed before Postgres starts as primary or is promoted.
+    if (armed === null) this.fail('S2', `${name} accepts writes and its guard was not armed`);
+    // S2: who accepts writes has a lease that has not run out on etcd's own clock. Off for a while after etcd itself
+    // gave a lease up early.
+    if (now - this.revokedEarlyAt < this.graceMs) return;
+    const left = ledger.lease === null ? null : this.etcd.leaseLeft(ledger.lease);
+    if (left === null || left <= 0) {
+      this.fail('S2', `${name} accepts writes and its lease ${left === null ? 'is gone' : `ran out ${(-left).toFixed(0)} ms ago`}`);
+    }
+  }
+
+  // ---- promotions --------------------------------------------------------------------------------------------
+
+  /**
+   * P3: nobody promotes before the hold of the last version of status that another node wrote has run out. S3, first
+   * half: and only while its node owns the key. S3 is off for a while after etcd gave a lease up early.
+   */
+  promotionBegins(name: string): void {
+    const now = this.now();
+    const others = this.lastStatus.filter((one) => one.writer !== name);
+    const last = others[others.length - 1];
+    if (last !== undefined && last.hold !== null && now < last.at + early(last.hold)) {
+      const missing = last.at + early(last.hold) - now;
+      this.fail('P3', `${name} promotes ${missing.toFixed(0)} ms before the hold of ${last.writer}'s last status has run out`);
+    }
+    this.ownsKey(name, 'promotes');
+  }
+
+  /** S3, second half: a promotion takes effect only while its node owns the key. */
+  promoted(name: string): void {
+    this.ownsKey(name, 'comes out of recovery');
+  }
+
+  private ownsKey(name: string, what: string): void {
+    if (this.now() - this.revokedEarlyAt < this.graceMs) return;
+    if (this.ledger(name).excused) return;
+    const leader = this.etcd.leader();
+    if (leader?.name !== name) this.fail('S3', `${name} ${what} while ${leader === null ? 'nobody' : leader.name} owns the key`);
+  }
+}
+
+function statusOf(text: string): { readonly holdMs: number | null; readonly release: boolean } | null {
+  const entry: KeyValue = {
+    key: KEYS.status,
+    value: text,
+    createRevision: revision(1),
+    modRevision: revision(1),
+    lease: null,
+  };
+  const { beat } = readStatusKey(entry);
+  return beat === null ? null : { holdMs: beat.holdMs, release: beat.release !== null };
+}

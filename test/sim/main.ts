@@ -1,0 +1,82 @@
+/**
+ * The simulation as a process: runs seeds or plans and prints one JSON line for each. scripts/sim.mjs bundles it, starts
+ * it on both cores and makes sentences of what it says.
+ *
+ *   seeds FIRST COUNT STEP       that many seeds, every STEP-th; with TWICE=1 each is run twice and must give one hash
+ *   plan FILE                    the plan of a file; TRACE=1 tells the story, UNTIL=ms stops there
+ *   seed N                       the same for the plan of a seed; PLAN=1 prints it instead
+ */
+import { readFileSync } from 'node:fs';
+import { drawPlan } from './draw.ts';
+import type { Plan } from './plan.ts';
+import { runPlan } from './run.ts';
+import type { Verdict } from './world/world.ts';
+
+export interface Report extends Omit<Verdict, 'marks'> {
+  readonly seed: number;
+  readonly profile: string;
+  readonly marks: Readonly<Record<string, number>>;
+  readonly milliseconds: number;
+  readonly plan: Plan | null;
+}
+
+/** For mutants: see mutants/table.ts. */
+const MUTED = (process.env['MUTE'] ?? '').split(' ');
+
+function report(plan: Plan, verdict: Verdict, milliseconds: number): Report {
+  return {
+    ...verdict,
+    seed: plan.seed,
+    profile: plan.profile,
+    marks: Object.fromEntries(verdict.marks),
+    tail: verdict.ok ? [] : verdict.tail,
+    milliseconds,
+    plan: verdict.ok ? null : plan,
+  };
+}
+
+async function timed(plan: Plan): Promise<Report> {
+  const began = performance.now();
+  const verdict = await runPlan(plan, { echo: null, until: null, mute: MUTED });
+  return report(plan, verdict, performance.now() - began);
+}
+
+function print(line: unknown): void {
+  process.stdout.write(`${JSON.stringify(line)}\n`);
+}
+
+async function seeds(first: number, count: number, step: number): Promise<void> {
+  for (let i = 0; i < count; i += 1) {
+    const seed = first + i * step;
+    const plan = drawPlan(seed);
+    const once = await timed(plan);
+    print(once);
+    // Of every hundred, one is run again: the same plan must tell the same story.
+    if (seed % 100 !== 0 || !once.ok) continue;
+    const again = await timed(plan);
+    if (again.hash === once.hash) continue;
+    const sentence = `the same plan gave ${once.hash} and ${again.hash}: something is not deterministic`;
+    print({ ...once, ok: false, invariant: 'X3', sentence, plan });
+  }
+}
+
+async function one(plan: Plan): Promise<void> {
+  const echo = process.env['TRACE'] === '1' ? (line: string): void => void process.stderr.write(`${line}\n`) : null;
+  const until = process.env['UNTIL'] === undefined ? null : Number(process.env['UNTIL']);
+  const began = performance.now();
+  const verdict = await runPlan(plan, { echo, until, mute: MUTED });
+  print(report(plan, verdict, performance.now() - began));
+}
+
+const [command, ...rest] = process.argv.slice(2);
+const [a = '1', b = '1', c = '1'] = rest;
+if (command === 'seeds') await seeds(Number(a), Number(b), Number(c));
+else if (command === 'seed' && process.env['PLAN'] === '1') print(drawPlan(Number(a)));
+else if (command === 'seed') await one(drawPlan(Number(a)));
+else if (command === 'plan') {
+  const file = JSON.parse(readFileSync(a, 'utf8')) as { readonly plan: Plan };
+  await one(file.plan);
+} else {
+  process.stderr.write('usage: seeds FIRST COUNT STEP | seed N | plan FILE\n');
+  process.exitCode = 2;
+}

@@ -1,0 +1,484 @@
+/**
+ * `ports/postgres` over the simulated server, for one life of a daemon. What the daemon's child processes do in the
+ * real world (initdb, pg_basebackup, pg_rewind) ends with the daemon here and leaves a half-made directory.
+ */
+import { type LocalPostgres, type Running, systemId } from '../../../src/core/local.ts';
+import { type Lsn, lsn, type Timeline, timeline } from '../../../src/core/lsn.ts';
+import type { Millis } from '../../../src/core/time.ts';
+import { millis } from '../../../src/core/time.ts';
+import type { TimelineHistory } from '../../../src/core/timeline.ts';
+import { type ErrorCode, PghaError } from '../../../src/errors.ts';
+import type {
+  Lineage,
+  Postgres,
+  Progress,
+  ServerAddress,
+  ServerSettings,
+  SlotState,
+  WalChunk,
+} from '../../../src/ports/postgres.ts';
+import type { Incarnation } from '../world/incarnation.ts';
+import type { PostgresServer } from './postgres-server.ts';
+import { endOf, historyOf, indexAt, type WalEntry } from './wal.ts';
+
+export interface PostgresPortParts {
+  readonly server: PostgresServer;
+  readonly process: Incarnation;
+  readonly address: ServerAddress;
+  /** The server at an address, if that machine exists. */
+  readonly at: (address: ServerAddress) => PostgresServer | null;
+  readonly addressOf: (name: string) => ServerAddress | null;
+  readonly newSystemId: () => string;
+  readonly failChance: number;
+}
+
+const VERSION = 150018;
+
+export class SimulatedPostgres implements Postgres {
+  readonly address: ServerAddress;
+  readonly dataDirectory: string;
+  private readonly server: PostgresServer;
+  private readonly process: Incarnation;
+  private readonly parts: PostgresPortParts;
+  private readonly listeners: (() => void)[] = [];
+  private lastFacts: LocalPostgres | null = null;
+  private failingSince: number | null = null;
+
+  constructor(parts: PostgresPortParts) {
+    this.parts = parts;
+    this.server = parts.server;
+    this.process = parts.process;
+    this.address = parts.address;
+    this.dataDirectory = `/pg/${parts.server.name}`;
+  }
+
+  /** The world tells that the postmaster is gone. */
+  postmasterGone(): void {
+    this.process.later(this.server.random.between(2, 30), () => {
+      for (const listener of this.listeners) listener();
+    });
+  }
+
+  onDeath(listener: () => void): void {
+    this.listeners.push(listener);
+  }
+
+  // ---- looking -----------------------------------------------------------------------------------------------
+
+  async look(limit: Millis): Promise<LocalPostgres> {
+    const { server } = this;
+    const running = server.processes.kind !== 'none' && server.disk.kind === 'whole';
+    if (server.hung && running) {
+      this.failingSince ??= server.scheduler.now();
+      await this.wait(this.length(limit));
+      if (!server.hung) return this.facts();
+      const last = this.lastFacts;
+      if (last !== null && (last.kind === 'primary' || last.kind === 'standby')) {
+        return { ...last, failing: { check: 'query', said: 'no answer in time' } };
+      }
+      return { kind: 'silent', since: this.since(this.failingSince), said: 'no answer in time' };
+    }
+    await this.wait(server.random.between(0.3, 2.5));
+    return this.facts();
+  }
+
+  private facts(): LocalPostgres {
+    const facts = this.inspect();
+    this.failingSince = null;
+    if (facts.kind === 'primary' || facts.kind === 'standby') this.lastFacts = facts;
+    else this.lastFacts = null;
+    return facts;
+  }
+
+  private since(trueTime: number): Millis {
+    return millis(Math.max(0, this.server.scheduler.now() - trueTime));
+  }
+
+  private inspect(): LocalPostgres {
+    const { server } = this;
+    const { disk, processes } = server;
+    if (disk.kind === 'absent') return { kind: 'absent' };
+    if (disk.kind === 'half-made') return { kind: 'half-made', by: disk.by };
+    const { data } = disk;
+    switch (processes.kind) {
+      case 'none':
+        return {
+          kind: 'stopped',
+          systemId: systemId(data.systemId),
+          // The minimum recovery point tells of a promotion before the first checkpoint does.
+          timeline: timeline(data.branch.id),
+          version: VERSION,
+          cleanly: data.control === 'shut down' || data.control === 'shut down in recovery',
+          wasPrimary: data.control === 'in production' || data.control === 'shutting down' || data.control === 'shut down',
+          standbySignal: data.standbySignal,
+          checkpoint: lsn(data.checkpoint),
+        };
+      case 'orphans':
+        return { kind: 'orphans', processes: 2 };
+      case 'starting':
+        return { kind: 'starting', since: this.since(processes.since), asPrimary: processes.asPrimary };
+      case 'stopping':
+        return { kind: 'stopping', since: this.since(processes.since) };
+      case 'running': {
+        const senders = [...server.downstream].map(({ of, receiver }) => ({
+          applicationName: of.name,
+          user: 'replicator',
+          clientAddress: this.parts.addressOf(of.name)?.host ?? null,
+          state: 'streaming',
+          syncState: 'async',
+          syncPriority: 0,
+          sent: lsn(endOf(receiver.wal.slice(0, receiver.sent))),
+          flushed: lsn(of.end),
+          replayed: lsn(of.replayed),
+        }));
+        const facts: Running = {
+          systemId: systemId(data.systemId),
+          timeline: timeline(data.branch.id),
+          version: VERSION,
+          startedAt: `started ${server.startedAt}`,
+          pendingRestart: [],
+          failing: null,
+        };
+        if (!processes.recovery) {
+          return {
+            ...facts,
+            kind: 'primary',
+            flushed: lsn(server.end),
+            senders,
+            checkpointed: data.controlTimeline === data.branch.id,
+          };
+        }
+        const { receiver } = server;
+        const upstream = data.upstream === null ? null : this.parts.addressOf(data.upstream);
+        const fromAddress = receiver === null ? null : this.parts.addressOf(receiver.from.name);
+        return {
+          ...facts,
+          kind: 'standby',
+          received: lsn(server.received),
+          replayed: lsn(server.replayed),
+          replayedAt: null,
+          replayPaused: false,
+          positionFinal: server.caughtUp,
+          receiver:
+            receiver === null || fromAddress === null
+              ? null
+              : {
+                  streaming: true,
+                  from: `${fromAddress.host}:${fromAddress.port}`,
+                  timeline: timeline(data.branch.id),
+                  lastMessage: this.since(receiver.lastMessage),
+                },
+          follows: upstream === null ? null : `${upstream.host}:${upstream.port}`,
+          senders,
+        };
+      }
+      default:
+        return ((never: never) => never)(processes);
+    }
+  }
+
+  // ---- directories -------------------------------------------------------------------------------------------
+
+  async bootstrap(_settings: ServerSettings, progress: Progress, signal: AbortSignal): Promise<ReturnType<typeof systemId>> {
+    const { server } = this;
+    if (server.disk.kind === 'whole') throw this.error('PGHA_BOOTSTRAP_FAILED', 'the data directory is not empty');
+    server.disk = { kind: 'half-made', by: 'initdb' };
+    progress('initdb', null);
+    await this.step(server.random.between(200, 900), signal);
+    const id = this.parts.newSystemId();
+    server.initdb(id);
+    return systemId(id);
+  }
+
+  async copy(source: ServerAddress, _settings: ServerSettings, progress: Progress, signal: AbortSignal): Promise<void> {
+    const { server } = this;
+    if (server.disk.kind === 'whole') throw this.error('PGHA_COPY_FAILED', 'the data directory is not empty');
+    if (server.processes.kind !== 'none') throw this.error('PGHA_COPY_FAILED', 'Postgres runs in it');
+    server.events.trace(server.name, `copies from ${source.name}`);
+    server.disk = { kind: 'half-made', by: 'copy' };
+    const steps = server.random.whole(2, 5);
+    for (let i = 0; i < steps; i += 1) {
+      progress(`copying from ${source.name}`, i / steps);
+      await this.step(server.random.between(50, 400), signal);
+      this.needSource(source, 'PGHA_COPY_FAILED');
+    }
+    if (server.random.chance(this.parts.failChance)) throw this.error('PGHA_COPY_FAILED', 'the connection was closed');
+    const data = this.needSource(source, 'PGHA_COPY_FAILED');
+    server.becomeLike(data);
+    if (server.data !== null) server.data.upstream = source.name;
+    server.events.trace(server.name, `copied from ${source.name}`);
+  }
+
+  async rewind(source: ServerAddress, _settings: ServerSettings, progress: Progress, signal: AbortSignal): Promise<void> {
+    const { server } = this;
+    const own = server.needData();
+    if (server.processes.kind !== 'none') throw this.error('PGHA_REWIND_FAILED', 'Postgres runs');
+    server.events.trace(server.name, `rewinds to ${source.name}`);
+    const at = this.parts.at(source);
+    if (at === server) server.events.violated('S7', `${server.name} rewinds to itself`);
+    progress(`rewinding to ${source.name}`, null);
+    await this.step(server.random.between(20, 200), signal);
+    const theirs = this.needSource(source, 'PGHA_REWIND_FAILED');
+    if (theirs.systemId !== own.systemId) throw this.error('PGHA_REWIND_FAILED', 'other system identifier');
+    if (server.random.chance(this.parts.failChance)) throw this.error('PGHA_REWIND_FAILED', 'WAL of the source is gone');
+    server.disk = { kind: 'half-made', by: 'rewind' };
+    await this.step(server.random.between(50, 400), signal);
+    const data = this.needSource(source, 'PGHA_REWIND_FAILED');
+    server.becomeLike(data);
+    if (server.data !== null) server.data.upstream = source.name;
+    server.events.mark('rewound');
+    server.events.trace(server.name, `rewound to ${source.name}`);
+  }
+
+  private needSource(source: ServerAddress, code: ErrorCode) {
+    const server = this.parts.at(source);
+    if (
+      server === null ||
+      !server.takesConnections() ||
+      server.data === null ||
+      !server.network.connects('replication', this.server.name, server.name)
+    ) {
+      throw this.error(code, `${source.name} does not answer`);
+    }
+    return server.data;
+  }
+
+  async wipe(): Promise<void> {
+    await this.wait(this.server.random.between(5, 50));
+    if (this.server.processes.kind !== 'none') throw this.error('PGHA_DATA_DIRECTORY_LOCKED', 'Postgres runs in it');
+    this.server.events.trace(this.server.name, 'data directory wiped');
+    this.server.disk = { kind: 'absent' };
+  }
+
+  // ---- starting and stopping ---------------------------------------------------------------------------------
+
+  async startPrimary(_settings: ServerSettings): Promise<void> {
+    await this.launch(true, null);
+  }
+
+  async startStandby(upstream: ServerAddress | null, _settings: ServerSettings): Promise<void> {
+    await this.launch(false, upstream);
+  }
+
+  private async launch(asPrimary: boolean, upstream: ServerAddress | null): Promise<void> {
+    const { server } = this;
+    await this.wait(server.random.between(3, 30));
+    if (server.processes.kind !== 'none') {
+      throw this.error('PGHA_POSTGRES_START_FAILED', `Postgres is ${server.processes.kind}`);
+    }
+    if (server.disk.kind === 'absent') throw this.error('PGHA_POSTGRES_START_FAILED', 'there is no data directory');
+    if (!asPrimary && server.data !== null) server.data.upstream = upstream?.name ?? null;
+    server.start(asPrimary);
+    await this.wait(server.random.between(1, 5));
+  }
+
+  async stop(mode: 'fast' | 'immediate', limit: Millis): Promise<void> {
+    const { server } = this;
+    await this.wait(0.2);
+    if (server.processes.kind === 'none') return;
+    if (mode === 'fast' && server.processes.kind !== 'orphans') {
+      server.stopFast();
+      if (await this.until(() => server.processes.kind === 'none', this.length(limit))) return;
+    }
+    server.stopImmediate();
+    await this.until(() => server.processes.kind === 'none', Number.POSITIVE_INFINITY);
+  }
+
+  async stopForSwitchover(limit: Millis): Promise<Lsn | null> {
+    const { server } = this;
+    await this.wait(0.2);
+    if (server.processes.kind === 'none') return null;
+    server.stopFast();
+    const ended = await this.until(() => server.processes.kind === 'none', this.length(limit));
+    if (!ended) {
+      server.stopImmediate();
+      await this.until(() => server.processes.kind === 'none', Number.POSITIVE_INFINITY);
+    }
+    const { data } = server;
+    return ended && data !== null && data.control === 'shut down' ? lsn(data.checkpoint) : null;
+  }
+
+  async prepareSwitchover(signal: AbortSignal): Promise<void> {
+    await this.step(this.server.random.between(10, 80), signal);
+    this.server.checkpoint();
+  }
+
+  async afterSwitchover(): Promise<void> {
+    await this.wait(this.server.random.between(1, 5));
+  }
+
+  async promote(stillAllowed: () => boolean, signal: AbortSignal): Promise<void> {
+    const { server } = this;
+    await this.step(server.random.between(2, 15), signal);
+    if (server.data === null || server.processes.kind !== 'running' || !server.processes.recovery) {
+      throw this.error('PGHA_PROMOTE_FAILED', 'Postgres is no standby');
+    }
+    if (server.hung) throw this.error('PGHA_POSTGRES_UNREACHABLE', 'Postgres does not answer');
+    if (!stillAllowed()) throw this.error('PGHA_PROMOTE_NOT_ALLOWED', 'the window is not open any more');
+    let finished = false;
+    server.promote(() => {
+      finished = true;
+    });
+    await this.until(() => finished || !server.promoting || signal.aborted, Number.POSITIVE_INFINITY);
+    await this.wait(1);
+    if (!finished) throw this.error(signal.aborted ? 'PGHA_CANCELLED' : 'PGHA_PROMOTE_FAILED', 'Postgres did not come out of recovery');
+  }
+
+  async follow(upstream: ServerAddress | null): Promise<void> {
+    await this.wait(this.server.random.between(1, 10));
+    this.needAnswer();
+    this.server.setUpstream(upstream?.name ?? null);
+  }
+
+  async withdraw(signal: AbortSignal): Promise<Lsn> {
+    const { server } = this;
+    await this.step(server.random.between(1, 5), signal);
+    this.needAnswer();
+    if (server.data === null) throw this.error('PGHA_WITHDRAW_FAILED', 'Postgres is not there');
+    server.data.upstream = null;
+    await this.step(server.random.between(5, 20), signal);
+    server.endReceiver();
+    return lsn(server.end);
+  }
+
+  async checkpoint(): Promise<void> {
+    await this.wait(this.server.random.between(5, 80));
+    this.needAnswer();
+    this.server.checkpoint();
+  }
+
+  async restart(limit: Millis): Promise<void> {
+    const { server } = this;
+    const primary = server.processes.kind === 'running' && !server.processes.recovery;
+    const upstream = server.data?.upstream ?? null;
+    await this.stop('fast', limit);
+    await this.launch(primary, upstream === null ? null : this.parts.addressOf(upstream));
+  }
+
+  async applySettings(_settings: ServerSettings): Promise<void> {
+    await this.wait(0.5);
+  }
+
+  async keepSlots(members: readonly string[], _positions: ReadonlyMap<string, Lsn>): Promise<readonly SlotState[]> {
+    await this.wait(this.server.random.between(0.5, 3));
+    this.needAnswer();
+    return members.map((name) => ({ name, active: false, restartLsn: null }));
+  }
+
+  // ---- WAL ---------------------------------------------------------------------------------------------------
+
+  async endOfWal(tl: Timeline, from: Lsn): Promise<Lsn> {
+    await this.wait(this.server.random.between(3, 40));
+    const data = this.server.needData();
+    const end = endOf(data.wal);
+    return data.branch.id === tl && BigInt(end) > from ? lsn(end) : from;
+  }
+
+  async readWal(tl: Timeline, from: Lsn, to: Lsn): Promise<WalChunk> {
+    await this.wait(this.server.random.between(1, 10));
+    const data = this.server.needData();
+    if (data.branch.id !== tl || BigInt(endOf(data.wal)) < to) {
+      throw this.error('PGHA_RESCUE_FAILED', 'the WAL asked for is not here');
+    }
+    return { start: from, bytes: new Uint8Array(Number(to - from)) };
+  }
+
+  async deliverWal(tl: Timeline, chunks: readonly WalChunk[], end: Lsn, signal: AbortSignal): Promise<void> {
+    const { server } = this;
+    await this.step(server.random.between(1, 10), signal);
+    this.needAnswer();
+    const data = server.needData();
+    if (server.receiver !== null) server.events.violated('S7', `WAL is put into pg_wal of ${server.name} while it receives`);
+    const entries: WalEntry[] = [];
+    for (const chunk of chunks) {
+      let at = Number(chunk.start);
+      const upTo = at + chunk.bytes.length;
+      // A chunk may begin in the middle of a record, at a page.
+      const first = data.wal[indexAt(data.wal, at) - 1];
+      if (first !== undefined && first.end > at) at = first.end;
+      while (at < upTo) {
+        const entry = server.archive.find(tl, at);
+        if (entry === null || entry.end > upTo) break;
+        entries.push(entry);
+        at = entry.end;
+      }
+    }
+    server.deliver(entries);
+    const there = await this.until(() => BigInt(server.replayed) >= end || signal.aborted, 10_000);
+    if (!there || signal.aborted) throw this.error('PGHA_RESCUE_FAILED', 'replay did not reach the end of the tail');
+  }
+
+  async lineage(of: ServerAddress, limit: Millis): Promise<Lineage | null> {
+    const source = this.parts.at(of);
+    const works =
+      source !== null &&
+      source.takesConnections() &&
+      source.network.connects('replication', this.server.name, source.name);
+    if (!works || source === null) {
+      const refused = source !== null && source.processes.kind === 'none';
+      await this.wait(refused ? 1 : this.length(limit));
+      return null;
+    }
+    await this.wait(this.server.random.between(2, 8));
+    const { data, processes } = source;
+    if (data === null || processes.kind !== 'running') return null;
+    return {
+      systemId: systemId(data.systemId),
+      timeline: timeline(data.branch.id),
+      position: lsn(processes.recovery ? source.replayed : source.end),
+      history: historyOf(data.branch).map((line) => ({
+        timeline: timeline(line.timeline),
+        switchedAt: lsn(line.switchedAt),
+      })),
+      inRecovery: processes.recovery,
+    };
+  }
+
+  async ownHistory(tl: Timeline): Promise<TimelineHistory> {
+    await this.wait(0.5);
+    const { data } = this.server;
+    if (data === null || data.branch.id !== tl) return [];
+    return historyOf(data.branch).map((line) => ({
+      timeline: timeline(line.timeline),
+      switchedAt: lsn(line.switchedAt),
+    }));
+  }
+
+  // ---- waiting -----------------------------------------------------------------------------------------------
+
+  private length(limit: Millis): number {
+    return Math.max(0, limit);
+  }
+
+  private wait(ms: number): Promise<void> {
+    return this.process.answer(ms, () => undefined);
+  }
+
+  /** A part of something long, with a look at the caller's signal before and after. */
+  private async step(ms: number, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) throw this.error('PGHA_CANCELLED', 'it was called off');
+    await this.wait(ms);
+    if (signal.aborted) throw this.error('PGHA_CANCELLED', 'it was called off');
+  }
+
+  /** Looks every few milliseconds; false when `limit` is over first. */
+  private async until(condition: () => boolean, limit: number): Promise<boolean> {
+    const { scheduler } = this.server;
+    const began = scheduler.now();
+    while (!condition()) {
+      const waited = scheduler.now() - began;
+      if (waited >= limit) return false;
+      // Often at first, as the adapter does; a long wait costs fewer events.
+      await this.wait(Math.min(waited < 200 ? 4 : 40, Math.max(0.1, limit - waited)));
+    }
+    return true;
+  }
+
+  private needAnswer(): void {
+    if (!this.server.takesConnections()) throw this.error('PGHA_POSTGRES_UNREACHABLE', 'Postgres does not answer');
+  }
+
+  private error(code: ErrorCode, happened: string): PghaError {
+    return new PghaError(code, { happened: `${happened}.`, untouched: 'Nothing else was changed.', todo: 'It is tried again.' });
+  }
+}

@@ -1,0 +1,650 @@
+/**
+ * One Postgres server with its data directory, as the machine sees it: processes, WAL, replication. It is adversarial
+ * within what the real one does: promotions and starts sometimes take long, an orphaned backend goes on committing, a
+ * restarted standby reports a low position first, a hung server answers nothing and is not stopped.
+ *
+ * What a daemon can ask of it is in postgres-port.ts; this part decides nothing and obeys.
+ */
+import type { SeededRandom } from '../world/random.ts';
+import type { Scheduler } from '../world/scheduler.ts';
+import type { Network } from '../world/network.ts';
+import { type Branch, endOf, FIRST_LSN, indexAt, type WalArchive, type WalEntry } from './wal.ts';
+
+export interface DataDirectory {
+  readonly systemId: string;
+  wal: WalEntry[];
+  branch: Branch;
+  /** Which timeline pg_control names: the old one until the first checkpoint after a promotion. */
+  controlTimeline: number;
+  control: 'in production' | 'shutting down' | 'shut down' | 'in archive recovery' | 'shut down in recovery';
+  checkpoint: number;
+  standbySignal: boolean;
+  /** primary_conninfo: name of the node; null: empty. */
+  upstream: string | null;
+  /** Highest timeline number of which a history file is here. */
+  highestKnown: number;
+}
+
+export type Disk =
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'half-made'; readonly by: 'initdb' | 'copy' | 'rewind' }
+  | { readonly kind: 'whole'; readonly data: DataDirectory };
+
+export type Processes =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'starting'; readonly asPrimary: boolean; readonly since: number }
+  | { readonly kind: 'running'; readonly recovery: boolean; readonly since: number }
+  | { readonly kind: 'stopping'; readonly wasPrimary: boolean; readonly since: number; readonly fast: boolean }
+  /** The postmaster is gone, backends are not. `busy`: one of them goes on committing. */
+  | { readonly kind: 'orphans'; readonly busy: boolean; readonly since: number };
+
+export interface WalReceiver {
+  readonly from: PostgresServer;
+  /** How many of the sender's entries were sent. */
+  sent: number;
+  readonly wal: readonly WalEntry[];
+  lastMessage: number;
+  ended: boolean;
+  stalled: boolean;
+  readonly lag: number;
+}
+
+export interface PostgresTiming {
+  /** Extra delay of replication, to make standbys lag. */
+  readonly replicationDelay: number;
+  readonly slowPromotionChance: number;
+  readonly slowStartChance: number;
+}
+
+/** What the world is told. */
+export interface ServerEvents {
+  trace(who: string, what: string): void;
+  mark(name: string): void;
+  promotionBegins(server: PostgresServer): void;
+  promoted(server: PostgresServer): void;
+  /** Out of recovery by a start. */
+  startedAsPrimary(server: PostgresServer): void;
+  postmasterGone(server: PostgresServer): void;
+  violated(invariant: string, sentence: string): void;
+}
+
+const ENTRY = 128;
+const CHECKPOINT = 120;
+
+export class PostgresServer {
+  readonly name: string;
+  readonly scheduler: Scheduler;
+  readonly network: Network;
+  readonly random: SeededRandom;
+  readonly archive: WalArchive;
+  readonly timing: PostgresTiming;
+  readonly events: ServerEvents;
+  private readonly others: (name: string) => PostgresServer | null;
+
+  disk: Disk = { kind: 'absent' };
+  processes: Processes = { kind: 'none' };
+  /** Nothing it does goes on until then. */
+  hungUntil = -1;
+  receiver: WalReceiver | null = null;
+  readonly downstream = new Set<{ readonly of: PostgresServer; readonly receiver: WalReceiver }>();
+  /** A standby's replay position, and whether it has replayed all it had before its start. */
+  replayed = 0;
+  caughtUp = false;
+  /** Received since the start; 0 before the first byte. */
+  received = 0;
+  promoting = false;
+  startedAt = 0;
+  /** Counts the lives of the postmaster, to tell an old continuation from a new one. */
+  private life = 0;
+  private retrying = false;
+  private retries = 0;
+  /** How often it was started, stopped or copied: for quiet plans (S13). */
+  restarts = 0;
+  copies = 0;
+
+  constructor(parts: {
+    readonly name: string;
+    readonly scheduler: Scheduler;
+    readonly network: Network;
+    readonly random: SeededRandom;
+    readonly archive: WalArchive;
+    readonly timing: PostgresTiming;
+    readonly events: ServerEvents;
+    readonly others: (name: string) => PostgresServer | null;
+  }) {
+    this.name = parts.name;
+    this.scheduler = parts.scheduler;
+    this.network = parts.network;
+    this.random = parts.random;
+    this.archive = parts.archive;
+    this.timing = parts.timing;
+    this.events = parts.events;
+    this.others = parts.others;
+  }
+
+  get data(): DataDirectory | null {
+    return this.disk.kind === 'whole' ? this.disk.data : null;
+  }
+
+  /** @throws when there is no whole data directory: a mistake of the one who asks */
+  needData(): DataDirectory {
+    const { data } = this;
+    if (data === null) throw new Error(`the data directory of ${this.name} is ${this.disk.kind}`);
+    return data;
+  }
+
+  get end(): number {
+    return this.data === null ? 0 : endOf(this.data.wal);
+  }
+
+  get hung(): boolean {
+    return this.scheduler.now() < this.hungUntil;
+  }
+
+  /** Could a client get a write acknowledged at this instant, if it reaches the server? */
+  acceptsWrites(): boolean {
+    if (this.hung) return false;
+    const { processes } = this;
+    switch (processes.kind) {
+      case 'running':
+        return !processes.recovery;
+      case 'stopping':
+        // Immediate: backends may commit until they die. Fast: sessions are thrown out first.
+        return processes.wasPrimary && !processes.fast;
+      case 'orphans':
+        return processes.busy;
+      case 'none':
+      case 'starting':
+        return false;
+      default:
+        return ((never: never) => never)(processes);
+    }
+  }
+
+  takesConnections(): boolean {
+    return this.processes.kind === 'running' && !this.hung;
+  }
+
+  /** Runs `then` after `ms` unless the postmaster has died or was replaced; waits while the server hangs. */
+  private continueAfter(ms: number, then: () => void): void {
+    const { life } = this;
+    const go = (): void => {
+      if (this.life !== life) return;
+      if (this.hung) this.scheduler.after(this.hungUntil - this.scheduler.now(), go);
+      else then();
+    };
+    this.scheduler.after(ms, go);
+  }
+
+  // ---- writing -----------------------------------------------------------------------------------------------
+
+  /** One commit, on disk at once. null: it does not accept writes. */
+  commit(token: number | null): WalEntry | null {
+    if (!this.acceptsWrites()) return null;
+    return this.append(ENTRY, token);
+  }
+
+  private append(length: number, token: number | null): WalEntry {
+    const data = this.needData();
+    const entry = this.archive.write(data.branch, endOf(data.wal), length, token);
+    data.wal.push(entry);
+    this.send();
+    return entry;
+  }
+
+  private writeCheckpoint(): void {
+    const data = this.needData();
+    const entry = this.append(CHECKPOINT, null);
+    data.checkpoint = entry.start;
+    data.controlTimeline = data.branch.id;
+  }
+
+  checkpoint(): void {
+    const { data, processes } = this;
+    if (data === null || processes.kind !== 'running') return;
+    if (processes.recovery) data.checkpoint = Math.max(data.checkpoint, this.replayed);
+    else this.writeCheckpoint();
+  }
+
+  // ---- processes ---------------------------------------------------------------------------------------------
+
+  start(asPrimary: boolean): void {
+    if (this.disk.kind === 'half-made') {
+      this.events.violated('S7', `the half-made directory (${this.disk.by}) of ${this.name} was started`);
+      return;
+    }
+    const data = this.needData();
+    if (this.processes.kind !== 'none') throw new Error(`Postgres of ${this.name} is already ${this.processes.kind}`);
+    this.life += 1;
+    this.restarts += 1;
+    data.standbySignal = !asPrimary;
+    const crashed = data.control !== 'shut down' && data.control !== 'shut down in recovery';
+    this.processes = { kind: 'starting', asPrimary, since: this.scheduler.now() };
+    this.startedAt = this.scheduler.now();
+    this.received = 0;
+    this.caughtUp = false;
+    this.promoting = false;
+    this.replayed = asPrimary ? this.end : data.checkpoint;
+    this.events.trace(this.name, `postgres starts as ${asPrimary ? 'primary' : 'standby'}${crashed ? ' (crash recovery)' : ''}`);
+    let length = crashed ? this.random.between(100, 300) : this.random.between(20, 60);
+    if (this.random.chance(this.timing.slowStartChance)) length += this.random.between(500, 15_000);
+    this.continueAfter(length, () => {
+      this.processes = { kind: 'running', recovery: !asPrimary, since: this.scheduler.now() };
+      if (asPrimary) {
+        data.control = 'in production';
+        this.writeCheckpoint();
+        this.events.trace(this.name, `postgres is up as primary on timeline ${data.branch.id}`);
+        this.events.startedAsPrimary(this);
+      } else {
+        data.control = 'in archive recovery';
+        this.climb();
+        this.connectSoon(1);
+      }
+    });
+  }
+
+  /** A restarted standby replays what it had: its position starts low. */
+  private climb(): void {
+    const steps = this.random.whole(1, 4);
+    const step = (left: number): void => {
+      this.continueAfter(this.random.between(5, 150), () => {
+        if (this.processes.kind !== 'running' || !this.processes.recovery) return;
+        if (left > 0) {
+          this.replayed = Math.max(this.replayed, this.replayed + Math.floor((this.end - this.replayed) / 2));
+          step(left - 1);
+        } else {
+          this.replayed = this.end;
+          this.caughtUp = true;
+        }
+      });
+    };
+    step(steps);
+  }
+
+  /** SIGINT. Resolves by itself as long as walsenders confirm; the caller bounds it. */
+  stopFast(): void {
+    const { processes } = this;
+    if (processes.kind === 'none' || processes.kind === 'orphans') return;
+    if (processes.kind === 'stopping') return;
+    const data = this.needData();
+    const wasPrimary = processes.kind === 'running' && !processes.recovery;
+    const starting = processes.kind === 'starting';
+    this.processes = { kind: 'stopping', wasPrimary, since: this.scheduler.now(), fast: true };
+    this.endReceiver();
+    this.events.trace(this.name, 'postgres stops (fast)');
+    if (wasPrimary) data.control = 'shutting down';
+    this.continueAfter(this.random.between(10, 40), () => {
+      if (wasPrimary) {
+        this.writeCheckpoint();
+        data.control = 'shut down';
+        this.awaitSenders(() => this.gone('stopped (fast)'));
+      } else {
+        if (!starting) {
+          data.control = 'shut down in recovery';
+          data.checkpoint = Math.max(data.checkpoint, this.replayed);
+        }
+        this.gone('stopped (fast)');
+      }
+    });
+  }
+
+  /** Each connected standby gets the shutdown checkpoint; one that does not answer holds the exit up. */
+  private awaitSenders(then: () => void): void {
+    const waiting = [...this.downstream].some(({ of, receiver }) => !receiver.ended && of.end < this.end);
+    if (waiting) this.continueAfter(5, () => this.awaitSenders(then));
+    else this.continueAfter(this.random.between(5, 25), then);
+  }
+
+  /** SIGQUIT to the postmaster, SIGKILL to what is left of the family after a grace. */
+  stopImmediate(): void {
+    const { processes } = this;
+    if (processes.kind === 'none') return;
+    const wasPrimary =
+      (processes.kind === 'running' && !processes.recovery) ||
+      (processes.kind === 'orphans' && processes.busy) ||
+      (processes.kind === 'stopping' && processes.wasPrimary && !processes.fast);
+    const fastAlready = processes.kind === 'stopping' && processes.fast;
+    this.events.trace(this.name, 'postgres is ended (immediate)');
+    this.life += 1;
+    const { life } = this;
+    this.processes = {
+      kind: 'stopping',
+      wasPrimary: wasPrimary && !fastAlready,
+      since: this.scheduler.now(),
+      fast: fastAlready,
+    };
+    this.promoting = false;
+    this.endReceiver();
+    // A hung family ignores SIGQUIT; SIGKILL works.
+    const length = this.hung ? this.random.between(300, 375) : this.random.between(8, 50);
+    this.scheduler.after(length, () => {
+      if (this.life === life) this.gone('ended (immediate)');
+    });
+  }
+
+  /** The postmaster alone is killed. */
+  killPostmaster(busyOrphans: boolean): void {
+    const { processes } = this;
+    if (processes.kind === 'none' || processes.kind === 'orphans') return;
+    const wasPrimary = processes.kind === 'running' && !processes.recovery;
+    this.life += 1;
+    this.promoting = false;
+    this.endReceiver();
+    this.cutDownstream();
+    this.events.trace(this.name, `postmaster killed${busyOrphans && wasPrimary ? ', a backend goes on committing' : ''}`);
+    const busy = busyOrphans && wasPrimary;
+    this.processes = { kind: 'orphans', busy, since: this.scheduler.now() };
+    if (busy) {
+      this.events.mark('orphans committed');
+      this.orphanWrites();
+    } else {
+      const { life } = this;
+      this.scheduler.after(this.random.between(8, 14), () => {
+        if (this.life === life) this.gone('last backend gone');
+      });
+    }
+    this.events.postmasterGone(this);
+  }
+
+  private orphanWrites(): void {
+    this.continueAfter(this.random.between(5, 40), () => {
+      if (this.processes.kind !== 'orphans') return;
+      this.append(ENTRY, null);
+      this.orphanWrites();
+    });
+  }
+
+  /** All processes at once. */
+  crash(): void {
+    if (this.processes.kind === 'none') return;
+    this.gone('killed, all of it');
+  }
+
+  /** The machine has lost its power. */
+  powerLoss(): void {
+    if (this.processes.kind !== 'none') this.gone('power lost');
+    this.hungUntil = -1;
+  }
+
+  private gone(how: string): void {
+    const had = this.processes.kind;
+    this.life += 1;
+    this.processes = { kind: 'none' };
+    this.promoting = false;
+    this.endReceiver();
+    this.cutDownstream();
+    this.events.trace(this.name, `postgres is gone: ${how}`);
+    if (had !== 'orphans') this.events.postmasterGone(this);
+  }
+
+  // ---- promotion ---------------------------------------------------------------------------------------------
+
+  /** The step that cannot be undone: the promote file is there and the signal is sent. */
+  promote(done: () => void): void {
+    const data = this.needData();
+    if (this.processes.kind !== 'running' || !this.processes.recovery) throw new Error(`${this.name} is no standby`);
+    this.promoting = true;
+    this.endReceiver();
+    this.events.promotionBegins(this);
+    let length = this.random.between(10, 80);
+    if (this.random.chance(this.timing.slowPromotionChance)) length += this.random.between(500, 12_000);
+    this.continueAfter(length, () => {
+      if (this.processes.kind !== 'running' || !this.processes.recovery) return;
+      const branch: Branch = {
+        id: Math.max(data.highestKnown, data.branch.id) + 1,
+        parent: data.branch,
+        switchedAt: this.end,
+        by: this.name,
+      };
+      data.branch = branch;
+      data.highestKnown = branch.id;
+      data.control = 'in production';
+      data.standbySignal = false;
+      this.promoting = false;
+      this.processes = { kind: 'running', recovery: false, since: this.scheduler.now() };
+      this.append(CHECKPOINT, null);
+      this.events.trace(this.name, `promoted to timeline ${branch.id}, ${length.toFixed(0)} ms`);
+      this.events.promoted(this);
+      this.continueAfter(this.random.between(200, 2_000), () => {
+        if (this.processes.kind === 'running' && !this.processes.recovery) this.checkpoint();
+      });
+      done();
+    });
+  }
+
+  // ---- replication -------------------------------------------------------------------------------------------
+
+  setUpstream(upstream: string | null): void {
+    const data = this.needData();
+    if (data.upstream === upstream && (upstream === null || this.receiver !== null)) return;
+    data.upstream = upstream;
+    this.endReceiver();
+    if (upstream !== null) this.connectSoon(1);
+  }
+
+  /** The receiver is ended (TERM); with an upstream set, another one comes. */
+  endReceiver(): void {
+    const { receiver } = this;
+    if (receiver === null) return;
+    receiver.ended = true;
+    this.receiver = null;
+    this.forget(receiver);
+  }
+
+  private forget(receiver: WalReceiver): void {
+    for (const one of receiver.from.downstream) if (one.receiver === receiver) receiver.from.downstream.delete(one);
+  }
+
+  /** Our walsenders died with us: what was sent still arrives, then the end of the stream. */
+  private cutDownstream(): void {
+    for (const { of, receiver } of [...this.downstream]) {
+      this.scheduler.after(receiver.lag, () => {
+        if (receiver.ended || !this.network.passes('replication', this.name, of.name)) return;
+        of.lostReceiver(receiver);
+      });
+    }
+  }
+
+  private lostReceiver(receiver: WalReceiver): void {
+    if (this.receiver !== receiver) return;
+    this.endReceiver();
+    this.connectSoon(20);
+  }
+
+  private connectSoon(ms: number): void {
+    if (this.retrying) return;
+    this.retrying = true;
+    this.scheduler.after(ms, () => {
+      this.retrying = false;
+      this.connect();
+    });
+  }
+
+  private connect(): void {
+    const { data, processes } = this;
+    if (data === null || processes.kind !== 'running' || !processes.recovery || this.promoting) return;
+    if (data.upstream === null || this.receiver !== null) return;
+    const again = (): void => {
+      this.retries += 1;
+      this.connectSoon(this.retries > 20 ? 1_000 : 100);
+    };
+    if (this.hung) {
+      again();
+      return;
+    }
+    const up = this.others(data.upstream);
+    if (up === null || !up.takesConnections() || !this.network.connects('replication', this.name, up.name)) {
+      again();
+      return;
+    }
+    const theirs = up.data;
+    if (theirs === null || theirs.systemId !== data.systemId || up === this) {
+      again();
+      return;
+    }
+    // It asks for what it has not; it replays all it has first.
+    if (!this.caughtUp) {
+      again();
+      return;
+    }
+    const end = this.end;
+    let at: number;
+    if (theirs.branch.id < data.branch.id || up.end < end) {
+      again(); // "highest timeline is behind recovery timeline", "ahead of the WAL flush position"
+      return;
+    }
+    if (theirs.branch.id === data.branch.id) {
+      at = indexAt(theirs.wal, end);
+    } else {
+      const line = this.switchPoint(theirs.branch, data.branch.id);
+      if (line === null || end > line) {
+        again(); // diverged: it looks as if it streamed for a moment, and never does
+        return;
+      }
+      at = indexAt(theirs.wal, end);
+    }
+    const last = data.wal[data.wal.length - 1];
+    if (last !== undefined && theirs.wal[at - 1] !== last) {
+      this.events.violated('S8', `${this.name} streams from ${up.name}, whose WAL before that position is another one`);
+      return;
+    }
+    this.retries = 0;
+    const lag = this.random.between(0.2, 1.5) + this.timing.replicationDelay;
+    const receiver: WalReceiver = {
+      from: up,
+      sent: at,
+      wal: theirs.wal,
+      lastMessage: this.scheduler.now(),
+      ended: false,
+      stalled: false,
+      lag,
+    };
+    this.receiver = receiver;
+    up.downstream.add({ of: this, receiver });
+    this.received = Math.max(this.received, end);
+    this.events.trace(this.name, `streams from ${up.name}`);
+    up.sendTo(this, receiver);
+    this.beat(receiver);
+  }
+
+  private switchPoint(branch: Branch, id: number): number | null {
+    for (let at: Branch = branch; at.parent !== null; at = at.parent) if (at.parent.id === id) return at.switchedAt;
+    return null;
+  }
+
+  /** The sender's keepalives, and what notices that a connection is dead. */
+  private beat(receiver: WalReceiver): void {
+    this.scheduler.after(1_000, () => {
+      if (receiver.ended) return;
+      const { from } = receiver;
+      const alive = from.takesConnections() && this.network.connects('replication', from.name, this.name);
+      if (alive && !receiver.stalled) receiver.lastMessage = this.scheduler.now();
+      else if (alive && receiver.stalled) {
+        // The link is back: the old connection is given up, a new one continues where this one ended.
+        this.lostReceiver(receiver);
+        return;
+      } else receiver.stalled = true;
+      if (this.scheduler.now() - receiver.lastMessage > 10_000) {
+        this.lostReceiver(receiver);
+        return;
+      }
+      this.beat(receiver);
+    });
+  }
+
+  private send(): void {
+    for (const { of, receiver } of this.downstream) this.sendTo(of, receiver);
+  }
+
+  private sendTo(of: PostgresServer, receiver: WalReceiver): void {
+    if (receiver.ended || receiver.stalled) return;
+    const from = receiver.sent;
+    const upTo = receiver.wal.length;
+    if (upTo <= from) return;
+    receiver.sent = upTo;
+    this.scheduler.after(receiver.lag, () => {
+      if (receiver.ended || receiver.stalled) return;
+      if (!this.network.passes('replication', this.name, of.name)) {
+        receiver.stalled = true;
+        return;
+      }
+      of.receive(receiver, from, upTo);
+    });
+  }
+
+  private receive(receiver: WalReceiver, from: number, upTo: number): void {
+    const { data } = this;
+    if (data === null || this.receiver !== receiver) return;
+    if (this.hung) {
+      receiver.stalled = true;
+      return;
+    }
+    for (const entry of receiver.wal.slice(from, upTo)) this.take(data, entry);
+    receiver.lastMessage = this.scheduler.now();
+    this.received = this.end;
+    const target = this.end;
+    this.continueAfter(this.random.between(0.1, 3), () => {
+      if (this.caughtUp) this.replayed = Math.max(this.replayed, Math.min(target, this.end));
+    });
+    this.send();
+  }
+
+  private take(data: DataDirectory, entry: WalEntry): void {
+    data.wal.push(entry);
+    if (entry.branch !== data.branch) {
+      data.branch = entry.branch;
+      data.controlTimeline = entry.branch.id;
+      data.highestKnown = Math.max(data.highestKnown, entry.branch.id);
+    }
+  }
+
+  /** Bytes of WAL put into pg_wal by hand: the startup process picks them up. */
+  deliver(entries: readonly WalEntry[]): void {
+    const data = this.needData();
+    for (const entry of entries) if (entry.start >= this.end) this.take(data, entry);
+    const target = this.end;
+    this.continueAfter(this.random.between(5, 40), () => {
+      this.replayed = Math.max(this.replayed, target);
+    });
+    this.send();
+  }
+
+  // ---- making directories ------------------------------------------------------------------------------------
+
+  initdb(systemId: string): void {
+    const branch: Branch = { id: 1, parent: null, switchedAt: FIRST_LSN, by: systemId };
+    this.disk = {
+      kind: 'whole',
+      data: {
+        systemId,
+        wal: [],
+        branch,
+        controlTimeline: 1,
+        control: 'shut down',
+        checkpoint: FIRST_LSN,
+        standbySignal: false,
+        upstream: null,
+        highestKnown: 1,
+      },
+    };
+  }
+
+  /** The directory as a copy of `source`, or this one rewound to it: the same WAL, to be started as a standby. */
+  becomeLike(source: DataDirectory): void {
+    this.copies += 1;
+    this.disk = {
+      kind: 'whole',
+      data: {
+        systemId: source.systemId,
+        wal: [...source.wal],
+        branch: source.branch,
+        controlTimeline: source.branch.id,
+        control: 'in archive recovery',
+        checkpoint: source.checkpoint,
+        standbySignal: true,
+        upstream: null,
+        highestKnown: source.highestKnown,
+      },
+    };
+  }
+}

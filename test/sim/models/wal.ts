@@ -1,0 +1,76 @@
+/**
+ * WAL as the simulation sees it: entries with an identity, on branches of history. Two servers that promote at the same
+ * time may pick the same timeline number; their branches stay different here, so that divergence is real and can be
+ * seen.
+ */
+
+/** One timeline as it really came about; the number may be given twice by servers that know nothing of each other. */
+export interface Branch {
+  readonly id: number;
+  readonly parent: Branch | null;
+  /** Where it left its parent. */
+  readonly switchedAt: number;
+  readonly by: string;
+}
+
+export interface WalEntry {
+  readonly start: number;
+  readonly end: number;
+  readonly branch: Branch;
+  /** Unique in the world. */
+  readonly id: number;
+  /** What a client wrote; null for Postgres' own records. */
+  readonly token: number | null;
+}
+
+export const FIRST_LSN = 0x1000028;
+
+export function endOf(wal: readonly WalEntry[]): number {
+  return wal[wal.length - 1]?.end ?? FIRST_LSN;
+}
+
+/** Index of the first entry that starts at or after `at`. */
+export function indexAt(wal: readonly WalEntry[], at: number): number {
+  let low = 0;
+  let high = wal.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((wal[middle] as WalEntry).start < at) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+export function historyOf(branch: Branch): { readonly timeline: number; readonly switchedAt: number }[] {
+  const lines: { timeline: number; switchedAt: number }[] = [];
+  for (let at: Branch = branch; at.parent !== null; at = at.parent) {
+    lines.unshift({ timeline: at.parent.id, switchedAt: at.switchedAt });
+  }
+  return lines;
+}
+
+/** All WAL there ever was, and who wrote it: what S8 is checked against. */
+export class WalArchive {
+  private readonly byPlace = new Map<string, WalEntry>();
+  private ids = 0;
+  /** Set when two different entries were written at one place. */
+  conflict: string | null = null;
+
+  write(branch: Branch, start: number, length: number, token: number | null): WalEntry {
+    this.ids += 1;
+    const entry: WalEntry = { start, end: start + length, branch, id: this.ids, token };
+    const key = `${branch.id}/${start}`;
+    const other = this.byPlace.get(key);
+    if (other !== undefined) {
+      this.conflict ??= `two different records at timeline ${branch.id}, position ${start}: of the timeline begun by ${other.branch.by} and of that begun by ${branch.by}`;
+    } else {
+      this.byPlace.set(key, entry);
+    }
+    return entry;
+  }
+
+  /** The record of a timeline that starts at `start`: what the bytes of a WAL file at that place mean. */
+  find(timeline: number, start: number): WalEntry | null {
+    return this.byPlace.get(`${timeline}/${start}`) ?? null;
+  }
+}

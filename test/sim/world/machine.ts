@@ -1,0 +1,142 @@
+/**
+ * One simulated machine: its clocks, its Postgres, its guard, its state file, and the daemon that runs on it. There is
+ * never more than one daemon on a machine; that is an invariant of the simulator itself.
+ */
+import type { Control } from '../../../src/agent/published.ts';
+import { GuardProcess, SimulatedGuard } from '../models/guard.ts';
+import { SimulatedPostgres } from '../models/postgres-port.ts';
+import type { PostgresServer } from '../models/postgres-server.ts';
+import { SimulatedStateFile, type StoredOnMachine } from '../models/state-file.ts';
+import { Incarnation, type MachineClock } from './incarnation.ts';
+import type { SeededRandom } from './random.ts';
+import type { Scheduler } from './scheduler.ts';
+
+/** What of an agent the world uses. */
+export interface RunningAgent extends Control {
+  start(): Promise<void>;
+  stop(how: 'hand-over' | 'leave-running'): Promise<void>;
+}
+
+export interface DaemonPorts {
+  readonly process: Incarnation;
+  readonly postgres: SimulatedPostgres;
+  readonly guard: SimulatedGuard;
+  readonly state: SimulatedStateFile;
+}
+
+export interface Daemon {
+  readonly process: Incarnation;
+  readonly control: RunningAgent;
+  readonly postgres: SimulatedPostgres;
+}
+
+export class Machine {
+  readonly name: string;
+  readonly clock: MachineClock;
+  readonly server: PostgresServer;
+  readonly guard: GuardProcess;
+  private readonly parts: {
+    readonly scheduler: Scheduler;
+    readonly random: SeededRandom;
+    readonly makePostgres: (process: Incarnation) => SimulatedPostgres;
+    readonly makeAgent: (ports: DaemonPorts) => RunningAgent;
+    readonly daemonFailed: (what: string, error: unknown) => void;
+    readonly trace: (what: string) => void;
+    readonly guardUnitMs: number | null;
+  };
+  private readonly stored: StoredOnMachine = { state: null };
+  private running: Daemon | null = null;
+  private starts = 0;
+  on = true;
+
+  constructor(name: string, clock: MachineClock, server: PostgresServer, guard: GuardProcess, parts: Machine['parts']) {
+    this.name = name;
+    this.clock = clock;
+    this.server = server;
+    this.guard = guard;
+    this.parts = parts;
+    const { guardUnitMs, scheduler } = parts;
+    if (guardUnitMs !== null) {
+      guard.whenItDies(() => {
+        scheduler.after(guardUnitMs, () => {
+          if (this.on) guard.start();
+        });
+      });
+    }
+  }
+
+  daemon(): Daemon | null {
+    return this.running;
+  }
+
+  startDaemon(): void {
+    if (!this.on) return;
+    if (this.running !== null) throw new Error(`the simulator started a second daemon on ${this.name}`);
+    this.starts += 1;
+    const { scheduler, random } = this.parts;
+    const own = random.fork(`daemon ${this.starts}`);
+    const process = new Incarnation(scheduler, this.clock, (error) => this.parts.daemonFailed('an exception', error));
+    const postgres = this.parts.makePostgres(process);
+    const guard = new SimulatedGuard(this.guard, process, own.fork('guard'), scheduler);
+    const state = new SimulatedStateFile(this.stored, process, own.fork('state'));
+    this.parts.trace(`daemon starts (${this.starts})`);
+    const control = this.parts.makeAgent({ process, postgres, guard, state });
+    this.running = { process, control, postgres };
+    control.start().catch((error: unknown) => {
+      if (process.alive) this.parts.daemonFailed('it did not start', error);
+    });
+  }
+
+  /** SIGKILL. */
+  killDaemon(): void {
+    if (this.running === null) return;
+    this.parts.trace('daemon killed');
+    this.running.process.kill();
+    this.running = null;
+  }
+
+  pauseDaemon(): void {
+    if (this.running === null || this.running.process.paused) return;
+    this.parts.trace('daemon stopped (SIGSTOP)');
+    this.running.process.pause();
+  }
+
+  resumeDaemon(): void {
+    if (this.running === null || !this.running.process.paused) return;
+    this.parts.trace('daemon goes on (SIGCONT)');
+    this.running.process.resume();
+  }
+
+  /** The service manager asks it to stop; it exits when it has, or is killed when it takes too long. */
+  stopDaemon(how: 'hand-over' | 'leave-running', gone: () => void): void {
+    const daemon = this.running;
+    if (daemon === null || daemon.process.paused) return;
+    this.parts.trace(`daemon is asked to stop (${how})`);
+    const end = (): void => {
+      if (this.running !== daemon) return;
+      this.killDaemon();
+      gone();
+    };
+    daemon.control.stop(how).then(end, (error: unknown) => {
+      if (daemon.process.alive) this.parts.daemonFailed('it did not stop', error);
+    });
+    this.parts.scheduler.after(90_000, end);
+  }
+
+  powerLoss(): void {
+    if (!this.on) return;
+    this.parts.trace('power lost');
+    this.on = false;
+    this.killDaemon();
+    this.server.powerLoss();
+    this.guard.powerLoss();
+    this.stored.state = null;
+  }
+
+  boot(): void {
+    if (this.on) return;
+    this.parts.trace('boots');
+    this.clock.reboot();
+    this.on = true;
+  }
+}

@@ -1,0 +1,516 @@
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { loadConfig } from '../../../src/config/load.ts';
+import { PghaError } from '../../../src/errors.ts';
+
+const MINIMAL = `scope: main
+name: pg1
+etcd3:
+  hosts: [10.0.0.1:2379, 10.0.0.2:2379]
+restapi:
+  connect_address: 10.0.0.1:8008
+postgresql:
+  listen: '*:5432'
+  connect_address: 10.0.0.1:5432
+  data_dir: /srv/pg/main
+`;
+
+type Files = Readonly<Record<string, string>>;
+
+function reader(files: Files): (path: string) => string {
+  return (path) => {
+    const content = files[path];
+    if (content === undefined) throw Object.assign(new Error('no such file'), { code: 'ENOENT' });
+    return content;
+  };
+}
+
+const load = (text: string, env: Readonly<Record<string, string>> = {}, files: Files = {}) =>
+  loadConfig({ path: '/etc/pgha/pgha.yml', env, readFile: reader({ '/etc/pgha/pgha.yml': text, ...files }) });
+
+function refusal(text: string, env: Readonly<Record<string, string>> = {}, files: Files = {}): PghaError {
+  try {
+    load(text, env, files);
+  } catch (error) {
+    if (error instanceof PghaError) return error;
+    throw error;
+  }
+  throw new Error('the file was accepted');
+}
+
+const problems = (text: string, env: Readonly<Record<string, string>> = {}, files: Files = {}): readonly string[] =>
+  refusal(text, env, files).cause as readonly string[];
+
+const inRepository = (path: string): string => fileURLToPath(new URL(`../../../${path}`, import.meta.url));
+
+describe('a minimal file', () => {
+  it('is complete with the defaults', () => {
+    const { config, warnings } = load(MINIMAL);
+    expect(warnings).toEqual([]);
+    expect(config).toMatchObject({
+      scope: 'main',
+      namespace: '/service',
+      node: { name: 'pg1', nodeId: null, priority: 100, noFailover: false, location: 'default' },
+      tags: {},
+      localOverrides: {},
+      cluster: {
+        ttl: 10_000,
+        loopWait: 2_000,
+        retryTimeout: 3_000,
+        maximumLagOnFailoverBytes: 1_048_576n,
+        primaryStartTimeout: 300_000,
+        primaryCrash: 'auto',
+        walRescueTimeout: 2_000,
+        checkType: 'ping',
+        checkTimeout: 1_000,
+        reconnectAttempts: 2,
+        reconnectInterval: 1_000,
+        failover: 'automatic',
+        pause: false,
+        memberSlotsTtl: 1_800_000,
+      },
+      etcd: { endpoints: ['http://10.0.0.1:2379', 'http://10.0.0.2:2379'], username: null },
+      restapi: { listen: { host: '0.0.0.0', port: 8008 }, connectAddress: { host: '10.0.0.1', port: 8008 }, tls: null },
+      postgresql: {
+        listen: { addresses: '*', port: 5432 },
+        authentication: {
+          superuser: { username: 'postgres', password: null },
+          replication: { username: 'replicator' },
+          rewind: { username: 'postgres' },
+        },
+      },
+      log: { level: 'info', format: 'plain', file: null },
+      guard: { mode: 'on' },
+      runtimeDirectory: '/run/pgha/main-pg1',
+    });
+  });
+
+  it('cannot be changed by anybody afterwards', () => {
+    const { config } = load(MINIMAL);
+    expect(Object.isFrozen(config.postgresql.authentication.superuser)).toBe(true);
+    expect(() => ((config as { scope: string }).scope = 'other')).toThrow(TypeError);
+  });
+});
+
+describe('files that people have', () => {
+  it.each(['config/pgha.yml', 'config/pgha-minimal.yml'])('loads the example %s without a warning', (path) => {
+    const secrets = Object.fromEntries(
+      ['superuser', 'replication', 'restapi'].map((name) => [`/etc/pgha/${name}.password`, `secret of ${name}\n`]),
+    );
+    const { warnings } = load(readFileSync(inRepository(path), 'utf8'), {}, secrets);
+    expect(warnings).toEqual([]);
+  });
+
+  it('loads a Patroni file as it is, with warnings only', () => {
+    const { config, warnings } = load(readFileSync(inRepository('test/unit/config/fixtures/patroni.yml'), 'utf8'));
+    expect(config).toMatchObject({
+      scope: 'orders',
+      namespace: '/db',
+      node: { name: 'db2', priority: 100, noFailover: false },
+      tags: { rack: 'r12' },
+      etcd: { endpoints: ['http://localhost:2379'] },
+      log: { level: 'warn', format: 'plain' },
+      bootstrap: { initdb: ['--encoding=UTF8', '--data-checksums'] },
+      postgresql: {
+        listen: { addresses: '0.0.0.0', port: 5432 },
+        pgpass: '/tmp/pgpass2',
+        unixSocketDirectory: '/var/run/postgresql',
+        authentication: { replication: { username: 'copier', password: '0123' } },
+      },
+    });
+    expect(config.bootstrap.dcs).toMatchObject({ ttl: 30, master_start_timeout: 120, synchronous_mode: false });
+    for (const name of ['log.format', 'watchdog', 'create_replica_methods', 'pgbackrest', 'etcd']) {
+      expect(warnings.filter((line) => line.includes(name)).length, name).toBeGreaterThan(0);
+    }
+  });
+});
+
+describe('mistakes in a file', () => {
+  it('are all named at once, each with its line and what was probably meant', () => {
+    const text = MINIMAL.replace('scope: main', 'scope: main\nttll: 10\nloop_wait: soon').replace(
+      'data_dir',
+      'datadir',
+    );
+    expect(problems(text)).toEqual([
+      'line 2, ttll: unknown name; did you mean `ttl`?',
+      expect.stringMatching(/^line 3, loop_wait: must be a time in seconds .*, is "soon"$/),
+      'line 9, postgresql.data_dir: missing',
+      'line 12, postgresql.datadir: unknown name; did you mean `data_dir`?',
+    ]);
+  });
+
+  it('in the YAML are named with line and column', () => {
+    expect(problems(`${MINIMAL}tags:\n\t nofailover: true\n`)[0]).toMatch(/^line 12, column 1: /);
+    expect(problems('scope: a\nscope: b\n')[0]).toMatch(/^line 2, column 1: /);
+    expect(problems('- a\n- b\n')[0]).toContain('not a map');
+  });
+
+  const cases: readonly (readonly [name: string, text: string, expected: RegExp])[] = [
+    [
+      'a ttl that the rest does not fit into',
+      `${MINIMAL}ttl: 10\nloop_wait: 4\nretry_timeout: 5\n`,
+      /ttl 10 s < loop_wait 4 s \+ 2 × retry_timeout 5 s = 14 s: raise ttl to 14/,
+    ],
+    [
+      'the same inside of bootstrap.dcs',
+      `${MINIMAL}bootstrap: {dcs: {loop_wait: 10, retry_timeout: 10}}\n`,
+      /bootstrap\.dcs\.loop_wait: ttl 10 s < .* = 30 s: raise ttl to 30/,
+    ],
+    ['a ttl below the smallest', `${MINIMAL}ttl: 3\n`, /ttl: must be at least 5 s, is 3 s/],
+    ['a ttl that is not whole seconds', `${MINIMAL}ttl: 7500ms\n`, /ttl: must be a time in whole seconds .*, is 7\.5/],
+    ['another store', `${MINIMAL}consul: {host: 10.0.0.1:8500}\n`, /consul: pgha speaks etcd only/],
+    [
+      'DNS discovery of etcd',
+      MINIMAL.replace('hosts: [10.0.0.1:2379, 10.0.0.2:2379]', 'srv: example.org'),
+      /etcd3\.srv: .* not supported yet/,
+    ],
+    ['no etcd at all', MINIMAL.replace(/etcd3:\n.*\n/, ''), /etcd3\.hosts: missing/],
+    [
+      'an etcd member that is no address',
+      MINIMAL.replace('10.0.0.2:2379', '10.0.0.2:99999'),
+      /etcd3\.hosts: must be host:port/,
+    ],
+    [
+      'no address that others reach',
+      MINIMAL.replace(/ {2}connect_address: 10.0.0.1:8008\n/, '  listen: 0.0.0.0:8008\n'),
+      /restapi\.connect_address: missing, .*write `connect_address: .*:8008`/,
+    ],
+    [
+      'a connect address that is a wildcard',
+      MINIMAL.replace('connect_address: 10.0.0.1:5432', "connect_address: '*:5432'"),
+      /postgresql\.connect_address: .* not an address that others can connect to/,
+    ],
+    [
+      'one port for two',
+      MINIMAL.replace('connect_address: 10.0.0.1:8008', 'listen: 10.0.0.1:5432'),
+      /restapi\.listen: uses port 5432, on which Postgres listens/,
+    ],
+    [
+      'a data directory inside of the runtime directory',
+      `${MINIMAL}runtime_directory: /srv/pg\n`,
+      /data_dir: is inside of the runtime directory/,
+    ],
+    [
+      'a runtime directory inside of the data directory',
+      `${MINIMAL}runtime_directory: /srv/pg/main/run\n`,
+      /runtime_directory: .* is inside of the data directory/,
+    ],
+    [
+      'a socket path longer than the system allows',
+      `${MINIMAL}runtime_directory: /run/${'x'.repeat(100)}\n`,
+      /runtime_directory: too long/,
+    ],
+    [
+      'a relative data directory',
+      MINIMAL.replace('/srv/pg/main', 'main'),
+      /data_dir: must be an absolute path, is "main"/,
+    ],
+    [
+      'a scope with a slash',
+      MINIMAL.replace('scope: main', 'scope: a/b'),
+      /scope: must be a name without blanks and slashes/,
+    ],
+    [
+      'a name longer than application_name',
+      MINIMAL.replace('pg1', 'p'.repeat(64)),
+      /name: must have at most 63 bytes, has 64/,
+    ],
+    ['node_id 0', `${MINIMAL}node_id: 0\n`, /node_id: must be at least 1, is 0/],
+    ['a negative priority', `${MINIMAL}priority: -1\n`, /priority: must be at least 0, is -1/],
+    [
+      'two different priorities',
+      `${MINIMAL}priority: 50\ntags: {failover_priority: 70}\n`,
+      /failover_priority: is 70, but priority is 50/,
+    ],
+    [
+      'nofailover denied with priority 0',
+      `${MINIMAL}priority: 0\ntags: {nofailover: false}\n`,
+      /tags\.nofailover: is false, but the priority is 0/,
+    ],
+    [
+      'two different upstreams',
+      `${MINIMAL}upstream_node: a\ntags: {replicatefrom: b}\n`,
+      /upstream_node: is a, but the tag replicatefrom is b/,
+    ],
+    ['pause for one node only', `${MINIMAL}pause: true\n`, /pause: this holds for the whole cluster/],
+    [
+      "repmgr's name for something of ours",
+      `${MINIMAL}pg_bindir: /usr/bin\n`,
+      /pg_bindir: .* write `postgresql\.bin_dir`/,
+    ],
+    [
+      'a misspelt choice',
+      `${MINIMAL}connection_check_type: qery\n`,
+      /must be one of ping, connection, query, is "qery"; did you mean `query`\?/,
+    ],
+    [
+      'an initdb option that pgha decides',
+      `${MINIMAL}bootstrap: {initdb: [{pgdata: /x}]}\n`,
+      /bootstrap\.initdb: the option `pgdata` cannot be given/,
+    ],
+    [
+      'a basebackup option that pgha decides',
+      MINIMAL.replace('  data_dir', '  basebackup: {wal-method: none}\n  data_dir'),
+      /basebackup: the option `wal-method`/,
+    ],
+    [
+      'client certificates without TLS',
+      MINIMAL.replace('restapi:', 'restapi:\n  verify_client: required'),
+      /verify_client: needs TLS/,
+    ],
+    [
+      'a username without a password',
+      `${MINIMAL}ctl: {authentication: {username: a}}\n`,
+      /ctl\.authentication\.password: missing/,
+    ],
+    ['a section that is none', `${MINIMAL}tags: [a]\n`, /tags: must be a section/],
+    [
+      'a parameter that is a list',
+      MINIMAL.replace('  data_dir', '  parameters: {work_mem: [1]}\n  data_dir'),
+      /parameters\.work_mem: must be text, a number or a boolean/,
+    ],
+  ];
+  it.each(cases)('refuses %s', (_name, text, expected) => {
+    const found = problems(text);
+    expect(found).toHaveLength(1);
+    expect(found[0]).toMatch(expected);
+  });
+
+  it('says what to do with a file that cannot be read', () => {
+    expect(() => loadConfig({ path: '/nowhere.yml', env: {}, readFile: reader({}) })).toThrow(
+      expect.objectContaining({ code: 'PGHA_CONFIG_UNREADABLE' }),
+    );
+  });
+
+  it('never ends in anything but a list of problems', () => {
+    const word = fc.constantFrom(
+      'scope',
+      'postgresql',
+      'listen',
+      'ttl',
+      'etcd3',
+      'hosts',
+      'tags',
+      'bootstrap',
+      'dcs',
+      'x',
+    );
+    const { tree } = fc.letrec((tie) => ({
+      tree: fc.oneof(
+        { maxDepth: 4 },
+        fc.string(),
+        fc.integer(),
+        fc.boolean(),
+        fc.constant(null),
+        tie('list'),
+        tie('map'),
+      ),
+      list: fc.array(tie('tree'), { maxLength: 3 }),
+      map: fc.dictionary(word, tie('tree'), { maxKeys: 6 }),
+    }));
+    void fc.assert(
+      fc.property(tree, (value) => {
+        try {
+          load(JSON.stringify(value));
+        } catch (error) {
+          expect(error).toBeInstanceOf(PghaError);
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
+describe('forms of values', () => {
+  it.each([
+    ['ttl: 30s', { ttl: 30 }],
+    ['ttl: "1min"', { ttl: 60 }],
+    ['primary_visibility_consensus: on', { primary_visibility_consensus: true }],
+    ['primary_visibility_consensus: 0', { primary_visibility_consensus: false }],
+    ['maximum_lag_on_failover: 16MB', { maximum_lag_on_failover: 16 * 2 ** 20 }],
+    ['reconnect_interval: 500ms', { reconnect_interval: 0.5 }],
+    ['member_slots_ttl: 2h', { member_slots_ttl: 7200 }],
+    ['connection_check_type: Query', { connection_check_type: 'query' }],
+    ['master_stop_timeout: 5', { primary_stop_timeout: 5 }],
+  ])('understands %s', (line, expected) => {
+    expect(load(`${MINIMAL}${line}\n`).config.localOverrides).toEqual(expected);
+  });
+
+  it.each([
+    ["'*:5432'", { addresses: '*', port: 5432 }],
+    ['10.0.0.1,127.0.0.1:5433', { addresses: '10.0.0.1,127.0.0.1', port: 5433 }],
+    ["'[::1],10.0.0.1:5432'", { addresses: '::1,10.0.0.1', port: 5432 }],
+    ["[127.0.0.1, '[fe80::1]:6000']", { addresses: '127.0.0.1,fe80::1', port: 6000 }],
+    ['pg1', { addresses: 'pg1', port: 5432 }],
+  ])('understands that Postgres listens on %s', (written, expected) => {
+    expect(load(MINIMAL.replace("'*:5432'", written)).config.postgresql.listen).toEqual(expected);
+  });
+
+  it.each([
+    ['hosts: "10.0.0.1:2379, 10.0.0.2"', ['http://10.0.0.1:2379', 'http://10.0.0.2:2379']],
+    ['host: etcd1', ['http://etcd1:2379']],
+    ['url: https://etcd1:4001/', ['https://etcd1:4001']],
+    ['hosts: ["[::1]:2379"]\n  protocol: https', ['https://[::1]:2379']],
+  ])('understands the etcd section with %s', (written, expected) => {
+    const text = MINIMAL.replace('hosts: [10.0.0.1:2379, 10.0.0.2:2379]', written).replace('etcd3:', 'etcd:');
+    expect(load(text).config.etcd.endpoints).toEqual(expected);
+  });
+
+  it('takes the address of one host as the address for others', () => {
+    const text = MINIMAL.replace("listen: '*:5432'\n  connect_address: 10.0.0.1:5432", "listen: '[2001:db8::1]:5432'");
+    expect(load(text).config.postgresql.connectAddress).toEqual({ host: '2001:db8::1', port: 5432 });
+  });
+
+  it('keeps what must be the same everywhere out of the parameters of one node', () => {
+    const { config, warnings } = load(
+      MINIMAL.replace('  data_dir', '  parameters: {max_connections: 500, port: 6000, work_mem: 8MB}\n  data_dir'),
+    );
+    expect(config.postgresql.parameters).toEqual({ work_mem: '8MB' });
+    expect(warnings).toHaveLength(2);
+  });
+
+  it('warns of a trust line that others can use', () => {
+    const { warnings } = load(
+      `${MINIMAL}bootstrap: {pg_hba: [local all all trust, host all all 127.0.0.1/32 trust, host all all 0.0.0.0/0 trust]}\n`,
+    );
+    expect(warnings).toHaveLength(1);
+    expect(warnings[0]).toContain('0.0.0.0/0');
+  });
+
+  it('warns of a short ttl', () => {
+    expect(load(`${MINIMAL}ttl: 5\nloop_wait: 1\nretry_timeout: 1\n`).warnings[0]).toContain('ttl 5 s is short');
+  });
+});
+
+describe('who may lead', () => {
+  const standard = { priority: 100, noFailover: false };
+  it.each([
+    ['nothing', '', standard, {}],
+    ['failover_priority 1', 'tags: {failover_priority: 1}', standard, { failover_priority: 1 }],
+    [
+      'failover_priority 7',
+      'tags: {failover_priority: 7}',
+      { priority: 7, noFailover: false },
+      { failover_priority: 7 },
+    ],
+    [
+      'failover_priority 0',
+      'tags: {failover_priority: 0}',
+      { priority: 0, noFailover: true },
+      { failover_priority: 0, nofailover: true },
+    ],
+    ['priority 50', 'priority: 50', { priority: 50, noFailover: false }, { failover_priority: 50 }],
+    ['priority 0', 'priority: 0', { priority: 0, noFailover: true }, { failover_priority: 0, nofailover: true }],
+    [
+      'the same under both names',
+      'priority: 50\ntags: {failover_priority: 50}',
+      { priority: 50, noFailover: false },
+      { failover_priority: 50 },
+    ],
+    ['nofailover', 'tags: {nofailover: yes}', { priority: 100, noFailover: true }, { nofailover: true }],
+    ['role standby', 'role: standby', { priority: 100, noFailover: true }, { nofailover: true }],
+    ['an upstream node', 'upstream_node: pg9', standard, { replicatefrom: 'pg9' }],
+  ])('is decided by %s', (_name, lines, policy, tags) => {
+    const { config } = load(`${MINIMAL}${lines}\n`);
+    expect(config.node).toMatchObject(policy);
+    expect(config.tags).toEqual(tags);
+  });
+});
+
+describe('the environment', () => {
+  it('overrides the file, and pgha names override those of Patroni', () => {
+    const env = {
+      PATRONI_NAME: 'from-patroni',
+      PATRONI_SCOPE: 'from-patroni',
+      PGHA_NAME: 'from-pgha',
+      PATRONI_RUBBISH: '1',
+    };
+    const { config } = load(MINIMAL, env);
+    expect([config.scope, config.node.name]).toEqual(['from-patroni', 'from-pgha']);
+  });
+
+  it('reaches logins, lists, maps and the etcd section that the file has', () => {
+    const { config } = load(MINIMAL.replace('etcd3:', 'etcd:'), {
+      PGHA_SUPERUSER_PASSWORD: '0123',
+      PATRONI_REPLICATION_USERNAME: 'copier',
+      PGHA_RESTAPI_USERNAME: 'boss',
+      PGHA_RESTAPI_PASSWORD: 'pw',
+      PATRONI_ETCD3_HOSTS: "'10.0.0.7:2379','10.0.0.8:2379'",
+      PGHA_TAGS: 'rack: r1, clonefrom: true',
+      PGHA_POSTGRESQL_PARAMETERS: '{work_mem: 8MB}',
+      PGHA_TTL: '20',
+      PGHA_LOG_LEVEL: 'DEBUG',
+      PGHA_NODE_ID: '',
+    });
+    expect(config).toMatchObject({
+      postgresql: {
+        authentication: { superuser: { password: '0123' }, replication: { username: 'copier' } },
+        parameters: { work_mem: '8MB' },
+      },
+      restapi: { authentication: { username: 'boss', password: 'pw' } },
+      ctl: { authentication: { username: 'boss', password: 'pw' } },
+      etcd: { endpoints: ['http://10.0.0.7:2379', 'http://10.0.0.8:2379'] },
+      tags: { rack: 'r1', clonefrom: true },
+      localOverrides: { ttl: 20 },
+      log: { level: 'debug' },
+      node: { nodeId: null },
+    });
+  });
+
+  it('names the variable that a mistake comes from', () => {
+    expect(problems(MINIMAL, { PGHA_TTL: 'soon', PGHA_TLL: '5' })).toEqual([
+      'PGHA_TLL: unknown environment variable; did you mean `PGHA_TTL`?',
+      expect.stringMatching(/^PGHA_TTL \(ttl\): must be a time/),
+    ]);
+  });
+
+  it('may hold what others put there under our name', () => {
+    const env = { PGHA_PORT: 'tcp://10.96.0.1:8008', PGHA_SERVICE_HOST: '10.96.0.1', PGHA_CTL_CONFIG_FILE: '/x' };
+    expect(load(MINIMAL, env).warnings).toEqual([]);
+  });
+
+  it('may hold the whole file', () => {
+    const { config } = loadConfig({ path: '/none', env: { PGHA_CONFIGURATION: MINIMAL }, readFile: reader({}) });
+    expect(config.scope).toBe('main');
+  });
+});
+
+describe('secrets', () => {
+  const withFile = MINIMAL.replace('  data_dir', '  authentication: {superuser: {password_file: /etc/pw}}\n  data_dir');
+
+  it('come from a file, without the line end', () => {
+    const { config } = load(withFile, {}, { '/etc/pw': 'top secret \n' });
+    expect(config.postgresql.authentication.superuser.password).toBe('top secret ');
+    expect(config.postgresql.authentication.rewind.password).toBe('top secret ');
+  });
+
+  it('come from the environment in the place of the file', () => {
+    const { config } = load(withFile, { PGHA_SUPERUSER_PASSWORD: 'pw' });
+    expect(config.postgresql.authentication.superuser.password).toBe('pw');
+    const other = load(
+      MINIMAL.replace('  data_dir', '  authentication: {superuser: {password: a}}\n  data_dir'),
+      { PGHA_SUPERUSER_PASSWORD_FILE: '/etc/pw' },
+      { '/etc/pw': 'b' },
+    );
+    expect(other.config.postgresql.authentication.superuser.password).toBe('b');
+  });
+
+  it('are refused when they are given twice, or when the file cannot be read', () => {
+    const twice = withFile.replace('{password_file', '{password: hidden-one, password_file');
+    expect(problems(twice, {}, { '/etc/pw': 'hidden-two' })[0]).toContain('remove one of them');
+    expect(problems(withFile)).toEqual(
+      [
+        'line 12, postgresql.authentication.superuser.password_file: /etc/pw could not be read: there is no such file',
+      ].map((line) => expect.stringContaining(line.split(', ')[1] ?? '')),
+    );
+  });
+
+  it('never stand in a message', () => {
+    const text = MINIMAL.replace('  data_dir', '  authentication: {superuser: {password: [hidden]}}\n  data_dir');
+    expect(refusal(text).message).not.toContain('hidden');
+    const url = MINIMAL.replace('10.0.0.2:2379', 'http://me:hidden@10.0.0.2:2379');
+    expect(refusal(url).message).not.toContain('hidden');
+  });
+});

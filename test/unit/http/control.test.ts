@@ -1,0 +1,309 @@
+import { createHash } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import { aConfig, aControl, anApi, aPublished, primary } from './builders.ts';
+
+const withLogin = aConfig({
+  restapi: {
+    ...aConfig().restapi,
+    authentication: { username: 'admin', password: 'secret' },
+  },
+});
+const login = (user: string, password: string): { authorization: string } => ({
+  authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`,
+});
+
+/** Everything that changes something, or hands out data. */
+const PROTECTED = [
+  ['PATCH', '/config'],
+  ['PUT', '/config'],
+  ['POST', '/reload'],
+  ['POST', '/restart'],
+  ['DELETE', '/restart'],
+  ['POST', '/reinitialize'],
+  ['POST', '/switchover'],
+  ['POST', '/failover'],
+  ['DELETE', '/switchover'],
+  ['POST', '/pgha/rescue'],
+  ['GET', '/pgha/wal?timeline=1&from=0/1&to=0/2'],
+] as const;
+
+describe('who may change something', () => {
+  for (const [method, url] of PROTECTED) {
+    it(`${method} ${url} wants the configured user, and only that one`, async () => {
+      const app = anApi(aControl(), withLogin);
+      const none = await app.inject({ method, url });
+      expect([none.statusCode, none.body]).toEqual([401, 'no auth header received']);
+      expect(none.headers['www-authenticate']).toBe('Basic realm="Patroni"');
+      const wrong = await app.inject({ method, url, headers: login('admin', 'secre') });
+      expect([wrong.statusCode, wrong.body]).toEqual([401, 'not authenticated']);
+      const right = await app.inject({ method, url, headers: login('admin', 'secret') });
+      expect(right.statusCode).not.toBe(401);
+    });
+  }
+
+  it('is not asked of those who only read', async () => {
+    const app = anApi(aControl(), withLogin);
+    for (const url of ['/patroni', '/cluster', '/config', '/metrics', '/liveness', '/status']) {
+      expect((await app.inject(url)).statusCode).toBe(200);
+    }
+  });
+
+  it('wants a certificate where the configuration asks for one', async () => {
+    const tls = { certfile: '', keyfile: null, keyfilePassword: null, cafile: null, verifyClient: 'optional' as const };
+    const app = anApi(aControl(), aConfig({ restapi: { ...withLogin.restapi, tls } }));
+    const answer = await app.inject({ method: 'POST', url: '/reload', headers: login('admin', 'secret') });
+    expect([answer.statusCode, answer.body]).toEqual([403, 'client certificate required']);
+  });
+});
+
+describe('bodies', () => {
+  const codes: readonly (readonly [string, string | undefined, number])[] = [
+    ['PATCH /config', undefined, 411],
+    ['PATCH /config', '{}', 400],
+    ['PATCH /config', '[1]', 400],
+    ['PATCH /config', '{"ttl":', 400],
+    ['PATCH /config', '"text"', 400],
+    ['POST /switchover', undefined, 411],
+    ['POST /failover', '{}', 400],
+    ['POST /restart', undefined, 200],
+    ['POST /restart', '{}', 200],
+    ['POST /restart', '[]', 400],
+    ['POST /reinitialize', undefined, 200],
+    ['POST /reload', undefined, 202],
+  ];
+  for (const [request, payload, code] of codes) {
+    it(`${request} with ${payload ?? 'no body'} is ${code}`, async () => {
+      const [method, url] = request.split(' ') as ['POST', string];
+      const answer = await anApi().inject({ method, url, ...(payload === undefined ? {} : { payload }) });
+      expect(answer.statusCode).toBe(code);
+    });
+  }
+
+  it('are refused when they are larger than any configuration', async () => {
+    const payload = JSON.stringify({ ttl: 'x'.repeat(1024 * 1024) });
+    expect((await anApi().inject({ method: 'PATCH', url: '/config', payload })).statusCode).toBe(413);
+  });
+
+  it('need no content type', async () => {
+    const control = aControl();
+    const answer = await anApi(control).inject({
+      method: 'PATCH',
+      url: '/config',
+      payload: '{"ttl":20}',
+      headers: { 'content-type': '' },
+    });
+    expect(answer.json()).toEqual({ ttl: 20 });
+    expect(control.asked.configs).toEqual([{ ttl: 20 }]);
+  });
+});
+
+describe('PATCH and PUT /config', () => {
+  it('pass on why it was refused', async () => {
+    const app = anApi(
+      aControl({ patchConfig: async () => ({ kind: 'refused', status: 409, sentence: 'somebody was faster' }) }),
+    );
+    const answer = await app.inject({ method: 'PATCH', url: '/config', payload: { ttl: 20 } });
+    expect(answer.statusCode).toBe(409);
+    expect(answer.body).toContain('somebody was faster');
+  });
+});
+
+describe('POST /switchover and /failover', () => {
+  const post = async (
+    url: string,
+    payload: object,
+    control = aControl(),
+  ): Promise<{ status: number; text: string; paused: unknown; control: typeof control }> => {
+    const answer = await anApi(control).inject({ method: 'POST', url, payload });
+    return { status: answer.statusCode, text: answer.body, paused: answer.headers['pgha-paused-ms'], control };
+  };
+
+  const REFUSED: readonly (readonly [string, object, number, string])[] = [
+    ['/failover', { scheduled_at: 'x' }, 400, 'Failover could be performed only to a specific candidate'],
+    ['/switchover', { candidate: 'c' }, 400, 'Switchover could be performed only from a specific leader'],
+    ['/failover', { candidate: 'c', scheduled_at: '2030-01-01T10:00+00' }, 400, "Failover can't be scheduled"],
+    ['/switchover', { leader: 'a', candidate: 'a' }, 400, 'Switchover target and source are the same'],
+    [
+      '/switchover',
+      { leader: 'a', scheduled_at: '2030-01-01T10:00' },
+      400,
+      'Timezone information is mandatory for the scheduled switchover',
+    ],
+    [
+      '/switchover',
+      { leader: 'a', scheduled_at: '2020-01-01T10:00+00' },
+      422,
+      'Cannot schedule switchover in the past',
+    ],
+    ['/switchover', { leader: 'a', scheduled_at: 'tomorrow' }, 422, 'Unable to parse scheduled timestamp'],
+  ];
+  for (const [url, body, status, text] of REFUSED) {
+    it(`${url} ${JSON.stringify(body)} is ${status}: ${text}`, async () => {
+      const answer = await post(url, body);
+      expect(answer.status).toBe(status);
+      expect(answer.text).toContain(text);
+      expect(answer.control.asked.switchovers).toEqual([]);
+    });
+  }
+
+  it('in maintenance needs a candidate and cannot be scheduled', async () => {
+    const paused = (): ReturnType<typeof aControl> => aControl({ state: aPublished({ pause: true }) });
+    expect((await post('/switchover', { leader: 'a' }, paused())).status).toBe(400);
+    const scheduled = await post(
+      '/switchover',
+      { leader: 'a', candidate: 'c', scheduled_at: '2030-01-01T10:00Z' },
+      paused(),
+    );
+    expect(scheduled.status).toBe(400);
+    expect((await post('/switchover', { leader: 'a', candidate: 'c' }, paused())).status).toBe(200);
+  });
+
+  it('says who leads now, in the sentence that scripts compare, and for how long writes stood still', async () => {
+    const done = await post('/switchover', { leader: 'a', candidate: 'c' });
+    expect([done.status, done.text, done.paused]).toEqual([200, 'Successfully switched over to "c"', '312']);
+    expect(done.control.asked.switchovers).toEqual([
+      { kind: 'switchover', leader: 'a', candidate: 'c', scheduledAt: null },
+    ]);
+    expect((await post('/switchover', { leader: 'a', member: 'b' })).text).toBe('Switched over to "c" instead of "b"');
+    expect((await post('/failover', { candidate: 'c' })).text).toBe('Successfully failed over to "c"');
+    expect((await post('/failover', { candidate: 'b' })).text).toBe('Failed over to "c" instead of "b"');
+  });
+
+  it('takes a failover that names the leader for a switchover', async () => {
+    const { control } = await post('/failover', { leader: 'a', candidate: 'c' });
+    expect(control.asked.switchovers[0]?.kind).toBe('switchover');
+  });
+
+  it('hands a schedule on with its zone', async () => {
+    const control = aControl({ outcome: { kind: 'scheduled' } });
+    const answer = await post('/switchover', { leader: 'a', scheduled_at: '2030-01-01 10:00+02' }, control);
+    expect([answer.status, answer.text]).toEqual([202, 'Switchover scheduled']);
+    expect(control.asked.switchovers[0]?.scheduledAt).toBe('2030-01-01T10:00:00+02:00');
+  });
+
+  it('passes refusals on with their codes, and does not call an unknown outcome a success', async () => {
+    const refused = aControl({ outcome: { kind: 'refused', status: 412, sentence: 'leader name does not match' } });
+    expect(await post('/switchover', { leader: 'x' }, refused)).toMatchObject({
+      status: 412,
+      text: 'leader name does not match',
+    });
+    const unknown = aControl({ outcome: { kind: 'unknown', sentence: 'no answer from etcd' } });
+    const answer = await post('/switchover', { leader: 'a' }, unknown);
+    expect(answer.status).toBe(503);
+    expect(answer.text).toContain('Switchover status unknown');
+  });
+
+  it('withdraws a scheduled switchover', async () => {
+    const app = anApi(aControl({ cancelSwitchover: async () => ({ kind: 'done', sentence: '' }) }));
+    const answer = await app.inject({ method: 'DELETE', url: '/switchover' });
+    expect([answer.statusCode, answer.body]).toEqual([200, 'scheduled switchover deleted']);
+    expect((await anApi().inject({ method: 'DELETE', url: '/switchover' })).statusCode).toBe(404);
+  });
+});
+
+describe('POST /restart', () => {
+  const restart = async (payload: object, control = aControl()) => {
+    const answer = await anApi(control).inject({ method: 'POST', url: '/restart', payload });
+    return { status: answer.statusCode, text: answer.body, asked: control.asked.requests };
+  };
+
+  it('passes on the conditions', async () => {
+    const answer = await restart({ role: 'replica', timeout: '5min', restart_pending: false });
+    expect([answer.status, answer.text]).toEqual([200, 'restarted successfully']);
+    expect(answer.asked).toEqual([{ kind: 'restart', onlyIfPending: true, role: 'replica', timeout: 300_000 }]);
+  });
+
+  it('refuses what it does not understand', async () => {
+    expect(await restart({ rôle: 'x' })).toMatchObject({
+      status: 400,
+      text: 'Unknown filter for the scheduled restart: rôle',
+    });
+    expect((await restart({ role: 'boss' })).status).toBe(400);
+    expect((await restart({ timeout: -1 })).status).toBe(400);
+    expect((await restart({ postgres_version: 'new' })).status).toBe(400);
+  });
+
+  it('does nothing when Postgres is new enough', async () => {
+    const control = aControl({ state: aPublished({ local: primary({ version: 150018 }) }) });
+    expect(await restart({ postgres_version: '15.18' }, control)).toMatchObject({ status: 503, asked: [] });
+    expect((await restart({ postgres_version: '15.19' }, control)).status).toBe(200);
+  });
+
+  it('passes a refusal on as 503, in its own words', async () => {
+    const control = aControl({ request: async () => ({ kind: 'refused', sentence: 'copy already in progress' }) });
+    const app = anApi(control);
+    const answer = await app.inject({ method: 'POST', url: '/reinitialize' });
+    expect([answer.statusCode, answer.body]).toEqual([503, 'copy already in progress']);
+  });
+});
+
+describe('unknown writes', () => {
+  it('are 501, with the words that patronictl looks for', async () => {
+    for (const [method, url] of [
+      ['POST', '/nothing'],
+      ['DELETE', '/'],
+      ['PUT', '/primary'],
+      ['PATCH', '/%zz'],
+    ] as const) {
+      const answer = await anApi().inject({ method, url });
+      expect(answer.statusCode).toBe(501);
+      expect(answer.body).toContain('Server does not support this operation');
+    }
+  });
+});
+
+describe('between members', () => {
+  const asked = {
+    leader: 'a',
+    term: '18446744073709551616',
+    system_id: '7438123456789012345',
+    timeline: 2,
+    end: '1/5000060',
+  };
+
+  it('hands a rescue on with its numbers whole', async () => {
+    let seen: unknown;
+    const control = aControl({
+      rescue: async (request) => {
+        seen = request;
+        return { kind: 'delivered', replayed: request.end };
+      },
+    });
+    const answer = await anApi(control).inject({ method: 'POST', url: '/pgha/rescue', payload: asked });
+    expect(answer.json()).toEqual({ kind: 'delivered', replayed: '1/5000060' });
+    expect(seen).toEqual({
+      leader: 'a',
+      term: 18446744073709551616n,
+      systemId: '7438123456789012345',
+      timeline: 2,
+      end: 0x1_0500_0060n,
+    });
+  });
+
+  it('refuses a rescue with anything missing', async () => {
+    for (const key of Object.keys(asked)) {
+      const { [key as keyof typeof asked]: _, ...rest } = asked;
+      const answer = await anApi().inject({ method: 'POST', url: '/pgha/rescue', payload: rest });
+      expect([key, answer.statusCode]).toEqual([key, 400]);
+    }
+  });
+
+  it('gives out WAL with its digest, and 404 when the agent does not', async () => {
+    const bytes = Buffer.from('some WAL');
+    const control = aControl({ readWal: async (_tl, from) => ({ start: from, bytes }) });
+    const url = '/pgha/wal?timeline=2&from=0/5000000&to=0/5000008';
+    const answer = await anApi(control).inject(url);
+    expect(answer.rawPayload).toEqual(bytes);
+    expect(answer.headers['content-type']).toBe('application/octet-stream');
+    expect(answer.headers['pgha-sha256']).toBe(createHash('sha256').update(bytes).digest('hex'));
+    expect((await anApi().inject(url)).statusCode).toBe(404);
+    for (const bad of [
+      '',
+      '?timeline=0&from=0/1&to=0/2',
+      '?timeline=1&from=0/2&to=0/1',
+      '?timeline=1&from=0/0&to=1/0',
+    ]) {
+      expect((await anApi(control).inject(`/pgha/wal${bad}`)).statusCode).toBe(400);
+    }
+  });
+});

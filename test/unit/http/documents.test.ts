@@ -1,0 +1,259 @@
+import { describe, expect, it } from 'vitest';
+import { instant, seconds } from '../../../src/core/time.ts';
+import { readPeerStatus } from '../../../src/peers/http.ts';
+import {
+  aCluster,
+  aConfig,
+  aControl,
+  aLeader,
+  anApi,
+  aPublished,
+  NOW,
+  primary,
+  SYSTEM,
+  standby,
+  threeMembers,
+} from './builders.ts';
+
+describe('GET /patroni', () => {
+  it('shows a standby as Patroni does', async () => {
+    const control = aControl();
+    const answer = await anApi(control, aConfig({ tags: { region: 'eu1' } })).inject('/patroni/anything');
+    expect(answer.statusCode).toBe(200);
+    expect(answer.headers['content-type']).toBe('application/json');
+    const { pgha, ...patroni } = answer.json();
+    expect(patroni).toEqual({
+      state: 'running',
+      role: 'replica',
+      postmaster_start_time: '2026-11-20 10:44:00.123456+00:00',
+      server_version: 150018,
+      xlog: {
+        received_location: 0x5000060,
+        replayed_location: 0x5000000,
+        replayed_timestamp: '2026-11-20 10:45:00.5+00:00',
+        paused: false,
+      },
+      timeline: 2,
+      replication_state: 'streaming',
+      dcs_last_seen: 1_795_000_000,
+      tags: { region: 'eu1' },
+      database_system_identifier: SYSTEM,
+      patroni: { version: '4.1.4', scope: 'demo', name: 'b' },
+    });
+    expect(pgha).toMatchObject({
+      node_id: 2,
+      position: '0/5000060',
+      replayed: '0/5000000',
+      position_final: true,
+      writable: false,
+      gate_ms: 4_000,
+      // 30 ms when the cycle looked, and half a second has passed since.
+      saw_primary_ms: 530,
+      decision: { rule: 'standby.follow', reason: 'a leads.' },
+    });
+    expect(control.asked.looks).toBe(1);
+  });
+
+  it('shows a primary with its senders, maintenance and what waits for a restart', async () => {
+    const local = primary({
+      pendingRestart: [{ name: 'max_connections', from: '100', to: '200' }],
+      senders: [
+        {
+          applicationName: 'a',
+          user: 'replicator',
+          clientAddress: '10.0.0.1',
+          state: 'streaming',
+          syncState: 'async',
+          syncPriority: 0,
+          sent: null,
+          flushed: null,
+          replayed: null,
+        },
+      ],
+    });
+    const state = aLeader({ local, policy: aPublished({ pause: true }).policy });
+    const body = (await anApi(aControl({ state, canWrite: true })).inject('/patroni')).json();
+    expect(body).toMatchObject({
+      role: 'primary',
+      xlog: { location: 0x5000060 },
+      pause: true,
+      pending_restart: true,
+      pending_restart_reason: { max_connections: { old_value: '100', new_value: '200' } },
+      replication: [{ usename: 'replicator', application_name: 'a', client_addr: '10.0.0.1', sync_state: 'async' }],
+      pgha: { leadership: 'holding', term: '5', window_left_ms: 8_000, writable: true, in_recovery: false },
+    });
+    expect(body).not.toHaveProperty('replication_state');
+    expect(body).not.toHaveProperty('cluster_unlocked');
+  });
+
+  it('leaves out what Postgres does not say while it does not answer', async () => {
+    const state = aPublished({
+      local: { kind: 'starting', since: seconds(1), asPrimary: false },
+      state: 'starting',
+      role: 'replica',
+      cluster: null,
+      clusterAt: null,
+      clusterAtWall: null,
+    });
+    const body = (await anApi(aControl({ state })).inject('/patroni')).json();
+    expect(body).toMatchObject({ state: 'starting', role: 'replica', cluster_unlocked: true, dcs_last_seen: 0 });
+    for (const absent of ['xlog', 'timeline', 'server_version', 'database_system_identifier', 'tags']) {
+      expect(body).not.toHaveProperty(absent);
+    }
+  });
+
+  it('is 503 when the cycle has hung for a TTL, and says so to other members', async () => {
+    const answer = await anApi(aControl({ state: aPublished({ at: instant(NOW - 10_001) }) })).inject('/patroni');
+    expect(answer.statusCode).toBe(503);
+    expect(readPeerStatus('b', answer.body)).toContain('cycle hangs');
+  });
+
+  it('answers with what is known when looking at Postgres takes too long or fails', async () => {
+    const hanging = aControl({ look: () => new Promise(() => {}) });
+    expect((await anApi(hanging).inject('/patroni')).statusCode).toBe(200);
+    const failing = aControl({ look: () => Promise.reject(new Error('no')) });
+    expect((await anApi(failing).inject('/patroni')).statusCode).toBe(200);
+  });
+});
+
+describe('GET /cluster, /history, /config, /status', () => {
+  it('lists the members with roles, states and lags', async () => {
+    const body = (await anApi().inject('/cluster')).json();
+    expect(body.scope).toBe('demo');
+    expect(body.members).toEqual([
+      {
+        name: 'a',
+        role: 'leader',
+        state: 'running',
+        api_url: 'http://10.0.0.1:8008/patroni',
+        host: '10.0.0.1',
+        port: 5432,
+        timeline: 2,
+      },
+      {
+        name: 'b',
+        role: 'replica',
+        state: 'streaming',
+        api_url: 'http://10.0.0.2:8008/patroni',
+        host: '10.0.0.2',
+        port: 5432,
+        timeline: 2,
+        receive_lag: 0,
+        receive_lsn: '0/5000060',
+        replay_lag: 96,
+        replay_lsn: '0/5000000',
+        lag: 0,
+        lsn: '0/5000060',
+      },
+      {
+        name: 'c',
+        role: 'replica',
+        state: 'starting',
+        api_url: 'http://10.0.0.3:8008/patroni',
+        host: '10.0.0.3',
+        port: 5432,
+        tags: { nofailover: true },
+        receive_lag: 'unknown',
+        receive_lsn: 'unknown',
+        replay_lag: 'unknown',
+        replay_lsn: 'unknown',
+        lag: 'unknown',
+        lsn: 'unknown',
+      },
+    ]);
+  });
+
+  it('answers from the last known view with its age while etcd is away, and 503 when nothing is known', async () => {
+    const away = aControl({ readCluster: async () => null });
+    const answer = await anApi(away).inject('/cluster');
+    expect(answer.statusCode).toBe(200);
+    expect(answer.json()).toMatchObject({ scope: 'demo', pgha: { age_ms: 500 } });
+    const nothing = aControl({ readCluster: async () => null, state: aPublished({ cluster: null, clusterAt: null }) });
+    for (const url of ['/cluster', '/history', '/config']) {
+      expect((await anApi(nothing).inject(url)).statusCode).toBe(503);
+    }
+  });
+
+  it('shows a scheduled switchover and the history as Patroni writes them', async () => {
+    const cluster = aCluster(
+      threeMembers({
+        failover: { leader: 'a', member: 'b', scheduled_at: '2030-01-01T10:00:00+00:00' },
+        history: [
+          [1, 100, 'no recovery target specified', '2026-01-01T00:00:00+00:00', 'a'],
+          [2, 200, 'older'],
+        ],
+      }),
+    );
+    const app = anApi(aControl({ state: aPublished({ cluster }) }));
+    expect((await app.inject('/cluster')).json().scheduled_switchover).toEqual({
+      at: '2030-01-01T10:00:00+00:00',
+      from: 'a',
+      to: 'b',
+    });
+    expect((await app.inject('/history')).json()).toEqual([
+      [1, 100, 'no recovery target specified', '2026-01-01T00:00:00+00:00', 'a'],
+      [2, 200, 'older'],
+    ]);
+  });
+
+  it('gives the configuration with its keys in the order they are stored in', async () => {
+    const cluster = aCluster(threeMembers({ config: '{"zeta":1,"ttl":10,"alpha":{"b":1,"a":2}}' }));
+    const answer = await anApi(aControl({ state: aPublished({ cluster }) })).inject('/config');
+    expect(answer.body).toBe('{"zeta":1,"ttl":10,"alpha":{"b":1,"a":2}}');
+    const none = aCluster(threeMembers({ config: 'garbage' }));
+    expect((await anApi(aControl({ state: aPublished({ cluster: none }) })).inject('/config')).statusCode).toBe(502);
+  });
+
+  it('names the rule and the reason of the current decision', async () => {
+    expect((await anApi().inject('/status')).json()).toMatchObject({
+      name: 'b',
+      decision: { rule: 'standby.follow', reason: 'a leads.', for_ms: 5_000 },
+      leadership: { kind: 'none' },
+      leader: 'a',
+    });
+  });
+});
+
+describe('GET /metrics', () => {
+  it('has Patroni gauges with scope and name, and every sample a HELP and a TYPE', async () => {
+    const answer = await anApi(aControl({ state: aLeader(), canWrite: true })).inject('/metrics');
+    expect(answer.headers['content-type']).toBe('text/plain');
+    const samples = answer.body.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+    expect(samples).toContain('patroni_primary{scope="demo",name="b"} 1');
+    expect(samples).toContain('patroni_version{scope="demo",name="b"} 40104');
+    expect(samples).toContain('patroni_postgres_state{scope="demo",name="b"} 5');
+    expect(samples).toContain('patroni_xlog_location{scope="demo",name="b"} 83886176');
+    for (const sample of samples) {
+      const name = sample.slice(0, sample.indexOf('{'));
+      expect(answer.body).toContain(`# HELP ${name} `);
+      expect(answer.body).toContain(`# TYPE ${name} `);
+      expect(sample).toMatch(/ -?\d+(\.\d+)?$/);
+    }
+  });
+});
+
+describe('what a member says of itself', () => {
+  it('is read back by the other members', async () => {
+    const body = (
+      await anApi(aControl({ state: aPublished({ local: standby({ positionFinal: false }) }) })).inject('/patroni')
+    ).body;
+    expect(readPeerStatus('b', body)).toEqual({
+      name: 'b',
+      state: 'running',
+      inRecovery: true,
+      timeline: 2,
+      position: 0x5000060n,
+      replayed: 0x5000000n,
+      positionFinal: false,
+      noFailover: false,
+      priority: 100,
+      nodeId: 2,
+      location: 'default',
+      systemId: SYSTEM,
+      writable: false,
+      sawPrimary: 530,
+      pgha: true,
+    });
+    expect(readPeerStatus('c', body)).toContain('b answers at the address of c');
+  });
+});

@@ -1,0 +1,129 @@
+/** A place and a configuration with everything filled in, for tests that care about two or three of the values. */
+import type { Config, Login, PostgresConfig } from '../../../src/config/schema.ts';
+import { nodeName } from '../../../src/core/store.ts';
+import { instant, millis, wallTime } from '../../../src/core/time.ts';
+import type { Clock } from '../../../src/ports/clock.ts';
+import type { EventLog } from '../../../src/ports/event-log.ts';
+import type { Place } from '../../../src/postgres/place.ts';
+
+export function aLogin(username: string, password: string | null = null): Login {
+  return { username, password, sslmode: null, sslcert: null, sslkey: null, sslrootcert: null };
+}
+
+export function aConfig(
+  postgresql: Partial<PostgresConfig> = {},
+  more: Partial<Pick<Config, 'scope' | 'bootstrap' | 'runtimeDirectory'>> & { readonly name?: string } = {},
+): Config {
+  const { name = 'node-1', ...rest } = more;
+  return {
+    scope: 'demo',
+    namespace: '/service',
+    node: { name: nodeName(name), nodeId: 1, priority: 100, noFailover: false, location: 'default' },
+    tags: {},
+    cluster: {
+      ttl: millis(10_000),
+      loopWait: millis(2_000),
+      retryTimeout: millis(3_000),
+      maximumLagOnFailoverBytes: 1_048_576n,
+      primaryStartTimeout: millis(300_000),
+      primaryStopTimeout: millis(0),
+      primaryCrash: 'auto',
+      walRescueTimeout: millis(1_000),
+      checkType: 'ping',
+      checkTimeout: millis(1_000),
+      reconnectAttempts: 2,
+      reconnectInterval: millis(1_000),
+      primaryVisibilityConsensus: false,
+      failover: 'automatic',
+      pause: false,
+      usePgRewind: true,
+      useSlots: true,
+      memberSlotsTtl: millis(1_800_000),
+      removeDataDirectoryOnRewindFailure: false,
+      removeDataDirectoryOnDivergedTimelines: false,
+    },
+    localOverrides: {},
+    etcd: { endpoints: [], username: null, password: null, cacert: null, cert: null, key: null },
+    restapi: {
+      listen: { host: '127.0.0.1', port: 8008 },
+      connectAddress: { host: '127.0.0.1', port: 8008 },
+      authentication: null,
+      tls: null,
+    },
+    ctl: { authentication: null, insecure: false, cacert: null, certfile: null, keyfile: null },
+    log: { level: 'info', format: 'plain', file: null },
+    guard: { mode: 'on' },
+    runtimeDirectory: '/run/pgha/demo-node-1',
+    bootstrap: { dcs: {}, initdb: [], pgHba: null, postBootstrap: null },
+    ...rest,
+    postgresql: {
+      listen: { addresses: '127.0.0.1', port: 5432 },
+      connectAddress: { host: '127.0.0.1', port: 5432 },
+      dataDir: '/var/lib/postgresql/demo',
+      configDir: null,
+      binDir: null,
+      database: 'postgres',
+      unixSocketDirectory: null,
+      pgpass: null,
+      authentication: {
+        superuser: aLogin('postgres', 'secret'),
+        replication: aLogin('replicator', 'rep'),
+        rewind: aLogin('rewinder', 'rew'),
+      },
+      parameters: {},
+      pgHba: null,
+      pgIdent: null,
+      basebackup: [],
+      ...postgresql,
+    },
+  };
+}
+
+/** The machine's own clock. */
+export const realClock: Clock = {
+  now: () => instant(Number(process.hrtime.bigint()) / 1e6),
+  wall: () => wallTime(Date.now()),
+  suspendedFor: () => millis(0),
+  timer: (after, run) => {
+    const timer = setTimeout(run, after);
+    timer.unref();
+    return () => clearTimeout(timer);
+  },
+  sleep: (length, signal) =>
+    new Promise((resolve) => {
+      const timer = setTimeout(resolve, length);
+      signal?.addEventListener('abort', () => {
+        clearTimeout(timer);
+        resolve();
+      });
+    }),
+};
+
+export interface Written {
+  readonly severity: string;
+  readonly event: string;
+  readonly sentence: string;
+}
+
+/** A log that is a list. */
+export function aLog(): EventLog & { readonly written: Written[] } {
+  const written: Written[] = [];
+  return { written, write: (severity, event, sentence) => void written.push({ severity, event, sentence }) };
+}
+
+export function aPlace(config: Config, values: Partial<Place> = {}): Place {
+  return {
+    dataDir: config.postgresql.dataDir,
+    binDir: '/usr/lib/postgresql/15/bin',
+    version: 15,
+    versionNumber: 150_000,
+    socketDir: config.postgresql.unixSocketDirectory ?? config.runtimeDirectory,
+    tcpHost: '127.0.0.1',
+    port: config.postgresql.listen.port,
+    runtimeDirectory: config.runtimeDirectory,
+    config,
+    log: aLog(),
+    clock: realClock,
+    ...values,
+  };
+}
