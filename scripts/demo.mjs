@@ -14,9 +14,10 @@ import { loadLab } from './lab.mjs';
 const once = process.argv.includes('--once') || process.stdout.isTTY !== true;
 const link = join(root, 'build', 'demo');
 
+let told = false;
 process.on('SIGINT', () => {
-  console.log('\nEverything is removed.');
-  process.exit(130);
+  console.log('\nEverything is being removed.');
+  process.exit(told ? 0 : 130); // at the end of the story Ctrl-C is how it ends
 });
 for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(143));
 process.on('exit', () => rmSync(link, { force: true }));
@@ -244,6 +245,7 @@ To see the databases' side of it, keep a writer going:
 try {
   const proxy = await story();
   if (wrong.length > 0) throw new Error(wrong.join('; '));
+  told = true;
   if (!once) {
     howToPlay(proxy);
     await new Promise(() => setInterval(() => undefined, 60_000));

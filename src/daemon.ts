@@ -58,10 +58,14 @@ export async function startDaemon(path: string, env: Environment): Promise<Daemo
   const guard = await openGuard(config, postgres.dataDirectory, log);
   const dcs = await EtcdDcs.open(config.etcd, basePath(config.namespace, config.scope), { clock, log });
   const peers = await openPeers({ ctl: config.ctl, restapi: config.restapi, clock });
-  const agent = new Agent(
-    { clock, random, dcs, postgres, peers, guard, state: new RuntimeStateFile(runtime.path, log), log },
-    settingsFor(() => config),
+  // Nothing is read again before everything stands.
+  let reload = async (): Promise<void> => undefined;
+  const settings = settingsFor(
+    () => config,
+    () => reload(),
   );
+  const state = new RuntimeStateFile(runtime.path, log);
+  const agent = new Agent({ clock, random, dcs, postgres, peers, guard, state, log }, settings);
   if (guard instanceof GuardClient) guard.onSuspended((because) => agent.keeper.suspect(because));
   log.write('info', 'daemon.started', `pgha ${PGHA_VERSION}: ${config.node.name} of cluster ${config.scope}`, {
     pid: process.pid,
@@ -72,6 +76,24 @@ export async function startDaemon(path: string, env: Environment): Promise<Daemo
   await agent.start();
   await notifyServiceManager('ready', `${config.node.name} of ${config.scope}`);
   warnAboutVersions(dcs, log);
+
+  reload = async () => {
+    try {
+      const again = loadConfig({ path, env });
+      for (const warning of again.warnings) log.write('warn', 'config.adjusted', warning);
+      config = { ...again.config, runtimeDirectory: runtime.path };
+      log.setLevel(config.log.level);
+      log.reopen();
+      postgres.useConfig(config);
+      await http.useConfig(config);
+      agent.settingsRead();
+      log.write('info', 'daemon.reloaded', 'the configuration file was read again');
+    } catch (error) {
+      log.write('error', 'action.failed', 'the configuration file was not taken over; everything goes on as before', {
+        error,
+      });
+    }
+  };
 
   return {
     stop: async (how) => {
@@ -94,22 +116,7 @@ export async function startDaemon(path: string, env: Environment): Promise<Daemo
       await log.close(LOG_FLUSH_MS);
       lock.release();
     },
-    reload: async () => {
-      try {
-        const again = loadConfig({ path, env });
-        for (const warning of again.warnings) log.write('warn', 'config.adjusted', warning);
-        config = { ...again.config, runtimeDirectory: runtime.path };
-        log.setLevel(config.log.level);
-        log.reopen();
-        await http.useConfig(config);
-        await agent.request({ kind: 'reload' });
-        log.write('info', 'daemon.reloaded', 'the configuration file was read again');
-      } catch (error) {
-        log.write('error', 'action.failed', 'the configuration file was not taken over; everything goes on as before', {
-          error,
-        });
-      }
-    },
+    reload: () => reload(),
   };
 }
 
@@ -139,7 +146,7 @@ async function openGuard(config: Config, dataDirectory: string, log: ClosableLog
   return guard;
 }
 
-function settingsFor(config: () => Config): AgentSettings {
+function settingsFor(config: () => Config, reload: () => Promise<void>): AgentSettings {
   const { restapi, postgresql, node, tags, guard } = config();
   const bracketed = (host: string): string => (host.includes(':') ? `[${host}]` : host);
   const api = restapi.connectAddress;
@@ -154,6 +161,7 @@ function settingsFor(config: () => Config): AgentSettings {
     validate: (candidate) => validateStored(candidate, config()),
     merge: (stored, patch) => mergePatch(stored, patch),
     initialConfig: initialStored(config()),
+    reload,
   };
 }
 

@@ -31,8 +31,7 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
         postgres.stop('fast', agent.policy.primaryStopTimeout),
       );
     case 'end-family':
-      await attempt(agent, 'end what is left of Postgres', () => postgres.stop('immediate', END_LIMIT));
-      agent.watch.doubt();
+      await agent.endFamily(END_LIMIT);
       return true;
     case 'start-primary':
       return startPrimary(agent);
@@ -42,9 +41,12 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
         'start',
         `start Postgres as a standby${upstream === null ? '' : ` of ${upstream.name}`}`,
         async () => {
-          // A deadline that is still armed would strike the standby.
-          const answer = await guard.disarm(GUARD_LIMIT);
-          if (answer.kind === 'silent') throw new Error(`the guard does not stand down: ${answer.cause}`);
+          // A deadline that is still armed would strike the standby; but a holder is about to promote, under that very
+          // deadline.
+          if (agent.keeper.leadership.kind !== 'holding') {
+            const answer = await guard.disarm(GUARD_LIMIT);
+            if (answer.kind === 'silent') throw new Error(`the guard does not stand down: ${answer.cause}`);
+          }
           await postgres.startStandby(upstream, server);
         },
       );
@@ -63,7 +65,7 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
       return true;
     }
     case 'acquire': {
-      const outcome = await agent.keeper.acquire(action.status, action.standing, action.adopting);
+      const outcome = await agent.keeper.acquire(action.status, action.standing, action.adopting, action.despitePause);
       // Lost, or not known: what etcd says now decides, not what we hoped for.
       if (outcome !== 'ours') await agent.readCluster();
       else reportPossibleLoss(agent);
@@ -82,6 +84,7 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
         postgres.endOfWal(local.timeline, local.checkpoint),
       );
       if (lsn !== null) agent.endOfWal = { lsn, stoppedSince };
+      else agent.operations.countFailure('find-end', 'see the log');
       return true;
     }
     case 'learn-lineage': {
@@ -105,7 +108,7 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
       agent.operatorRequest = null;
       return agent.operations.start('copy', `copy from ${source.name}`, async (signal, progress) => {
         await guard.disarm(GUARD_LIMIT);
-        if (action.wipe) await postgres.wipe();
+        if (action.wipe) await agent.wipeFor(source);
         await postgres.copy(source, server, progress, signal);
         agent.operations.forgetFailures('rewind', 'start');
       });
@@ -150,7 +153,7 @@ async function startPrimary(agent: Agent): Promise<boolean> {
   agent.watch.doubt();
   return agent.operations.start('start', 'start Postgres as the primary', async () => {
     if (!agent.mayStartPrimary()) throw new Error('the window closed before Postgres could be started');
-    await agent.parts.postgres.startPrimary(agent.resolved.server);
+    await agent.parts.postgres.startPrimary(agent.resolved.server, () => agent.mayStartPrimary());
   });
 }
 
@@ -165,10 +168,17 @@ function promote(agent: Agent): boolean {
     return now.kind === 'holding' && now.term === term && now.windowOpen && !now.releaseSent;
   };
   agent.watch.doubt();
-  return agent.operations.start('promote', 'promote Postgres', async (signal) => {
-    await postgres.promote(allowed, signal);
+  return agent.operations.start('promote', 'promote Postgres', async (cancelled) => {
+    const tooLong = new AbortController();
+    const limit = agent.policy.primaryStartTimeout;
+    const endTimer = clock.timer(limit, () => tooLong.abort(new Error(`it was not done after ${limit / 1000} s`)));
+    try {
+      await postgres.promote(allowed, AbortSignal.any([cancelled, tooLong.signal]));
+    } finally {
+      endTimer();
+    }
     agent.watch.doubt();
-    await agent.watch.look(agent.lookLimit(), agent.policy.reconnectInterval);
+    await agent.lookNow();
     const { local } = agent.watch;
     log.write('info', 'failover.completed', `${agent.self} is the primary now and accepts writes`, {
       term: term.toString(),

@@ -3,13 +3,14 @@
  * postmaster's death, a proof, an HTTP request) start a cycle at once; nobody waits for a loop to come round. The lease
  * keeper and the window watch run on timers of their own beside it.
  */
+import type { ActionName } from '../core/action.ts';
 import { type ClusterView, KEYS, writeHistory } from '../core/cluster.ts';
 import { decide } from '../core/decide.ts';
 import type { Decision } from '../core/decision.ts';
 import { mayWrite, position } from '../core/local.ts';
 import type { Lsn, Timeline } from '../core/lsn.ts';
 import type { PeerAnswer, RescueAnswer, RescueRequest } from '../core/peer.ts';
-import type { Key, NodeName, Op } from '../core/store.ts';
+import type { Key, NodeName, Op, Revision } from '../core/store.ts';
 import { between, type Instant, laterBy, type Millis, millis } from '../core/time.ts';
 import type { LearnedLineage, View } from '../core/view.ts';
 import { memberNamed } from '../core/view.ts';
@@ -41,8 +42,13 @@ type Json = Readonly<Record<string, unknown>>;
 
 /** The same rule may act again at once so often; then the cycle catches its breath. */
 const BREATH = millis(50);
+/** A look younger than this need not be repeated. */
+const FRESH_LOOK = millis(50);
 /** A read of etcd in a cycle takes no longer; the store's adapter hedges within it. */
 const READ_LIMIT = millis(1_500);
+const LINEAGE_LIMIT = millis(2_000);
+
+const QUESTIONS: ReadonlySet<ActionName> = new Set(['find-end-of-wal', 'ask-peers', 'learn-lineage']);
 
 export class Agent implements Control {
   readonly self: NodeName;
@@ -74,6 +80,8 @@ export class Agent implements Control {
   private notStreamingSince: Instant | null = null;
   private sawPrimaryAt: Instant | null = null;
   private settingsRevision = -1n;
+  /** The leadership in which attempts to come back are counted. */
+  private triedWith: Revision | null = null;
   private cancelTimer: CancelTimer | null = null;
   private running = false;
   private again = false;
@@ -110,14 +118,14 @@ export class Agent implements Control {
       paused: () => this.resolved.policy.cluster.pause,
       wantedTtl: () => this.resolved.policy.cluster.ttl,
       onChange: (what) => this.soon(`lease: ${what}`),
-      onLost: (why) => this.stopNow(why),
+      onLost: (why, promotable) => this.stopNow(why, promotable),
     });
     this.window = new WindowWatch({
       clock,
       log,
       postgres,
       leadership: () => this.keeper.leadership,
-      mayWrite: () => mayWrite(this.watch.local),
+      mayWrite: () => mayWrite(this.watch.local) || this.downSince() === null,
       onStop: () => this.soon('stopped before the window closed'),
     });
     this.upkeep = new Upkeep(this);
@@ -145,7 +153,7 @@ export class Agent implements Control {
 
   /** Looks at Postgres, takes up a leadership that an earlier process left behind, and begins to cycle. */
   async start(): Promise<void> {
-    await this.watch.look(this.lookLimit(), this.policy.reconnectInterval);
+    await this.lookNow();
     await this.keeper.start();
     this.reader.start();
     this.window.start();
@@ -219,8 +227,12 @@ export class Agent implements Control {
     const { decision } = judgement;
     if (decision.rule === 'service.left') for (const resolve of this.leftWaiters.splice(0)) resolve();
     let acted = false;
-    for (const action of decision.actions) {
-      acted = (await carryOut(this, action, decision)) || acted;
+    // Questions can be asked at the same time; deeds are done one after the other.
+    if (decision.actions.every((action) => QUESTIONS.has(action.do))) {
+      const asked = await Promise.all(decision.actions.map((action) => carryOut(this, action, decision)));
+      acted = asked.some((done) => done);
+    } else {
+      for (const action of decision.actions) acted = (await carryOut(this, action, decision)) || acted;
     }
     this.publish();
     this.upkeep.run();
@@ -242,11 +254,13 @@ export class Agent implements Control {
       latest === null || this.reader.outdated || between(latest.at, clock.now()) >= this.policy.loopWait * 0.9;
     // A gate that is about to be trusted rests on the newest status.
     const gateMatters = this.keeper.leadership.kind === 'none' && this.leaderlessSince !== null;
+    // Cycles that follow each other within milliseconds rest on one look, unless something was done to Postgres since.
+    const fresh = this.watch.certain && between(this.watch.at, clock.now()) < FRESH_LOOK;
     await Promise.all([
-      this.watch.look(this.lookLimit(), this.policy.reconnectInterval),
+      fresh ? Promise.resolve() : this.lookNow(),
       due || gateMatters ? this.readStore() : Promise.resolve(),
     ]);
-    if (!this.watch.certain) await this.watch.look(this.lookLimit(), this.policy.reconnectInterval);
+    if (!this.watch.certain) await this.lookNow();
     this.remember();
   }
 
@@ -255,6 +269,14 @@ export class Agent implements Control {
     if (reading === null) return;
     this.keeper.note(reading.cluster, reading.statusArrived);
     this.takeSettings(reading.cluster);
+  }
+
+  /** This node's own file was read again. */
+  settingsRead(): void {
+    this.resolved = this.settings.resolve(this.reader.latest?.cluster.config?.value ?? null);
+    this.upkeep.settingsChanged();
+    this.keeper.poke();
+    this.soon('the configuration file was read again');
   }
 
   private takeSettings(cluster: ClusterView): void {
@@ -268,6 +290,8 @@ export class Agent implements Control {
     for (const line of [...this.resolved.adjustments, ...this.resolved.notUnderstood])
       log.write('warn', 'config.adjusted', line);
     this.upkeep.settingsChanged();
+    // Maintenance begins or ends, or the TTL changes: with the next beat, not in a second.
+    this.keeper.poke();
   }
 
   private remember(): void {
@@ -279,7 +303,14 @@ export class Agent implements Control {
     } else if (local.kind === 'standby' && local.follows !== null) this.notStreamingSince ??= now;
     else this.notStreamingSince = null;
 
+    const term = this.reader.latest?.cluster.leader?.term ?? null;
+    if (term !== null && term !== this.triedWith) {
+      // What failed against one leader says nothing about the next: a rewind comes before a copy again.
+      this.triedWith = term;
+      this.operations.forgetFailures('rewind', 'copy');
+    }
     if (local.kind !== 'stopped') {
+      this.operations.forgetFailures('find-end');
       this.endOfWal = null;
       this.rescueFailedSince = null;
     } else if (this.endOfWal !== null && this.endOfWal.stoppedSince !== this.watch.since) this.endOfWal = null;
@@ -403,6 +434,10 @@ export class Agent implements Control {
 
   // ------------------------------------------------------------------ for act.ts and upkeep.ts
 
+  lookNow(): Promise<void> {
+    return this.watch.look(this.lookLimit(), this.policy.reconnectInterval, this.policy.checkType);
+  }
+
   lookLimit(): Millis {
     return millis(this.policy.checkTimeout + 200);
   }
@@ -459,16 +494,23 @@ export class Agent implements Control {
     this.peerAnswers.set(name, { ...answer, at: began });
   }
 
-  /** Rule 7 and fencing: Postgres ends now, whatever else is under way. */
-  stopNow(why: string): void {
+  /**
+   * Rule 7 and fencing: Postgres ends now, whatever else is under way.
+   *
+   * @param promotable - a standby may have been told to promote, and may do it after the last look
+   */
+  stopNow(why: string, promotable: boolean): void {
     if (this.policy.pause) return;
     this.stopServing();
-    if (!mayWrite(this.watch.local) && this.downSince() !== null) return;
+    const isDown = !mayWrite(this.watch.local) && this.downSince() !== null;
+    if (isDown && !(promotable && this.watch.local.kind === 'standby')) return;
     void this.endPostgres(why);
   }
 
   async endPostgres(why: string): Promise<void> {
     this.stopServing();
+    // Until it was looked at again it may be anything: nobody disarms the guard meanwhile.
+    this.watch.doubt();
     try {
       const cancelled = this.operations.cancel(why);
       await this.parts.postgres.stop('immediate', millis(1_000));
@@ -477,9 +519,32 @@ export class Agent implements Control {
       this.parts.log.write('error', 'action.failed', 'Postgres could not be ended; the guard ends it at the deadline', {
         error,
       });
+      await this.keeper.resign('Postgres does not end');
     }
     this.watch.doubt();
     this.soon('postgres ended');
+  }
+
+  /** Ends what outlived its postmaster. */
+  async endFamily(limit: Millis): Promise<void> {
+    try {
+      await this.parts.postgres.stop('immediate', limit);
+    } catch (error) {
+      this.parts.log.write('error', 'action.failed', 'end what is left of Postgres failed', { error });
+      await this.keeper.resign('processes of Postgres do not end');
+    }
+    this.watch.doubt();
+  }
+
+  /** The data here go only while there is somebody to copy from: the directory may be the last good copy. */
+  async wipeFor(source: ServerAddress): Promise<void> {
+    const lineage = await this.parts.postgres.lineage(source, LINEAGE_LIMIT);
+    if (lineage === null) throw new Error(`${source.name} does not answer: nothing was removed here`);
+    if (lineage.inRecovery) throw new Error(`${source.name} is not a primary: nothing was removed here`);
+    const expected = this.reader.latest?.cluster.initialize?.value ?? '';
+    if (expected !== '' && lineage.systemId !== expected)
+      throw new Error(`${source.name} serves another cluster (${lineage.systemId}): nothing was removed here`);
+    await this.parts.postgres.wipe();
   }
 
   // ------------------------------------------------------------------ Control
@@ -507,17 +572,17 @@ export class Agent implements Control {
 
   async look(limit: Millis): Promise<void> {
     if (this.ended) return;
-    await Promise.race([
-      this.watch.look(this.lookLimit(), this.policy.reconnectInterval),
-      this.parts.clock.sleep(limit),
-    ]);
+    await Promise.race([this.lookNow(), this.parts.clock.sleep(limit)]);
     this.publish();
   }
 
   async readCluster(): Promise<ClusterView | null> {
     const reading = await this.reader.read(millis(Math.min(READ_LIMIT, this.policy.retryTimeout)));
-    if (reading !== null) this.keeper.note(reading.cluster, reading.statusArrived);
-    return reading?.cluster ?? null;
+    if (reading === null) return null;
+    this.keeper.note(reading.cluster, reading.statusArrived);
+    // The read that answers a hint is the only one: what it says of the settings must not be passed over.
+    this.takeSettings(reading.cluster);
+    return reading.cluster;
   }
 
   async request(request: OperatorRequest): Promise<RequestOutcome> {
@@ -526,8 +591,7 @@ export class Agent implements Control {
     const { local } = this.watch;
     switch (request.kind) {
       case 'reload':
-        this.upkeep.settingsChanged();
-        this.soon('reload asked for');
+        await this.settings.reload();
         return { kind: 'accepted', sentence: 'reload scheduled' };
       case 'restart': {
         if (this.operations.running !== null)
@@ -550,7 +614,7 @@ export class Agent implements Control {
             return { kind: 'refused', sentence: `${this.operations.running.kind} already in progress` };
           await this.operations.cancel('an operator asked for a copy anew');
         }
-        this.reinitialize();
+        if (!this.reinitialize()) return { kind: 'refused', sentence: 'the leader to copy from is not known' };
         return { kind: 'done', sentence: 'reinitialize started' };
       }
       default:
@@ -563,8 +627,8 @@ export class Agent implements Control {
     const outcome = new Promise<RequestOutcome>((resolve) => {
       const started = this.operations.start('restart', 'restart of Postgres', async () => {
         try {
-          if (wasPrimary && !this.mayStartPrimary()) throw new Error('the window is not open');
-          await this.parts.postgres.restart(limit);
+          if (wasPrimary) await this.restartPrimary(limit);
+          else await this.parts.postgres.restart(limit);
           resolve({ kind: 'done', sentence: 'restarted successfully' });
         } catch (error) {
           resolve({ kind: 'refused', sentence: 'restart failed' });
@@ -576,20 +640,31 @@ export class Agent implements Control {
     return outcome;
   }
 
-  private reinitialize(): void {
+  /** The stop may take longer than the window is open: it is looked at again in between (rule 27). */
+  private async restartPrimary(limit: Millis): Promise<void> {
+    const { postgres } = this.parts;
+    if (!this.mayStartPrimary()) throw new Error('the window is not open');
+    await postgres.stop('fast', limit);
+    if (!this.mayStartPrimary()) throw new Error('the window closed before Postgres could be started again');
+    await postgres.startPrimary(this.resolved.server, () => this.mayStartPrimary());
+  }
+
+  /** @returns whether it was started */
+  private reinitialize(): boolean {
     const leader = this.reader.latest?.cluster.leader?.name ?? null;
-    const source = leader === null ? null : this.addressOf(leader);
-    if (source === null) return;
-    this.operations.start(
+    const source = leader === null || leader === this.self ? null : this.addressOf(leader);
+    if (source === null) return false;
+    const started = this.operations.start(
       'copy',
       `copy anew from ${source.name}, asked for by an operator`,
       async (signal, progress) => {
         await this.parts.postgres.stop('fast', millis(10_000));
-        await this.parts.postgres.wipe();
+        await this.wipeFor(source);
         await this.parts.postgres.copy(source, this.resolved.server, progress, signal);
       },
     );
     this.soon('reinitialize');
+    return started;
   }
 
   /** Rule 27, looked at again immediately before Postgres may become writable. */

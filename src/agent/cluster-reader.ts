@@ -96,6 +96,9 @@ export class ClusterReader {
         );
       }
     }
+    const before = this.latestReading?.cluster ?? null;
+    if (before !== null && (before.clusterId !== cluster.clusterId || cluster.revision < before.revision))
+      this.arrivals.clear();
     const statusArrived = (cluster.status === null ? null : this.arrivals.get(cluster.status.revision)) ?? at;
     this.latestReading = { cluster, at, atWall: this.clock.wall(), statusArrived };
     return this.latestReading;
@@ -104,6 +107,9 @@ export class ClusterReader {
   private hint(changes: readonly Change[] | null): void {
     const now = this.clock.now();
     if (changes === null) {
+      // After a gap nothing is known of what was seen before (protocol.md 11): a restored etcd gives revisions again that
+      // it gave before, and an arrival of the first must not be taken for one of the second.
+      this.arrivals.clear();
       this.stale = true;
       this.onWake('the watch was interrupted');
       return;

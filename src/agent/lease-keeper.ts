@@ -7,7 +7,7 @@
 import type { ClusterView } from '../core/cluster.ts';
 import { KEYS } from '../core/cluster.ts';
 import { type Gate, gateOpen, noteStatus } from '../core/gate.ts';
-import { invariant } from '../core/invariant.ts';
+import { InvariantError, invariant } from '../core/invariant.ts';
 import {
   acquireTxn,
   beatTxn,
@@ -63,8 +63,12 @@ export interface LeaseKeeperParts {
   readonly wantedTtl: () => Millis;
   /** Something changed that a decision may rest on. */
   readonly onChange: (what: 'proof' | 'lost' | 'released' | 'acquired' | 'key') => void;
-  /** Rule 7: Postgres stops now, without waiting for a cycle. */
-  readonly onLost: (why: string) => void;
+  /**
+   * Rule 7: Postgres stops now, without waiting for a cycle.
+   *
+   * @param promotable - a window was open in this term: a standby may have been told to promote, and may still do it
+   */
+  readonly onLost: (why: string, promotable: boolean) => void;
 }
 
 export type AcquireOutcome = 'ours' | 'refused' | 'unknown';
@@ -80,6 +84,8 @@ export class LeaseKeeper {
   private tenure: Tenure | null = null;
   private since: Instant = LONG_AGO;
   private adopting = false;
+  /** A running primary is taken in no longer than this without a proof: beyond it only the lease speaks for us. */
+  private adoptingUntil: Instant = LONG_AGO;
   /** The newest beat said `hold_ms: null`: maintenance, no deadline. */
   private pausedBeat = false;
   private guardAcks = true;
@@ -180,13 +186,19 @@ export class LeaseKeeper {
       term: tenure.term,
       ttl: tenure.ttl,
       since: this.since,
-      windowOpen: !tenure.releaseSent && now < deadline,
+      // Maintenance that has just ended keeps a primary running until its window has an end; it starts none.
+      windowOpen:
+        !tenure.releaseSent && now < deadline && (!this.pausedBeat || this.parts.paused() || this.parts.isPrimary()),
       until: this.pausedBeat ? deadline : tenure.until,
       deadline,
       gate: tenure.gate,
       releaseSent: tenure.releaseSent,
-      adopting: this.adopting,
+      adopting: this.isAdopting(),
     };
+  }
+
+  private isAdopting(): boolean {
+    return this.adopting && this.parts.clock.now() < this.adoptingUntil;
   }
 
   get gate(): Gate | null {
@@ -221,7 +233,10 @@ export class LeaseKeeper {
       );
     }
     const { leader } = cluster;
-    if (leader?.name === this.parts.self && this.tenure === null && leader.lease !== null) {
+    // With a Postgres that may write it is not ours to take up: that one is stopped first, and should it not end, our
+    // beats would only keep everybody else from leading.
+    const mayTakeUp = this.parts.downSince() !== null || this.parts.paused();
+    if (leader?.name === this.parts.self && this.tenure === null && leader.lease !== null && mayTakeUp) {
       const gate = this.known.opensAt === 'never' ? this.parts.clock.now() : this.known.opensAt;
       const ttl = this.session?.lease === leader.lease ? this.session.ttl : this.parts.wantedTtl();
       this.session = { lease: leader.lease, ttl, grantedFor: this.parts.wantedTtl() };
@@ -236,21 +251,37 @@ export class LeaseKeeper {
           gate_ms: Math.round(between(this.parts.clock.now(), gate)),
         },
       );
+      // Beats at the gate show that this lease is alive; the next turn of one who leads nothing may be seconds away.
+      this.poke();
     } else if (this.tenure !== null && (leader === null || leader.term !== this.tenure.term)) {
       // Newer knowledge than ours, perhaps: a turn tells (rules 6 and 7); a read alone decides nothing.
       this.poke();
     }
   }
 
-  /** Rule 13. Nothing is sent before the gate has passed. */
-  acquire(status: Revision, standing: Revision | null, adopting: boolean): Promise<AcquireOutcome> {
+  /**
+   * Rule 13. Nothing is sent before the gate has passed.
+   *
+   * @param despitePause - also behind the gate of a leader in maintenance, which no time opens (rule 10)
+   */
+  acquire(
+    status: Revision,
+    standing: Revision | null,
+    adopting: boolean,
+    despitePause = false,
+  ): Promise<AcquireOutcome> {
     return this.alone(async () => {
       const { clock, dcs, log, self } = this.parts;
-      const gate = this.known;
+      const known = this.known;
       if (this.tenure !== null) return 'ours';
-      if (gate === null || gate.revision !== status || !gateOpen(gate, clock.now())) return 'refused';
+      if (known === null || known.revision !== status) return 'refused';
+      const forced = despitePause && known.opensAt === 'never';
+      if (!forced && !gateOpen(known, clock.now())) return 'refused';
+      const gate: Gate = forced ? { ...known, opensAt: clock.now() } : known;
       const session = await this.ensureSession();
       if (session === null) return 'unknown';
+      // The lease may be a quarter of a TTL old; what is left of it is not used up.
+      this.adoptingUntil = laterBy(clock.now(), millis(session.ttl / 2));
       const txn =
         standing === null
           ? acquireTxn(self, session.lease, status)
@@ -403,6 +434,11 @@ export class LeaseKeeper {
     let next: Millis = CYCLE;
     try {
       next = await this.alone(() => (this.tenure === null ? this.idle() : this.keep()));
+    } catch (error) {
+      if (error instanceof InvariantError) throw error;
+      // A runtime directory without room, for one: nothing was opened, and the timer has to go on.
+      this.parts.log.write('error', 'action.failed', 'leadership could not be proven', { error });
+      next = RETRY;
     } finally {
       this.turnRunning = false;
     }
@@ -458,9 +494,12 @@ export class LeaseKeeper {
     }
     const sentAt = clock.now();
     const suspendedFor = clock.suspendedFor();
+    // Maintenance ends: the window without an end has to end before the first beat with a hold is sent, which may land
+    // although its answer never comes.
+    if (this.pausedBeat && !this.parts.paused()) await this.boundWindow(started, sentAt);
     const keepAlive = await dcs.keepAlive(started.lease, this.callLimit());
     if (keepAlive.kind === 'unanswered') return false;
-    if (keepAlive.kind === 'renewed' && keepAlive.ttl !== started.ttl) this.tenure = { ...started, ttl: keepAlive.ttl };
+    if (keepAlive.kind === 'renewed' && this.tenure !== null) this.tenure = { ...this.tenure, ttl: keepAlive.ttl };
 
     for (let attempt = 0; attempt < REPEATS; attempt++) {
       const tenure: Tenure | null = this.tenure;
@@ -468,7 +507,7 @@ export class LeaseKeeper {
       const seq = tenure.seq + 1;
       this.tenure = { ...tenure, seq };
       const hold = holdFor(tenure, sentAt);
-      const paused = this.parts.paused();
+      const paused = this.parts.paused() || this.pausedBeat;
       const answer = await dcs.txn(beatTxn(tenure, seq, paused ? null : hold, this.parts.fields()), this.callLimit());
       const verdict = this.judge(tenure, seq, answer);
       switch (verdict.kind) {
@@ -477,11 +516,10 @@ export class LeaseKeeper {
         case 'landed': {
           this.tenure = { ...tenure, seq, statusRevision: verdict.statusRevision, releaseSent: false };
           if (paused) return this.enterPause();
-          const leavingPause = this.pausedBeat;
           const renewed = keepAlive.kind === 'renewed' && isProof(keepAlive.header.raftTerm, verdict.raftTerm);
           // Rule 24: the clock stood still in between, so S is younger than it looks.
           const stoodStill = clock.suspendedFor() - suspendedFor > STOOD_STILL;
-          return renewed && !stoodStill ? this.openWindow({ sentAt, hold }, leavingPause) : false;
+          return renewed && !stoodStill ? this.openWindow({ sentAt, hold }) : false;
         }
         case 'repeat':
           this.tenure = { ...tenure, seq, statusRevision: verdict.statusRevision };
@@ -515,16 +553,13 @@ export class LeaseKeeper {
     return verdict.kind === 'landed' ? { ...verdict, raftTerm } : verdict;
   }
 
-  private async openWindow(
-    proof: { readonly sentAt: Instant; readonly hold: Millis },
-    leavingPause: boolean,
-  ): Promise<boolean> {
+  private async openWindow(proof: { readonly sentAt: Instant; readonly hold: Millis }): Promise<boolean> {
     const { clock, guard, log } = this.parts;
     const { tenure } = this;
     if (tenure === null) return true;
     if (proof.sentAt < this.suspectedAt) return false;
-    // A primary taken in as it runs, or coming out of maintenance, had no window that could have passed.
-    const downSince = this.adopting || leavingPause ? proof.sentAt : this.parts.downSince();
+    // A primary taken in as it runs had no window that could have passed.
+    const downSince = this.isAdopting() ? proof.sentAt : this.parts.downSince();
     const until = windowAfter(tenure, proof, clock.now(), downSince);
     if (until === null) return proof.sentAt < tenure.gate;
     const wasOpen = clock.now() < deadlineOf(tenure.until, tenure.ttl);
@@ -549,7 +584,6 @@ export class LeaseKeeper {
     if (this.tenure === null) return true;
     this.tenure = { ...this.tenure, until };
     this.adopting = false;
-    this.pausedBeat = false;
     if (!wasOpen) {
       log.write(
         'info',
@@ -572,12 +606,32 @@ export class LeaseKeeper {
   }
 
   private async enterPause(): Promise<boolean> {
-    if (!this.pausedBeat) {
-      this.pausedBeat = true;
-      await this.parts.guard.disarm(GUARD_LIMIT);
-      this.parts.onChange('proof');
-    }
+    if (this.pausedBeat) return true;
+    // A guard that has not stood down strikes at its deadline: until it has, there is one.
+    if ((await this.parts.guard.disarm(GUARD_LIMIT)).kind === 'silent') return false;
+    this.adopting = false;
+    this.pausedBeat = true;
+    this.parts.onChange('proof');
     return true;
+  }
+
+  /**
+   * The window of a leader that comes out of maintenance: from `sentAt` on as long as any hold that its next beat can
+   * say, with the guard armed. While the guard does not acknowledge, maintenance goes on.
+   */
+  private async boundWindow(tenure: Tenure, sentAt: Instant): Promise<void> {
+    if (sentAt < tenure.gate || !this.parts.isPrimary()) {
+      // Nothing writes that would have to go on: the first proof opens a window like any other.
+      this.pausedBeat = false;
+      return;
+    }
+    const until = laterBy(sentAt, holdFor({ ...tenure, until: LONG_AGO }, sentAt));
+    const deadline = deadlineOf(until, tenure.ttl);
+    const answer = await this.parts.guard.arm({ deadline, dataDirectory: this.parts.dataDirectory }, GUARD_LIMIT);
+    this.guardAcks = answer.kind === 'acked';
+    if (!this.guardAcks) return;
+    this.tenure = { ...tenure, until };
+    this.pausedBeat = false;
   }
 
   /** Rule 6: inside of an open window, with our own primary running, the key is taken again at once. */
@@ -725,14 +779,37 @@ export class LeaseKeeper {
   /** Rule 7. The deadline stays armed: the guard is told to stand down only when the family was seen gone. */
   private async lose(why: string): Promise<void> {
     this.parts.log.write('warn', 'lease.lost', `leadership is lost: ${why}`, { term: this.tenure?.term.toString() });
+    const promotable = this.gatePassedStored;
     this.tenure = null;
     this.session = null;
     this.releasing = null;
     this.adopting = false;
     this.pausedBeat = false;
-    this.parts.onLost(why);
+    this.parts.onLost(why, promotable);
     this.parts.onChange('lost');
     await this.parts.state.forget();
+  }
+
+  /**
+   * Postgres is to end and does not: it hangs in the kernel. Nothing can be released then, and each further proof would
+   * keep the others from leading a cluster that nobody can write to. So nothing is proven any more: the guard keeps
+   * striking, the hold of the last beat runs out, and somebody else takes over.
+   */
+  resign(why: string): Promise<void> {
+    return this.alone(async () => {
+      if (this.tenure === null) return;
+      this.parts.log.write('error', 'lease.lost', `leadership is left to run out: ${why}`, {
+        term: this.tenure.term.toString(),
+      });
+      this.tenure = null;
+      // Not renewed any more: the key goes with it.
+      this.session = null;
+      this.releasing = null;
+      this.adopting = false;
+      this.pausedBeat = false;
+      this.parts.onChange('lost');
+      await this.parts.state.forget();
+    });
   }
 
   /** A call that takes longer than this is given up; the adapter hedges within it. */

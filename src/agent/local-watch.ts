@@ -3,6 +3,7 @@
  * to accept writes. One look at a time.
  */
 import { type LocalPostgres, mayWrite } from '../core/local.ts';
+import type { CheckType } from '../core/policy.ts';
 import { between, type Instant, LONG_AGO, type Millis } from '../core/time.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Postgres } from '../ports/postgres.ts';
@@ -21,8 +22,10 @@ export class LocalWatch {
   private lookedAt: Instant = LONG_AGO;
   private kindSince: Instant = LONG_AGO;
   private writesEndedAt: Instant | null = null;
-  /** Looks begun before this say nothing about whether Postgres may write now. */
-  private doubtedAt: Instant = LONG_AGO;
+  /** Looks begun before the newest doubt say nothing about whether Postgres may write now. Counted: instants may be equal. */
+  private doubts = 0;
+  /** How many doubts there had been when the newest look began. */
+  private doubtsBeforeLook = -1;
   private failures: (Failing & { readonly countedAt: Instant }) | null = null;
   private seenEver = false;
 
@@ -54,37 +57,41 @@ export class LocalWatch {
 
   /** Something is about to make Postgres writable, or it died: only looks begun from now on count. */
   doubt(): void {
-    this.doubtedAt = this.clock.now();
+    this.doubts += 1;
     this.writesEndedAt = null;
   }
 
   /** Whether a look was begun since the last doubt. */
   get certain(): boolean {
-    return this.lookedAt > this.doubtedAt;
+    return this.doubtsBeforeLook === this.doubts;
   }
 
   /** @param spacing - failures closer together than this count as one */
-  async look(limit: Millis, spacing: Millis): Promise<void> {
+  async look(limit: Millis, spacing: Millis, check?: CheckType): Promise<void> {
     // Who comes while a look is under way wants one that began after he came.
     if (this.running !== null) await this.running;
-    this.running ??= this.lookOnce(limit, spacing).finally(() => {
+    this.running ??= this.lookOnce(limit, spacing, check).finally(() => {
       this.running = null;
     });
     await this.running;
   }
 
-  private async lookOnce(limit: Millis, spacing: Millis): Promise<void> {
+  private async lookOnce(limit: Millis, spacing: Millis, check?: CheckType): Promise<void> {
     const began = this.clock.now();
-    const seen = await this.postgres.look(limit);
-    if (began < this.doubtedAt) {
+    const doubts = this.doubts;
+    const seen = await this.postgres.look(limit, check);
+    this.doubtsBeforeLook = doubts;
+    if (doubts !== this.doubts) {
       // What was seen may be from before the doubt: shown, but proves nothing.
       this.adopt(seen, began);
       return;
     }
     this.adopt(seen, began);
     if (mayWrite(seen)) this.writesEndedAt = null;
-    // A server that is stopping proves nothing yet: until its family is gone, a backend may finish a commit.
-    else if (seen.kind !== 'stopping') this.writesEndedAt ??= began;
+    // A server that is stopping proves nothing yet: until its family is gone, a backend may finish a commit. Nor does a
+    // standby that did not answer: what is shown of it is from before, perhaps from before its promotion.
+    else if (seen.kind !== 'stopping' && !(seen.kind === 'standby' && seen.failing !== null))
+      this.writesEndedAt ??= began;
     this.count(seen, spacing);
   }
 

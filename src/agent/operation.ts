@@ -54,6 +54,12 @@ export class Operations {
     return this.failed;
   }
 
+  /** A failure of something that is no operation of its own. */
+  countFailure(kind: OperationKind, said: string): void {
+    const failures = (this.failed.get(kind)?.failures ?? 0) + 1;
+    this.failed.set(kind, { failures, lastFailedAt: this.clock.now(), said });
+  }
+
   /** Circumstances have changed: earlier failures say nothing about the next try. */
   forgetFailures(...kinds: readonly OperationKind[]): void {
     for (const kind of kinds) this.failed.delete(kind);
@@ -121,8 +127,7 @@ export class Operations {
         error instanceof PghaError ? error.text.happened : error instanceof Error ? error.message : String(error);
       const cancelled = error instanceof PghaError && error.code === 'PGHA_CANCELLED';
       if (!cancelled) {
-        const before = this.failed.get(kind);
-        this.failed.set(kind, { failures: (before?.failures ?? 0) + 1, lastFailedAt: this.clock.now(), said });
+        this.countFailure(kind, said);
       }
       this.log.write(cancelled ? 'info' : 'error', 'action.failed', `${sentence}: ${said}`, {
         action: kind,

@@ -45,4 +45,6 @@ export interface AgentSettings {
   readonly merge: (stored: Json, patch: Json) => Json;
   /** What is stored under `config` when the cluster is made. */
   readonly initialConfig: Json;
+  /** Reads this node's own file again; what it changes is announced by {@link Agent.settingsRead}. */
+  readonly reload: () => Promise<void>;
 }

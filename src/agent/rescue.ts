@@ -34,7 +34,13 @@ export async function serveRescue(agent: Agent, request: RescueRequest): Promise
     const started = agent.operations.start(
       'deliver',
       `fetch the end of ${request.leader}'s WAL, up to ${printLsn(request.end)}`,
-      async (signal) => {
+      async (cancelled) => {
+        // Replay may be stuck, and so may a receiver: a standby that waits for ever takes part in no election.
+        const tooLong = new AbortController();
+        const endTimer = agent.parts.clock.timer(agent.policy.walRescueTimeout, () =>
+          tooLong.abort(new Error('the rescue took too long')),
+        );
+        const signal = AbortSignal.any([cancelled, tooLong.signal]);
         try {
           const received = await postgres.withdraw(signal);
           if (received < request.end) {
@@ -48,11 +54,13 @@ export async function serveRescue(agent: Agent, request: RescueRequest): Promise
             await postgres.deliverWal(request.timeline, chunks, request.end, signal);
           }
           agent.watch.doubt();
-          await agent.watch.look(agent.lookLimit(), agent.policy.reconnectInterval);
+          await agent.lookNow();
           resolve({ kind: 'delivered', replayed: request.end });
         } catch (error) {
           resolve(refused(error instanceof Error ? error.message : String(error)));
           throw error;
+        } finally {
+          endTimer();
         }
       },
     );

@@ -22,6 +22,9 @@ export async function askForSwitchover(agent: Agent, request: SwitchoverRequest)
   if (action === 'switchover' && request.leader === null)
     return refused(400, 'Switchover could be performed only from a specific leader');
   if (action === 'failover' && request.scheduledAt !== null) return refused(400, "Failover can't be scheduled");
+  // In Patroni it is possible with a candidate; here nobody promotes in maintenance.
+  if (paused && request.scheduledAt === null && request.candidate !== null)
+    return refused(412, `${action} is not possible in the paused state: resume first`);
   if (request.scheduledAt !== null && paused) return refused(400, "Can't schedule switchover in the paused state");
   if (paused && request.candidate === null)
     return refused(400, 'Switchover is possible only to a specific candidate in a paused state');

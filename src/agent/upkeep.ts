@@ -23,6 +23,8 @@ export class Upkeep {
   private settingsFailedAt: Instant = LONG_AGO;
   private slotsAt: Instant = LONG_AGO;
   private slots: ReadonlyMap<string, Lsn> = new Map();
+  /** Names of slots that pgha made: only these are ever dropped. */
+  private readonly made = new Set<string>();
   private checkpointRunning = false;
   private switchoverUndone = false;
   private guardStoodDown = false;
@@ -180,8 +182,14 @@ export class Upkeep {
     const missing = local.kind === 'primary' && members.some((name) => !this.slots.has(slotName(name)));
     if (!missing && between(this.slotsAt, agent.now()) < loopWait * 0.8) return;
     this.slotsAt = agent.now();
-    const states = await agent.parts.postgres.keepSlots(members, reading.cluster.status?.slots ?? new Map());
-    this.slots = new Map(states.map((slot) => [slot.name, slot.restartLsn ?? NOWHERE]));
+    const status = reading.cluster.status;
+    for (const name of members) this.made.add(slotName(name));
+    // What earlier leaders made stands in `status`: this process may be younger than the slots.
+    for (const name of [...(status?.slots.keys() ?? []), ...(status?.retainSlots ?? [])]) this.made.add(name);
+    const states = await agent.parts.postgres.keepSlots(members, this.made, status?.slots ?? new Map());
+    this.slots = new Map(
+      states.filter((slot) => this.made.has(slot.name)).map((slot) => [slot.name, slot.restartLsn ?? NOWHERE]),
+    );
   }
 
   /** Members that are away keep their slots for member_slots_ttl; remembered by this process only. */

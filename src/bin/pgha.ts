@@ -1,5 +1,5 @@
 /** The service: `pgha FILE`, `pgha --validate-config FILE`, `pgha --version`. Arguments, signals, exit codes; no decisions. */
-import '../system/thread-pool.ts';
+import '../system/runtime-limits.ts';
 import { validateConfig } from '../config/print.ts';
 import { InvariantError } from '../core/invariant.ts';
 import { type Daemon, startDaemon } from '../daemon.ts';

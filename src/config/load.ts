@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { posix } from 'node:path';
 import { margin, orderlyStopLead } from '../core/lease.ts';
+import { fromFailoverPriority, toFailoverPriority } from '../core/policy.ts';
 import { nodeName } from '../core/store.ts';
 import { seconds } from '../core/time.ts';
 import { PghaError } from '../errors.ts';
@@ -273,8 +274,8 @@ function buildNode(from: Builder, name: string): { policy: Config['node']; tags:
   // 1 is Patroni's default: published by many files that mean nothing by it.
   const tagged =
     typeof tags['failover_priority'] === 'number' && tags['failover_priority'] !== 1 ? tags['failover_priority'] : null;
-  const tagMeans = tagged === null ? null : Math.max(0, tagged);
-  if (priority !== null && tagMeans !== null && priority !== tagMeans) {
+  const tagMeans = tagged === null ? null : fromFailoverPriority(tagged);
+  if (priority !== null && tagMeans !== null && priority !== tagMeans && priority !== tagged) {
     complain(
       from,
       'tags.failover_priority',
@@ -302,7 +303,7 @@ function buildNode(from: Builder, name: string): { policy: Config['node']; tags:
   const noFailover = tags['nofailover'] === true || role === 'standby' || effective === 0;
   if (upstream !== null) tags['replicatefrom'] = upstream;
   if (noFailover) tags['nofailover'] = true;
-  if (priority !== null) tags['failover_priority'] = priority;
+  if (priority !== null && tagged === null) tags['failover_priority'] = toFailoverPriority(priority);
   for (const tag of ['clonefrom', 'noloadbalance', 'nostream', 'nofailover', 'nosync']) {
     // As Patroni publishes: a false one says nothing, except beside the priority that it belongs to.
     const partner = tag === 'nofailover' ? 'failover_priority' : tag === 'nosync' ? 'sync_priority' : null;

@@ -82,15 +82,17 @@ export function describeTimes(policy: ClusterPolicy): readonly string[] {
   const { ttl, loopWait, retryTimeout } = policy;
   const reserve = margin(ttl);
   const lead = orderlyStopLead(ttl);
-  const attempt = millis(policy.checkTimeout + policy.reconnectInterval);
-  const suspicion = millis(policy.reconnectAttempts * attempt);
+  const checks = policy.reconnectAttempts + 1;
+  // A look at Postgres may take a little longer than its check.
+  const look = millis(policy.checkTimeout + 200);
+  const suspicion = millis(loopWait + checks * look + policy.reconnectAttempts * policy.reconnectInterval);
   return [
     `loop_wait ${print(loopWait)} + 2 × retry_timeout ${print(retryTimeout)} = ${print(millis(loopWait + 2 * retryTimeout))}, within ttl ${print(ttl)}`,
     `A proof of leadership is used for ttl ${print(ttl)} − margin ${print(reserve)} = ${print(millis(ttl - reserve))}: then the guard ends Postgres.`,
     `Without a new proof Postgres stops in order ${print(lead)} before that, ${print(millis(ttl - reserve - lead))} after the last one.`,
     `The primary's node vanishes: another takes over within ttl ${print(ttl)} + 1 s = ${print(millis(ttl + 1000))}.`,
     `The postmaster dies, its node lives: ${crash(policy)}.`,
-    `Postgres is there but silent: given up after ${policy.reconnectAttempts} × (${print(policy.checkTimeout)} limit + ${print(policy.reconnectInterval)} pause) = at most ${print(suspicion)} (connection_check_type ${policy.checkType}).`,
+    `Postgres is there but silent: given up after loop_wait ${print(loopWait)} + ${checks} checks of ${print(look)} + ${policy.reconnectAttempts} × reconnect_interval ${print(policy.reconnectInterval)} = at most ${print(suspicion)} (connection_check_type ${policy.checkType}).`,
     `A standby more than ${printBytes(Number(policy.maximumLagOnFailoverBytes))} behind does not take over.`,
     ...(policy.failover === 'manual' ? ['failover is manual: no node takes over by itself.'] : []),
   ];

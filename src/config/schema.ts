@@ -333,19 +333,19 @@ const CLUSTER_POSTGRESQL_SETTINGS = shared({
     'Patroni',
     'boolean',
     'Copy anew when pg_rewind fails. The old directory is removed.',
-    { default: false },
+    { default: true },
   ),
   remove_data_directory_on_diverged_timelines: setting(
     'Patroni',
     'boolean',
     'Copy anew when the histories differ and pg_rewind is not used. The old directory is removed.',
-    { default: false },
+    { default: true },
   ),
 });
 
 const NO_SYNC = 'this version replicates asynchronously only: commits do not wait for a standby';
 const NO_LOGICAL_SLOTS =
-  'this version keeps the slots of its members only: others are not made, and inactive physical ones are removed';
+  'this version keeps the slots of its members only: others are not made, and those that exist are left alone';
 const NOT_YET = 'not acted on by this version';
 const BUILT_IN = 'not needed: pgha does this itself';
 
@@ -360,7 +360,7 @@ const CLUSTER_UNUSED: Readonly<Record<string, string>> = {
   slots: NO_LOGICAL_SLOTS,
   permanent_slots: NO_LOGICAL_SLOTS,
   permanent_replication_slots: NO_LOGICAL_SLOTS,
-  ignore_slots: 'not acted on by this version: an inactive physical slot that belongs to no member is removed',
+  ignore_slots: 'not needed: slots that pgha did not make are never touched',
   check_timeline: 'not needed: timelines are always compared',
   max_timelines_history: 'the whole history is kept',
   primary_race_backoff: 'not needed: candidates stand back in order of rank',

@@ -19,6 +19,8 @@ export type Action =
       readonly status: Revision;
       readonly standing: Revision | null;
       readonly adopting: boolean;
+      /** Also behind the gate of a leader in maintenance, which no time opens (protocol.md 10). */
+      readonly despitePause?: true;
     }
   | {
       readonly do: 'release';

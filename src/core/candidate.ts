@@ -20,7 +20,8 @@ export function compareContenders(a: Contender, b: Contender): number {
   if (a.timeline !== b.timeline) return b.timeline - a.timeline;
   if (a.position !== b.position) return a.position > b.position ? -1 : 1;
   if (a.priority !== b.priority) return b.priority - a.priority;
-  if (a.nodeId !== null && b.nodeId !== null && a.nodeId !== b.nodeId) return a.nodeId - b.nodeId;
+  // Whoever has none goes after those who have one: by name alone among some, three could each go before the next.
+  if (a.nodeId !== b.nodeId) return (a.nodeId ?? Number.POSITIVE_INFINITY) - (b.nodeId ?? Number.POSITIVE_INFINITY);
   return a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
 }
 

@@ -36,7 +36,8 @@ export function classify(view: View): Situation {
   // One thing at a time: what runs has been decided, and ends or is ended by its own limits.
   if (view.operation !== null) return { kind: 'busy' };
   if (view.leaving) return { kind: 'leaving' };
-  if (local.kind === 'unusable') return { kind: 'unusable', sentence: local.sentence };
+  // Whoever leads with a directory that cannot be used any more has to give the key up: a decision of the leader.
+  if (local.kind === 'unusable' && leadership.kind !== 'holding') return { kind: 'unusable', sentence: local.sentence };
   if (view.dcs.kind === 'never-read') return { kind: 'uninformed' };
   const { cluster } = view.dcs;
   // An operator who has taken the wheel keeps it; a switchover that he asks for is carried out all the same.
@@ -90,7 +91,8 @@ function ownerIsGone(view: View, leader: LeaderKey): boolean {
   return gate?.beat != null && gate.beat.term === leader.term && gate.beat.release === null && gateOpen(gate, view.now);
 }
 
-function wanted(view: View, cluster: ClusterView): boolean {
+/** An operator asks for another leader, now. */
+export function wanted(view: View, cluster: ClusterView): boolean {
   return cluster.failover !== null && (cluster.failover.scheduledAt === null || view.scheduledDue);
 }
 

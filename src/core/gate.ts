@@ -16,6 +16,8 @@ export interface Gate {
   readonly opensAt: Instant | 'never';
   readonly beat: Beat | null;
   readonly clusterId: string;
+  /** Of the whole store when it was last read. It only grows, unless etcd was restored. */
+  readonly storeRevision: Revision;
 }
 
 export interface Arrival {
@@ -30,11 +32,14 @@ export interface Arrival {
 
 /** @param known - the gate so far; null: nothing was seen since the start, so whatever is read arrives now (rule 11) */
 export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
-  const { status, clusterId } = arrival.cluster;
+  const { status, clusterId, revision: storeRevision } = arrival.cluster;
   const revision = status?.revision ?? ABSENT;
-  // etcd was wiped or restored: what we knew is about another history.
-  const restarted = known !== null && (known.clusterId !== clusterId || revision < known.revision);
-  if (known !== null && !restarted && revision === known.revision) return known;
+  // etcd was wiped or restored: what we knew is about another history. The store tells it also where `status` itself is
+  // as it was: versions that were written after it, and that we have not seen, may be lost.
+  const restarted =
+    known !== null &&
+    (known.clusterId !== clusterId || storeRevision < known.storeRevision || revision < known.revision);
+  if (known !== null && !restarted && revision === known.revision) return { ...known, storeRevision };
   const hold = holdOf(arrival);
   return {
     revision,
@@ -42,6 +47,7 @@ export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
     opensAt: hold === 'never' ? 'never' : laterBy(arrival.at, hold),
     beat: status?.beat ?? null,
     clusterId,
+    storeRevision,
   };
 }
 

@@ -44,6 +44,15 @@ export interface NodePolicy {
   readonly location: string;
 }
 
+/**
+ * Patroni's `failover_priority` on our scale. Its default of 1 is our default of 100, and what goes before its default
+ * goes before ours; 0 and less is never.
+ */
+export const fromFailoverPriority = (value: number): number => (value <= 0 ? 0 : 99 + value);
+
+/** The other way round, for the tag that Patroni members read; all below our default are its lowest that may lead. */
+export const toFailoverPriority = (priority: number): number => (priority <= 0 ? 0 : Math.max(1, priority - 99));
+
 export interface Policy {
   readonly cluster: ClusterPolicy;
   readonly node: NodePolicy;

@@ -31,7 +31,6 @@ export const RULES = {
   'switchover.check': 'a switchover is asked for: the candidates are asked first',
   'switchover.refused': 'the switchover cannot be done safely: nothing was changed',
   'switchover.stop': 'the candidate is fit: stop here in order, then hand over',
-  'switchover.scheduled': 'a switchover is scheduled for later',
   'leaderless.not-eligible': 'there is no leader and this node may not become it',
   'leaderless.at-the-gate':
     'there is no leader to be seen, but the last one may still be writing: wait until its hold has run out',

@@ -73,7 +73,8 @@ export type OperationKind =
   | 'rescue'
   | 'deliver'
   | 'switchover'
-  | 'restart';
+  | 'restart'
+  | 'find-end';
 
 /** How often something failed in a row, and when last: for backing off. */
 export interface Attempts {

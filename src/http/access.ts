@@ -26,7 +26,7 @@ export function admits(restapi: RestApiConfig, request: FastifyRequest, reply: F
   return false;
 }
 
-export function basicAuthorization(login: { readonly username: string; readonly password: string }): string {
+function basicAuthorization(login: { readonly username: string; readonly password: string }): string {
   return `Basic ${Buffer.from(`${login.username}:${login.password}`).toString('base64')}`;
 }
 

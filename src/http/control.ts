@@ -5,7 +5,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { ConfigOutcome, RequestOutcome, SwitchoverOutcome, SwitchoverRequest } from '../agent/published.ts';
 import { assertNever } from '../core/invariant.ts';
-import { type Millis, millis } from '../core/time.ts';
+import type { Millis } from '../core/time.ts';
 import { admits } from './access.ts';
 import { type Body, readBody, sendJson, sendPage, sendSentence } from './answers.ts';
 import { readLength, readTime } from './schedule.ts';
@@ -27,7 +27,8 @@ export function controlRoutes(app: FastifyInstance, parts: HttpParts): void {
         method,
         path: `/${segment}`,
         from: request.ip,
-        body: read,
+        // A configuration may hold a connection string with its password.
+        asked: segment === 'config' ? Object.keys(read) : read,
       });
       return answer(read, reply, request);
     });
@@ -192,7 +193,7 @@ function sendSwitchover(
 ): FastifyReply {
   switch (outcome.kind) {
     case 'done': {
-      if (outcome.pausedMs !== null) reply.header(PAUSED_HEADER, String(millis(Math.round(outcome.pausedMs))));
+      if (outcome.pausedMs !== null) reply.header(PAUSED_HEADER, String(Math.round(outcome.pausedMs)));
       const verb = title === 'Switchover' ? 'witched over to' : 'ailed over to';
       return sendSentence(
         reply,

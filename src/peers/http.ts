@@ -8,6 +8,7 @@ import type { CtlConfig, RestApiConfig } from '../config/schema.ts';
 import { systemId } from '../core/local.ts';
 import { type Lsn, lsn, parseLsn, printLsn, type Timeline, timeline } from '../core/lsn.ts';
 import type { PeerAnswer, PeerStatus, RescueAnswer, RescueRequest } from '../core/peer.ts';
+import { fromFailoverPriority } from '../core/policy.ts';
 import { nodeName } from '../core/store.ts';
 import { type Millis, millis } from '../core/time.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -169,7 +170,7 @@ function patroniStatus(name: string, state: string, said: Json): PeerStatus | st
     replayed,
     positionFinal: true,
     noFailover: isTrue(tags['nofailover']) || (priority !== null && priority <= 0) || said['watchdog_failed'] === true,
-    priority: priority === null ? 100 : priority <= 0 ? 0 : priority === 1 ? 100 : priority,
+    priority: fromFailoverPriority(priority ?? 1),
     nodeId: null,
     location: 'default',
     systemId: readSystemId(said['database_system_identifier']),

@@ -77,8 +77,12 @@ export interface Postgres {
   /** Removes the data directory's contents, for a copy anew. Refuses while any process of the family lives. */
   wipe(): Promise<void>;
 
-  /** Starts out of recovery (no standby.signal). Resolves as soon as the process runs; `look` tells the rest. */
-  startPrimary(settings: ServerSettings): Promise<void>;
+  /**
+   * Starts out of recovery (no standby.signal). Resolves as soon as the process runs; `look` tells the rest.
+   *
+   * @param stillAllowed - asked again immediately before the process is started: the disk may have taken its time
+   */
+  startPrimary(settings: ServerSettings, stillAllowed?: () => boolean): Promise<void>;
   /** standby.signal first. Upstream null: stands by on its own and waits. */
   startStandby(upstream: ServerAddress | null, settings: ServerSettings): Promise<void>;
   /** Resolves when the family is seen empty: `fast` is escalated to `immediate` after `limit`, that to SIGKILL. */
@@ -106,8 +110,15 @@ export interface Postgres {
   restart(limit: Millis): Promise<void>;
   /** Writes the settings and reloads, if anything differs. */
   applySettings(settings: ServerSettings): Promise<void>;
-  /** Slots for these members exist, others of ours that are inactive go; standbys' are advanced to `positions`. */
-  keepSlots(members: readonly string[], positions: ReadonlyMap<string, Lsn>): Promise<readonly SlotState[]>;
+  /**
+   * Slots for these members exist; inactive ones of former members go, if pgha has made them (`made`); standbys' are
+   * advanced to `positions`. Slots that somebody else made are never touched.
+   */
+  keepSlots(
+    members: readonly string[],
+    made: ReadonlySet<string>,
+    positions: ReadonlyMap<string, Lsn>,
+  ): Promise<readonly SlotState[]>;
 
   /** End of valid WAL of the stopped server, found from `from` on (a record boundary); null = nothing beyond `from`. */
   endOfWal(tl: Timeline, from: Lsn): Promise<Lsn>;

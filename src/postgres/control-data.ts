@@ -52,10 +52,10 @@ export function latestTimeline(control: ControlData): Timeline {
 
 /** Where the CRC stands, by pg_control_version: all fields that we read stand at the same place in these. */
 const CRC_OFFSET: ReadonlyMap<number, number> = new Map([
-  [1201, 328], // 12
-  [1300, 328], // 13 to 16
-  [1700, 328], // 17
-  [1800, 332], // 18: one flag more before the nonce
+  [1201, 288], // 12
+  [1300, 288], // 13 to 16
+  [1700, 288], // 17
+  [1800, 292], // 18: one flag more before the nonce
 ]);
 
 const BYTES_READ = 512;
@@ -86,9 +86,9 @@ export function parseControlData(bytes: Uint8Array): ParsedControlData {
       checkpoint: position(32),
       redo: position(40),
       checkpointTimeline: timeline(view.getUint32(48, LITTLE)),
-      minRecoveryPoint: position(176),
-      minRecoveryTimeline: timeline(view.getUint32(184, LITTLE)),
-      walSegmentBytes: BigInt(view.getUint32(268, LITTLE)),
+      minRecoveryPoint: position(136),
+      minRecoveryTimeline: timeline(view.getUint32(144, LITTLE)),
+      walSegmentBytes: BigInt(view.getUint32(228, LITTLE)),
     },
   };
 }

@@ -59,7 +59,7 @@ const SLOT_LIMIT: Millis = millis(3_000);
 
 export class PostgresInstance implements Postgres {
   readonly address: ServerAddress;
-  readonly #config: Config;
+  #config: Config;
   readonly #log: EventLog;
   readonly #clock: Clock;
   readonly #watch: DeathWatch;
@@ -88,6 +88,16 @@ export class PostgresInstance implements Postgres {
    */
   async open(): Promise<Place> {
     return (await this.#opened()).place;
+  }
+
+  /**
+   * The file was read again: parameters, pg_hba and logins are used with the next change. Where the data and the
+   * programs are and what Postgres listens on stays as it was at the start.
+   */
+  useConfig(config: Config): void {
+    const { dataDir, configDir, binDir, listen, connectAddress, unixSocketDirectory } = this.#config.postgresql;
+    const fixed = { dataDir, configDir, binDir, listen, connectAddress, unixSocketDirectory };
+    this.#config = { ...config, node: this.#config.node, postgresql: { ...config.postgresql, ...fixed } };
   }
 
   /** Lets go of the server; it goes on running. */
@@ -140,7 +150,7 @@ export class PostgresInstance implements Postgres {
     await wipeDirectory(await this.open());
   }
 
-  async startPrimary(settings: ServerSettings): Promise<void> {
+  async startPrimary(settings: ServerSettings, stillAllowed: () => boolean = () => true): Promise<void> {
     const { place } = await this.#startable();
     const prepare = async (): Promise<void> => {
       await setStandbySignal(place, false);
@@ -148,7 +158,7 @@ export class PostgresInstance implements Postgres {
       await writeConfiguration(place, settings);
     };
     await told('Postgres was not started', prepare());
-    await this.#start(place);
+    await this.#start(place, stillAllowed);
   }
 
   async startStandby(upstream: ServerAddress | null, settings: ServerSettings): Promise<void> {
@@ -217,11 +227,17 @@ export class PostgresInstance implements Postgres {
     probe.settingsChanged();
   }
 
-  async keepSlots(members: readonly string[], positions: ReadonlyMap<string, Lsn>): Promise<readonly SlotState[]> {
+  async keepSlots(
+    members: readonly string[],
+    made: ReadonlySet<string>,
+    positions: ReadonlyMap<string, Lsn>,
+  ): Promise<readonly SlotState[]> {
     const { place, probe, lookout } = await this.#opened();
     const query = (sql: string, values: readonly unknown[] = []) =>
       probe.ask(sql, values, lookout.endpoint, SLOT_LIMIT);
-    const kept = keepSlots(query, this.address.name, members, positions, place.version);
+    const kept = keepSlots(query, this.address.name, members, made, positions, place.version, (slot, what, error) =>
+      this.#log.write('warn', 'action.failed', `the replication slot ${slot} could not be kept (${what})`, { error }),
+    );
     return told('The replication slots were not seen to', kept);
   }
 
@@ -255,7 +271,14 @@ export class PostgresInstance implements Postgres {
   }
 
   async #open(): Promise<Parts> {
-    const place = await findPlace(this.#config, this.#log, this.#clock);
+    const found = await findPlace(this.#config, this.#log, this.#clock);
+    const current = (): Config => this.#config;
+    const place: Place = {
+      ...found,
+      get config() {
+        return current();
+      },
+    };
     const probe = new Probe(place, () => this.#watch.suspect());
     const lookout = new Lookout(place, probe, this.#watch);
     const server = {
@@ -290,10 +313,10 @@ export class PostgresInstance implements Postgres {
     return parts;
   }
 
-  async #start(place: Place): Promise<void> {
+  async #start(place: Place, stillAllowed: () => boolean = () => true): Promise<void> {
     this.#withdrawn = false;
     this.#parts?.probe.forget();
-    this.#watch.watch(await startServer(place));
+    this.#watch.watch(await startServer(place, stillAllowed));
   }
 
   #holdWithdrawal(parts: Parts, local: LocalPostgres): void {

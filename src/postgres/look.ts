@@ -85,8 +85,6 @@ export class Lookout {
     const facts = await this.#readDirectory(deadline, known !== null);
     if (facts !== null && facts.marker !== null) return { kind: 'half-made', by: facts.marker.work };
     const postmaster = this.#findPostmaster(facts);
-    const refusal = facts === null ? null : this.#refusal(facts, postmaster !== null);
-    if (refusal !== null) return refusal;
     if (postmaster === null) return this.#withoutPostmaster(facts, deadline);
 
     const answers =
@@ -107,12 +105,11 @@ export class Lookout {
   }
 
   /**
-   * Directories that are not there, not ours or not understood. A server that runs in one is there all the same, and
-   * may write: only one of a version that we do not speak is refused.
+   * Directories that are not there, not ours or not understood. Asked only once no process of a server is left: one that
+   * runs, of whatever version, may write, and "unusable" would say that it does not.
    */
-  #refusal(facts: DirectoryFacts, running: boolean): LocalPostgres | null {
+  #refusal(facts: DirectoryFacts): LocalPostgres | null {
     const { dataDir, version } = this.#place;
-    if (running && (facts.content !== 'cluster' || facts.madeBy === null)) return null;
     if (typeof facts.content !== 'string') {
       return unusable('PGHA_DATA_DIRECTORY_UNREADABLE', `${dataDir} cannot be read: ${facts.content.unreadable}.`);
     }
@@ -157,6 +154,8 @@ export class Lookout {
     const family = familyOf(dataDir);
     if (family.length > 0) return { kind: 'orphans', processes: family.length };
     if (facts === null) return unusable('PGHA_DATA_DIRECTORY_UNREADABLE', `The disk of ${dataDir} does not answer.`);
+    const refusal = this.#refusal(facts);
+    if (refusal !== null) return refusal;
     const { pidFile } = facts;
     // Its number is that of a living Postgres which is not in our directory as we see it: another view of the same
     // directory, most likely from a container. Postgres refuses to start then, and so do we.
@@ -242,7 +241,9 @@ export class Lookout {
     }
     if (this.#known !== null) {
       // Too many connections is an answer: the server is there, and what is known of it is a little older.
-      if (told.said === BUSY && checked.kind === 'accepting') return this.#known.server;
+      // Not of a standby: it may have been promoted since, and would be taken for one that cannot write.
+      const { server } = this.#known;
+      if (told.said === BUSY && checked.kind === 'accepting' && server.kind === 'primary') return server;
       const failed =
         checked.kind === 'accepting' ? ({ check: 'query', said: told.said } as const) : { check, said: checked.said };
       return { ...this.#known.server, failing: failed };

@@ -190,8 +190,9 @@ async function promoteNow(
   const { clock, dataDir } = place;
   const file = join(dataDir, 'promote');
   const removeFile = (): Promise<void> => withLimit(clock, FILE_LIMIT, 'removing the promote file', unlink(file));
+  const writing = writeFile(file, '');
   try {
-    await withLimit(clock, FILE_LIMIT, 'writing the promote file', writeFile(file, ''));
+    await withLimit(clock, FILE_LIMIT, 'writing the promote file', writing);
     // The disk may have taken its time; without the signal nobody looks at the file.
     if (!stillAllowed()) {
       await removeFile();
@@ -212,10 +213,11 @@ async function promoteNow(
       await clock.sleep(POLL_EVERY);
     }
   } catch (cause) {
-    if (cause instanceof PghaError) throw cause;
-    // Whatever became of it: a file that is left behind must not promote a standby of later days.
+    // Whatever became of it: a file that is left behind, or that a slow disk makes only now, must not promote a standby
+    // of later days. Any signal of a child makes the postmaster look for it.
     await removeFile().catch(() => undefined);
-    throw promoteFailed(cause);
+    void writing.then(() => unlink(file)).catch(() => undefined);
+    throw cause instanceof PghaError ? cause : promoteFailed(cause);
   }
 }
 

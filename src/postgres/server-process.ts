@@ -40,9 +40,10 @@ export const serverLogFile = (place: Place): string => join(place.runtimeDirecto
 /**
  * Starts the server on the directory as it is.
  *
+ * @param stillAllowed - asked immediately before the process is started
  * @throws {PghaError} PGHA_POSTGRES_START_FAILED with the last line of its log when it ends at once
  */
-export async function startServer(place: Place): Promise<ProcessId> {
+export async function startServer(place: Place, stillAllowed: () => boolean = () => true): Promise<ProcessId> {
   const { dataDir, clock } = place;
   const family = familyOf(dataDir);
   if (family.length > 0) {
@@ -54,6 +55,8 @@ export async function startServer(place: Place): Promise<ProcessId> {
   let exited: string | null = null;
   let pid: number | undefined;
   try {
+    if (!stillAllowed())
+      throw startFailed('leadership was not proven any more', 'Nothing to do: the node decides again.');
     const config = place.config.postgresql.configDir === null ? [] : ['-c', `config_file=${configFile(place)}`];
     const server = spawn(join(place.binDir, 'postgres'), ['-D', dataDir, ...config], {
       cwd: '/',

@@ -12,12 +12,12 @@ import type { Query, Row } from './remote.ts';
 export type SlotWarning = (slot: string, what: 'create' | 'advance' | 'drop', error: unknown) => void;
 
 /**
- * Slots exist for all `members` but `own`; others go.
+ * Slots exist for all `members` but `own`; those of former members go.
  *
- * How we know which others: we don't, a slot has no owner. So as Patroni does: what goes is physical, permanent,
- * inactive, and named after nobody in `members`. Whoever needs another slot kept while nobody is connected to it
- * (an archiver, a backup tool, a member that is away for a while) has its name in `members`.
+ * A slot has no owner, and one that an archiver or a backup tool made holds WAL that somebody still needs. So only a
+ * slot that stands in `made`, is physical, permanent, inactive, and belongs to nobody in `members` is dropped.
  *
+ * @param made - names of slots that pgha has made, as `status` in etcd remembers them
  * @param positions - where a member's slot stands on the primary, by slot name or by member name; used on a standby
  * @param version - major version
  * @returns the physical slots afterwards
@@ -26,6 +26,7 @@ export async function keepSlots(
   query: Query,
   own: string,
   members: readonly string[],
+  made: ReadonlySet<string>,
   positions: ReadonlyMap<string, Lsn>,
   version: number,
   warn: SlotWarning = () => undefined,
@@ -40,7 +41,8 @@ export async function keepSlots(
 
   for (const [name, slot] of present) {
     const isLost = slot['lost'] === true;
-    if (slot['active'] === true || (wanted.has(name) && !isLost)) continue;
+    const mayGo = wanted.has(name) ? isLost : made.has(name);
+    if (slot['active'] === true || !mayGo) continue;
     try {
       await query('SELECT pg_drop_replication_slot($1)', [name]);
       present.delete(name);

@@ -3,7 +3,7 @@
  * whose startup process picks them up by itself (postgres-notes 1, method b1). Positions are judged by Postgres' own
  * tools and by replay; only the arithmetic of one record is done here.
  */
-import { type FileHandle, open, rename, stat } from 'node:fs/promises';
+import { type FileHandle, open, readdir, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Lsn, lsn, parseLsn, printLsn, segmentName, type Timeline } from '../core/lsn.ts';
 import { laterBy, type Millis, millis } from '../core/time.ts';
@@ -82,23 +82,58 @@ export async function endOfWal(place: Place, tl: Timeline, from: Lsn): Promise<L
   mustBeStopped(place);
   const { walSegmentBytes } = await readControlData(place);
   const directory = join(place.dataDir, 'pg_wal');
-  const args = ['--stats', '-p', directory, '-t', String(tl), '-s', printLsn(from)];
+  // pg_waldump asks for a segment that does not exist for five seconds: it is told where the files end.
+  const bound = await endOfSegments(place, tl, from, walSegmentBytes);
+  if (bound === null) {
+    // The next segment is made when the first record goes into it.
+    if (from % walSegmentBytes === 0n) return from;
+    throw rescueFailed(`the segment that holds ${printLsn(from)} is not here any more`, null);
+  }
+  const args = ['--stats', '-p', directory, '-t', String(tl), '-s', printLsn(from), '-e', printLsn(bound)];
   const result = await runCommand(place, 'pg_waldump', args, { limitMs: WALDUMP_LIMIT_MS, env: { LC_ALL: 'C' } });
+  // It read to the end of the files and tells no position then. The last record ends there, or the next one begins in
+  // them and has no end.
+  if (result.code === 0 && result.stderr.trim() === '') {
+    const listed = await runCommand(place, 'pg_waldump', args.slice(1), {
+      limitMs: WALDUMP_LIMIT_MS,
+      env: { LC_ALL: 'C' },
+    });
+    const last = lastRecordIn(listed.stdout);
+    return last === null ? from : endOfRecordAt(place, tl, last, walSegmentBytes);
+  }
   const end = waldumpEnd(result.stderr);
   switch (end.kind) {
     case 'nothing':
       return from;
     case 'no-file':
-      // The next segment is made when the first record goes into it.
-      if (from % walSegmentBytes === 0n) return from;
-      throw rescueFailed(`the segment that holds ${printLsn(from)} is not here any more`, null);
+      throw rescueFailed(`a segment from ${printLsn(from)} on is not here any more`, null);
     case 'last-record':
-      return recordEnd(end.start, await readRecordHead(place, tl, end.start, walSegmentBytes), walSegmentBytes);
+      return endOfRecordAt(place, tl, end.start, walSegmentBytes);
     default: {
       const cause = new CommandFailure('pg_waldump', result);
       throw rescueFailed(`pg_waldump did not tell where the WAL ends: ${lastLine(result)}`, cause);
     }
   }
+}
+
+/** Where the unbroken row of segment files ends that begins with the one of `from`; null: that one is not there. */
+async function endOfSegments(place: Place, tl: Timeline, from: Lsn, segmentBytes: bigint): Promise<Lsn | null> {
+  const listing = withLimit(place.clock, DISK_LIMIT, 'reading pg_wal', readdir(join(place.dataDir, 'pg_wal')));
+  const names = new Set(await listing);
+  let end = lsn((from / segmentBytes) * segmentBytes);
+  if (!names.has(segmentName(tl, end, segmentBytes))) return null;
+  while (names.has(segmentName(tl, end, segmentBytes))) end = lsn(end + segmentBytes);
+  return end;
+}
+
+/** Of pg_waldump's lines, `rmgr: ... lsn: 0/1B2F2E8, prev ...`, the last. */
+export function lastRecordIn(stdout: string): Lsn | null {
+  const position = [...stdout.matchAll(/^rmgr: .*?\blsn: ([0-9A-F]+\/[0-9A-F]+),/gm)].at(-1)?.[1];
+  return position === undefined ? null : parseLsn(position);
+}
+
+async function endOfRecordAt(place: Place, tl: Timeline, start: Lsn, segmentBytes: bigint): Promise<Lsn> {
+  return recordEnd(start, await readRecordHead(place, tl, start, segmentBytes), segmentBytes);
 }
 
 async function readRecordHead(place: Place, tl: Timeline, at: Lsn, segmentBytes: bigint): Promise<RecordHead> {

@@ -74,6 +74,6 @@ export function lockNode(runtimeDirectory: string): HeldLock {
   throw new PghaError('PGHA_ALREADY_RUNNING', {
     happened: `Another pgha daemon${holder === null ? '' : ` (pid ${holder.pid})`} runs with ${runtimeDirectory}.`,
     untouched: 'This one has touched neither Postgres nor etcd.',
-    todo: 'Stop the other one first, or give this node a runtime_dir of its own.',
+    todo: 'Stop the other one first, or give this node a runtime_directory of its own.',
   });
 }

@@ -204,6 +204,9 @@ const follows = (standby: Place): Promise<void> =>
     return status === 'streaming';
   });
 
+/** What pgha has made in these tests: it drops nothing else. */
+const MADE: ReadonlySet<string> = new Set(['a', 'b', 'c', 'd_e', 'former']);
+
 describe('a new cluster', () => {
   test('has its users, was not reachable by TCP while it was made, and is left stopped', async () => {
     const hook = join(base, 'hook.sh');
@@ -308,7 +311,7 @@ describe('nodes of one cluster', () => {
     await bootstrapCluster(a, SETTINGS, quiet, never);
     await start(a);
     await sql(a, 'CREATE TABLE t (n int)');
-    await session(a, (query) => keepSlots(query, 'a', ['a', 'b'], new Map(), 15));
+    await session(a, (query) => keepSlots(query, 'a', ['a', 'b'], MADE, new Map(), 15));
   });
 
   afterEach(() => {
@@ -409,34 +412,40 @@ describe('nodes of one cluster', () => {
     expect(b.log.written.at(-1)?.sentence).toMatch(/max_connections.*25.*30/);
   });
 
-  test('slots: for each other member, moved on standbys, dropped when they are nobody’s', async () => {
-    await sql(a, `SELECT pg_create_physical_replication_slot('stranger'), pg_create_physical_replication_slot('c')`);
+  test('slots: for each other member, moved on standbys; a former member’s goes, a stranger’s stays', async () => {
+    await sql(
+      a,
+      `SELECT pg_create_physical_replication_slot(name) FROM unnest(ARRAY['former', 'stranger', 'c']) AS name`,
+    );
     const warnings: string[] = [];
     const warn = (slot: string): void => void warnings.push(slot);
-    const onPrimary = await session(a, (query) => keepSlots(query, 'a', ['a', 'b', 'C', 'd.e'], new Map(), 15, warn));
-    expect(onPrimary.map((slot) => slot.name).sort()).toEqual(['b', 'c', 'd_e']);
+    const onPrimary = await session(a, (query) =>
+      keepSlots(query, 'a', ['a', 'b', 'C', 'd.e'], MADE, new Map(), 15, warn),
+    );
+    expect(onPrimary.map((slot) => slot.name).sort()).toEqual(['b', 'c', 'd_e', 'stranger']);
+    await sql(a, `SELECT pg_drop_replication_slot('stranger')`);
     expect(onPrimary.find((slot) => slot.name === 'b')?.active).toBe(true);
     expect(onPrimary.find((slot) => slot.name === 'd_e')?.restartLsn).not.toBeNull();
 
     await sql(a, 'INSERT INTO t SELECT generate_series(1, 1000)');
     await sql(a, 'CHECKPOINT');
     const positions = (): Promise<readonly Row[]> => sql(b, `SELECT slot_name, restart_lsn FROM pg_replication_slots`);
-    await session(b, (query) => keepSlots(query, 'b', ['a', 'b', 'c'], new Map(), 15, warn));
+    await session(b, (query) => keepSlots(query, 'b', ['a', 'b', 'c'], MADE, new Map(), 15, warn));
     await sql(a, 'INSERT INTO t SELECT generate_series(1, 1000)');
     const at = parseLsn(String(await one(a, 'SELECT pg_current_wal_flush_lsn()')));
     await until('b has replayed', async () => parseLsn(String(await one(b, 'SELECT pg_last_wal_replay_lsn()'))) >= at);
     const wanted = new Map<string, Lsn>([['c', lsn(at - 100n)]]);
-    const onStandby = await session(b, (query) => keepSlots(query, 'b', ['a', 'b', 'c'], wanted, 15, warn));
+    const onStandby = await session(b, (query) => keepSlots(query, 'b', ['a', 'b', 'c'], MADE, wanted, 15, warn));
     expect(onStandby.find((slot) => slot.name === 'c')?.restartLsn).toBe(at - 100n);
     expect(onStandby.find((slot) => slot.name === 'a')?.restartLsn).toBeGreaterThanOrEqual(at);
 
     // Not beyond what it has replayed itself, whatever the primary says.
     const beyond = new Map<string, Lsn>([['c', lsn(at + 1_000_000_000n)]]);
-    await session(b, (query) => keepSlots(query, 'b', ['a', 'c'], beyond, 15, warn));
+    await session(b, (query) => keepSlots(query, 'b', ['a', 'c'], MADE, beyond, 15, warn));
     const replayed = parseLsn(String(await one(b, 'SELECT pg_last_wal_replay_lsn()')));
     for (const row of await positions()) expect(parseLsn(String(row['restart_lsn']))).toBeLessThanOrEqual(replayed);
     expect(warnings).toEqual([]);
-    await session(a, (query) => keepSlots(query, 'a', ['a', 'b'], new Map(), 15));
+    await session(a, (query) => keepSlots(query, 'a', ['a', 'b'], MADE, new Map(), 15));
   });
 
   test('a logical slot is none of our business', async () => {
@@ -449,6 +458,7 @@ describe('nodes of one cluster', () => {
       },
       'a',
       [],
+      MADE,
       new Map(),
       15,
     );
@@ -497,7 +507,7 @@ describe('nodes of one cluster', () => {
     expect(await exists(join(a.dataDir, 'standby.signal'))).toBe(true);
     expect(await readFile(join(a.dataDir, 'postgresql.base.conf'), 'utf8')).toContain("# a's own");
     expect(await readFile(join(a.dataDir, 'postgresql.conf'), 'utf8')).toContain(`port = '${a.port}'`);
-    await session(b, (query) => keepSlots(query, 'b', ['a', 'b'], new Map(), 15));
+    await session(b, (query) => keepSlots(query, 'b', ['a', 'b'], MADE, new Map(), 15));
     await start(a);
     await follows(a);
     await until('a has what b wrote', async () => (await one(a, 'SELECT count(*)::int FROM t WHERE n = -2')) === 1);

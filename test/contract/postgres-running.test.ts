@@ -1,6 +1,6 @@
 /** The adapter's running-server side against a real Postgres: what it sees, and what its steps really do. */
 import { once } from 'node:events';
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -8,6 +8,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { position } from '../../src/core/local.ts';
 import { type Lsn, parseLsn, timeline } from '../../src/core/lsn.ts';
 import { millis } from '../../src/core/time.ts';
+import { runCommand } from '../../src/postgres/command.ts';
+import { parseControlData, parseControlDataText } from '../../src/postgres/control-data.ts';
 import { familyOf, postmasterOf } from '../../src/postgres/family.ts';
 import { PostgresInstance } from '../../src/postgres/instance.ts';
 import { SystemClock } from '../../src/system/clock.ts';
@@ -214,6 +216,25 @@ describe('a look', () => {
   });
 });
 
+describe('the control file', () => {
+  test('reads the same in bytes and in the output of pg_controldata, of a primary and of a standby', async () => {
+    const a = await runningPrimary('a');
+    await a.sql('CREATE TABLE t AS SELECT generate_series(1, 1000) AS n');
+    const b = await streamingStandby('b', a);
+    await replayedAll(b, a);
+    for (const server of [b, a]) {
+      await server.instance.stop('fast', millis(5_000));
+      const place = await server.instance.open();
+      const bytes = await readFile(join(server.dataDir, 'global', 'pg_control'));
+      const { stdout } = await runCommand(place, 'pg_controldata', ['-D', server.dataDir], { env: { LC_ALL: 'C' } });
+      const control = parseControlDataText(stdout);
+      expect(parseControlData(bytes)).toEqual({ kind: 'read', control });
+      // Nought in both would prove nothing about where it stands.
+      expect(control.minRecoveryPoint > 0n).toBe(server === b);
+    }
+  });
+});
+
 describe('a death', () => {
   test('is told within a moment, and the children that are left are orphans until they are gone', async () => {
     const server = await runningPrimary();
@@ -362,6 +383,24 @@ describe('a rescue', () => {
     await a.instance.stop('fast', millis(5_000));
     const standby = await b.until('standby', (local) => local.receiver === null && local.positionFinal);
     expect(await a.instance.endOfWal(timeline(1), standby.replayed)).toBe(standby.replayed);
+  });
+
+  test('finds an end of WAL that is the end of its segment, with and without a next one', async () => {
+    const a = await runningPrimary('a');
+    const [row] = await a.sql('SELECT pg_switch_wal()::text AS at');
+    await a.instance.stop('immediate', millis(1_000));
+    const segment = 16n << 20n;
+    const boundary = (parseLsn(String(row?.['at'])) / segment + 1n) * segment;
+    const { checkpoint } = await a.until('stopped');
+    expect(await a.instance.endOfWal(timeline(1), checkpoint)).toBeGreaterThanOrEqual(boundary);
+    // Whatever came into the next segment goes with it.
+    const segments = (await readdir(join(a.dataDir, 'pg_wal'))).filter((name) => name.length === 24).sort();
+    for (const name of segments.slice(1)) await rm(join(a.dataDir, 'pg_wal', name));
+    expect(await a.instance.endOfWal(timeline(1), checkpoint)).toBe(boundary);
+    expect(await a.instance.endOfWal(timeline(1), boundary as Lsn)).toBe(boundary);
+    await expect(a.instance.endOfWal(timeline(1), (boundary + 64n) as Lsn)).rejects.toMatchObject({
+      code: 'PGHA_RESCUE_FAILED',
+    });
   });
 
   test('names the end of WAL at which recovery ends', async () => {

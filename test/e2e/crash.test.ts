@@ -72,25 +72,24 @@ describeOnHosts('the postmaster of the primary is killed', () => {
     await endsWell(cluster);
   });
 
-  it.runIf(everything)(
-    'thirty times in a row: no row is lost, and no pause is longer than a second',
-    { timeout: 1_200_000 },
-    async () => {
-      const cluster = shared.current;
-      const pauses: number[] = [];
-      for (let round = 0; round < 30; round++) {
-        const old = await cluster.primary();
-        await cluster.startWriter({ sessions: 4 });
-        await sleep(200);
-        const killed = monotonic();
-        cluster.killPostmaster(old);
-        await cluster.waitForWrites(50);
-        pauses.push((await cluster.pauseSince(killed))?.ms ?? 0);
-        await endsWell(cluster);
-      }
-      pauses.sort((a, b) => a - b);
-      console.log(`thirty kills: writes paused ${pauses.map((ms) => ms.toFixed(0)).join(', ')} ms`);
-      expect(pauses.at(-1)).toBeLessThan(1_000);
-    },
-  );
+  const rounds = everything ? 30 : 10;
+  it(`${rounds} times in a row: no row is lost, and no pause is longer than two seconds`, {
+    timeout: 1_200_000,
+  }, async () => {
+    const cluster = shared.current;
+    const pauses: number[] = [];
+    for (let round = 0; round < rounds; round++) {
+      const old = await cluster.primary();
+      await cluster.startWriter({ sessions: 4 });
+      await sleep(200);
+      const killed = monotonic();
+      cluster.killPostmaster(old);
+      await cluster.waitForWrites(50);
+      pauses.push((await cluster.pauseSince(killed))?.ms ?? 0);
+      await endsWell(cluster);
+    }
+    pauses.sort((a, b) => a - b);
+    console.log(`${rounds} kills: writes paused ${pauses.map((ms) => ms.toFixed(0)).join(', ')} ms`);
+    expect(pauses.at(-1)).toBeLessThan(2_000);
+  });
 });

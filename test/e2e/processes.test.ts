@@ -1,5 +1,6 @@
 /** Our own processes die or hang while Postgres is well. */
 import { expect, it } from 'vitest';
+import { Cluster } from './lib/cluster.ts';
 import { alive } from './lib/processes.ts';
 import { describeOnHosts, endsWell, sharedCluster } from './lib/scenario.ts';
 import { monotonic, sleep, until } from './lib/time.ts';
@@ -91,5 +92,24 @@ describeOnHosts('our own processes', () => {
     await cluster.waitForPrimary(cluster.ttlMs + 20_000, [old]);
     cluster.thawFamily(old);
     await endsWell(cluster);
+  });
+});
+
+describeOnHosts('the tests themselves', () => {
+  it('see two writers where there are two: a frozen daemon whose guard was switched off', async () => {
+    const cluster = await Cluster.start({ node: () => ({ guard: 'off' }) });
+    try {
+      const old = await cluster.primary();
+      cluster.node(old).daemon.freeze();
+      await until(
+        'two nodes accept writes',
+        cluster.ttlMs + 15_000,
+        async () => (await cluster.primaries()).length === 2,
+      );
+      await sleep(500);
+      expect(await cluster.twoWriters()).toHaveLength(1);
+    } finally {
+      await cluster.destroy();
+    }
   });
 });

@@ -99,13 +99,15 @@ export function drawPlan(seed: number): Plan {
       slowPromotionChance: slow ? 0.3 : 0.02,
       slowStartChance: slow ? 0.3 : 0.05,
       failChance: shape.chance(0.3) ? 0.3 : 0.02,
+      mayCopyAnew: random.fork('copy').chance(0.7),
     },
     guardUnitMs: shape.chance(0.5) ? shape.whole(100, 1_500) : null,
     profile: quiet ? 'quiet' : [...new Set(faults.map((one) => one.fault.kind))].join(' '),
     faults,
     safetyMs,
     healthyNodes: healthy,
-    livenessMs: 4 * Math.max(settings.ttlMs, ...faults.map(({ fault }) => (fault.kind === 'ttl' ? fault.ttlMs : 0))) + 60_000,
+    livenessMs:
+      4 * Math.max(settings.ttlMs, ...faults.map(({ fault }) => (fault.kind === 'ttl' ? fault.ttlMs : 0))) + 60_000,
   };
 }
 
@@ -122,7 +124,10 @@ function drawFaults(
   const faults: PlannedFault[] = [];
   for (let i = 0; i < count; i += 1) {
     const stream = random.fork(`fault ${i}`);
-    faults.push({ when: drawWhen(stream, nodes, horizon), fault: drawFault(stream, stream.pick(kinds), nodes, settings) });
+    faults.push({
+      when: drawWhen(stream, nodes, horizon),
+      fault: drawFault(stream, stream.pick(kinds), nodes, settings),
+    });
   }
   // Something has to happen for faults to be tied to: a loss of leadership of some kind.
   const inducers = random.fork('inducers');
@@ -136,7 +141,196 @@ function drawFaults(
       fault: 'node' in fault ? { ...fault, node } : fault,
     });
   }
+  const stories = random.fork('stories');
+  for (let i = 0; i < 3 && stories.chance(i === 0 ? 0.75 : 0.3); i += 1) {
+    faults.push(...drawStory(stories.fork(`story ${i}`), settings, horizon, etcdMembers));
+  }
   return faults;
+}
+
+/**
+ * Faults that only mean something together: the beginnings of the stories of protocol.md 9. Each is aimed at the moment
+ * it is about and leaves open how it goes on.
+ */
+function drawStory(random: SeededRandom, settings: Settings, horizon: number, etcdMembers: number): PlannedFault[] {
+  const { ttlMs } = settings;
+  const t = Math.round(random.between(2_000, 0.5 * horizon));
+  const at = (ms: number, fault: Fault): PlannedFault => ({ when: { at: Math.round(t + ms) }, fault });
+  const on = (what: Occasion, after: number, fault: Fault, nth = 1): PlannedFault => ({
+    when: { on: what, nth, node: null, after: Math.round(after * 10) / 10 },
+    fault,
+  });
+  const near = (ms: number): number => Math.round(ms * random.between(0.9, 1.2));
+  const cutOff = (node: NodeRef, ms: number): Fault => ({
+    kind: 'cut',
+    node,
+    plane: 'daemon-etcd',
+    oneWay: false,
+    for: Math.round(ms),
+  });
+  const revoked = (node: NodeRef): Fault => ({ kind: 'etcd-early-revocation', node });
+  const request = (node: NodeRef, what: FaultyRequest, fate: RequestFate, ms: number, count = 1): Fault => ({
+    kind: 'request',
+    node,
+    request: what,
+    fate,
+    ms: Math.round(ms),
+    count,
+  });
+  const killed = (node: NodeRef): Fault => ({
+    kind: 'daemon-kill',
+    node,
+    restartAfter: Math.round(random.between(150, 700)),
+  });
+  const lost: readonly Fault[] = [
+    { kind: 'power-loss', node: 'holder', bootAfter: near(2 * ttlMs) },
+    { kind: 'daemon-kill', node: 'holder', restartAfter: near(2 * ttlMs) },
+    cutOff('holder', near(1.5 * ttlMs)),
+  ];
+
+  switch (random.whole(1, 14)) {
+    case 1:
+      // The key vanishes while its owner, cut off, still has an open window: everybody has to wait for its hold.
+      return [at(0, cutOff('holder', near(1.5 * ttlMs))), at(random.between(5, 0.6 * ttlMs), revoked('holder'))];
+    case 2:
+      // The same, and a candidate starts again meanwhile and has seen nothing.
+      return [
+        at(0, cutOff('holder', near(1.5 * ttlMs))),
+        at(random.between(5, 300), revoked('holder')),
+        at(random.between(0, 2_000), killed('other')),
+      ];
+    case 3:
+      // The same, and whoever takes the key dies while it waits, or loses a beat on the way.
+      return [
+        at(0, cutOff('holder', near(1.5 * ttlMs))),
+        at(random.between(5, 300), revoked('holder')),
+        on(
+          'key-won',
+          random.between(0, 3_000),
+          random.chance(0.5)
+            ? { kind: 'power-loss', node: 'event', bootAfter: near(2 * ttlMs) }
+            : request('event', 'beat', 'late', random.between(0.3, 1.5) * ttlMs),
+        ),
+      ];
+    case 4:
+      // The answer of an acquire is lost while the last owner's window is open.
+      return [
+        at(0, request('other', 'acquire', random.pick(['answer-lost', 'late'] as const), random.between(50, 2_000))),
+        at(10, cutOff('holder', near(1.5 * ttlMs))),
+        at(random.between(15, 300), revoked('holder')),
+        ...(random.chance(0.5) ? [on('acquire-sent', random.between(0, 20), killed('event'))] : []),
+      ];
+    case 5:
+      // A stale candidate: its acquire is under way while another one leads and loses the key inside its window.
+      return [
+        at(0, request('other', 'acquire', 'slow', random.between(900, 1_450))),
+        at(20, random.pick(lost)),
+        on('promoted', 0, cutOff('event', near(1.2 * ttlMs))),
+        on('promoted', random.between(1, 60), revoked('event')),
+      ];
+    case 6:
+      // A release of unknown fate, and nobody left to take over: the leader goes on in the same term.
+      return [
+        at(
+          0,
+          request(
+            'holder',
+            'release',
+            random.pick(['late', 'late', 'lost', 'answer-lost'] as const),
+            random.between(500, 8_000),
+            random.whole(1, 60),
+          ),
+        ),
+        at(10, { kind: 'postmaster-kill', node: 'holder', orphans: random.chance(0.2) }),
+        on('release-sent', random.between(0, 50), { kind: 'power-loss', node: 'other', bootAfter: near(2 * ttlMs) }),
+        on('release-sent', random.between(51, 90), { kind: 'power-loss', node: 'other', bootAfter: near(2 * ttlMs) }),
+        ...(random.chance(0.4) ? [on('release-sent', random.between(0, 400), killed('event'))] : []),
+      ];
+    case 7:
+      // The daemon of a new leader starts again after its first beats.
+      return [at(0, random.pick(lost)), on('promoted', random.between(0, 2_500), killed('event'))];
+    case 8:
+      // A new leader's machine fails between winning and promoting, and is back before its lease has run out.
+      return [
+        at(0, random.pick(lost)),
+        on(random.pick(['key-won', 'promotion-begins', 'guard-armed'] as const), random.between(0, 40), {
+          kind: 'power-loss',
+          node: 'event',
+          bootAfter: Math.round(random.between(1_500, 0.6 * ttlMs)),
+        }),
+      ];
+    case 9:
+      // The new primary hangs.
+      return [
+        at(0, random.pick(lost)),
+        on('promoted', random.between(0, 3), {
+          kind: 'postgres-hang',
+          node: 'event',
+          for: near(random.between(2, 5) * ttlMs),
+        }),
+      ];
+    case 10:
+      // The key is revoked, or the daemon stops, in the middle of a promotion.
+      return [
+        at(0, random.pick(lost)),
+        on(
+          random.pick(['key-won', 'promotion-begins'] as const),
+          random.between(0, 60),
+          random.pick([revoked('event'), { kind: 'daemon-pause', node: 'event', for: near(ttlMs) }]),
+        ),
+      ];
+    case 11: {
+      // The guard dies and comes back while the daemon stands still.
+      const beat = random.whole(1, 10);
+      return [
+        on('beat-sent', 1, { kind: 'guard-kill', node: 'event' }, beat),
+        ...(random.chance(0.6)
+          ? [
+              on(
+                'beat-sent',
+                random.between(2, 60),
+                { kind: 'daemon-pause' as const, node: 'event', for: near(1.5 * ttlMs) },
+                beat,
+              ),
+            ]
+          : []),
+      ];
+    }
+    case 12:
+      // The TTL changes and the leader loses the key right after.
+      return [
+        at(0, { kind: 'ttl', ...random.pick(SETTINGS) }),
+        ...(random.chance(0.5) ? [at(-200, request('holder', 'beat', 'late', random.between(500, ttlMs)))] : []),
+        at(random.between(300, 3_000), cutOff('holder', near(1.5 * ttlMs))),
+        at(random.between(3_001, 4_000), revoked('holder')),
+      ];
+    case 13:
+      // The etcd leader is stuck for longer than any lease lasts.
+      return etcdMembers > 1
+        ? [at(0, { kind: 'etcd-stuck-leader', for: near(random.between(1.5, 4) * ttlMs), revokes: true })]
+        : [at(0, killed('holder'))];
+    default:
+      // A switchover or an orderly stop that something goes wrong with.
+      return [
+        at(
+          0,
+          random.chance(0.5)
+            ? { kind: 'switchover', to: random.chance(0.5) ? 'other' : null }
+            : { kind: 'daemon-stop', node: 'holder', restartAfter: 500 },
+        ),
+        on(
+          random.pick(['release-sent', 'postmaster-gone', 'key-won', 'promotion-begins'] as const),
+          random.between(0, 30),
+          random.pick([
+            killed('event'),
+            killed('other'),
+            cutOff('event', near(ttlMs)),
+            request('holder', 'release', 'late', 3_000),
+            { kind: 'postgres-crash', node: 'event' },
+          ]),
+        ),
+      ];
+  }
 }
 
 /** What makes leaders change. */

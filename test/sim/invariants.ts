@@ -3,10 +3,10 @@
  * (protocol.md 11, simulation.md 4). Each invariant says what it means and when it is switched off. The nearer one is to
  * the cause, the sooner it speaks.
  */
-import type { Control } from '../../src/agent/published.ts';
 import { KEYS, readStatusKey } from '../../src/core/cluster.ts';
 import type { Compare, KeyValue, LeaseId, Txn } from '../../src/core/store.ts';
 import { revision } from '../../src/core/store.ts';
+import type { Leadership } from '../../src/core/view.ts';
 import { kindOf, type RequestKind } from './models/dcs-line.ts';
 import type { GuardProcess } from './models/guard.ts';
 import type { PostgresServer } from './models/postgres-server.ts';
@@ -18,7 +18,7 @@ export interface WatchedNode {
   readonly clock: MachineClock;
   readonly server: PostgresServer;
   readonly guard: GuardProcess;
-  daemon(): { readonly process: Incarnation; readonly control: Control } | null;
+  daemon(): { readonly process: Incarnation; readonly control: { leadershipNow(): Leadership } } | null;
 }
 
 /** What etcd's majority holds, and its own clock. */
@@ -68,6 +68,8 @@ interface Ledger {
   wrote: boolean;
 }
 
+const LONGEST_TTL = 30_000;
+
 /** Clock rates differ by at most 0.1 % each way; a millisecond for rounding. */
 const late = (hold: number): number => hold * 1.0021 + 1;
 const early = (hold: number): number => hold * 0.9979 - 1;
@@ -81,8 +83,8 @@ export class Invariants {
   private readonly marginMs: number;
   private lastStatus: StatusVersion[] = [];
   private leaderName: string | null = null;
-  /** etcd gave a lease up early at this true time: S2 and S3 look away for a while, S1 does not. */
-  private revokedEarlyAt = Number.NEGATIVE_INFINITY;
+  /** S2 and S3 look away until then; S1 and the P invariants never do. */
+  private lookAwayUntil = Number.NEGATIVE_INFINITY;
   private readonly graceMs: number;
   /** Seconds during which a node was writable although nothing could have ended it. */
   exposure = 0;
@@ -161,7 +163,8 @@ export class Invariants {
       if (op.key === KEYS.leader) {
         const taken = op.op === 'put' && onFree && onStatus;
         const changed = onTerm && onStatus && (onLease || op.op === 'put');
-        if (!taken && !changed) this.fail('S10', `${name} sends a ${kindOf(txn)} that changes the leader key without the conditions`);
+        if (!taken && !changed)
+          this.fail('S10', `${name} sends a ${kindOf(txn)} that changes the leader key without the conditions`);
       }
       if (op.key === KEYS.status && !(onStatus && (onFree || (onTerm && onLease)))) {
         this.fail('S10', `${name} sends a ${kindOf(txn)} that changes status without the conditions`);
@@ -177,9 +180,17 @@ export class Invariants {
     }
   }
 
+  /**
+   * The TTL was changed. A window that was proven under the longer TTL outlives a lease of the shorter one; others wait
+   * for its hold all the same (rule 8). S2, which looks at the lease, looks away for as long.
+   */
+  settingsChanged(): void {
+    this.lookAwayUntil = Math.max(this.lookAwayUntil, this.now() + 2 * LONGEST_TTL);
+  }
+
   /** etcd itself gave a lease up before its time. */
   etcdRevokedEarly(): void {
-    this.revokedEarlyAt = this.now();
+    this.lookAwayUntil = Math.max(this.lookAwayUntil, this.now() + this.graceMs);
   }
 
   applied(changes: readonly AppliedChange[]): void {
@@ -219,7 +230,10 @@ export class Invariants {
     if (holdMs !== null && server.acceptsWrites() && guard.written !== null) {
       const ends = clock.trueTimeOf(guard.written) + this.marginMs / clock.rate;
       if (ends > at + late(holdMs)) {
-        this.fail('P1', `a status of ${name} says ${holdMs} ms, and its own window is open for ${(ends - at).toFixed(0)} ms more`);
+        this.fail(
+          'P1',
+          `a status of ${name} says ${holdMs} ms, and its own window is open for ${(ends - at).toFixed(0)} ms more`,
+        );
       }
     }
     if (release) return;
@@ -288,12 +302,15 @@ export class Invariants {
       const ends = clock.trueTimeOf(guard.written);
       if (ends > now && ends + this.marginMs / clock.rate > ledger.windowBound + 0.5) {
         const over = ends + this.marginMs / clock.rate - ledger.windowBound;
-        this.fail('P2', `the guard of ${name} strikes ${over.toFixed(1)} ms later than the beats that were applied allow`);
+        this.fail(
+          'P2',
+          `the guard of ${name} strikes ${over.toFixed(1)} ms later than the beats that were applied allow`,
+        );
       }
     }
     const daemon = ledger.node.daemon();
     if (daemon === null) return;
-    const { leadership } = daemon.control.published();
+    const leadership = daemon.control.leadershipNow();
     if (leadership.kind !== 'holding' || !leadership.windowOpen) return;
     const until = clock.trueTimeOf(leadership.until);
     // Rule 5: the window is open only once the guard has acked the deadline that belongs to it.
@@ -302,7 +319,10 @@ export class Invariants {
       this.fail('P2', `${name} believes in a window whose deadline its guard was never told`);
     }
     if (until > now && until > ledger.windowBound + 0.5) {
-      this.fail('P2', `${name} believes in a window that is ${(until - ledger.windowBound).toFixed(1)} ms longer than the beats that were applied allow`);
+      this.fail(
+        'P2',
+        `${name} believes in a window that is ${(until - ledger.windowBound).toFixed(1)} ms longer than the beats that were applied allow`,
+      );
     }
   }
 
@@ -310,7 +330,10 @@ export class Invariants {
     const { name } = ledger.node;
     // P1: each version of status says for how long after it nobody but its writer is writable.
     if (now > ledger.mustEndBy) {
-      this.fail('P1', `${name} accepts writes ${(now - ledger.mustEndBy).toFixed(0)} ms after the hold of a newer status had run out`);
+      this.fail(
+        'P1',
+        `${name} accepts writes ${(now - ledger.mustEndBy).toFixed(0)} ms after the hold of a newer status had run out`,
+      );
     }
     // P4: after a release was sent nothing is written before a newer beat of this node was applied.
     if (ledger.releaseSentAt !== null) {
@@ -319,11 +342,14 @@ export class Invariants {
     // Rule 21: armed before Postgres starts as primary or is promoted.
     if (armed === null) this.fail('S2', `${name} accepts writes and its guard was not armed`);
     // S2: who accepts writes has a lease that has not run out on etcd's own clock. Off for a while after etcd itself
-    // gave a lease up early.
-    if (now - this.revokedEarlyAt < this.graceMs) return;
+    // gave a lease up early, and after the TTL was changed.
+    if (now < this.lookAwayUntil) return;
     const left = ledger.lease === null ? null : this.etcd.leaseLeft(ledger.lease);
     if (left === null || left <= 0) {
-      this.fail('S2', `${name} accepts writes and its lease ${left === null ? 'is gone' : `ran out ${(-left).toFixed(0)} ms ago`}`);
+      this.fail(
+        'S2',
+        `${name} accepts writes and its lease ${left === null ? 'is gone' : `ran out ${(-left).toFixed(0)} ms ago`}`,
+      );
     }
   }
 
@@ -339,7 +365,10 @@ export class Invariants {
     const last = others[others.length - 1];
     if (last !== undefined && last.hold !== null && now < last.at + early(last.hold)) {
       const missing = last.at + early(last.hold) - now;
-      this.fail('P3', `${name} promotes ${missing.toFixed(0)} ms before the hold of ${last.writer}'s last status has run out`);
+      this.fail(
+        'P3',
+        `${name} promotes ${missing.toFixed(0)} ms before the hold of ${last.writer}'s last status has run out`,
+      );
     }
     this.ownsKey(name, 'promotes');
   }
@@ -350,10 +379,11 @@ export class Invariants {
   }
 
   private ownsKey(name: string, what: string): void {
-    if (this.now() - this.revokedEarlyAt < this.graceMs) return;
+    if (this.now() < this.lookAwayUntil) return;
     if (this.ledger(name).excused) return;
     const leader = this.etcd.leader();
-    if (leader?.name !== name) this.fail('S3', `${name} ${what} while ${leader === null ? 'nobody' : leader.name} owns the key`);
+    if (leader?.name !== name)
+      this.fail('S3', `${name} ${what} while ${leader === null ? 'nobody' : leader.name} owns the key`);
   }
 }
 

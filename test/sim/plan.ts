@@ -90,6 +90,8 @@ export interface Plan {
     readonly slowPromotionChance: number;
     readonly slowStartChance: number;
     readonly failChance: number;
+    /** A directory that a rewind cannot bring back may be copied anew; else an operator has to say so. */
+    readonly mayCopyAnew: boolean;
   };
   /** The guard is a unit of its own, which the service manager starts again after so long; null: only the daemon does. */
   readonly guardUnitMs: number | null;

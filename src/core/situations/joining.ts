@@ -49,7 +49,7 @@ function intoEmptyScope(view: View, cluster: ClusterView): Decision {
       );
     }
     case 'stopped':
-      if (!local.wasPrimary) {
+      if (!local.wasPrimary || local.standbySignal) {
         return decision(
           'joining.standby-cannot-claim',
           "no cluster exists under this scope, and the data directory here is a standby's: start with the primary's",

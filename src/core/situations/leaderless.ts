@@ -5,7 +5,7 @@
  */
 import { type Contender, compareContenders, contender, describeRanking, rank } from '../candidate.ts';
 import { adoptable } from '../classify.ts';
-import type { ClusterView } from '../cluster.ts';
+import type { ClusterView, FailoverRequest } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
 import { gateOpen } from '../gate.ts';
 import { position, type Standby } from '../local.ts';
@@ -45,7 +45,9 @@ export function seekLeader(view: View, cluster: ClusterView): Decision {
       if (!adoptable(view))
         return decision('leaderless.not-eligible', 'this primary was not started under a leadership');
       if (!gateOpen(view.gate, view.now)) return waitAtTheGate(view);
-      return take(view, cluster, 'leaderless.acquire', 'the running primary is taken in as it is', true);
+      return take(view, cluster, 'leaderless.acquire', 'the running primary is taken in as it is', {
+        adopting: true,
+      });
     case 'absent':
     case 'half-made':
       return decision(
@@ -66,8 +68,18 @@ export function seekLeader(view: View, cluster: ClusterView): Decision {
 function asStandby(view: View, cluster: ClusterView, local: Standby): Decision {
   const unfit = whyNot(view, cluster, local);
   if (unfit !== null) return decision('leaderless.not-eligible', unfit, [], local.positionFinal ? null : millis(200));
+  const request = byHand(cluster);
+  if (request?.candidate === view.self && view.gate?.opensAt === 'never' && request.revision > view.gate.revision) {
+    return take(
+      view,
+      cluster,
+      'leaderless.chosen',
+      'an operator fails over by hand: he vouches for the last leader, who went in maintenance',
+      { despitePause: true },
+    );
+  }
   if (!gateOpen(view.gate, view.now)) return waitAtTheGate(view);
-  if (view.policy.cluster.failover === 'manual') {
+  if (view.policy.cluster.failover === 'manual' && request === null) {
     return decision(
       'leaderless.manual',
       `failover is manual: ${view.self} could take over at ${printLsn(position(local))}`,
@@ -82,7 +94,18 @@ function asStandby(view: View, cluster: ClusterView, local: Standby): Decision {
       `the last leader named ${view.self} when it gave the key up at ${printLsn(release.lsn)}`,
     );
   }
+  if (request?.candidate === view.self) {
+    return take(view, cluster, 'leaderless.chosen', `an operator asked for a failover to ${view.self}`);
+  }
   return elect(view, cluster, local);
+}
+
+/** A failover to a named member that an operator asks for while there is no leader. */
+function byHand(cluster: ClusterView): FailoverRequest | null {
+  const { failover } = cluster;
+  return failover !== null && failover.leader === null && failover.candidate !== null && failover.scheduledAt === null
+    ? failover
+    : null;
 }
 
 function elect(view: View, cluster: ClusterView, local: Standby): Decision {
@@ -97,15 +120,20 @@ function elect(view: View, cluster: ClusterView, local: Standby): Decision {
     ]);
   }
 
+  // Where nobody has ever led, a primary that runs without a window is one that is just being taken in.
+  const neverLed = cluster.status === null;
   const writable = others.find((name) => {
     const answer = view.peers.get(name);
-    return answer?.kind === 'answered' && between(answer.at, view.now) < FRESH_MS && answer.status.writable;
+    if (answer?.kind !== 'answered' || between(answer.at, view.now) >= FRESH_MS) return false;
+    return answer.status.writable || (neverLed && answer.status.state === 'running' && !answer.status.inRecovery);
   });
   // Positive evidence against the gate's arithmetic: hold back, but not for ever (one more TTL).
-  if (writable !== undefined && between(since, view.now) < view.policy.cluster.ttl) {
+  if (writable !== undefined && (neverLed || between(since, view.now) < view.policy.cluster.ttl)) {
     return decision(
       'leaderless.primary-alive',
-      `${writable} says that it is a writable primary: no election for up to another TTL`,
+      neverLed
+        ? `${writable} runs as a primary and nobody has ever led here: it is the one to lead`
+        : `${writable} says that it is a writable primary: no election for up to another TTL`,
       [{ do: 'ask-peers', waitFor }],
       millis(500),
     );
@@ -114,7 +142,7 @@ function elect(view: View, cluster: ClusterView, local: Standby): Decision {
   const ranking = rank([ownContender(view, local), ...contenders(view, others)]);
   const place = ranking.findIndex((c) => c.name === view.self);
   // Somebody chosen by name in the release goes before the ranking.
-  const chosen = view.gate?.beat?.release?.candidate ?? null;
+  const chosen = view.gate?.beat?.release?.candidate ?? byHand(cluster)?.candidate ?? null;
   const before =
     place +
     (chosen !== null && chosen !== view.self && !ranking.slice(0, place).some((c) => c.name === chosen) ? 1 : 0);
@@ -131,18 +159,19 @@ function elect(view: View, cluster: ClusterView, local: Standby): Decision {
   return take(view, cluster, 'leaderless.acquire', `ranking: ${describeRanking(ranking)}`);
 }
 
-function take(
+export function take(
   view: View,
   cluster: ClusterView,
   rule: 'leaderless.acquire' | 'leaderless.chosen',
   reason: string,
-  adopting = false,
+  how: { readonly adopting?: true; readonly despitePause?: true } = {},
 ): Decision {
   const status: Revision = view.gate?.revision ?? (0n as Revision);
   const standing = cluster.leader === null ? null : cluster.leader.term;
-  const how =
+  const late =
     standing === null ? '' : `; the key of ${cluster.leader?.name ?? ''} still stands, but its window has closed`;
-  return decision(rule, reason + how, [{ do: 'acquire', status, standing, adopting }], millis(200));
+  const { adopting = false, ...more } = how;
+  return decision(rule, reason + late, [{ do: 'acquire', status, standing, adopting, ...more }], millis(200));
 }
 
 export function waitAtTheGate(view: View): Decision {

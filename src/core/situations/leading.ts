@@ -1,18 +1,27 @@
 /** The leader key is ours: promote, keep, repair, or hand over. */
+import type { Action } from '../action.ts';
 import { describeRanking, rank } from '../candidate.ts';
-import type { Holding } from '../classify.ts';
+import { type Holding, wanted } from '../classify.ts';
 import type { ClusterView } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
 import type { Stopped } from '../local.ts';
 import { distance, type Lsn, printLsn } from '../lsn.ts';
 import type { NodeName } from '../store.ts';
 import { between, type Instant, laterBy, millis } from '../time.ts';
-import type { View } from '../view.ts';
+import type { Attempts, View } from '../view.ts';
 import { backingOff } from './backing-off.ts';
 import { contenders } from './leaderless.ts';
 
 /** After so many failed promotions the key goes to somebody else. */
 const PROMOTIONS = 2;
+/** After so many failed starts Postgres does not come up here. */
+const STARTS = 3;
+/** After so many searches in vain the end of the local WAL counts as unknown. */
+const SEARCHES = 3;
+/** Answers of candidates older than this are asked for again. */
+const ASK_AGAIN_MS = 2_000;
+/** A data directory that cannot be used for so long, with Postgres down, ends the leadership. */
+const UNUSABLE_MS = 5_000;
 /** A standby that is still starting when it has won gets so long before it gives the key back. */
 const STANDBY_START_MS = 10_000;
 
@@ -22,9 +31,13 @@ export function lead(view: View, holding: Holding, cluster: ClusterView): Decisi
     case 'primary':
       return local.failing === null ? asPrimary(holding) : unwell(view, local.failing.said);
     case 'standby':
-      return beforePromotion(view, holding, local.received > local.replayed ? local.received : local.replayed);
+      // One that does not answer is not promoted: it may be out of recovery already, and hang.
+      if (local.failing !== null) return unwell(view, local.failing.said);
+      return beforePromotion(view, holding);
     case 'stopped':
-      return handOver(view, holding, cluster);
+      return promotionFailed(view, holding) === null
+        ? handOver(view, holding, cluster)
+        : giveUp(view, 'the promotion failed here', 'leading.promotion-failed');
     case 'starting':
       return starting(view, holding, local.asPrimary);
     case 'silent':
@@ -35,6 +48,9 @@ export function lead(view: View, holding: Holding, cluster: ClusterView): Decisi
     case 'half-made':
       return giveUp(view, `the data directory is ${local.kind}`);
     case 'unusable':
+      return between(view.localSince, view.now) < UNUSABLE_MS
+        ? decision('node.unusable', local.sentence, [], millis(500))
+        : giveUp(view, local.sentence);
     case 'orphans':
       return decision('node.busy', `Postgres is ${local.kind}`);
     default:
@@ -46,7 +62,12 @@ function asPrimary(holding: Holding): Decision {
   return decision('leading.primary', `leading in term ${holding.term}; Postgres accepts writes`);
 }
 
-function beforePromotion(view: View, holding: Holding, at: Lsn): Decision {
+function promotionFailed(view: View, holding: Holding): Attempts | null {
+  const failed = view.attempts.get('promote');
+  return failed !== undefined && failed.failures >= PROMOTIONS && failed.lastFailedAt >= holding.since ? failed : null;
+}
+
+function beforePromotion(view: View, holding: Holding): Decision {
   if (!holding.windowOpen) {
     const gate = between(view.now, holding.gate);
     return decision(
@@ -58,10 +79,11 @@ function beforePromotion(view: View, holding: Holding, at: Lsn): Decision {
       millis(Math.max(5, Math.min(200, gate))),
     );
   }
-  const failed = view.attempts.get('promote');
-  if (failed !== undefined && failed.failures >= PROMOTIONS && failed.lastFailedAt >= holding.since) {
+  const failed = promotionFailed(view, holding);
+  if (failed !== null) {
+    // It may still be under way: the key goes only once Postgres is down.
     return decision('leading.promotion-failed', `the promotion failed ${failed.failures} times: ${failed.said}`, [
-      { do: 'release', lsn: at, candidate: null, lost: null },
+      { do: 'stop-immediately' },
     ]);
   }
   return decision(
@@ -74,11 +96,18 @@ function beforePromotion(view: View, holding: Holding, at: Lsn): Decision {
 function starting(view: View, holding: Holding, asPrimary: boolean): Decision {
   const took = between(view.localSince, view.now);
   if (!asPrimary) {
-    return took > STANDBY_START_MS && holding.since < view.localSince
+    return took > STANDBY_START_MS && between(holding.since, view.now) > STANDBY_START_MS
       ? giveUp(view, 'Postgres does not come up as a standby')
       : decision('leading.waiting-for-window', 'Postgres is starting as a standby', [], millis(100));
   }
   const limit = view.policy.cluster.primaryStartTimeout;
+  if (took > limit && !isAsked(view, view.localSince)) {
+    return decision(
+      'leading.ask-candidates',
+      `Postgres did not start within ${limit / 1000} s: ask who can take over`,
+      [{ do: 'ask-peers', waitFor: others(view) }],
+    );
+  }
   if (took > limit && contenders(view, others(view)).length > 0) {
     return decision(
       'leading.start-failed',
@@ -142,22 +171,34 @@ export function handOver(view: View, holding: Holding, cluster: ClusterView): De
   const { local, policy } = view;
   if (local.kind !== 'stopped') return decision('node.busy', `Postgres is ${local.kind}`);
   const names = others(view);
-  const wish = cluster.failover?.candidate ?? null;
+  const requested = wanted(view, cluster);
+  const wish = requested ? (cluster.failover?.candidate ?? null) : null;
   const mayMove =
     (policy.cluster.primaryCrash !== 'restart' || wish !== null || view.leaving) &&
     policy.cluster.failover !== 'manual';
-  if (names.length === 0 || (!mayMove && cluster.failover === null))
-    return alone(view, holding, local, 'there is no other member');
+  if (names.length === 0 || (!mayMove && !requested)) return alone(view, holding, local, 'there is no other member');
 
-  if (view.endOfWal === null) {
-    return decision('leading.find-end', 'Postgres is down; find the end of its WAL', [{ do: 'find-end-of-wal' }]);
-  }
   const end = view.endOfWal;
-  if (!names.every((name) => (view.peers.get(name)?.at ?? Number.NEGATIVE_INFINITY) >= view.localSince)) {
+  const search = view.attempts.get('find-end');
+  if (end === null && search !== undefined && search.failures >= SEARCHES) {
+    const why = `the end of the WAL here cannot be found: ${search.said}`;
+    // Neither does it come up here: those who have more than the last published position may go on.
+    return (view.attempts.get('start')?.failures ?? 0) >= STARTS ? giveUp(view, why) : alone(view, holding, local, why);
+  }
+  const asked = isAsked(view, view.localSince);
+  const ask: Action = { do: 'ask-peers', waitFor: names };
+  if (end === null) {
+    return decision(
+      'leading.find-end',
+      `Postgres is down; find the end of its WAL${asked ? '' : `, and ask ${names.join(', ')} how far they are`}`,
+      asked ? [{ do: 'find-end-of-wal' }] : [{ do: 'find-end-of-wal' }, ask],
+    );
+  }
+  if (!asked) {
     return decision(
       'leading.ask-candidates',
       `Postgres is down; the WAL ends at ${printLsn(end)}; ask ${names.join(', ')} how far they are`,
-      [{ do: 'ask-peers', waitFor: names }],
+      [ask],
     );
   }
   const ranking = rank(contenders(view, names).filter((c) => c.timeline === local.timeline));
@@ -184,7 +225,7 @@ export function handOver(view: View, holding: Holding, cluster: ClusterView): De
     );
   }
   const withinLimit = missing <= policy.cluster.maximumLagOnFailoverBytes;
-  const cannotStart = (view.attempts.get('start')?.failures ?? 0) >= 3 || view.leaving;
+  const cannotStart = (view.attempts.get('start')?.failures ?? 0) >= STARTS || view.leaving;
   if ((policy.cluster.primaryCrash === 'failover' || cannotStart) && withinLimit && !view.leaving) {
     return decision(
       'leading.hand-over-with-loss',
@@ -213,12 +254,36 @@ function alone(view: View, holding: Holding, local: Stopped, why: string): Decis
       millis(20),
     );
   }
-  return decision('leading.start-here', why, [{ do: 'start-primary' }]);
+  // What an operator asked for has come to nothing, or it would be tried again as soon as Postgres is back.
+  const { dcs } = view;
+  const drop: readonly Action[] =
+    dcs.kind === 'read' && wanted(view, dcs.cluster) ? [{ do: 'drop-switchover-request', why }] : [];
+  // Only what was a primary comes back as one. A standby that started without being promoted would go on writing a
+  // timeline that another server has written (protocol.md 26).
+  if (!local.wasPrimary || local.standbySignal) {
+    return decision('leading.start-here', `${why}; it was a standby, and is started as one before it is promoted`, [
+      { do: 'start-standby', upstream: null },
+      ...drop,
+    ]);
+  }
+  return decision('leading.start-here', why, [{ do: 'start-primary' }, ...drop]);
 }
 
-function giveUp(view: View, why: string): Decision {
+/** Everybody was asked since then, and not long ago. */
+function isAsked(view: View, since: Instant): boolean {
+  return others(view).every((name) => {
+    const answer = view.peers.get(name);
+    return answer !== undefined && answer.at >= since && between(answer.at, view.now) <= ASK_AGAIN_MS;
+  });
+}
+
+function giveUp(
+  view: View,
+  why: string,
+  rule: 'leading.cannot-lead' | 'leading.promotion-failed' = 'leading.cannot-lead',
+): Decision {
   const at = view.endOfWal ?? (view.dcs.kind === 'read' ? view.dcs.cluster.status?.optime : null) ?? (0n as Lsn);
-  return decision('leading.cannot-lead', why, [{ do: 'release', lsn: at, candidate: null, lost: null }]);
+  return decision(rule, why, [{ do: 'release', lsn: at, candidate: null, lost: null }]);
 }
 
 function whyNoCandidate(view: View, name: NodeName): string {

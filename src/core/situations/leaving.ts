@@ -10,7 +10,8 @@ export function leave(view: View): Decision {
   const holding = leadership.kind === 'holding' ? leadership : null;
   switch (local.kind) {
     case 'primary':
-      return holding === null
+      // What prepares a quick stop may fail; the stop itself must not wait for it.
+      return holding === null || (view.attempts.get('switchover')?.failures ?? 0) > 0
         ? decision('service.leaving-stops', 'the service stops', [{ do: 'stop-in-order' }])
         : decision('service.leaving-hands-over', 'the service stops here and this node leads', [
             { do: 'stop-for-switchover' },

@@ -52,7 +52,10 @@ export function rejoin(view: View, cluster: ClusterView, leader: LeaderKey): Dec
   }
   const end = view.endOfWal ?? local.checkpoint;
   const kin = kinship({ timeline: local.timeline, end }, lineage);
-  if (kin.kind === 'same-line') {
+  // Out of recovery on this timeline, and the leader is so too: two promotions gave the same number, one after the
+  // other, and the second server knew nothing of the first. Positions tell nothing then, and a rewind refuses.
+  const numberGivenTwice = local.wasPrimary && !local.standbySignal && local.timeline === lineage.timeline;
+  if (kin.kind === 'same-line' && !numberGivenTwice) {
     const again = backingOff(view, 'start');
     if (again !== null) return again;
     return decision(
@@ -62,12 +65,16 @@ export function rejoin(view: View, cluster: ClusterView, leader: LeaderKey): Dec
     );
   }
 
-  const where = kin.kind === 'diverged' ? `left our timeline at ${printLsn(kin.at)}` : 'never was on our timeline';
+  const where = numberGivenTwice
+    ? 'began another one of that number'
+    : kin.kind === 'diverged'
+      ? `left our timeline at ${printLsn(kin.at)}`
+      : 'never was on our timeline';
   const why = `our WAL ends at ${printLsn(end)} on timeline ${local.timeline}; ${leader.name} (timeline ${lineage.timeline}) ${where}`;
   const rewinds = view.attempts.get('rewind')?.failures ?? 0;
   const { usePgRewind, removeDataDirectoryOnRewindFailure, removeDataDirectoryOnDivergedTimelines } =
     view.policy.cluster;
-  if (usePgRewind && rewinds < REWINDS) {
+  if (usePgRewind && rewinds < REWINDS && !numberGivenTwice) {
     const again = backingOff(view, 'rewind');
     if (again !== null) return again;
     return decision('rejoin.rewind', why, [{ do: 'rewind', source: leader.name }]);

@@ -16,6 +16,9 @@ export function switchOver(view: View, holding: Holding, cluster: ClusterView): 
   const { local } = view;
   if (request === null || local.kind !== 'primary') return decision('node.busy', 'the request is gone');
   const no = (why: string): Decision => decision('switchover.refused', why, [{ do: 'drop-switchover-request', why }]);
+  // Nobody promotes in maintenance: the cluster would be left without a primary.
+  if (view.policy.cluster.pause)
+    return no('the cluster is paused, and nobody is promoted in maintenance: resume first');
   if (!holding.windowOpen) return decision('leading.waiting-for-window', 'a switchover waits for a proven window');
   if (request.leader !== null && request.leader !== view.self) {
     return no(`the request names ${request.leader} as the leader, but the leader is ${view.self}`);

@@ -164,7 +164,9 @@ async function ask(session: Session, plan: Plan): Promise<Outcome> {
     let answer: ApiAnswer;
     try {
       // A dead node would keep the request itself waiting for minutes, and then leave open whether it arrived.
-      await session.call(member, 'GET', '/liveness');
+      const status = (await session.call(member, 'GET', '/patroni')).text;
+      // A guard that stands in for a daemon answers as well, and can do nothing.
+      if (!status.includes('"patroni"')) throw new Error('its daemon is not running');
     } catch (error) {
       silent.push(`${member.name}: ${messageOf(error)}`);
       continue;

@@ -1,6 +1,6 @@
 /** `list` and `topology`: the members of one or more clusters, once or again and again. */
 import { byUpstream, membersText, type NamedCluster } from './member-table.ts';
-import { timestamp } from './outcome.ts';
+import { messageOf, timestamp } from './outcome.ts';
 import { exists, type Session } from './session.ts';
 import type { Format } from './table.ts';
 import { Refusal } from './terminal.ts';
@@ -42,17 +42,23 @@ async function repeat(
   const { terminal } = session;
   const scopes = names.length === 0 ? [await session.scope(undefined)] : names;
   const pause = options.watch ?? (options.W === true ? WATCH_SECONDS : null);
-  for (;;) {
+  const once = async (): Promise<number> => {
     const clusters: NamedCluster[] = [];
     for (const scope of scopes) clusters.push({ scope, view: await session.read(scope) });
     const missing = clusters.filter(({ view }) => !exists(view)).map(({ scope }) => scope);
     if (pause === null && missing.length === scopes.length) {
       throw new Refusal(`There is no cluster ${missing.join(', ')} in etcd.`);
     }
+    const drawn = await render(clusters);
     if (pause !== null && terminal.interactive) terminal.out('\x1b[2J\x1b[H');
     if (options.timestamp === true) terminal.out(timestamp(terminal.now()));
-    terminal.out(await render(clusters));
-    if (pause === null) return missing.length === 0 ? 0 : 1;
+    terminal.out(drawn);
+    return missing.length === 0 ? 0 : 1;
+  };
+  if (pause === null) return await once();
+  for (;;) {
+    // Whoever watches a failover wants to go on watching while etcd elects a leader.
+    await once().catch((error: unknown) => terminal.err(messageOf(error)));
     await terminal.sleep(pause * 1000);
   }
 }

@@ -6,22 +6,18 @@ import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 
 import { type ContextFlags, readContext } from './context.ts';
 import { type Outside, ROLES, Session } from './session.ts';
 import { FORMATS } from './table.ts';
-import { Misuse, Refusal } from './terminal.ts';
+import { Misuse, Refusal, type Terminal } from './terminal.ts';
 
 /** @returns the exit code */
 export async function run(args: readonly string[], outside: Outside): Promise<number> {
   const { terminal } = outside;
   let code = 0;
   let session: Session | null = null;
-  const program = build((work) => async () => {
+  const program = build(terminal, (work) => async () => {
     const flags = program.opts() as { configFile?: string; dcsUrl?: string; dcs?: string; insecure?: boolean };
     const contextFlags: ContextFlags = { ...flags, dcsUrl: flags.dcsUrl ?? flags.dcs };
     session = new Session(outside, () => readContext(contextFlags, terminal.env));
     code = await work(session);
-  });
-  program.configureOutput({
-    writeOut: (text) => terminal.out(text.trimEnd()),
-    writeErr: (text) => terminal.err(text.trimEnd()),
   });
   try {
     await program.parseAsync(args, { from: 'user' });
@@ -52,18 +48,22 @@ type Parsed = any;
 
 const CLUSTER = 'name of the cluster; the scope of the configuration when left out';
 
-function build(start: (work: Work) => () => Promise<void>): Command {
+function build(terminal: Terminal, start: (work: Work) => () => Promise<void>): Command {
   const program = new Command('pgha-ctl')
     .description('Shows and steers PostgreSQL clusters that pgha (or Patroni) keeps available.')
     .option('-c, --config-file <file>', 'configuration of a node or of patronictl')
     .option('-d, --dcs-url <url>', 'etcd3://HOST:PORT[,HOST:PORT]/NAMESPACE')
     .addOption(new Option('--dcs <url>').hideHelp())
     .option('-k, --insecure', 'accept any certificate of a REST API')
+    // Before the commands are made: they take these over.
+    .configureOutput({
+      writeOut: (text) => terminal.out(text.trimEnd()),
+      writeErr: (text) => terminal.err(text.trimEnd()),
+    })
     .exitOverride()
     .showHelpAfterError('(use --help for the options)');
 
-  const command = (usage: string, description: string): Command =>
-    program.command(usage).description(description).exitOverride();
+  const command = (usage: string, description: string): Command => program.command(usage).description(description);
   const acting = (made: Command): Command =>
     made.addOption(
       new Option('--format <format>', 'how to print the result').choices(['pretty', 'json']).default('pretty'),

@@ -340,19 +340,29 @@ export class Cluster {
     const [row] = await this.sql(primary, 'select pg_current_wal_lsn()::text as lsn');
     const lsn = String(row?.['lsn']);
     const wanted = nodes.filter((node) => node.name !== primary).map((node) => node.name);
-    await until(
-      `${wanted.join(', ')} stream from ${primary}`,
-      limitMs,
-      async () => {
-        const rows = await this.sql(
-          await this.primary(),
-          `select application_name as name from pg_stat_replication where state = 'streaming' and replay_lsn >= '${lsn}'`,
-        );
-        const streaming = new Set(rows.map((r) => r['name']));
-        return wanted.every((name) => streaming.has(name) || streaming.has(name.replaceAll('-', '_')));
-      },
-      100,
-    );
+    let seen = '';
+    try {
+      await until(
+        `${wanted.join(', ')} stream from ${primary}`,
+        limitMs,
+        async () => {
+          const now = await this.primary();
+          const rows = await this.sql(
+            now,
+            'select application_name as name, state, replay_lsn::text as replay from pg_stat_replication',
+          );
+          seen = `primary ${now}; wanted ${lsn}; ${JSON.stringify(rows)}`;
+          const streaming = await this.sql(
+            now,
+            `select application_name as name from pg_stat_replication where state = 'streaming' and replay_lsn >= '${lsn}'`,
+          );
+          return wanted.every((name) => streaming.some((row) => row['name'] === name));
+        },
+        100,
+      );
+    } catch (error) {
+      throw new Error(`${String(error)}; last seen: ${seen}`, { cause: error });
+    }
   }
 
   http(

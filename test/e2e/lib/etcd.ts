@@ -26,6 +26,7 @@ export interface Etcd {
   readonly endpoints: readonly string[];
   /** Name of the member that leads the raft group now, or null. */
   leader(): Promise<string | null>;
+  moveLeader(name: string): Promise<void>;
   killMember(name: string): Promise<void>;
   /** SIGSTOP and SIGCONT. */
   freezeMember(name: string): void;
@@ -125,21 +126,34 @@ export async function startEtcd(
         else resolve(stdout);
       });
     });
+  /** Ids as text: they do not fit into a number of JavaScript. */
+  const status = async (): Promise<{ name: string; id: string; leads: boolean }[]> => {
+    const lines = (await etcdctl('endpoint', 'status')).trim().split('\n');
+    return lines.map((line) => {
+      const [endpoint = '', id = '', , , leads = ''] = line.split(', ');
+      return { name: members.find((m) => m.endpoint === endpoint)?.name ?? '', id, leads: leads === 'true' };
+    });
+  };
   const etcd: Etcd = {
     members,
     endpoints: members.map((m) => m.endpoint),
-    leader: async () => {
-      const text = await etcdctl('endpoint', 'status', '-w', 'json');
-      const answers = JSON.parse(text) as {
-        Endpoint: string;
-        Status: { header: { member_id: number }; leader?: number };
-      }[];
-      for (const answer of answers) {
-        if (answer.Status.leader === answer.Status.header.member_id) {
-          return members.find((m) => m.endpoint === answer.Endpoint)?.name ?? null;
-        }
-      }
-      return null;
+    leader: async () => (await status()).find(({ leads }) => leads)?.name ?? null,
+    moveLeader: async (name) => {
+      await until(
+        `etcd ${name} leads`,
+        20_000,
+        async () => {
+          const answers = await status();
+          const leader = answers.find(({ leads }) => leads);
+          const target = answers.find((answer) => answer.name === name);
+          if (leader === undefined || target === undefined) return false;
+          if (leader.name === name) return true;
+          // Only the member that leads can hand over, so it alone is asked. The other may not have caught up yet.
+          await etcdctl('--endpoints', member(leader.name).endpoint, 'move-leader', target.id).catch(() => '');
+          return false;
+        },
+        200,
+      );
     },
     killMember: async (name) => {
       send(name, 'SIGKILL');

@@ -101,10 +101,16 @@ export class DcsLine implements Dcs {
 
   revoke(lease: LeaseId, limit: Millis): Promise<void> {
     this.events.revoked(lease);
-    return this.pass<undefined>('other', null, limit, async () => {
-      await this.inner.revoke(lease, limit);
-      return undefined;
-    }, undefined);
+    return this.pass<undefined>(
+      'other',
+      null,
+      limit,
+      async () => {
+        await this.inner.revoke(lease, limit);
+        return undefined;
+      },
+      undefined,
+    );
   }
 
   watch(hint: (changes: readonly Change[] | null) => void): StopWatching {

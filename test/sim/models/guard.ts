@@ -2,7 +2,7 @@
  * The guard process of one machine: armed with a deadline of the machine's clock, it ends the whole Postgres family when
  * that passes, whatever the daemon does. Its file outlives it; a reboot loses the file. And the daemon's end of it.
  */
-import { type Instant, type Millis } from '../../../src/core/time.ts';
+import type { Instant, Millis } from '../../../src/core/time.ts';
 import type { Arming, Guard, GuardAnswer } from '../../../src/ports/guard.ts';
 import type { Incarnation, MachineClock } from '../world/incarnation.ts';
 import type { SeededRandom } from '../world/random.ts';

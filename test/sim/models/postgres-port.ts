@@ -109,7 +109,8 @@ export class SimulatedPostgres implements Postgres {
           timeline: timeline(data.branch.id),
           version: VERSION,
           cleanly: data.control === 'shut down' || data.control === 'shut down in recovery',
-          wasPrimary: data.control === 'in production' || data.control === 'shutting down' || data.control === 'shut down',
+          wasPrimary:
+            data.control === 'in production' || data.control === 'shutting down' || data.control === 'shut down',
           standbySignal: data.standbySignal,
           checkpoint: lsn(data.checkpoint),
         };
@@ -179,7 +180,11 @@ export class SimulatedPostgres implements Postgres {
 
   // ---- directories -------------------------------------------------------------------------------------------
 
-  async bootstrap(_settings: ServerSettings, progress: Progress, signal: AbortSignal): Promise<ReturnType<typeof systemId>> {
+  async bootstrap(
+    _settings: ServerSettings,
+    progress: Progress,
+    signal: AbortSignal,
+  ): Promise<ReturnType<typeof systemId>> {
     const { server } = this;
     if (server.disk.kind === 'whole') throw this.error('PGHA_BOOTSTRAP_FAILED', 'the data directory is not empty');
     server.disk = { kind: 'half-made', by: 'initdb' };
@@ -209,7 +214,12 @@ export class SimulatedPostgres implements Postgres {
     server.events.trace(server.name, `copied from ${source.name}`);
   }
 
-  async rewind(source: ServerAddress, _settings: ServerSettings, progress: Progress, signal: AbortSignal): Promise<void> {
+  async rewind(
+    source: ServerAddress,
+    _settings: ServerSettings,
+    progress: Progress,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { server } = this;
     const own = server.needData();
     if (server.processes.kind !== 'none') throw this.error('PGHA_REWIND_FAILED', 'Postgres runs');
@@ -220,7 +230,8 @@ export class SimulatedPostgres implements Postgres {
     await this.step(server.random.between(20, 200), signal);
     const theirs = this.needSource(source, 'PGHA_REWIND_FAILED');
     if (theirs.systemId !== own.systemId) throw this.error('PGHA_REWIND_FAILED', 'other system identifier');
-    if (server.random.chance(this.parts.failChance)) throw this.error('PGHA_REWIND_FAILED', 'WAL of the source is gone');
+    if (server.random.chance(this.parts.failChance))
+      throw this.error('PGHA_REWIND_FAILED', 'WAL of the source is gone');
     server.disk = { kind: 'half-made', by: 'rewind' };
     await this.step(server.random.between(50, 400), signal);
     const data = this.needSource(source, 'PGHA_REWIND_FAILED');
@@ -321,7 +332,11 @@ export class SimulatedPostgres implements Postgres {
     });
     await this.until(() => finished || !server.promoting || signal.aborted, Number.POSITIVE_INFINITY);
     await this.wait(1);
-    if (!finished) throw this.error(signal.aborted ? 'PGHA_CANCELLED' : 'PGHA_PROMOTE_FAILED', 'Postgres did not come out of recovery');
+    if (!finished)
+      throw this.error(
+        signal.aborted ? 'PGHA_CANCELLED' : 'PGHA_PROMOTE_FAILED',
+        'Postgres did not come out of recovery',
+      );
   }
 
   async follow(upstream: ServerAddress | null): Promise<void> {
@@ -359,7 +374,11 @@ export class SimulatedPostgres implements Postgres {
     await this.wait(0.5);
   }
 
-  async keepSlots(members: readonly string[], _positions: ReadonlyMap<string, Lsn>): Promise<readonly SlotState[]> {
+  async keepSlots(
+    members: readonly string[],
+    _made: ReadonlySet<string>,
+    _positions: ReadonlyMap<string, Lsn>,
+  ): Promise<readonly SlotState[]> {
     await this.wait(this.server.random.between(0.5, 3));
     this.needAnswer();
     return members.map((name) => ({ name, active: false, restartLsn: null }));
@@ -388,7 +407,8 @@ export class SimulatedPostgres implements Postgres {
     await this.step(server.random.between(1, 10), signal);
     this.needAnswer();
     const data = server.needData();
-    if (server.receiver !== null) server.events.violated('S7', `WAL is put into pg_wal of ${server.name} while it receives`);
+    if (server.receiver !== null)
+      server.events.violated('S7', `WAL is put into pg_wal of ${server.name} while it receives`);
     const entries: WalEntry[] = [];
     for (const chunk of chunks) {
       let at = Number(chunk.start);
@@ -410,10 +430,7 @@ export class SimulatedPostgres implements Postgres {
 
   async lineage(of: ServerAddress, limit: Millis): Promise<Lineage | null> {
     const source = this.parts.at(of);
-    const works =
-      source !== null &&
-      source.takesConnections() &&
-      source.network.connects('replication', this.server.name, source.name);
+    const works = source?.takesConnections() && source.network.connects('replication', this.server.name, source.name);
     if (!works || source === null) {
       const refused = source !== null && source.processes.kind === 'none';
       await this.wait(refused ? 1 : this.length(limit));
@@ -479,6 +496,10 @@ export class SimulatedPostgres implements Postgres {
   }
 
   private error(code: ErrorCode, happened: string): PghaError {
-    return new PghaError(code, { happened: `${happened}.`, untouched: 'Nothing else was changed.', todo: 'It is tried again.' });
+    return new PghaError(code, {
+      happened: `${happened}.`,
+      untouched: 'Nothing else was changed.',
+      todo: 'It is tried again.',
+    });
   }
 }

@@ -5,9 +5,10 @@
  *
  * What a daemon can ask of it is in postgres-port.ts; this part decides nothing and obeys.
  */
+
+import type { Network } from '../world/network.ts';
 import type { SeededRandom } from '../world/random.ts';
 import type { Scheduler } from '../world/scheduler.ts';
-import type { Network } from '../world/network.ts';
 import { type Branch, endOf, FIRST_LSN, indexAt, type WalArchive, type WalEntry } from './wal.ts';
 
 export interface DataDirectory {
@@ -225,7 +226,10 @@ export class PostgresServer {
     this.caughtUp = false;
     this.promoting = false;
     this.replayed = asPrimary ? this.end : data.checkpoint;
-    this.events.trace(this.name, `postgres starts as ${asPrimary ? 'primary' : 'standby'}${crashed ? ' (crash recovery)' : ''}`);
+    this.events.trace(
+      this.name,
+      `postgres starts as ${asPrimary ? 'primary' : 'standby'}${crashed ? ' (crash recovery)' : ''}`,
+    );
     let length = crashed ? this.random.between(100, 300) : this.random.between(20, 60);
     if (this.random.chance(this.timing.slowStartChance)) length += this.random.between(500, 15_000);
     this.continueAfter(length, () => {
@@ -331,7 +335,10 @@ export class PostgresServer {
     this.promoting = false;
     this.endReceiver();
     this.cutDownstream();
-    this.events.trace(this.name, `postmaster killed${busyOrphans && wasPrimary ? ', a backend goes on committing' : ''}`);
+    this.events.trace(
+      this.name,
+      `postmaster killed${busyOrphans && wasPrimary ? ', a backend goes on committing' : ''}`,
+    );
     const busy = busyOrphans && wasPrimary;
     this.processes = { kind: 'orphans', busy, since: this.scheduler.now() };
     if (busy) {
@@ -396,6 +403,7 @@ export class PostgresServer {
         switchedAt: this.end,
         by: this.name,
       };
+      this.archive.begun(branch);
       data.branch = branch;
       data.highestKnown = branch.id;
       data.control = 'in production';

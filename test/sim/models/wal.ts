@@ -52,9 +52,19 @@ export function historyOf(branch: Branch): { readonly timeline: number; readonly
 /** All WAL there ever was, and who wrote it: what S8 is checked against. */
 export class WalArchive {
   private readonly byPlace = new Map<string, WalEntry>();
+  private readonly branches = new Map<number, Branch>();
   private ids = 0;
   /** Set when two different entries were written at one place. */
   conflict: string | null = null;
+  /** Two promotions, one after the other, gave the same number: the second server knew nothing of the first's timeline. */
+  reused: string | null = null;
+
+  /** A server comes out of recovery on a timeline of its own. */
+  begun(branch: Branch): void {
+    const other = this.branches.get(branch.id);
+    if (other === undefined) this.branches.set(branch.id, branch);
+    else this.reused ??= `timeline ${branch.id} was begun by ${other.by} and again by ${branch.by}`;
+  }
 
   write(branch: Branch, start: number, length: number, token: number | null): WalEntry {
     this.ids += 1;
@@ -62,7 +72,8 @@ export class WalArchive {
     const key = `${branch.id}/${start}`;
     const other = this.byPlace.get(key);
     if (other !== undefined) {
-      this.conflict ??= `two different records at timeline ${branch.id}, position ${start}: of the timeline begun by ${other.branch.by} and of that begun by ${branch.by}`;
+      if (other.branch === branch)
+        this.conflict ??= `two different records at timeline ${branch.id}, position ${start}`;
     } else {
       this.byPlace.set(key, entry);
     }

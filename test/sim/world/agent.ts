@@ -19,7 +19,15 @@ const STOP_LIMIT = millis(60_000);
 export function makeAgent({ name, index, ...parts }: AgentParts, plan: Plan): RunningAgent {
   const { ttlMs, loopWaitMs, retryTimeoutMs } = plan.settings;
   const host = `10.0.0.${index + 1}`;
-  const initialConfig = { ttl: ttlMs / 1000, loop_wait: loopWaitMs / 1000, retry_timeout: retryTimeoutMs / 1000 };
+  const initialConfig = {
+    ttl: ttlMs / 1000,
+    loop_wait: loopWaitMs / 1000,
+    retry_timeout: retryTimeoutMs / 1000,
+    postgresql: {
+      remove_data_directory_on_rewind_failure: plan.postgres.mayCopyAnew,
+      remove_data_directory_on_diverged_timelines: plan.postgres.mayCopyAnew,
+    },
+  };
   const node = { name: nodeName(name), nodeId: index + 1, priority: 100, noFailover: false, location: 'default' };
   const settings: AgentSettings = {
     self: nodeName(name),
@@ -35,11 +43,13 @@ export function makeAgent({ name, index, ...parts }: AgentParts, plan: Plan): Ru
     validate: () => [],
     merge: (stored, patch) => ({ ...stored, ...patch }),
     initialConfig,
+    reload: async () => undefined,
   };
   const agent = new Agent(parts, settings);
   return new Proxy(agent, {
     get(target, property) {
       if (property === 'stop') return (how: 'hand-over' | 'leave-running') => target.stop(how, STOP_LIMIT);
+      if (property === 'leadershipNow') return () => target.keeper.leadership;
       const value: unknown = Reflect.get(target, property, target);
       return typeof value === 'function' ? value.bind(target) : value;
     },

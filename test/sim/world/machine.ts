@@ -3,8 +3,9 @@
  * never more than one daemon on a machine; that is an invariant of the simulator itself.
  */
 import type { Control } from '../../../src/agent/published.ts';
-import { GuardProcess, SimulatedGuard } from '../models/guard.ts';
-import { SimulatedPostgres } from '../models/postgres-port.ts';
+import type { Leadership } from '../../../src/core/view.ts';
+import { type GuardProcess, SimulatedGuard } from '../models/guard.ts';
+import type { SimulatedPostgres } from '../models/postgres-port.ts';
 import type { PostgresServer } from '../models/postgres-server.ts';
 import { SimulatedStateFile, type StoredOnMachine } from '../models/state-file.ts';
 import { Incarnation, type MachineClock } from './incarnation.ts';
@@ -13,6 +14,8 @@ import type { Scheduler } from './scheduler.ts';
 
 /** What of an agent the world uses. */
 export interface RunningAgent extends Control {
+  /** Its leadership at this very instant; `published()` shows the last cycle's. */
+  leadershipNow(): Leadership;
   start(): Promise<void>;
   stop(how: 'hand-over' | 'leave-running'): Promise<void>;
 }

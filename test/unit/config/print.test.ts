@@ -58,7 +58,7 @@ describe('pgha --validate-config', () => {
         Without a new proof Postgres stops in order 2 s before that, 7 s after the last one.
         The primary's node vanishes: another takes over within ttl 10 s + 1 s = 11 s.
         The postmaster dies, its node lives: handed over at once, missing WAL is brought to a standby within 2 s; without a candidate a restart here may take 300 s.
-        Postgres is there but silent: given up after 4 × (1 s limit + 1 s pause) = at most 8 s (connection_check_type ping).
+        Postgres is there but silent: given up after loop_wait 2 s + 5 checks of 1.2 s + 4 × reconnect_interval 1 s = at most 12 s (connection_check_type ping).
         A standby more than 1 MB behind does not take over.
 
       Warnings

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { parseLsn, printLsn } from '../../../src/core/lsn.ts';
-import { recordEnd, recordHead, waldumpEnd } from '../../../src/postgres/wal-rescue.ts';
+import { lastRecordIn, recordEnd, recordHead, waldumpEnd } from '../../../src/postgres/wal-rescue.ts';
 
 const SEGMENT = 16n << 20n;
 const endOf = (start: string, length: number, switchesSegment = false): string =>
@@ -54,4 +54,11 @@ describe('what pg_waldump says last', () => {
       expect(waldumpEnd(line)).toEqual(end);
     });
   }
+});
+
+test('the last record that pg_waldump lists is found in its output', () => {
+  const line = (position: string): string =>
+    `rmgr: Heap        len (rec/tot):     59/    59, tx:        731, lsn: ${position}, prev 0/014F2158, desc: INSERT off 2\n`;
+  expect(lastRecordIn(line('0/014F2190') + line('0/014F21D0'))).toBe(parseLsn('0/14F21D0'));
+  expect(lastRecordIn('')).toBeNull();
 });

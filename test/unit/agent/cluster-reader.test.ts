@@ -1,0 +1,146 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { ClusterReader } from '../../../src/agent/cluster-reader.ts';
+import { type Revision, revision } from '../../../src/core/store.ts';
+import { millis } from '../../../src/core/time.ts';
+import { FakeClock, FakeEtcd, FakeLog, START } from './fakes.ts';
+
+const LIMIT = millis(1_500);
+
+let clock: FakeClock;
+let etcd: FakeEtcd;
+let log: FakeLog;
+let woken: string[];
+let reader: ClusterReader;
+
+beforeEach(() => {
+  clock = new FakeClock();
+  etcd = new FakeEtcd(clock);
+  log = new FakeLog();
+  woken = [];
+  reader = new ClusterReader(clock, etcd, log, (why) => woken.push(why));
+  reader.start();
+});
+
+const read = () => clock.outcome(reader.read(LIMIT));
+const status = (): Revision => etcd.put('status', { optime: 1, pgha: { term: '1', seq: 1, hold_ms: 1_000 } });
+const hint = (key: string, at: Revision = revision(1)): void => etcd.tell([{ key, revision: at }]);
+
+describe('a version of status', () => {
+  it('arrived with its hint, not with the read that came later', async () => {
+    const at = status();
+    hint('status', at);
+    await clock.pass(500);
+    expect((await read())?.statusArrived).toBe(START);
+  });
+
+  it('arrived with the read when there was no hint', async () => {
+    status();
+    await clock.pass(500);
+    const reading = await read();
+    expect(reading?.statusArrived).toBe(reading?.at);
+    expect(reading?.at).toBeGreaterThan(START + 500);
+  });
+
+  it('arrived with the first hint when that is told twice', async () => {
+    const at = status();
+    hint('status', at);
+    await clock.pass(300);
+    hint('status', at);
+    expect((await read())?.statusArrived).toBe(START);
+  });
+
+  it('arrived with its own hint, not with that of another version', async () => {
+    hint('status', status());
+    await clock.pass(300);
+    hint('status', status());
+    await clock.pass(300);
+    expect((await read())?.statusArrived).toBe(START + 300);
+  });
+
+  it('arrived with the read after the watch was interrupted, whatever was hinted before (rule 11)', async () => {
+    hint('status', status());
+    await clock.pass(300);
+    etcd.tell(null);
+    const reading = await read();
+    expect(reading?.statusArrived).toBe(reading?.at);
+  });
+
+  it('of a restored etcd did not arrive when the old one of the same number did', async () => {
+    await read();
+    hint('status', status());
+    await read();
+    await clock.pass(5_000);
+    etcd.clusterId = 'two';
+    const reading = await read();
+    expect(reading?.statusArrived).toBe(reading?.at);
+  });
+});
+
+describe('a hint', () => {
+  it('wakes the cycle for keys that decisions rest on', () => {
+    for (const key of ['leader', 'failover', 'config', 'initialize']) hint(key);
+    expect(woken).toHaveLength(4);
+    expect(reader.outdated).toBe(true);
+  });
+
+  it('does not wake it for beats and members: they wait for the next read', async () => {
+    await read();
+    hint('status');
+    hint('members/a');
+    expect(woken).toEqual([]);
+    expect(reader.outdated).toBe(false);
+  });
+
+  it('says that anything may have changed when the watch was interrupted', async () => {
+    await read();
+    etcd.tell(null);
+    expect(woken).toHaveLength(1);
+    expect(reader.outdated).toBe(true);
+  });
+
+  it('that comes while a read is under way leaves that read outdated', async () => {
+    const under = reader.read(LIMIT);
+    hint('leader');
+    await clock.outcome(under);
+    expect(reader.outdated).toBe(true);
+  });
+
+  it('tells nothing any more once the agent has stopped', () => {
+    reader.stop();
+    hint('leader');
+    expect(woken).toEqual([]);
+  });
+});
+
+describe('a read', () => {
+  it('is shared by those who ask while it is under way', async () => {
+    const [one, two] = await clock.outcome(Promise.all([reader.read(LIMIT), reader.read(LIMIT)]));
+    expect(one).toBe(two);
+  });
+
+  it('that is not answered leaves the last one standing, and is told once', async () => {
+    etcd.put('leader', 'a');
+    await read();
+    etcd.reachable = false;
+    expect(await read()).toBeNull();
+    expect(await read()).toBeNull();
+    expect(reader).toMatchObject({ answering: false, outdated: true });
+    expect(reader.latest?.cluster.leader?.name).toBe('a');
+    etcd.reachable = true;
+    await read();
+    expect(reader.answering).toBe(true);
+    expect(log.events).toEqual(['dcs.went-silent', 'dcs.answered-again']);
+  });
+
+  it('tells of a key that is not understood once, until it is understood again', async () => {
+    etcd.put('config', '{');
+    await read();
+    await read();
+    expect(log.events).toEqual(['dcs.value-not-understood']);
+    etcd.put('config', '{}');
+    await read();
+    etcd.put('config', '[');
+    await read();
+    expect(log.events).toEqual(['dcs.value-not-understood', 'dcs.value-not-understood']);
+  });
+});

@@ -1,0 +1,998 @@
+/** Protocol 3 to 5 and 7 as the lease keeper carries them out, one thing going wrong at a time. */
+import { beforeEach, describe, expect, it } from 'vitest';
+import { LeaseKeeper } from '../../../src/agent/lease-keeper.ts';
+import { readCluster } from '../../../src/core/cluster.ts';
+import { deadlineOf } from '../../../src/core/lease.ts';
+import { leaseId, nodeName, type Revision, revision } from '../../../src/core/store.ts';
+import { type Instant, instant, LONG_AGO, laterBy, type Millis, millis, seconds } from '../../../src/core/time.ts';
+import type { Leadership } from '../../../src/core/view.ts';
+import { END } from '../core/builders.ts';
+import { FakeClock, FakeEtcd, FakeGuard, FakeLog, FakeState, isBeat, START, writesKey } from './fakes.ts';
+
+const TTL = seconds(10);
+const THEIR_LEASE = leaseId('9001');
+
+let clock: FakeClock;
+let etcd: FakeEtcd;
+let guard: FakeGuard;
+let state: FakeState;
+let log: FakeLog;
+let keeper: LeaseKeeper;
+let local: { downSince: Instant | null; isPrimary: boolean };
+let paused: boolean;
+let wantedTtl: Millis;
+let lost: string[];
+
+beforeEach(() => {
+  clock = new FakeClock();
+  etcd = new FakeEtcd(clock);
+  guard = new FakeGuard(clock);
+  state = new FakeState();
+  log = new FakeLog();
+  local = { downSince: LONG_AGO, isPrimary: false };
+  paused = false;
+  wantedTtl = TTL;
+  lost = [];
+  keeper = aKeeper();
+});
+
+function aKeeper(): LeaseKeeper {
+  return new LeaseKeeper({
+    clock,
+    dcs: etcd,
+    guard,
+    state,
+    log,
+    self: nodeName('b'),
+    dataDirectory: '/data',
+    fields: () => ({ optime: END, slots: new Map(), retainSlots: [] }),
+    downSince: () => local.downSince,
+    isPrimary: () => local.isPrimary,
+    paused: () => paused,
+    wantedTtl: () => wantedTtl,
+    onChange: () => undefined,
+    onLost: (why) => lost.push(why),
+  });
+}
+
+type Held = Extract<Leadership, { kind: 'holding' }>;
+
+function held(): Held {
+  const { leadership } = keeper;
+  if (leadership.kind !== 'holding') throw new Error('this node does not lead');
+  return leadership;
+}
+
+/** The last leader's newest status; with a hold of 0, a release that names nobody. @returns its revision */
+function lastLeaderSaid(holdMs: number | null, over: { term?: Revision } = {}): Revision {
+  const release = holdMs === 0 ? { release: { lsn: '0/5000060', candidate: null } } : {};
+  const term = (over.term ?? revision(1)).toString();
+  return etcd.put('status', { optime: 1, pgha: { term, seq: 1, hold_ms: holdMs, ...release } });
+}
+
+/** The agent reads etcd and tells the keeper. */
+function note(arrivedAt: Instant = clock.now()): void {
+  keeper.note(
+    readCluster(etcd.store.entries(), { clusterId: etcd.clusterId, revision: etcd.store.revision }),
+    arrivedAt,
+  );
+}
+
+/** Takes the free key behind a gate that is open, proves it, and its Postgres is promoted. */
+async function leads(): Promise<void> {
+  const status = lastLeaderSaid(0);
+  await keeper.start();
+  await clock.pass(10);
+  note();
+  expect(await clock.outcome(keeper.acquire(status, null, false))).toBe('ours');
+  await clock.pass(20);
+  expect(held().windowOpen).toBe(true);
+  local = { downSince: null, isPrimary: true };
+}
+
+/** Nothing of etcd comes through until the window has passed. */
+async function losesEtcdUntilTheWindowHasPassed(): Promise<void> {
+  etcd.reachable = false;
+  await clock.pass(11_000);
+  expect(held().windowOpen).toBe(false);
+  etcd.reachable = true;
+}
+
+const gateFor = (holdMs: number): void => {
+  lastLeaderSaid(holdMs);
+  note();
+};
+
+describe('acquiring', () => {
+  it('sends nothing before the gate has passed', async () => {
+    const status = lastLeaderSaid(5_000);
+    await keeper.start();
+    await clock.pass(10);
+    note();
+    const before = etcd.applied.length;
+    expect(await clock.outcome(keeper.acquire(status, null, false))).toBe('refused');
+    await clock.pass(4_989);
+    expect(await clock.outcome(keeper.acquire(status, null, false))).toBe('refused');
+    expect(etcd.applied.length).toBe(before);
+    await clock.pass(11);
+    expect(await clock.outcome(keeper.acquire(status, null, false))).toBe('ours');
+    expect(etcd.key('leader')).toMatchObject({ value: 'b', lease: keeper.lease });
+  });
+
+  it('sends nothing on the strength of an older status than is known by now', async () => {
+    const old = lastLeaderSaid(0);
+    await keeper.start();
+    await clock.pass(10);
+    lastLeaderSaid(0);
+    note();
+    const before = etcd.applied.length;
+    expect(await clock.outcome(keeper.acquire(old, null, false))).toBe('refused');
+    expect(etcd.applied.length).toBe(before);
+  });
+
+  it('is refused by etcd when status has moved since it was read (story 5)', async () => {
+    const status = lastLeaderSaid(0);
+    await keeper.start();
+    await clock.pass(10);
+    note();
+    lastLeaderSaid(10_000);
+    expect(await clock.outcome(keeper.acquire(status, null, false))).toBe('refused');
+    expect(etcd.key('leader')).toBeNull();
+    expect(keeper.leadership.kind).toBe('none');
+  });
+
+  it('is won also when the copy of a hedge is the one that answers', async () => {
+    const status = lastLeaderSaid(0);
+    await keeper.start();
+    await clock.pass(10);
+    note();
+    etcd.fault({ on: 'txn', twice: true });
+    expect(await clock.outcome(keeper.acquire(status, null, false))).toBe('ours');
+    expect(held().term).toBe(etcd.key('leader')?.modRevision);
+  });
+
+  it('takes over a standing key only in the term that status names', async () => {
+    const term = etcd.put('leader', 'a', THEIR_LEASE);
+    const status = lastLeaderSaid(1_000, { term });
+    await keeper.start();
+    await clock.pass(10);
+    note();
+    await clock.pass(1_000);
+    expect(await clock.outcome(keeper.acquire(status, revision(term + 1n), false))).toBe('refused');
+    expect(await clock.outcome(keeper.acquire(status, term, false))).toBe('ours');
+    expect(etcd.leases.has(THEIR_LEASE)).toBe(true);
+    expect(log.events).toContain('lease.taken-over');
+  });
+
+  it('whose answer was lost is found by the next read, and its gate comes from that read (story 6)', async () => {
+    const status = lastLeaderSaid(0);
+    await keeper.start();
+    await clock.pass(10);
+    note();
+    etcd.fault({ on: 'txn', when: writesKey('leader'), loseAnswer: true });
+    expect(await clock.outcome(keeper.acquire(status, null, false))).toBe('unknown');
+    expect(keeper.leadership.kind).toBe('none');
+    // Meanwhile somebody's beat came: his hold is waited for.
+    lastLeaderSaid(3_000);
+    note();
+    expect(held()).toMatchObject({ windowOpen: false, gate: clock.now() + 3_000 });
+    await clock.pass(2_990);
+    expect(held().windowOpen).toBe(false);
+    await clock.pass(1_100);
+    expect(held().windowOpen).toBe(true);
+  });
+
+  it('that is found to have landed is ours only with the status whose gate has passed', async () => {
+    const status = lastLeaderSaid(0);
+    await keeper.start();
+    await clock.pass(10);
+    note();
+    etcd.fault({ on: 'txn', when: writesKey('leader'), loseAnswer: true });
+    expect(await clock.outcome(keeper.acquire(status, null, false))).toBe('unknown');
+    lastLeaderSaid(10_000);
+    expect(await clock.outcome(keeper.acquire(status, null, false))).toBe('refused');
+    expect(keeper.leadership.kind).toBe('none');
+  });
+
+  it('goes on with a new lease when etcd has lost the old one', async () => {
+    const status = lastLeaderSaid(0);
+    await keeper.start();
+    await clock.pass(10);
+    note();
+    etcd.leases.clear();
+    expect(await clock.outcome(keeper.acquire(status, null, false))).toBe('refused');
+    expect(await clock.outcome(keeper.acquire(status, null, false))).toBe('ours');
+  });
+});
+
+describe('the gate of a leader in maintenance', () => {
+  it('is passed only on the word of an operator, and then at once', async () => {
+    const status = lastLeaderSaid(null);
+    await keeper.start();
+    await clock.pass(10);
+    note();
+    await clock.pass(60_000);
+    expect(await clock.outcome(keeper.acquire(status, null, false))).toBe('refused');
+    expect(await clock.outcome(keeper.acquire(status, null, false, true))).toBe('ours');
+    await clock.pass(50);
+    expect(held().windowOpen).toBe(true);
+  });
+
+  it('is the only one that an operator may pass: where time opens the gate, it is waited for', async () => {
+    const status = lastLeaderSaid(5_000);
+    await keeper.start();
+    await clock.pass(10);
+    note();
+    expect(await clock.outcome(keeper.acquire(status, null, false, true))).toBe('refused');
+  });
+});
+
+describe('waiting at the gate with the key', () => {
+  beforeEach(async () => {
+    await keeper.start();
+    await clock.pass(10);
+    etcd.put('leader', 'b', keeper.lease ?? leaseId('0'));
+    gateFor(4_000);
+  });
+
+  it('beats with only the rest of the gate for a hold (rule 16)', async () => {
+    await clock.pass(1_500);
+    expect(etcd.beat?.holdMs).toBeGreaterThan(1_000);
+    expect(etcd.beat?.holdMs).toBeLessThanOrEqual(3_000);
+    expect(held().windowOpen).toBe(false);
+    expect(guard.armings).toBe(0);
+  });
+
+  it('opens the window with a full hold as soon as the gate has passed', async () => {
+    await clock.pass(3_990);
+    expect(held().windowOpen).toBe(false);
+    await clock.pass(100);
+    expect(held().windowOpen).toBe(true);
+    expect(etcd.beat?.holdMs).toBe(10_000);
+  });
+
+  it('hands on the rest of the gate when it gives the key up (story 8)', async () => {
+    await clock.pass(1_000);
+    expect(await clock.outcome(keeper.release(END, null, []))).toBe(true);
+    expect(etcd.beat?.holdMs).toBeGreaterThan(2_900);
+    expect(etcd.beat?.holdMs).toBeLessThanOrEqual(3_000);
+  });
+});
+
+describe('a proof', () => {
+  it('opens a window that is counted from sending, guarded before it is open', async () => {
+    await leads();
+    const { until, deadline } = held();
+    expect(etcd.beat).toMatchObject({ term: held().term, holdMs: 10_000, release: null });
+    expect(guard.arming).toEqual({ deadline, dataDirectory: '/data' });
+    expect(deadline).toBe(deadlineOf(until, TTL));
+    // Sent at some instant since the start; the answers came 2 ms later each.
+    expect(until).toBeLessThanOrEqual(clock.now() + 10_000 - 5);
+    expect(state.stored).toMatchObject({ term: held().term, lease: keeper.lease, gatePassed: true });
+  });
+
+  it('is made every second and prolongs the window', async () => {
+    await leads();
+    const { until } = held();
+    await clock.pass(3_100);
+    expect(held().until).toBeGreaterThanOrEqual(until + 3_000);
+    expect(lost).toEqual([]);
+  });
+
+  it('is none when the raft term moved between keepalive and beat (stories 14 and 15)', async () => {
+    await leads();
+    const { until } = held();
+    etcd.fault({
+      on: 'txn',
+      when: isBeat,
+      first: () => {
+        etcd.raftTerm += 1n;
+      },
+    });
+    await clock.pass(1_020);
+    expect(held().until).toBe(until);
+    await clock.pass(150);
+    expect(held().until).toBeGreaterThan(until);
+  });
+
+  it('is none without a renewed lease, although the beat landed', async () => {
+    await leads();
+    const { until } = held();
+    const { lease } = keeper;
+    if (lease === null) throw new Error('no lease');
+    etcd.leases.delete(lease);
+    const beats = etcd.beat?.seq ?? 0;
+    await clock.pass(2_000);
+    expect(etcd.beat?.seq).toBeGreaterThan(beats);
+    expect(held().until).toBe(until);
+  });
+
+  it('is none while the guard is silent; the window stays as it was', async () => {
+    await leads();
+    const { until } = held();
+    guard.answers = false;
+    await clock.pass(3_000);
+    expect(held().until).toBe(until);
+    expect(keeper.acknowledged).toBe(false);
+    expect(log.events.filter((event) => event === 'guard.silent')).toHaveLength(1);
+    guard.answers = true;
+    await clock.pass(700);
+    expect(held().until).toBeGreaterThan(until);
+    expect(keeper.acknowledged).toBe(true);
+  });
+
+  it('opens no first window without the guard', async () => {
+    guard.answers = false;
+    const status = lastLeaderSaid(0);
+    await keeper.start();
+    await clock.pass(10);
+    note();
+    await clock.outcome(keeper.acquire(status, null, false));
+    await clock.pass(3_000);
+    expect(held()).toMatchObject({ windowOpen: false, until: LONG_AGO });
+    expect(state.stored).toBeNull();
+  });
+
+  it('is worthless when the machine may have been suspended while it was under way', async () => {
+    await leads();
+    await clock.pass(200);
+    const { until } = held();
+    const beats = etcd.beat?.seq;
+    etcd.fault({
+      on: 'txn',
+      when: isBeat,
+      first: () => {
+        keeper.suspect('the boot clock ran ahead');
+        // The answer still comes; the next proof, which is made at once, does not get through.
+        etcd.reachable = false;
+      },
+    });
+    await clock.pass(900);
+    expect(etcd.beat?.seq).not.toBe(beats);
+    expect(held().until).toBe(until);
+    etcd.reachable = true;
+    await clock.pass(2_000);
+    expect(held().until).toBeGreaterThan(until);
+  });
+
+  it('is worthless when the clock stood still while it was under way', async () => {
+    await leads();
+    const { until } = held();
+    etcd.fault({
+      on: 'txn',
+      when: isBeat,
+      first: () => {
+        clock.suspended += 5_000;
+      },
+    });
+    await clock.pass(1_020);
+    expect(held().until).toBe(until);
+  });
+
+  it('is made at once when the machine may have been suspended', async () => {
+    await leads();
+    await clock.pass(300);
+    const { until } = held();
+    keeper.suspect('the boot clock ran ahead');
+    await clock.pass(10);
+    expect(held().until).toBeGreaterThan(until);
+  });
+
+  it('is made at once when the guard was replaced', async () => {
+    await leads();
+    await clock.pass(300);
+    const { armings } = guard;
+    guard.replace();
+    expect(keeper.acknowledged).toBe(false);
+    await clock.pass(10);
+    expect(guard.armings).toBe(armings + 1);
+    expect(keeper.acknowledged).toBe(true);
+  });
+
+  it('revives no window that has passed while Postgres was up (rule 5)', async () => {
+    await leads();
+    await losesEtcdUntilTheWindowHasPassed();
+    await clock.pass(3_000);
+    expect(etcd.key('leader')?.value).toBe('b');
+    expect(held().windowOpen).toBe(false);
+  });
+
+  it('opens a new window once Postgres was seen down', async () => {
+    await leads();
+    await losesEtcdUntilTheWindowHasPassed();
+    local = { downSince: clock.now(), isPrimary: false };
+    await clock.pass(2_000);
+    expect(held().windowOpen).toBe(true);
+  });
+});
+
+describe('a beat', () => {
+  it('whose answer was lost has landed: the next one goes on from it', async () => {
+    await leads();
+    etcd.fault({ on: 'txn', when: isBeat, loseAnswer: true });
+    const { until } = held();
+    await clock.pass(1_000 + 1_500 + 150);
+    expect(lost).toEqual([]);
+    expect(held().until).toBeGreaterThan(until + 2_000);
+  });
+
+  it('that landed twice counts once, and proves', async () => {
+    await leads();
+    const { until } = held();
+    etcd.fault({ on: 'txn', when: isBeat, twice: true });
+    await clock.pass(1_010);
+    expect(held().until).toBeGreaterThan(until);
+  });
+
+  it('of ours that lands late makes the next one start from what it finds, at once (story 1)', async () => {
+    await leads();
+    // Given up after 1.5 s, applied while the next proof is under way.
+    etcd.fault({ on: 'txn', when: isBeat, delay: 1_590 });
+    const { until } = held();
+    await clock.pass(1_000 + 1_500 + 200);
+    expect(lost).toEqual([]);
+    expect(held().until).toBeGreaterThan(until + 2_000);
+    expect(etcd.beat?.holdMs).toBe(10_000);
+  });
+
+  it('of ours that comes after a newer one never lands', async () => {
+    await leads();
+    etcd.fault({ on: 'txn', when: isBeat, delay: 4_000 });
+    await clock.pass(1_000 + 1_500 + 200);
+    const newest = etcd.beat?.seq ?? 0;
+    await clock.pass(2_500);
+    expect(etcd.beat?.seq).toBeGreaterThan(newest);
+    expect(held().windowOpen).toBe(true);
+  });
+
+  it('is overwritten by Patroni without a loss: the next one starts from that version', async () => {
+    await leads();
+    etcd.put('status', { optime: 5 });
+    const { until } = held();
+    await clock.pass(1_020);
+    expect(held().until).toBeGreaterThan(until);
+    expect(etcd.beat).not.toBeNull();
+    expect(lost).toEqual([]);
+  });
+});
+
+describe('a key that vanished', () => {
+  it('inside of the window is taken again at once, and the window goes on', async () => {
+    await leads();
+    const { term, until } = held();
+    etcd.delete('leader');
+    await clock.pass(1_200);
+    expect(lost).toEqual([]);
+    expect(etcd.key('leader')?.value).toBe('b');
+    expect(held().term).toBe(etcd.key('leader')?.modRevision);
+    expect(held().term).toBeGreaterThan(term);
+    expect(held().until).toBeGreaterThan(until);
+    expect(state.stored?.term).toBe(held().term);
+    expect(log.events).toContain('lease.retaken');
+  });
+
+  it('together with its lease is taken again on a new one', async () => {
+    await leads();
+    const old = keeper.lease;
+    etcd.leases.clear();
+    etcd.delete('leader');
+    await clock.pass(1_200);
+    expect(etcd.key('leader')?.value).toBe('b');
+    expect(etcd.key('leader')?.lease).not.toBe(old);
+    expect(keeper.lease).toBe(etcd.key('leader')?.lease);
+    expect(lost).toEqual([]);
+  });
+
+  it('is found again when the answer of taking it was lost', async () => {
+    await leads();
+    etcd.delete('leader');
+    etcd.fault({ on: 'txn', when: writesKey('leader'), loseAnswer: true });
+    await clock.pass(1_000 + 1_500 + 300);
+    expect(lost).toEqual([]);
+    expect(held().term).toBe(etcd.key('leader')?.modRevision);
+    expect(held().windowOpen).toBe(true);
+  });
+
+  it('outside of the window is lost (story 11)', async () => {
+    await leads();
+    await losesEtcdUntilTheWindowHasPassed();
+    etcd.delete('leader');
+    await clock.pass(2_000);
+    expect(lost).toHaveLength(1);
+    expect(etcd.key('leader')).toBeNull();
+    expect(keeper.leadership.kind).toBe('none');
+  });
+
+  it('is lost when Postgres is not our primary', async () => {
+    await leads();
+    local = { downSince: clock.now(), isPrimary: false };
+    etcd.delete('leader');
+    await clock.pass(1_100);
+    expect(lost).toHaveLength(1);
+    expect(etcd.key('leader')).toBeNull();
+  });
+
+  it('and was taken by somebody else is lost', async () => {
+    await leads();
+    etcd.delete('leader');
+    etcd.put('leader', 'c', THEIR_LEASE);
+    await clock.pass(1_100);
+    expect(lost).toHaveLength(1);
+    expect(etcd.key('leader')?.value).toBe('c');
+  });
+
+  it('and stands again by a write of an earlier process of this node is lost: its window is not ours', async () => {
+    await leads();
+    const pgha = { term: '0', seq: 99, hold_ms: 10_000 };
+    etcd.leases.set(THEIR_LEASE, TTL);
+    await clock.outcome(
+      etcd.txn(
+        {
+          compare: [],
+          success: [
+            { op: 'put', key: 'leader', value: 'b', lease: THEIR_LEASE },
+            { op: 'put', key: 'status', value: JSON.stringify({ pgha }), lease: null },
+          ],
+          failure: [],
+        },
+        millis(1_000),
+      ),
+    );
+    await clock.pass(1_100);
+    expect(lost).toHaveLength(1);
+  });
+
+  it('is not taken again over a status that moved: somebody may have led', async () => {
+    await leads();
+    etcd.fault({
+      on: 'txn',
+      when: writesKey('leader'),
+      first: () => lastLeaderSaid(10_000),
+    });
+    etcd.delete('leader');
+    await clock.pass(1_100);
+    expect(lost).toHaveLength(1);
+    expect(etcd.key('leader')).toBeNull();
+  });
+});
+
+describe('a key of our own that no answer told us about', () => {
+  it('is not taken up while Postgres may write: that one is stopped first (rule 14)', async () => {
+    local = { downSince: null, isPrimary: true };
+    await keeper.start();
+    await clock.pass(10);
+    etcd.put('leader', 'b', keeper.lease ?? leaseId('0'));
+    gateFor(0);
+    expect(keeper.leadership.kind).toBe('none');
+    local = { downSince: clock.now(), isPrimary: false };
+    note();
+    expect(keeper.leadership.kind).toBe('holding');
+  });
+
+  it('is beaten for at once: the lease of one who waits is shown to be alive', async () => {
+    await keeper.start();
+    await clock.pass(10);
+    etcd.put('leader', 'b', keeper.lease ?? leaseId('0'));
+    gateFor(4_000);
+    const { seq } = etcd.beat ?? { seq: 0 };
+    await clock.pass(10);
+    expect(etcd.beat?.seq).not.toBe(seq);
+  });
+});
+
+describe('leadership that is left to run out', () => {
+  it('is proven no more, and the key is left to its lease', async () => {
+    await leads();
+    await clock.outcome(keeper.resign('Postgres hangs in the kernel'));
+    const { seq } = etcd.beat ?? { seq: 0 };
+    const { arming } = guard;
+    await clock.pass(5_000);
+    expect(keeper.leadership.kind).toBe('none');
+    expect(etcd.beat?.seq).toBe(seq);
+    expect(etcd.key('leader')?.value).toBe('b');
+    expect(guard.arming).toEqual(arming);
+  });
+});
+
+describe('a runtime directory without room', () => {
+  it('opens no window, and does not end the proofs', async () => {
+    const write = state.write.bind(state);
+    state.write = () => Promise.reject(new Error('ENOSPC'));
+    const status = lastLeaderSaid(0);
+    await keeper.start();
+    await clock.pass(10);
+    note();
+    await clock.outcome(keeper.acquire(status, null, false));
+    await clock.pass(2_000);
+    expect(held().windowOpen).toBe(false);
+    state.write = write;
+    await clock.pass(500);
+    expect(held().windowOpen).toBe(true);
+  });
+});
+
+describe('a loss', () => {
+  it('stops Postgres, forgets the term on disk, and leaves the guard armed', async () => {
+    await leads();
+    const { disarms } = guard;
+    etcd.put('leader', 'c', THEIR_LEASE);
+    await clock.pass(1_100);
+    expect(lost).toHaveLength(1);
+    expect(state.stored).toBeNull();
+    expect(guard.disarms).toBe(disarms);
+    expect(guard.arming).not.toBeNull();
+  });
+
+  it('is not concluded from a read alone, only from a refused beat', async () => {
+    await leads();
+    const stale = readCluster([], { clusterId: 'one', revision: revision(1) });
+    keeper.note(stale, clock.now());
+    await clock.pass(20);
+    expect(lost).toEqual([]);
+    expect(held().windowOpen).toBe(true);
+  });
+});
+
+describe('a release', () => {
+  beforeEach(async () => {
+    await leads();
+    local = { downSince: clock.now(), isPrimary: false };
+  });
+
+  it('deletes the key, names position and candidate, and lets the next one go at once', async () => {
+    expect(await clock.outcome(keeper.release(END, nodeName('c'), []))).toBe(true);
+    expect(etcd.key('leader')).toBeNull();
+    expect(etcd.beat).toMatchObject({ holdMs: 0, release: { lsn: END, candidate: 'c' } });
+    expect(keeper.leadership.kind).toBe('none');
+    expect(state.stored).toBeNull();
+    expect(guard.arming).toBeNull();
+  });
+
+  it('does what goes with it in the same transaction', async () => {
+    const op = { op: 'put', key: 'failover', value: '{}', lease: null } as const;
+    await clock.outcome(keeper.release(END, null, [op]));
+    expect(etcd.key('failover')?.modRevision).toBe(etcd.key('status')?.modRevision);
+  });
+
+  it('closes the window from sending on, whatever becomes of it (rule 18)', async () => {
+    etcd.fault({ on: 'txn', when: writesKey('leader', 'delete'), loseRequest: true });
+    const released = keeper.release(END, null, []);
+    await clock.pass(5);
+    expect(held()).toMatchObject({ windowOpen: false, releaseSent: true });
+    expect(await clock.outcome(released)).toBe(false);
+    expect(held().windowOpen).toBe(false);
+  });
+
+  it('is repeated until etcd says what became of it', async () => {
+    for (let i = 0; i < 3; i++) etcd.fault({ on: 'txn', when: writesKey('leader', 'delete'), loseRequest: true });
+    expect(await clock.outcome(keeper.release(END, null, []))).toBe(false);
+    await clock.pass(5_000);
+    expect(etcd.key('leader')).toBeNull();
+    expect(keeper.leadership.kind).toBe('none');
+  });
+
+  it('whose answer was lost is known by the next try', async () => {
+    etcd.fault({ on: 'txn', when: writesKey('leader', 'delete'), loseAnswer: true });
+    expect(await clock.outcome(keeper.release(END, nodeName('c'), []))).toBe(false);
+    const record = etcd.key('status')?.modRevision;
+    await clock.pass(500);
+    expect(keeper.leadership.kind).toBe('none');
+    expect(etcd.key('status')?.modRevision).toBe(record);
+  });
+
+  it('is never sent with Postgres perhaps writing', async () => {
+    local.downSince = null;
+    await expect(clock.outcome(keeper.release(END, null, []))).rejects.toThrow(/release/);
+    expect(etcd.key('leader')?.value).toBe('b');
+  });
+
+  it('never lets its lease carry a leader key again (rule 19)', async () => {
+    const old = keeper.lease;
+    await clock.outcome(keeper.release(END, null, []));
+    note();
+    await clock.outcome(keeper.acquire(etcd.key('status')?.modRevision ?? revision(0), null, false));
+    expect(etcd.key('leader')?.value).toBe('b');
+    expect(etcd.key('leader')?.lease).not.toBe(old);
+  });
+
+  it('is taken back only by a newer beat, which makes a delayed one void (story 2)', async () => {
+    // The keeper repeats it by itself: that one is held back too.
+    for (let i = 0; i < 2; i++) etcd.fault({ on: 'txn', when: writesKey('leader', 'delete'), delay: 6_000 });
+    expect(await clock.outcome(keeper.release(END, null, []))).toBe(false);
+    expect(await clock.outcome(keeper.reclaim())).toBe(true);
+    expect(held()).toMatchObject({ windowOpen: true, releaseSent: false });
+    await clock.pass(6_000);
+    expect(etcd.applied.filter(writesKey('leader', 'delete'))).toHaveLength(2);
+    expect(etcd.key('leader')?.value).toBe('b');
+    expect(etcd.beat?.release).toBeNull();
+    expect(held().windowOpen).toBe(true);
+  });
+
+  it('is not taken back by finding the key still there', async () => {
+    for (let i = 0; i < 2; i++) etcd.fault({ on: 'txn', when: writesKey('leader', 'delete'), loseRequest: true });
+    expect(await clock.outcome(keeper.release(END, null, []))).toBe(false);
+    note();
+    etcd.fault({ on: 'txn', when: isBeat, loseRequest: true });
+    expect(await clock.outcome(keeper.reclaim())).toBe(false);
+    expect(held()).toMatchObject({ windowOpen: false, releaseSent: true });
+  });
+
+  it('that landed after all cannot be taken back', async () => {
+    etcd.fault({ on: 'txn', when: writesKey('leader', 'delete'), loseAnswer: true });
+    expect(await clock.outcome(keeper.release(END, null, []))).toBe(false);
+    await clock.outcome(keeper.reclaim());
+    expect(keeper.leadership.kind).toBe('none');
+    expect(etcd.key('leader')).toBeNull();
+  });
+});
+
+describe('a daemon started again', () => {
+  /** What an earlier process left: the key in etcd, its state on disk, the guard armed. */
+  function leftBehind(over: { deadlineIn?: number | null; gatePassed?: boolean } = {}): Revision {
+    const lease = leaseId('8001');
+    const term = etcd.put('leader', 'b', lease);
+    etcd.put('status', { optime: 1, pgha: { term: term.toString(), seq: 3, hold_ms: 10_000 } });
+    state.stored = { lease, ttl: TTL, term, dataDirectory: '/data', gatePassed: over.gatePassed ?? true };
+    const deadlineIn = over.deadlineIn === undefined ? 6_000 : over.deadlineIn;
+    guard.arming = deadlineIn === null ? null : { deadline: instant(START + deadlineIn), dataDirectory: '/data' };
+    return term;
+  }
+
+  it("goes on with the guard's deadline for a window, never with a stored one (rule 25)", async () => {
+    const term = leftBehind();
+    local = { downSince: null, isPrimary: true };
+    etcd.reachable = false;
+    await clock.outcome(keeper.start());
+    expect(held()).toMatchObject({ term, windowOpen: true, deadline: START + 6_000, until: START + 7_000 });
+    await clock.pass(6_100);
+    expect(held().windowOpen).toBe(false);
+  });
+
+  it('proves that leadership anew, and the window goes on', async () => {
+    leftBehind();
+    local = { downSince: null, isPrimary: true };
+    await clock.outcome(keeper.start());
+    await clock.pass(50);
+    expect(held().until).toBeGreaterThan(START + 9_900);
+    expect(lost).toEqual([]);
+  });
+
+  it('is not taken in by the numbers of beats that the earlier process sent', async () => {
+    leftBehind();
+    local = { downSince: null, isPrimary: true };
+    await clock.outcome(keeper.start());
+    await clock.pass(50);
+    expect(etcd.beat?.seq).toBeGreaterThan(1_000);
+  });
+
+  it('gives the hold of what the guard still allows, when that is longer than the TTL (story 10)', async () => {
+    leftBehind({ deadlineIn: 14_000 });
+    local = { downSince: null, isPrimary: true };
+    await clock.outcome(keeper.start());
+    await clock.pass(50);
+    expect(etcd.beat?.holdMs).toBeGreaterThan(14_900);
+  });
+
+  it('loses when the key has another term by now', async () => {
+    leftBehind();
+    etcd.put('leader', 'c', THEIR_LEASE);
+    local = { downSince: null, isPrimary: true };
+    await clock.outcome(keeper.start());
+    await clock.pass(100);
+    expect(lost).toHaveLength(1);
+  });
+
+  it('has no window when the guard is not armed, and opens none over a running primary', async () => {
+    leftBehind({ deadlineIn: null });
+    local = { downSince: null, isPrimary: true };
+    await clock.outcome(keeper.start());
+    await clock.pass(2_000);
+    expect(held().windowOpen).toBe(false);
+  });
+
+  it('forgets a term that never opened a window and waits for its gate like any other (story 7)', async () => {
+    leftBehind({ gatePassed: false });
+    await clock.outcome(keeper.start());
+    expect(keeper.leadership.kind).toBe('none');
+    expect(state.stored).toBeNull();
+    note();
+    expect(held()).toMatchObject({ windowOpen: false, gate: clock.now() + 10_000 });
+    await clock.pass(9_900);
+    expect(held().windowOpen).toBe(false);
+  });
+
+  it('takes nothing up that was stored for another data directory', async () => {
+    leftBehind();
+    if (state.stored !== null) state.stored = { ...state.stored, dataDirectory: '/elsewhere' };
+    await clock.outcome(keeper.start());
+    expect(keeper.leadership.kind).toBe('none');
+  });
+});
+
+describe('maintenance', () => {
+  it('writes no hold, disarms the guard, and knows no deadline', async () => {
+    await leads();
+    paused = true;
+    await clock.pass(1_100);
+    expect(etcd.beat?.holdMs).toBeNull();
+    expect(guard.arming).toBeNull();
+    etcd.reachable = false;
+    await clock.pass(60_000);
+    expect(held().windowOpen).toBe(true);
+    expect(lost).toEqual([]);
+  });
+
+  it('ends with a new window for the primary that ran all the time', async () => {
+    await leads();
+    paused = true;
+    await clock.pass(20_000);
+    paused = false;
+    await clock.pass(1_100);
+    expect(etcd.beat?.holdMs).toBe(10_000);
+    expect(held().windowOpen).toBe(true);
+    expect(Number.isFinite(held().until)).toBe(true);
+    expect(guard.arming?.deadline).toBe(held().deadline);
+  });
+});
+
+describe('the end of maintenance', () => {
+  beforeEach(async () => {
+    await leads();
+    paused = true;
+    await clock.pass(1_100);
+    paused = false;
+  });
+
+  it('bounds the window before the first beat with a hold is sent, which may land unanswered', async () => {
+    etcd.fault({
+      on: 'txn',
+      when: isBeat,
+      loseAnswer: true,
+      first: () => {
+        expect(Number.isFinite(held().until)).toBe(true);
+        expect(guard.arming?.deadline).toBe(held().deadline);
+      },
+    });
+    await clock.pass(1_100);
+    expect(etcd.faults).toEqual([]);
+    expect(etcd.beat?.holdMs).toBe(10_000);
+    expect(held().windowOpen).toBe(true);
+  });
+
+  it('waits for the guard: without it maintenance goes on', async () => {
+    guard.answers = false;
+    await clock.pass(5_000);
+    expect(etcd.beat?.holdMs).toBeNull();
+    guard.answers = true;
+    await clock.pass(2_000);
+    expect(etcd.beat?.holdMs).toBe(10_000);
+  });
+});
+
+describe('maintenance with a guard that does not stand down', () => {
+  it('keeps its deadline: the guard would strike at it', async () => {
+    await leads();
+    guard.answers = false;
+    paused = true;
+    await clock.pass(1_100);
+    expect(Number.isFinite(held().deadline)).toBe(true);
+  });
+});
+
+describe('a change of the TTL', () => {
+  it('moves key and term to a new lease together, with a hold that covers what is open (rule 8)', async () => {
+    await leads();
+    const { term, until } = held();
+    const old = keeper.lease;
+    wantedTtl = seconds(5);
+    let swappedAt = 0;
+    etcd.fault({
+      on: 'txn',
+      when: writesKey('leader'),
+      first: () => {
+        swappedAt = clock.now();
+      },
+    });
+    await clock.pass(1_005);
+    const swapHold = etcd.beat?.holdMs;
+    expect(etcd.key('leader')?.lease).not.toBe(old);
+    expect(held()).toMatchObject({ ttl: 5_000, term: etcd.key('leader')?.modRevision });
+    expect(held().term).toBeGreaterThan(term);
+    expect(held().until).toBeGreaterThanOrEqual(until);
+    expect(swapHold).toBeGreaterThanOrEqual(Math.floor(until - swappedAt));
+    await clock.pass(20_000);
+    expect(held().windowOpen).toBe(true);
+    expect(etcd.beat?.holdMs).toBe(5_000);
+    expect(lost).toEqual([]);
+  });
+
+  it('is found again when the answer of the change was lost', async () => {
+    await leads();
+    wantedTtl = seconds(20);
+    etcd.fault({ on: 'txn', when: writesKey('leader'), loseAnswer: true });
+    await clock.pass(6_000);
+    expect(lost).toEqual([]);
+    expect(held().term).toBe(etcd.key('leader')?.modRevision);
+    expect(held().windowOpen).toBe(true);
+  });
+});
+
+describe('a primary that is taken in as it runs', () => {
+  it('gets its first window without having been down', async () => {
+    local = { downSince: null, isPrimary: true };
+    const status = lastLeaderSaid(0);
+    await keeper.start();
+    await clock.pass(10);
+    note();
+    await clock.outcome(keeper.acquire(status, null, true));
+    expect(held().adopting).toBe(true);
+    await clock.pass(20);
+    expect(held()).toMatchObject({ adopting: false, windowOpen: true });
+  });
+
+  it('gets none when it is not taken in on purpose', async () => {
+    local = { downSince: null, isPrimary: true };
+    const status = lastLeaderSaid(0);
+    await keeper.start();
+    await clock.pass(10);
+    note();
+    await clock.outcome(keeper.acquire(status, null, false));
+    await clock.pass(3_000);
+    expect(held().windowOpen).toBe(false);
+  });
+});
+
+describe('taking a primary in', () => {
+  it('ends when no proof comes in half a TTL: only the lease would speak for it', async () => {
+    local = { downSince: null, isPrimary: true };
+    const status = lastLeaderSaid(0);
+    await keeper.start();
+    await clock.pass(10);
+    note();
+    guard.answers = false;
+    await clock.outcome(keeper.acquire(status, null, true));
+    await clock.pass(4_900);
+    expect(held().adopting).toBe(true);
+    await clock.pass(200);
+    expect(held()).toMatchObject({ adopting: false, windowOpen: false });
+  });
+});
+
+describe('the lease', () => {
+  it('is kept alive for the member key also without leading', async () => {
+    await keeper.start();
+    await clock.pass(10);
+    const { lease } = keeper;
+    expect(lease).not.toBeNull();
+    await clock.pass(30_000);
+    expect(keeper.lease).toBe(lease);
+  });
+
+  it('is replaced when etcd has lost it', async () => {
+    await keeper.start();
+    await clock.pass(10);
+    const { lease } = keeper;
+    etcd.leases.clear();
+    await clock.pass(3_000);
+    expect(keeper.lease).not.toBeNull();
+    expect(keeper.lease).not.toBe(lease);
+  });
+});
+
+describe('the gate of a candidate', () => {
+  it('is told when etcd was replaced, and starts anew', async () => {
+    gateFor(0);
+    await clock.pass(100);
+    etcd.clusterId = 'two';
+    note();
+    expect(log.events).toContain('dcs.history-restarted');
+    expect(keeper.gate).toMatchObject({ clusterId: 'two', opensAt: clock.now() });
+  });
+
+  it('of a status without a hold is the TTL that the cluster’s settings name', () => {
+    etcd.put('status', { optime: 1 });
+    etcd.put('config', { ttl: 25 });
+    note();
+    expect(keeper.gate?.opensAt).toBe(laterBy(clock.now(), millis(25_000)));
+  });
+});

@@ -1,0 +1,63 @@
+/** Every situation, rule by rule. Rows are in situations/; what a case does not care about, the builders fill in. */
+import { describe, expect, it } from 'vitest';
+import { decide } from '../../../src/core/decide.ts';
+import { RULES } from '../../../src/core/rules.ts';
+import type { Case } from './builders.ts';
+import { fencing, leaving, maintenance, others } from './situations/before-all-else.ts';
+import { following, joining, rejoining } from './situations/following.ts';
+import { atTheGate, byOperator, electing, eligible, notRunning, takingOver } from './situations/leaderless.ts';
+import { handingOver, promoting, starting, suspicion, switchingOver } from './situations/leading.ts';
+
+const tables: Readonly<Record<string, readonly Case[]>> = {
+  'a node whose Postgres writes without a window': fencing,
+  'a node that can decide nothing yet': others,
+  'a node in maintenance': maintenance,
+  'a node whose service leaves': leaving,
+  'a leader': promoting,
+  'a leader whose Postgres starts': starting,
+  'a leader whose check fails': suspicion,
+  'a leader whose Postgres is down': handingOver,
+  'a leader asked to hand over': switchingOver,
+  'a follower': following,
+  'a node that comes back': rejoining,
+  'a node that joins': joining,
+  'a candidate at the gate': atTheGate,
+  'a candidate before a standing key': takingOver,
+  'a candidate that may or may not lead': eligible,
+  'a candidate among others': electing,
+  'a candidate named by an operator': byOperator,
+  'a candidate that does not run': notRunning,
+};
+
+for (const [who, cases] of Object.entries(tables)) {
+  describe(who, () => {
+    it.each(cases.map((row) => [row.name, row] as const))('%s', (_name, row) => {
+      const { situation, decision } = decide(row.view);
+      const actions = decision.actions.map((action, i) => (typeof row.actions[i] === 'string' ? action.do : action));
+      expect({ rule: decision.rule, actions }).toEqual({ rule: row.rule, actions: row.actions });
+      if (row.situation !== undefined) expect(situation).toBe(row.situation);
+      if (row.again !== undefined) expect(decision.again).toBe(row.again);
+    });
+  });
+}
+
+describe('the tables', () => {
+  it('show every rule at least once', () => {
+    const shown = new Set(Object.values(tables).flatMap((cases) => cases.map(({ rule }) => rule)));
+    expect(Object.keys(RULES).filter((rule) => !shown.has(rule as keyof typeof RULES))).toEqual([]);
+  });
+
+  it('give no two rows of a table the same name', () => {
+    for (const cases of Object.values(tables)) expect(new Set(cases.map(({ name }) => name)).size).toBe(cases.length);
+  });
+});
+
+describe('a decision', () => {
+  it('is the same for the same view, and always says why', () => {
+    for (const { view } of Object.values(tables).flat()) {
+      const first = decide(view);
+      expect(decide(view)).toEqual(first);
+      expect(first.decision.reason).not.toBe('');
+    }
+  });
+});

@@ -1,0 +1,118 @@
+/** Protocol 10 to 12: not before the gate may a candidate promote, and the gate is counted on its own clock. */
+import { describe, expect, it } from 'vitest';
+import type { Beat } from '../../../src/core/cluster.ts';
+import { type Arrival, type Gate, gateOpen, inheritedGate, noteStatus } from '../../../src/core/gate.ts';
+import { revision } from '../../../src/core/store.ts';
+import { instant, LONG_AGO, seconds } from '../../../src/core/time.ts';
+import { aBeat, aStatus } from './builders.ts';
+
+interface Seen {
+  readonly at: number;
+  /** null: there is no `status`. */
+  readonly revision?: number | null;
+  /** null: Patroni wrote it. */
+  readonly beat?: Beat | null;
+  readonly clusterId?: string;
+  readonly storeRevision?: number;
+  readonly clusterTtl?: number;
+  readonly ownTtl?: number;
+}
+
+function arrival(version: Seen): Arrival {
+  const at = version.revision === undefined ? 50 : version.revision;
+  return {
+    cluster: {
+      clusterId: version.clusterId ?? 'one',
+      revision: revision(version.storeRevision ?? 100),
+      status:
+        at === null
+          ? null
+          : aStatus({ revision: revision(at), beat: version.beat === undefined ? aBeat() : version.beat }),
+    },
+    at: instant(version.at),
+    clusterTtl: seconds(version.clusterTtl ?? 30),
+    ownTtl: seconds(version.ownTtl ?? 20),
+  };
+}
+
+function seen(...versions: readonly Seen[]): Gate {
+  let gate: Gate | null = null;
+  for (const one of versions) gate = noteStatus(gate, arrival(one));
+  if (gate === null) throw new Error('nothing was seen');
+  return gate;
+}
+
+describe('the gate', () => {
+  it('opens when the hold of the newest status has run out, counted from its arrival', () => {
+    expect(seen({ at: 1_000, beat: aBeat({ holdMs: 10_000 }) }).opensAt).toBe(11_000);
+  });
+
+  it('counts the first read after a start as arriving now, however old it is', () => {
+    expect(seen({ at: 500_000, beat: aBeat({ holdMs: 10_000 }) }).opensAt).toBe(510_000);
+  });
+
+  it('does not move when the same version is seen again', () => {
+    const gate = seen({ at: 1_000 }, { at: 9_000 }, { at: 20_000 });
+    expect(gate).toMatchObject({ arrived: 1_000, opensAt: 11_000 });
+  });
+
+  it('moves with a newer version', () => {
+    expect(seen({ at: 1_000 }, { at: 2_000, revision: 51 }).opensAt).toBe(12_000);
+  });
+
+  it('moves also to an earlier instant: the writer vouches for all before him', () => {
+    const gate = seen({ at: 1_000 }, { at: 2_000, revision: 51, beat: aBeat({ holdMs: 0 }) });
+    expect(gate.opensAt).toBe(2_000);
+  });
+
+  it('waits the TTL of the cluster for a version that Patroni wrote', () => {
+    expect(seen({ at: 1_000, beat: null, clusterTtl: 30, ownTtl: 60 }).opensAt).toBe(31_000);
+  });
+
+  it('waits the larger of own and cluster TTL when there is no status at all', () => {
+    expect(seen({ at: 1_000, revision: null, clusterTtl: 30, ownTtl: 20 }).opensAt).toBe(31_000);
+    expect(seen({ at: 1_000, revision: null, clusterTtl: 30, ownTtl: 60 }).opensAt).toBe(61_000);
+  });
+
+  it('never opens by itself behind a leader in maintenance', () => {
+    const gate = seen({ at: 1_000, beat: aBeat({ holdMs: null }) });
+    expect(gate.opensAt).toBe('never');
+    expect(gateOpen(gate, instant(1e12))).toBe(false);
+  });
+
+  it('opens behind maintenance with a newer version that says a hold', () => {
+    expect(seen({ at: 1_000, beat: aBeat({ holdMs: null }) }, { at: 5_000, revision: 51 }).opensAt).toBe(15_000);
+  });
+
+  it('starts all over when the cluster id changes, also with the same revision', () => {
+    expect(seen({ at: 1_000 }, { at: 5_000, clusterId: 'two' })).toMatchObject({ opensAt: 15_000, clusterId: 'two' });
+  });
+
+  it('starts all over when the revision goes back', () => {
+    expect(seen({ at: 1_000 }, { at: 5_000, revision: 49 })).toMatchObject({ opensAt: 15_000, revision: 49n });
+  });
+
+  it('starts all over when the revision of the store goes back, also where status is as it was', () => {
+    expect(seen({ at: 1_000, storeRevision: 100 }, { at: 5_000, storeRevision: 99 }).opensAt).toBe(15_000);
+    expect(seen({ at: 1_000, storeRevision: 100 }, { at: 5_000, storeRevision: 101 }).opensAt).toBe(11_000);
+  });
+
+  it('starts all over when status has vanished, which nobody who keeps our rules does', () => {
+    expect(seen({ at: 1_000 }, { at: 5_000, revision: null })).toMatchObject({ opensAt: 35_000, revision: 0n });
+  });
+
+  it('is closed one instant before it opens and open at it', () => {
+    const gate = seen({ at: 1_000 });
+    expect(gateOpen(gate, instant(10_999))).toBe(false);
+    expect(gateOpen(gate, instant(11_000))).toBe(true);
+  });
+
+  it('is closed while nothing was seen', () => {
+    expect(gateOpen(null, instant(1e12))).toBe(false);
+  });
+
+  it('is inherited by who takes the key, unless it never opens', () => {
+    expect(inheritedGate(seen({ at: 1_000 }))).toBe(11_000);
+    expect(inheritedGate(seen({ at: 1_000, beat: aBeat({ holdMs: null }) }))).toBe(LONG_AGO);
+  });
+});

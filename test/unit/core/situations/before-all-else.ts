@@ -1,0 +1,333 @@
+/** Postgres may write and must not; and what comes before every other question. */
+import {
+  aBeat,
+  aCluster,
+  aGate,
+  aHistoryLine,
+  aMember,
+  aPrimary,
+  aRequest,
+  aSilent,
+  aStandby,
+  aStopped,
+  aView,
+  before,
+  type Case,
+  closedGate,
+  failed,
+  holding,
+  isStarting,
+  leads,
+  noWindow,
+  STATUS,
+  type ViewOver,
+} from '../builders.ts';
+
+const fenced = {
+  rule: 'fence.without-window',
+  actions: ['stop-immediately'],
+  situation: 'writing-without-window',
+} as const;
+const underWay = { kind: 'start', since: before(100) } as const;
+
+export const fencing: readonly Case[] = [
+  {
+    name: 'ends a primary for which this node holds no key',
+    view: aView({ local: aPrimary() }),
+    ...fenced,
+  },
+  {
+    name: 'stops writing once the window is closed, even if etcd still names this node leader',
+    view: leads({ leadership: noWindow() }),
+    ...fenced,
+  },
+  {
+    name: 'stops writing once a release was sent, whatever etcd says of it',
+    view: leads({ leadership: noWindow({ releaseSent: true }) }),
+    ...fenced,
+  },
+  { name: 'ends a Postgres that does not answer: it may be writing', view: aView({ local: aSilent() }), ...fenced },
+  {
+    name: 'ends a Postgres that starts as a primary without a window',
+    view: aView({ local: isStarting(true) }),
+    ...fenced,
+  },
+  {
+    name: 'does not wait for an operation, for etcd, or for the service to leave before it stops writing',
+    view: aView({ local: aPrimary(), operation: underWay, leaving: true, etcd: 'silent' }),
+    ...fenced,
+  },
+  {
+    name: 'ends a running primary in a scope that somebody has led, although nobody does now',
+    view: aView({ local: aPrimary(), cluster: aCluster({ leader: null }) }),
+    ...fenced,
+  },
+  {
+    name: "ends a running primary of another cluster's data in a scope nobody has led",
+    view: aView({ local: aPrimary(), cluster: aCluster({ leader: null, status: null, initialize: '1' }) }),
+    ...fenced,
+  },
+  {
+    name: 'leaves a running primary alone until etcd was read for the first time',
+    view: aView({ local: aPrimary(), etcd: 'never-read' }),
+    rule: 'node.waiting-for-etcd',
+    actions: [],
+    situation: 'uninformed',
+  },
+  {
+    name: 'leaves a primary alone that is being taken in, until its first window opens',
+    view: leads({ leadership: noWindow({ adopting: true }) }),
+    rule: 'leading.primary',
+    actions: [],
+  },
+  {
+    name: 'leaves the private server of a bootstrap alone',
+    view: aView({ local: aPrimary(), operation: { kind: 'bootstrap', since: before(100) } }),
+    rule: 'node.busy',
+    actions: [],
+    situation: 'busy',
+  },
+  {
+    name: 'ends what outlived its postmaster before anything else is asked',
+    view: aView({ local: { kind: 'orphans', processes: 2 }, operation: underWay, leaving: true }),
+    rule: 'fence.orphans',
+    actions: ['end-family'],
+    situation: 'orphans',
+  },
+  {
+    name: 'ends orphans also with an open window: nothing is certain until they are gone',
+    view: leads({ local: { kind: 'orphans', processes: 1 } }),
+    rule: 'fence.orphans',
+    actions: ['end-family'],
+  },
+];
+
+export const others: readonly Case[] = [
+  {
+    name: 'does one thing at a time',
+    view: aView({ local: aStopped(), operation: underWay }),
+    rule: 'node.busy',
+    actions: [],
+    situation: 'busy',
+  },
+  {
+    name: 'knows nothing of the cluster before etcd was read',
+    view: aView({ etcd: 'never-read' }),
+    rule: 'node.waiting-for-etcd',
+    actions: [],
+    situation: 'uninformed',
+  },
+  {
+    name: 'leaves a data directory alone that is not its own',
+    view: aView({ local: { kind: 'unusable', code: 'PGHA_DATA_DIRECTORY_FOREIGN', sentence: 'not ours' } }),
+    rule: 'node.unusable',
+    actions: [],
+    situation: 'unusable',
+  },
+  {
+    name: "leaves the data of another cluster alone, also when its own scope's leader is there to copy from",
+    view: aView({ local: aStopped(), cluster: aCluster({ initialize: '1' }) }),
+    rule: 'node.unusable',
+    actions: [],
+    situation: 'unusable',
+  },
+  {
+    name: 'goes on as a standby while etcd is away, and takes part in no election',
+    view: aView({ etcd: 'silent', gate: closedGate(-5_000) }),
+    rule: 'blind.standby',
+    actions: [],
+    situation: 'blind',
+  },
+  {
+    name: 'starts nothing while etcd is away',
+    view: aView({ local: aStopped(), etcd: 'silent' }),
+    rule: 'blind.standby',
+    actions: [],
+  },
+  {
+    name: 'goes on as the leader while etcd is away and the window is open',
+    view: leads({ etcd: 'silent' }),
+    rule: 'leading.primary',
+    actions: [],
+    situation: 'leading',
+  },
+];
+
+const paused = { set: { pause: true } } as const;
+
+/** The key ran out while the service was stopped; the last beat was one of maintenance. */
+const primaryWithoutKey = (over: ViewOver = {}) =>
+  aView({
+    ...paused,
+    local: aPrimary(),
+    cluster: aCluster({ leader: null, members: [aMember('b'), aMember('c')] }),
+    gate: aGate({ opensAt: 'never', beat: aBeat({ holdMs: null }) }),
+    ...over,
+  });
+
+export const maintenance: readonly Case[] = [
+  {
+    name: 'leaves a primary without a key running',
+    view: aView({ ...paused, local: aPrimary() }),
+    rule: 'maintenance.hands-off',
+    actions: [],
+    situation: 'maintenance',
+  },
+  {
+    name: 'starts no stopped Postgres',
+    view: aView({ ...paused, local: aStopped() }),
+    rule: 'maintenance.hands-off',
+    actions: [],
+  },
+  {
+    name: 'leaves orphans alone',
+    view: aView({ ...paused, local: { kind: 'orphans', processes: 1 } }),
+    rule: 'maintenance.hands-off',
+    actions: [],
+  },
+  {
+    name: 'does not hand over when the leading Postgres dies',
+    view: leads({ ...paused, local: aStopped() }),
+    rule: 'maintenance.hands-off',
+    actions: [],
+  },
+  {
+    name: 'refuses a switchover: nobody is promoted in maintenance',
+    view: leads({ ...paused, cluster: aCluster({ leader: 'b', failover: aRequest({ leader: 'b', candidate: 'a' }) }) }),
+    rule: 'switchover.refused',
+    actions: ['drop-switchover-request'],
+    situation: 'switching-over',
+  },
+  {
+    name: 'takes the free key for the primary that runs here, also behind a gate that no time opens',
+    view: primaryWithoutKey(),
+    rule: 'leaderless.acquire',
+    actions: [{ do: 'acquire', status: STATUS, standing: null, adopting: true, despitePause: true }],
+    situation: 'maintenance',
+  },
+  {
+    name: 'does not take the key while another hold may still be running',
+    view: primaryWithoutKey({ gate: closedGate(1) }),
+    rule: 'maintenance.hands-off',
+    actions: [],
+  },
+  {
+    name: 'does not choose between two primaries',
+    view: primaryWithoutKey({ cluster: aCluster({ leader: null }) }),
+    rule: 'maintenance.hands-off',
+    actions: [],
+  },
+  {
+    name: 'does not take the key for a primary whose timeline the cluster has left',
+    view: primaryWithoutKey({
+      cluster: aCluster({ leader: null, members: [aMember('b')], history: [aHistoryLine(2)] }),
+    }),
+    rule: 'maintenance.hands-off',
+    actions: [],
+  },
+  {
+    name: 'stays in force while etcd is away',
+    view: aView({ ...paused, etcd: 'silent' }),
+    rule: 'maintenance.hands-off',
+    actions: [],
+  },
+];
+
+export const leaving: readonly Case[] = [
+  {
+    name: 'stops the primary in order, to hand over',
+    view: leads({ leaving: true }),
+    rule: 'service.leaving-hands-over',
+    actions: ['stop-for-switchover'],
+    situation: 'leaving',
+  },
+  {
+    name: 'stops the primary in order without further ado when preparing the hand-over has failed',
+    view: leads({ leaving: true, attempts: failed('switchover', 1) }),
+    rule: 'service.leaving-stops',
+    actions: ['stop-in-order'],
+  },
+  {
+    name: 'stops a standby in order',
+    view: aView({ leaving: true }),
+    rule: 'service.leaving-stops',
+    actions: ['stop-in-order'],
+  },
+  {
+    name: 'stops a primary in order that etcd knows nothing of yet',
+    view: aView({ leaving: true, local: aPrimary(), etcd: 'never-read' }),
+    rule: 'service.leaving-stops',
+    actions: ['stop-in-order'],
+  },
+  {
+    name: 'stops a standby that has just won the key before it gives the key back',
+    view: leads({ leaving: true, local: aStandby() }),
+    rule: 'service.leaving-stops',
+    actions: ['stop-in-order'],
+  },
+  {
+    name: 'gives the key to the best candidate once Postgres is down',
+    view: leads({
+      leaving: true,
+      local: aStopped({ cleanly: true }),
+      localSince: before(200),
+      endOfWal: aPrimary().flushed,
+    }),
+    rule: 'leading.hand-over',
+    actions: [{ do: 'release', lsn: aPrimary().flushed, candidate: 'a' as never, lost: null }],
+  },
+  {
+    name: 'hands over although a crash alone would be repaired here',
+    view: leads({
+      leaving: true,
+      set: { primaryCrash: 'restart' },
+      local: aStopped(),
+      localSince: before(200),
+      endOfWal: aPrimary().flushed,
+    }),
+    rule: 'leading.hand-over',
+    actions: [{ do: 'release', lsn: aPrimary().flushed, candidate: 'a' as never, lost: null }],
+  },
+  {
+    name: 'gives the key up without a name when there is nobody to give it to',
+    view: leads({
+      leaving: true,
+      local: aStopped(),
+      localSince: before(200),
+      cluster: aCluster({ leader: 'b', members: [] }),
+    }),
+    rule: 'leading.hand-over',
+    actions: [{ do: 'release', lsn: aStopped().checkpoint, candidate: null, lost: null }],
+  },
+  {
+    name: 'has left once Postgres is down and no key is held',
+    view: aView({ leaving: true, local: aStopped() }),
+    rule: 'service.left',
+    actions: [],
+  },
+  {
+    name: 'leaves Postgres running in maintenance',
+    view: leads({ leaving: true, ...paused }),
+    rule: 'service.left',
+    actions: [],
+  },
+  {
+    name: 'waits for the operation that runs: it was asked to end',
+    view: aView({ leaving: true, operation: { kind: 'copy', since: before(5_000) } }),
+    rule: 'node.busy',
+    actions: [],
+  },
+  {
+    name: 'does not wait for a window that is closed anyway',
+    view: leads({
+      leaving: true,
+      leadership: holding({ windowOpen: false }),
+      local: aStopped(),
+      localSince: before(200),
+      endOfWal: null,
+    }),
+    rule: 'leading.find-end',
+    actions: ['find-end-of-wal'],
+    situation: 'leaving',
+  },
+];

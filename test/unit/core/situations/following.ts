@@ -1,0 +1,399 @@
+/** Somebody else leads, or there is no cluster yet. */
+import { timeline } from '../../../../src/core/lsn.ts';
+import { nodeName, revision } from '../../../../src/core/store.ts';
+import { millis } from '../../../../src/core/time.ts';
+import {
+  aCluster,
+  aGate,
+  aLineage,
+  aLoneStandby,
+  aMember,
+  aPrimary,
+  aStandby,
+  aStopped,
+  at,
+  aView,
+  before,
+  type Case,
+  closedGate,
+  END,
+  failed,
+  isStarting,
+  newLineage,
+  type ViewOver,
+} from '../builders.ts';
+
+const askLineage = { do: 'learn-lineage', of: nodeName('a') } as const;
+/** `c` led before; now `a` does. */
+const behindC: ViewOver = { local: aLoneStandby({ follows: '10.0.0.3:5432' }) };
+const withoutAddress = aCluster({ members: [aMember('a', { host: null, port: null }), aMember('b')] });
+
+export const following: readonly Case[] = [
+  { name: 'receives from the leader', view: aView(), rule: 'following.streaming', actions: [], situation: 'following' },
+  {
+    name: 'gives a receiver that is set up five seconds to stream',
+    view: aView({ local: aLoneStandby(), notStreamingSince: before(5_000) }),
+    rule: 'following.waiting-to-stream',
+    actions: [],
+  },
+  {
+    name: 'compares histories again when nothing was received for longer',
+    view: aView({ local: aLoneStandby(), notStreamingSince: before(5_001) }),
+    rule: 'following.learn-lineage',
+    actions: [askLineage],
+  },
+  {
+    name: 'goes on waiting when the histories turn out to be one',
+    view: aView({ local: aLoneStandby(), notStreamingSince: before(5_001), lineage: aLineage() }),
+    rule: 'following.waiting-to-stream',
+    actions: [],
+  },
+  {
+    name: "asks for a new leader's history before it follows",
+    view: aView(behindC),
+    rule: 'following.learn-lineage',
+    actions: [askLineage],
+  },
+  {
+    name: 'waits for the address of a new leader',
+    view: aView({ ...behindC, cluster: withoutAddress }),
+    rule: 'following.leader-not-ready',
+    actions: [],
+  },
+  {
+    name: 'waits for a leader that is not promoted yet, and keeps asking',
+    view: aView({ ...behindC, lineage: aLineage({ inRecovery: true, at: before(50) }) }),
+    rule: 'following.leader-not-ready',
+    actions: [askLineage],
+  },
+  {
+    name: 'forgets what it learned of a leader in recovery after 50 ms',
+    view: aView({ ...behindC, lineage: aLineage({ inRecovery: true, at: before(51) }) }),
+    rule: 'following.learn-lineage',
+    actions: [askLineage],
+  },
+  {
+    name: 'does not trust a history that was asked for in another term',
+    view: aView({ ...behindC, lineage: aLineage({ term: revision(39) }) }),
+    rule: 'following.learn-lineage',
+    actions: [askLineage],
+  },
+  {
+    name: 'does not trust the history of another server',
+    view: aView({ ...behindC, lineage: aLineage({ of: nodeName('c') }) }),
+    rule: 'following.learn-lineage',
+    actions: [askLineage],
+  },
+  {
+    name: "follows when its own history is part of the leader's",
+    view: aView({ ...behindC, lineage: aLineage() }),
+    rule: 'following.follow',
+    actions: [{ do: 'follow', upstream: nodeName('a') }],
+  },
+  {
+    name: 'follows when its WAL ends exactly where the leader left its timeline',
+    view: aView({ ...behindC, lineage: newLineage('0/5000060') }),
+    rule: 'following.follow',
+    actions: ['follow'],
+  },
+  {
+    name: 'stops to be rewound when it has one byte more',
+    view: aView({ ...behindC, lineage: newLineage('0/500005F') }),
+    rule: 'following.diverged-stop',
+    actions: ['stop-in-order'],
+  },
+  {
+    name: 'counts what it replayed when that is further than what it received',
+    view: aView({
+      local: aLoneStandby({ follows: null, received: at('0/0'), replayed: END }),
+      lineage: newLineage('0/500005F'),
+    }),
+    rule: 'following.diverged-stop',
+    actions: ['stop-in-order'],
+  },
+  {
+    name: 'stops when it is on a timeline the leader has never heard of',
+    view: aView({ local: aLoneStandby({ follows: null, timeline: timeline(3) }), lineage: aLineage() }),
+    rule: 'following.diverged-stop',
+    actions: ['stop-in-order'],
+  },
+  {
+    name: 'does not take streaming on an older timeline than the leader is on for following',
+    view: aView({
+      cluster: aCluster({ members: [aMember('a', { timeline: timeline(3) }), aMember('b')] }),
+      lineage: newLineage('0/4000000'),
+    }),
+    rule: 'following.diverged-stop',
+    actions: ['stop-in-order'],
+  },
+  {
+    name: 'waits for a standby that starts',
+    view: aView({ local: isStarting(false) }),
+    rule: 'following.starting',
+    actions: [],
+  },
+  {
+    name: 'waits for a standby that stops',
+    view: aView({ local: { kind: 'stopping', since: millis(10) } }),
+    rule: 'following.starting',
+    actions: [],
+  },
+  {
+    name: 'restarts when an operator asks for it',
+    view: aView({ operatorRequest: 'restart' }),
+    rule: 'following.restart-requested',
+    actions: ['restart'],
+  },
+  {
+    name: 'follows, and takes nothing over, while the key stands and the gate is closed',
+    view: aView({ gate: closedGate(1) }),
+    rule: 'following.streaming',
+    actions: [],
+    situation: 'following',
+  },
+];
+
+const wasStandby = aStopped({ wasPrimary: false, standbySignal: true });
+const down = (over: ViewOver = {}): ViewOver => ({ local: wasStandby, lineage: aLineage(), ...over });
+const diverged = (over: ViewOver = {}): ViewOver =>
+  down({ local: aStopped(), lineage: newLineage('0/5000060'), endOfWal: at('0/5000061'), ...over });
+
+export const rejoining: readonly Case[] = [
+  {
+    name: "asks for the leader's history first",
+    view: aView(down({ lineage: null })),
+    rule: 'following.learn-lineage',
+    actions: [askLineage],
+    situation: 'rejoining',
+  },
+  {
+    name: 'asks again while the leader is not promoted',
+    view: aView(down({ lineage: aLineage({ inRecovery: true }) })),
+    rule: 'following.learn-lineage',
+    actions: [askLineage],
+  },
+  {
+    name: "waits for the leader's address",
+    view: aView(down({ cluster: withoutAddress })),
+    rule: 'following.leader-not-ready',
+    actions: [],
+  },
+  {
+    name: 'starts as a standby on the same timeline, without looking for its end',
+    view: aView(down()),
+    rule: 'rejoin.start',
+    actions: [{ do: 'start-standby', upstream: nodeName('a') }],
+  },
+  {
+    name: 'copies anew where it was a primary on the very timeline the leader is on: the number was given twice',
+    view: aView(down({ local: aStopped() })),
+    rule: 'rejoin.copy',
+    actions: [{ do: 'copy', source: nodeName('a'), wipe: true }],
+  },
+  {
+    name: 'looks for the end of its WAL when the leader is on another timeline',
+    view: aView(diverged({ endOfWal: null })),
+    rule: 'rejoin.find-end',
+    actions: ['find-end-of-wal'],
+  },
+  {
+    name: 'starts without a rewind when its WAL ends exactly where the leader left its timeline',
+    view: aView(diverged({ endOfWal: at('0/5000060') })),
+    rule: 'rejoin.start',
+    actions: ['start-standby'],
+  },
+  {
+    name: 'rewinds when it has one byte more',
+    view: aView(diverged()),
+    rule: 'rejoin.rewind',
+    actions: [{ do: 'rewind', source: nodeName('a') }],
+  },
+  {
+    name: 'rewinds when it is on a timeline that the leader has never heard of',
+    view: aView(diverged({ local: aStopped({ timeline: timeline(4) }) })),
+    rule: 'rejoin.rewind',
+    actions: ['rewind'],
+  },
+  {
+    name: 'rewinds a second time after one failure',
+    view: aView(diverged({ attempts: failed('rewind', 1) })),
+    rule: 'rejoin.rewind',
+    actions: ['rewind'],
+  },
+  {
+    name: 'waits between the two',
+    view: aView(diverged({ attempts: failed('rewind', 1, before(400)) })),
+    rule: 'rejoin.back-off',
+    actions: [],
+    again: 600,
+  },
+  {
+    name: 'copies anew after two failed rewinds',
+    view: aView(diverged({ attempts: failed('rewind', 2) })),
+    rule: 'rejoin.copy',
+    actions: [{ do: 'copy', source: nodeName('a'), wipe: true }],
+  },
+  {
+    name: 'is stuck after two failed rewinds where copying anew is forbidden',
+    view: aView(diverged({ attempts: failed('rewind', 2), set: { removeDataDirectoryOnRewindFailure: false } })),
+    rule: 'rejoin.stuck',
+    actions: [],
+  },
+  {
+    name: 'is stuck without pg_rewind where copying anew is not allowed',
+    view: aView(diverged({ set: { usePgRewind: false } })),
+    rule: 'rejoin.stuck',
+    actions: [],
+  },
+  {
+    name: 'copies anew without pg_rewind where that is allowed',
+    view: aView(diverged({ set: { usePgRewind: false, removeDataDirectoryOnDivergedTimelines: true } })),
+    rule: 'rejoin.copy',
+    actions: ['copy'],
+  },
+  {
+    name: 'copies anew when an operator asks for it, without a question',
+    view: aView(down({ operatorRequest: 'reinitialize', lineage: null })),
+    rule: 'rejoin.copy',
+    actions: [{ do: 'copy', source: nodeName('a'), wipe: true }],
+  },
+  {
+    name: "leaves its data alone when the leader serves another cluster's",
+    view: aView(down({ lineage: aLineage({ systemId: '1' as never }) })),
+    rule: 'joining.foreign-data',
+    actions: [],
+  },
+  {
+    name: 'doubles the wait with each failed start',
+    view: aView(down({ attempts: failed('start', 3, before(1_000)) })),
+    rule: 'rejoin.back-off',
+    actions: [],
+    again: 3_000,
+  },
+  {
+    name: 'never waits longer than thirty seconds between starts',
+    view: aView(down({ attempts: failed('start', 40, before(30_000)) })),
+    rule: 'rejoin.start',
+    actions: ['start-standby'],
+  },
+];
+
+const empty = (over: ViewOver = {}): ViewOver => ({
+  local: { kind: 'absent' },
+  cluster: aCluster({ leader: null, status: null, initialize: null }),
+  gate: aGate({ beat: null }),
+  ...over,
+});
+
+export const joining: readonly Case[] = [
+  {
+    name: 'makes the cluster in an empty scope',
+    view: aView(empty()),
+    rule: 'joining.bootstrap',
+    actions: ['bootstrap'],
+    situation: 'joining',
+  },
+  {
+    name: 'makes it anew where an initdb did not end',
+    view: aView(empty({ local: { kind: 'half-made', by: 'initdb' } })),
+    rule: 'joining.bootstrap',
+    actions: ['bootstrap'],
+  },
+  {
+    name: 'does not make a cluster that it may never lead',
+    view: aView(empty({ node: { noFailover: true } })),
+    rule: 'joining.wait-for-bootstrap',
+    actions: [],
+  },
+  {
+    name: 'does not make a cluster with priority 0',
+    view: aView(empty({ node: { priority: 0 } })),
+    rule: 'joining.wait-for-bootstrap',
+    actions: [],
+  },
+  {
+    name: 'waits for another member that makes it',
+    view: aView(empty({ cluster: aCluster({ leader: null, status: null, initialize: '' }) })),
+    rule: 'joining.wait-for-bootstrap',
+    actions: [],
+  },
+  {
+    name: 'waits after a bootstrap that failed',
+    view: aView(empty({ attempts: failed('bootstrap', 1, before(100)) })),
+    rule: 'rejoin.back-off',
+    actions: [],
+    again: 900,
+  },
+  {
+    name: 'takes a running primary in once nobody else can be writing',
+    view: aView(empty({ local: aPrimary() })),
+    rule: 'joining.claim',
+    actions: ['claim-scope'],
+  },
+  {
+    name: 'waits at the gate before it takes a running primary in',
+    view: aView(empty({ local: aPrimary(), gate: closedGate(700) })),
+    rule: 'leaderless.at-the-gate',
+    actions: [],
+    again: 700,
+  },
+  {
+    name: "takes the data of a stopped primary for the cluster's",
+    view: aView(empty({ local: aStopped() })),
+    rule: 'joining.claim',
+    actions: ['claim-scope'],
+  },
+  {
+    name: 'never makes a standby the first leader',
+    view: aView(empty({ local: aStandby() })),
+    rule: 'joining.standby-cannot-claim',
+    actions: [],
+  },
+  {
+    name: "never takes a stopped standby's data for the cluster's",
+    view: aView(empty({ local: aStopped({ wasPrimary: false, standbySignal: true }) })),
+    rule: 'joining.standby-cannot-claim',
+    actions: [],
+  },
+  {
+    name: 'never takes data for the cluster’s that a start would make a standby’s',
+    view: aView(empty({ local: aStopped({ standbySignal: true }) })),
+    rule: 'joining.standby-cannot-claim',
+    actions: [],
+  },
+  {
+    name: 'copies from the leader when it has no data',
+    view: aView({ local: { kind: 'absent' } }),
+    rule: 'joining.copy',
+    actions: [{ do: 'copy', source: nodeName('a'), wipe: false }],
+  },
+  {
+    name: 'copies anew where a copy did not end',
+    view: aView({ local: { kind: 'half-made', by: 'copy' } }),
+    rule: 'joining.copy',
+    actions: ['copy'],
+  },
+  {
+    name: 'waits for a leader that is not a running primary yet',
+    view: aView({
+      local: { kind: 'absent' },
+      cluster: aCluster({ members: [aMember('a', { role: 'replica' })] }),
+    }),
+    rule: 'following.leader-not-ready',
+    actions: [],
+  },
+  {
+    name: 'waits after a copy that failed',
+    view: aView({ local: { kind: 'absent' }, attempts: failed('copy', 2, before(500)) }),
+    rule: 'rejoin.back-off',
+    actions: [],
+    again: 1_500,
+  },
+  {
+    name: 'waits for a leader to copy from',
+    view: aView({ local: { kind: 'absent' }, cluster: aCluster({ leader: null }) }),
+    rule: 'leaderless.wait-for-data',
+    actions: [],
+    situation: 'leaderless',
+  },
+];

@@ -1,0 +1,543 @@
+/** The leader key is ours. */
+import { type Lsn, lsn, timeline } from '../../../../src/core/lsn.ts';
+import { nodeName } from '../../../../src/core/store.ts';
+import type { ViewOver } from '../builders.ts';
+import {
+  aCluster,
+  after,
+  aLoneStandby,
+  aPeer,
+  aPrimary,
+  aRequest,
+  aSender,
+  aSilent,
+  aSilentPeer,
+  aStandby,
+  aStopped,
+  at,
+  before,
+  type Case,
+  END,
+  FAILING,
+  failed,
+  holding,
+  isStarting,
+  leads,
+  leadsWithPostgresDown,
+  noWindow,
+  peers,
+} from '../builders.ts';
+
+const release = (candidate: string | null, from?: Lsn, position: Lsn = END) =>
+  ({
+    do: 'release',
+    lsn: position,
+    candidate: candidate === null ? null : nodeName(candidate),
+    lost: from === undefined ? null : { from, to: position },
+  }) as const;
+
+const unwell = (count: number, over: ViewOver = {}): ViewOver => ({
+  local: aPrimary({ failing: FAILING }),
+  failing: { since: before(count * 1_000), count, said: FAILING.said },
+  ...over,
+});
+
+const askedWhileUnwell = (sawPrimary: number | null): ViewOver =>
+  unwell(4, {
+    set: { primaryVisibilityConsensus: true },
+    peers: peers({ a: aPeer('a', { sawPrimary: sawPrimary as never }), c: aSilentPeer() }),
+  });
+
+const unusable = { kind: 'unusable', code: 'PGHA_DATA_DIRECTORY_UNREADABLE', sentence: 'EIO' } as const;
+
+export const promoting: readonly Case[] = [
+  {
+    name: 'lets its primary be',
+    view: leads(),
+    rule: 'leading.primary',
+    actions: [],
+    situation: 'leading',
+  },
+  {
+    name: 'promotes a standby once the window is open',
+    view: leads({ local: aLoneStandby() }),
+    rule: 'leading.promote',
+    actions: ['promote'],
+  },
+  {
+    name: 'does not promote before the window is open, and looks again when the gate passes',
+    view: leads({ local: aLoneStandby(), leadership: noWindow({ gate: after(150) }) }),
+    rule: 'leading.waiting-for-window',
+    actions: [],
+    again: 150,
+  },
+  {
+    name: 'does not promote when the gate has just passed and the proof is not there',
+    view: leads({ local: aLoneStandby(), leadership: noWindow({ gate: before(0) }) }),
+    rule: 'leading.waiting-for-window',
+    actions: [],
+    again: 5,
+  },
+  {
+    name: 'does not promote a standby that does not answer: it may have been promoted already, and hang',
+    view: leads(unwell(1, { local: aLoneStandby({ failing: FAILING }) })),
+    rule: 'leading.check-failed',
+    actions: [],
+  },
+  {
+    name: 'promotes again after one failure',
+    view: leads({ local: aLoneStandby(), attempts: failed('promote', 1) }),
+    rule: 'leading.promote',
+    actions: ['promote'],
+  },
+  {
+    name: 'ends Postgres after two failed promotions: the last one may still be under way',
+    view: leads({ local: aLoneStandby(), attempts: failed('promote', 2, before(5_000)) }),
+    rule: 'leading.promotion-failed',
+    actions: ['stop-immediately'],
+  },
+  {
+    name: 'gives the key up once it is down after two failed promotions',
+    view: leadsWithPostgresDown({ attempts: failed('promote', 2, before(5_000)) }),
+    rule: 'leading.promotion-failed',
+    actions: [release(null)],
+  },
+  {
+    name: 'does not count promotions that failed in an earlier leadership',
+    view: leads({ local: aLoneStandby(), attempts: failed('promote', 2, before(30_001)) }),
+    rule: 'leading.promote',
+    actions: ['promote'],
+  },
+  {
+    name: 'gives the key up when it has no data to lead with',
+    view: leads({ local: { kind: 'absent' } }),
+    rule: 'leading.cannot-lead',
+    actions: [release(null)],
+  },
+  {
+    name: 'gives the key up over a data directory that was never finished',
+    view: leads({ local: { kind: 'half-made', by: 'rewind' } }),
+    rule: 'leading.cannot-lead',
+    actions: ['release'],
+  },
+  {
+    name: 'gives a data directory that cannot be used five seconds',
+    view: leads({ local: unusable, localSince: before(4_999) }),
+    rule: 'node.unusable',
+    actions: [],
+  },
+  {
+    name: 'gives the key up over one that stays unusable',
+    view: leads({ local: unusable, localSince: before(5_000) }),
+    rule: 'leading.cannot-lead',
+    actions: ['release'],
+  },
+];
+
+export const starting: readonly Case[] = [
+  {
+    name: 'waits for its primary to start',
+    view: leads({ local: isStarting(true), localSince: before(2_000) }),
+    rule: 'leading.starting',
+    actions: [],
+  },
+  {
+    name: 'waits for exactly as long as primary_start_timeout allows',
+    view: leads({ local: isStarting(true), localSince: before(300_000) }),
+    rule: 'leading.starting',
+    actions: [],
+  },
+  {
+    name: 'ends a start that takes longer than primary_start_timeout when others can take over',
+    view: leads({ local: isStarting(true), localSince: before(300_001) }),
+    rule: 'leading.start-failed',
+    actions: ['stop-immediately'],
+  },
+  {
+    name: 'asks who can take over before it ends a slow start',
+    view: leads({ local: isStarting(true), localSince: before(300_001), peers: new Map() }),
+    rule: 'leading.ask-candidates',
+    actions: ['ask-peers'],
+  },
+  {
+    name: 'goes on waiting for a slow start when nobody can take over',
+    view: leads({
+      local: isStarting(true),
+      localSince: before(300_001),
+      peers: peers({ a: aSilentPeer(), c: aSilentPeer() }),
+    }),
+    rule: 'leading.starting',
+    actions: [],
+  },
+  {
+    name: 'waits for a Postgres that is stopping',
+    view: leads({ local: { kind: 'stopping', since: 200 as never } }),
+    rule: 'leading.starting',
+    actions: [],
+  },
+  {
+    name: 'gives a standby ten seconds to come up',
+    view: leads({
+      local: isStarting(false),
+      localSince: before(10_000),
+      leadership: holding({ since: before(20_000) }),
+    }),
+    rule: 'leading.waiting-for-window',
+    actions: [],
+  },
+  {
+    name: 'gives the key up when its standby does not come up in ten seconds',
+    view: leads({
+      local: isStarting(false),
+      localSince: before(10_001),
+      leadership: holding({ since: before(20_000) }),
+    }),
+    rule: 'leading.cannot-lead',
+    actions: ['release'],
+  },
+];
+
+export const suspicion: readonly Case[] = [
+  {
+    name: 'repeats a failing check before it does anything',
+    view: leads(unwell(1)),
+    rule: 'leading.check-failed',
+    actions: [],
+    again: 1_000,
+  },
+  {
+    name: 'still repeats the check at the last allowed failure',
+    view: leads(unwell(3)),
+    rule: 'leading.check-failed',
+    actions: [],
+  },
+  {
+    name: 'ends a primary whose check failed once more than that',
+    view: leads(unwell(4)),
+    rule: 'leading.give-up-silent',
+    actions: ['stop-immediately'],
+  },
+  {
+    name: 'ends a postmaster that never answered',
+    view: leads(unwell(4, { local: aSilent() })),
+    rule: 'leading.give-up-silent',
+    actions: ['stop-immediately'],
+  },
+  {
+    name: 'asks the others first, where the policy is that they must agree',
+    view: leads(
+      unwell(4, { set: { primaryVisibilityConsensus: true }, peers: peers({ a: aPeer('a', { at: before(4_001) }) }) }),
+    ),
+    rule: 'leading.ask-candidates',
+    actions: [{ do: 'ask-peers', waitFor: [nodeName('a'), nodeName('c')] }],
+  },
+  {
+    name: 'keeps a primary that another member saw within the last two loops',
+    view: leads(askedWhileUnwell(3_999)),
+    rule: 'leading.seen-by-others',
+    actions: ['ask-peers'],
+  },
+  {
+    name: 'does not keep it when that was exactly two loops ago',
+    view: leads(askedWhileUnwell(4_000)),
+    rule: 'leading.give-up-silent',
+    actions: ['stop-immediately'],
+  },
+  {
+    name: 'takes the silence of the others for no evidence',
+    view: leads(askedWhileUnwell(null)),
+    rule: 'leading.give-up-silent',
+    actions: ['stop-immediately'],
+  },
+];
+
+const lacking = (bytes: number): ViewOver => ({
+  rescueFailed: true,
+  peers: peers({ a: aPeer('a', { position: lsn(END - BigInt(bytes)) }), c: aSilentPeer() }),
+});
+const LIMIT = 1_048_576;
+const FAR_END = at('0/9000000');
+/** The same as `lacking`, with room below the end for more than the limit. */
+const farBehind = (bytes: number): ViewOver => ({
+  endOfWal: FAR_END,
+  rescueFailed: true,
+  set: { primaryCrash: 'failover' },
+  peers: peers({ a: aPeer('a', { position: lsn(FAR_END - BigInt(bytes)) }), c: aSilentPeer() }),
+});
+
+export const handingOver: readonly Case[] = [
+  {
+    name: 'finds the end of its WAL first',
+    view: leadsWithPostgresDown({ endOfWal: null }),
+    rule: 'leading.find-end',
+    actions: ['find-end-of-wal'],
+    situation: 'leading',
+  },
+  {
+    name: 'asks the others with the same step when they have not been asked',
+    view: leadsWithPostgresDown({ endOfWal: null, peers: new Map() }),
+    rule: 'leading.find-end',
+    actions: ['find-end-of-wal', 'ask-peers'],
+  },
+  {
+    name: 'starts Postgres here when the end of its WAL cannot be found',
+    view: leadsWithPostgresDown({ endOfWal: null, attempts: failed('find-end', 3) }),
+    rule: 'leading.start-here',
+    actions: ['start-primary'],
+  },
+  {
+    name: 'gives the key up when the end cannot be found and Postgres does not start either',
+    view: leadsWithPostgresDown({
+      endOfWal: null,
+      attempts: new Map([...failed('find-end', 3), ...failed('start', 3)]),
+    }),
+    rule: 'leading.cannot-lead',
+    actions: ['release'],
+  },
+  {
+    name: 'drops the request of an operator when Postgres has to come back here',
+    view: leadsWithPostgresDown({
+      ...lacking(1),
+      cluster: aCluster({ leader: 'b', failover: aRequest({ leader: 'b', candidate: 'a' }) }),
+    }),
+    rule: 'leading.start-here',
+    actions: ['start-primary', 'drop-switchover-request'],
+  },
+  {
+    name: 'gives the key to the best candidate while a switchover to another one is scheduled for later',
+    view: leadsWithPostgresDown({
+      cluster: aCluster({
+        leader: 'b',
+        failover: aRequest({ leader: 'b', candidate: 'c', scheduledAt: '2030-01-01T10:00:00+00:00' }),
+      }),
+    }),
+    rule: 'leading.hand-over',
+    actions: [release('a')],
+  },
+  {
+    name: 'asks the others, if one of them has not been asked since Postgres stopped',
+    view: leadsWithPostgresDown({ peers: peers({ a: aPeer('a'), c: aPeer('c', { at: before(301) }) }) }),
+    rule: 'leading.ask-candidates',
+    actions: [{ do: 'ask-peers', waitFor: [nodeName('a'), nodeName('c')] }],
+  },
+  {
+    name: 'counts a question sent at the very instant Postgres was seen down',
+    view: leadsWithPostgresDown({ peers: peers({ a: aPeer('a', { at: before(300) }), c: aSilentPeer() }) }),
+    rule: 'leading.hand-over',
+    actions: [release('a')],
+  },
+  {
+    name: 'gives the key to a candidate that has exactly all of its WAL',
+    view: leadsWithPostgresDown(),
+    rule: 'leading.hand-over',
+    actions: [release('a')],
+  },
+  {
+    name: 'gives the key to the one that the operator asked for',
+    view: leadsWithPostgresDown({
+      cluster: aCluster({ leader: 'b', failover: aRequest({ leader: 'b', candidate: 'c' }) }),
+    }),
+    rule: 'leading.hand-over',
+    actions: [release('c')],
+  },
+  {
+    name: 'brings the missing end of the WAL to the best candidate first',
+    view: leadsWithPostgresDown({ ...lacking(1), rescueFailed: false }),
+    rule: 'leading.rescue',
+    actions: [{ do: 'rescue', candidate: nodeName('a'), end: END }],
+  },
+  {
+    name: 'starts Postgres here when the end cannot be brought over',
+    view: leadsWithPostgresDown(lacking(1)),
+    rule: 'leading.start-here',
+    actions: ['start-primary'],
+  },
+  {
+    name: 'asks no member that runs Patroni for a rescue',
+    view: leadsWithPostgresDown({
+      peers: peers({ a: aPeer('a', { pgha: false, position: lsn(END - 1n) }), c: aSilentPeer() }),
+    }),
+    rule: 'leading.start-here',
+    actions: ['start-primary'],
+  },
+  {
+    name: 'hands over with a loss of exactly maximum_lag_on_failover, where the policy prefers that',
+    view: leadsWithPostgresDown(farBehind(LIMIT)),
+    rule: 'leading.hand-over-with-loss',
+    actions: [release('a', lsn(FAR_END - BigInt(LIMIT)), FAR_END)],
+  },
+  {
+    name: 'does not hand over with one byte more of a loss',
+    view: leadsWithPostgresDown(farBehind(LIMIT + 1)),
+    rule: 'leading.start-here',
+    actions: ['start-primary'],
+  },
+  {
+    name: 'hands over with a small loss once Postgres has failed to start here three times',
+    view: leadsWithPostgresDown({ ...lacking(1), attempts: failed('start', 3) }),
+    rule: 'leading.hand-over-with-loss',
+    actions: ['release'],
+  },
+  {
+    name: 'gives the key to nobody on another timeline',
+    view: leadsWithPostgresDown({ peers: peers({ a: aPeer('a', { timeline: timeline(3) }), c: aSilentPeer() }) }),
+    rule: 'leading.start-here',
+    actions: ['start-primary'],
+  },
+  {
+    name: 'gives the key to nobody who is tagged nofailover, has priority 0 or still replays',
+    view: leadsWithPostgresDown({
+      peers: peers({ a: aPeer('a', { noFailover: true }), c: aPeer('c', { priority: 0 }) }),
+    }),
+    rule: 'leading.start-here',
+    actions: ['start-primary'],
+  },
+  {
+    name: 'starts Postgres here at once where the policy says so, without asking anybody',
+    view: leadsWithPostgresDown({ set: { primaryCrash: 'restart' }, endOfWal: null, peers: new Map() }),
+    rule: 'leading.start-here',
+    actions: ['start-primary'],
+  },
+  {
+    name: 'starts Postgres here when failover is manual',
+    view: leadsWithPostgresDown({ set: { failover: 'manual' } }),
+    rule: 'leading.start-here',
+    actions: ['start-primary'],
+  },
+  {
+    name: 'starts Postgres here when there is nobody else',
+    view: leadsWithPostgresDown({ cluster: aCluster({ leader: 'b', members: [] }), endOfWal: null }),
+    rule: 'leading.start-here',
+    actions: ['start-primary'],
+  },
+  {
+    name: 'starts no primary before the window is open',
+    view: leadsWithPostgresDown({ ...lacking(1), leadership: noWindow() }),
+    rule: 'leading.waiting-for-window',
+    actions: [],
+  },
+  {
+    name: 'waits between starts that fail',
+    view: leadsWithPostgresDown({ ...lacking(1), attempts: failed('start', 1, before(999)) }),
+    rule: 'leading.start-failed',
+    actions: [],
+    again: 1,
+  },
+  {
+    name: 'tries again exactly when the wait is over',
+    view: leadsWithPostgresDown({ ...lacking(1), attempts: failed('start', 1, before(1_000)) }),
+    rule: 'leading.start-here',
+    actions: ['start-primary'],
+  },
+  {
+    name: 'starts what was a standby as one, and never out of recovery without a promotion',
+    view: leadsWithPostgresDown({ ...lacking(1), local: aStopped({ wasPrimary: false, standbySignal: true }) }),
+    rule: 'leading.start-here',
+    actions: [{ do: 'start-standby', upstream: null }],
+  },
+];
+
+const asked = (over: Parameters<typeof aRequest>[0] = { leader: 'b' }, rest: ViewOver = {}): ViewOver => ({
+  cluster: aCluster({ leader: 'b', failover: aRequest(over) }),
+  ...rest,
+});
+const refused = { rule: 'switchover.refused', actions: ['drop-switchover-request'] } as const;
+const agreed = { rule: 'switchover.stop', actions: ['stop-for-switchover'] } as const;
+const behind = (bytes: number): ViewOver => ({
+  local: aPrimary({ flushed: FAR_END }),
+  peers: peers({ a: aPeer('a', { position: lsn(FAR_END - BigInt(bytes)) }), c: aSilentPeer() }),
+});
+
+export const switchingOver: readonly Case[] = [
+  { name: 'stops in order when the candidate is fit', view: leads(asked()), ...agreed, situation: 'switching-over' },
+  {
+    name: 'asks everybody first when an answer is older than two seconds',
+    view: leads(asked({}, { peers: peers({ a: aPeer('a', { at: before(2_001) }), c: aPeer('c') }) })),
+    rule: 'switchover.check',
+    actions: [{ do: 'ask-peers', waitFor: [nodeName('a'), nodeName('c')] }],
+  },
+  {
+    name: 'trusts an answer that is exactly two seconds old',
+    view: leads(asked({}, { peers: peers({ a: aPeer('a', { at: before(2_000) }), c: aSilentPeer(before(2_000)) }) })),
+    ...agreed,
+  },
+  {
+    name: 'refuses when the request names another leader',
+    view: leads(asked({ leader: 'c', candidate: 'a' })),
+    ...refused,
+  },
+  { name: 'refuses to hand over to itself', view: leads(asked({ candidate: 'b' })), ...refused },
+  { name: 'refuses a candidate that is no member', view: leads(asked({ candidate: 'x' })), ...refused },
+  {
+    name: 'refuses when there is no other member',
+    view: leads({ cluster: aCluster({ leader: 'b', members: [], failover: aRequest({ leader: 'b' }) }) }),
+    ...refused,
+  },
+  {
+    name: 'refuses a candidate that does not answer',
+    view: leads(asked({ candidate: 'a' }, { peers: peers({ a: aSilentPeer(), c: aPeer('c') }) })),
+    ...refused,
+  },
+  {
+    name: 'refuses a candidate that is tagged nofailover, even if asked for by name',
+    view: leads(asked({ candidate: 'a' }, { peers: peers({ a: aPeer('a', { noFailover: true }), c: aPeer('c') }) })),
+    ...refused,
+  },
+  {
+    name: 'refuses a candidate on another timeline',
+    view: leads(
+      asked({ candidate: 'a' }, { peers: peers({ a: aPeer('a', { timeline: timeline(1) }), c: aPeer('c') }) }),
+    ),
+    ...refused,
+  },
+  {
+    name: 'refuses a candidate that does not stream from here',
+    view: leads(asked({ candidate: 'a' }, { local: aPrimary({ senders: [aSender('a', 'catchup'), aSender('c')] }) })),
+    ...refused,
+  },
+  {
+    name: 'accepts a candidate exactly as far behind as maximum_lag_on_failover allows',
+    view: leads(asked({ candidate: 'a' }, behind(LIMIT))),
+    ...agreed,
+  },
+  {
+    name: 'refuses a candidate one byte further behind',
+    view: leads(asked({ candidate: 'a' }, behind(LIMIT + 1))),
+    ...refused,
+  },
+  {
+    name: 'refuses at once what failed a moment ago',
+    view: leads(asked({}, { attempts: failed('switchover', 1, before(1_999)) })),
+    ...refused,
+  },
+  {
+    name: 'tries anew two seconds after a failure',
+    view: leads(asked({}, { attempts: failed('switchover', 1, before(2_000)) })),
+    ...agreed,
+  },
+  {
+    name: 'leaves a scheduled switchover for later',
+    view: leads(asked({ leader: 'b', scheduledAt: '2030-01-01T10:00:00+00:00' })),
+    rule: 'leading.primary',
+    actions: [],
+    situation: 'leading',
+  },
+  {
+    name: 'carries a scheduled switchover out when it is due',
+    view: leads(asked({ leader: 'b', scheduledAt: '2030-01-01T10:00:00+00:00' }, { scheduledDue: true })),
+    ...agreed,
+  },
+  {
+    name: 'waits for a proven window before it hands over a primary that is being taken in',
+    view: leads(asked({}, { leadership: noWindow({ adopting: true }) })),
+    rule: 'leading.waiting-for-window',
+    actions: [],
+  },
+  {
+    name: 'is not for a standby: the request names the leader',
+    view: leads(asked({}, { local: aStandby(), leadership: holding() })),
+    rule: 'leading.promote',
+    actions: ['promote'],
+    situation: 'leading',
+  },
+];

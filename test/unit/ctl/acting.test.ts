@@ -1,0 +1,313 @@
+import { describe, expect, it } from 'vitest';
+import { type Keys, threeMembers } from '../http/builders.ts';
+import { type Call, ctl, type World } from './fakes.ts';
+
+const PATRONI = JSON.stringify({
+  state: 'running',
+  xlog: { received_location: 1, replayed_location: 1 },
+  timeline: 2,
+  patroni: { version: '4.1.4' },
+});
+
+/** Three members that answer; a switchover to `next` succeeds, and the new leader takes writes. */
+function aWorld(
+  over: Omit<Partial<World>, 'clusters'> & { next?: string; refuse?: string } = {},
+): World & { clusters: { demo: Keys } } {
+  const { next = 'b', refuse, ...rest } = over;
+  const demo = threeMembers();
+  return {
+    clusters: { demo },
+    api: ({ method, path }: Call) => {
+      if (method === 'GET' && path === '/patroni') return { status: 200, text: PATRONI };
+      if (method === 'GET') return { status: 200, text: '' };
+      if (refuse !== undefined) return { status: 412, text: refuse };
+      if (path === '/switchover' || path === '/failover') {
+        demo['leader'] = next;
+        return { status: 200, text: `Successfully switched over to "${next}"`, headers: { 'pgha-paused-ms': '312' } };
+      }
+      if (path === '/config') return { status: 200, text: '{}' };
+      if (path === '/reload') return { status: 202, text: 'reload scheduled' };
+      return { status: 200, text: 'done' };
+    },
+    ...rest,
+  };
+}
+
+const writes = (calls: readonly Call[]): readonly string[] =>
+  calls
+    .filter((call) => call.method !== 'GET')
+    .map((call) => `${call.method} ${call.url.slice(7, 15)} ${call.path} ${JSON.stringify(call.body ?? null)}`);
+
+describe('pgha-ctl switchover', () => {
+  it('asks the leader, waits for the new primary, and says how long writes stood still', async () => {
+    const ran = await ctl(aWorld(), 'switchover', '--candidate', 'b', '--force');
+    expect(ran.code).toBe(0);
+    expect(writes(ran.calls)).toEqual(['POST 10.0.0.1 /switchover {"leader":"a","candidate":"b"}']);
+    expect(ran.calls.at(-1)).toMatchObject({ url: 'http://10.0.0.2:8008/patroni', path: '/primary' });
+    expect(ran.out).toContain('Successfully switched over to "b"\nWrites paused for 312 ms.');
+    expect(ran.out).toContain('| b      | 10.0.0.2 | Leader ');
+    expect(ran.asked).toEqual([]);
+  });
+
+  it('asks what was not given, as patronictl does, with the topology before the last question', async () => {
+    const ran = await ctl(aWorld({ typed: ['', 'b', '', 'y'] }), 'switchover');
+    expect(ran.code).toBe(0);
+    expect(ran.asked).toEqual([
+      'Primary [a]: ',
+      "Candidate ['b'] []: ",
+      expect.stringContaining('When should the switchover take place'),
+      'Are you sure you want to switchover cluster demo, demoting current leader a? [y/N]: ',
+    ]);
+    expect(ran.out.startsWith('Current cluster topology\n+ Cluster: demo')).toBe(true);
+  });
+
+  it('does nothing when the answer is no, or when there is nobody to answer', async () => {
+    for (const typed of [['a', 'b', 'now', 'n'], ['a', 'b'], []]) {
+      const ran = await ctl(aWorld({ typed }), 'switchover');
+      expect([ran.code, writes(ran.calls)]).toEqual([1, []]);
+      expect(ran.err).toContain('Aborted');
+    }
+  });
+
+  it('fails when the member refuses, with its words', async () => {
+    const ran = await ctl(aWorld({ refuse: 'no good candidates have been found' }), 'switchover', '--force');
+    expect(ran.code).toBe(1);
+    expect(ran.out).toContain('Switchover failed, details: 412, no good candidates have been found');
+  });
+
+  it('refuses a wrong leader, an unknown candidate, the leader itself, and times without a zone or in the past', async () => {
+    for (const args of [
+      ['--leader', 'b'],
+      ['--candidate', 'x'],
+      ['--candidate', 'a'],
+      ['--scheduled', '2030-01-01T10:00'],
+      ['--scheduled', '2020-01-01T10:00Z'],
+    ]) {
+      const ran = await ctl(aWorld(), 'switchover', '--force', ...args);
+      expect([args, ran.code, writes(ran.calls)]).toEqual([args, 1, []]);
+      expect(ran.err).toMatch(/^Error: /);
+    }
+  });
+
+  it('only schedules when told a time', async () => {
+    const world = aWorld({ next: 'a' });
+    const ran = await ctl(world, 'switchover', '--force', '--scheduled', '2030-01-01T10:00+00');
+    expect(writes(ran.calls)).toEqual([
+      'POST 10.0.0.1 /switchover {"leader":"a","scheduled_at":"2030-01-01T10:00:00+00:00"}',
+    ]);
+    expect(ran.code).toBe(0);
+  });
+
+  it('checks and changes nothing with --dry-run', async () => {
+    const ran = await ctl(aWorld(), 'switchover', '--dry-run', '--force');
+    expect([ran.code, writes(ran.calls)]).toEqual([0, []]);
+    expect(ran.out).toBe('ok: b can take over\nok: c can take over');
+    const silent = await ctl({ clusters: { demo: threeMembers() } }, 'switchover', '--dry-run', '--force');
+    expect(silent.code).toBe(1);
+    expect(silent.out).toContain('no: b does not answer');
+  });
+
+  it('fails when no new primary takes writes in time', async () => {
+    const ran = await ctl(aWorld({ next: 'a' }), 'switchover', '--force');
+    expect(ran.code).toBe(1);
+    expect(ran.out).toContain('no new primary takes writes');
+  });
+
+  it('prints the result for programs', async () => {
+    const ran = await ctl(aWorld(), 'switchover', '--force', '--format', 'json');
+    expect(JSON.parse(ran.out)).toEqual([
+      expect.objectContaining({
+        action: 'switchover',
+        ok: true,
+        status: 200,
+        paused_ms: 312,
+        leader: 'b',
+        writable: true,
+      }),
+    ]);
+  });
+});
+
+describe('pgha-ctl failover', () => {
+  it('asks the candidate when there is no leader', async () => {
+    const world = aWorld();
+    delete world.clusters.demo['leader'];
+    const ran = await ctl(world, 'failover', '--candidate', 'b', '--force');
+    expect(writes(ran.calls)).toEqual(['POST 10.0.0.2 /failover {"candidate":"b"}']);
+    expect(ran.code).toBe(0);
+  });
+
+  it('passes by a leader whose daemon is gone', async () => {
+    const world = aWorld();
+    const { api } = world;
+    world.api = (call) => {
+      if (call.url.includes('10.0.0.1')) return { status: 503, text: '{"state":"no daemon"}' };
+      return api?.(call) ?? { status: 500, text: '' };
+    };
+    expect(writes((await ctl(world, 'failover', '--candidate', 'b', '--force')).calls)).toEqual([
+      'POST 10.0.0.2 /failover {"candidate":"b"}',
+    ]);
+  });
+
+  it('writes the wish to etcd when no member answers, and does not call that done', async () => {
+    const world: World = { clusters: { demo: threeMembers() } };
+    const ran = await ctl(world, 'failover', '--candidate', 'b', '--force');
+    expect(ran.txns[0]?.success).toEqual([{ op: 'put', key: 'failover', value: '{"member":"b"}', lease: null }]);
+    expect(ran.code).toBe(1);
+    expect(ran.out).toContain('written to etcd');
+  });
+
+  it('needs a candidate', async () => {
+    expect((await ctl(aWorld(), 'failover', '--force')).code).toBe(1);
+  });
+});
+
+describe('pgha-ctl restart, reload, reinit', () => {
+  it('takes CLUSTER MEMBER and MEMBER alone, and restarts the leader last', async () => {
+    const both = await ctl(aWorld(), 'restart', 'demo', 'b', '--force');
+    expect(both.out).toBe('Success: restart on member b');
+    expect((await ctl(aWorld(), 'restart', 'b', '--force')).out).toBe(both.out);
+    const all = await ctl(aWorld(), 'restart', '--force', '--timeout', '60');
+    expect(writes(all.calls)).toEqual([
+      'POST 10.0.0.2 /restart {"timeout":60}',
+      'POST 10.0.0.3 /restart {"timeout":60}',
+      'POST 10.0.0.1 /restart {"timeout":60}',
+    ]);
+  });
+
+  it('restarts by role, and only where it is pending', async () => {
+    const ran = await ctl(aWorld(), 'restart', '-r', 'leader', '--force');
+    expect(writes(ran.calls)).toHaveLength(1);
+    expect((await ctl(aWorld(), 'restart', '--pending', '--force')).code).toBe(1);
+    const world = aWorld();
+    world.clusters.demo['members/b'] = { ...(world.clusters.demo['members/b'] as object), pending_restart: true };
+    expect(writes((await ctl(world, 'restart', '--pending', '--force')).calls)).toEqual([
+      'POST 10.0.0.2 /restart {"restart_pending":true}',
+    ]);
+  });
+
+  it('ends with 1 when a member refuses', async () => {
+    const ran = await ctl(aWorld({ refuse: 'restart conditions are not satisfied' }), 'restart', 'b', '--force');
+    expect(ran.code).toBe(1);
+    expect(ran.out).toBe('Failed: restart for member b, status code=412, (restart conditions are not satisfied)');
+  });
+
+  it('reinitializes only members that are named', async () => {
+    expect(await ctl(aWorld(), 'reinit', 'demo', '--force')).toMatchObject({ code: 1, calls: [] });
+    const ran = await ctl(aWorld({ typed: ['y'] }), 'reinit', 'demo', 'b', '--from-leader');
+    expect(writes(ran.calls)).toEqual(['POST 10.0.0.2 /reinitialize {"force":false,"from_leader":true}']);
+    expect(ran.out).toBe('Success: reinitialize for member b');
+  });
+
+  it('offers to cancel what is under way', async () => {
+    const world = aWorld({ typed: ['y', 'y'] });
+    world.api = ({ body }) =>
+      (body as { force: boolean }).force
+        ? { status: 200, text: 'reinitialize started' }
+        : { status: 503, text: 'copy already in progress' };
+    const ran = await ctl(world, 'reinit', 'b');
+    expect(ran.code).toBe(0);
+    expect(ran.asked[1]).toContain('copy already in progress');
+    expect(writes(ran.calls)).toHaveLength(2);
+  });
+
+  it('reloads', async () => {
+    const ran = await ctl(aWorld(), 'reload', 'demo', 'c', '--force');
+    expect(ran.out).toBe('Reload request received for member c and will be processed within 2 seconds');
+  });
+
+  it('refuses a member that is none, without touching the others', async () => {
+    const ran = await ctl(aWorld(), 'restart', 'demo', 'b', 'x', '--force');
+    expect([ran.code, ran.calls.length]).toEqual([1, 0]);
+    expect(ran.err).toContain('x is not a member of cluster demo (members: a, b, c)');
+  });
+});
+
+describe('pgha-ctl pause and resume', () => {
+  it('sets and removes the flag through the leader', async () => {
+    const paused = await ctl(aWorld(), 'pause');
+    expect(paused.out).toBe('Success: cluster management is paused');
+    expect(writes(paused.calls)).toEqual(['PATCH 10.0.0.1 /config {"pause":true}']);
+    const world = aWorld();
+    world.clusters.demo['config'] = { pause: true };
+    expect(writes((await ctl(world, 'resume')).calls)).toEqual(['PATCH 10.0.0.1 /config {"pause":null}']);
+  });
+
+  it('refuses what is so already', async () => {
+    expect(await ctl(aWorld(), 'resume')).toMatchObject({ code: 1, err: 'Error: Cluster is not paused' });
+  });
+});
+
+describe('pgha-ctl edit-config', () => {
+  it('merges, shows the difference, and writes only over what it has read', async () => {
+    const ran = await ctl(
+      aWorld(),
+      'edit-config',
+      '-s',
+      'ttl=20',
+      '-s',
+      'retry_timeout=null',
+      '-p',
+      'max_connections=200',
+      '--force',
+    );
+    expect(ran.code).toBe(0);
+    expect(ran.out).toContain('-ttl: 10\n+ttl: 20\n loop_wait: 2\n-retry_timeout: 3\n+postgresql:');
+    expect(ran.txns).toEqual([
+      {
+        compare: [{ key: 'config', modRevision: 4n }],
+        success: [
+          {
+            op: 'put',
+            key: 'config',
+            value: '{"ttl":20,"loop_wait":2,"postgresql":{"parameters":{"max_connections":200}}}',
+            lease: null,
+          },
+        ],
+        failure: [],
+      },
+    ]);
+  });
+
+  it('writes nothing when nothing changes, when it is not wanted, or when it cannot hold', async () => {
+    expect(await ctl(aWorld(), 'edit-config', '-s', 'ttl=10')).toMatchObject({ code: 0, out: 'Not changed', txns: [] });
+    expect(await ctl(aWorld({ typed: ['n'] }), 'edit-config', '-s', 'ttl=20')).toMatchObject({ code: 1, txns: [] });
+    const misspelt = await ctl(aWorld(), 'edit-config', '-s', 'tttl=20', '--force');
+    expect(misspelt).toMatchObject({ code: 1, txns: [] });
+    expect(misspelt.err).toContain('ttl');
+    expect(await ctl(aWorld(), 'edit-config', '-s', 'ttl=5', '-s', 'loop_wait=5', '--force')).toMatchObject({
+      code: 1,
+      txns: [],
+    });
+  });
+
+  it('does not blame an edit for what was wrong before it', async () => {
+    const world = aWorld();
+    world.clusters.demo['config'] = { ttl: 10, loop_wait: 2, retry_timeout: 3, from_the_future: 1 };
+    expect((await ctl(world, 'edit-config', '-s', 'ttl=20', '--force')).code).toBe(0);
+  });
+
+  it('applies and replaces from standard input', async () => {
+    const applied = await ctl(aWorld({ typed: ['ttl: 20'] }), 'edit-config', '--apply', '-', '--force', '-q');
+    expect(applied.txns[0]?.success[0]).toMatchObject({ value: '{"ttl":20,"loop_wait":2,"retry_timeout":3}' });
+    const replaced = await ctl(aWorld({ typed: ['ttl: 20'] }), 'edit-config', '--replace', '-', '--force', '-q');
+    expect(replaced.txns[0]?.success[0]).toMatchObject({ value: '{"ttl":20}' });
+    expect(replaced.out).toBe('Configuration changed');
+  });
+});
+
+describe('pgha-ctl remove', () => {
+  it('removes every key after three confirmations', async () => {
+    const world = aWorld({ typed: ['demo', 'Yes I am aware', 'a'] });
+    const ran = await ctl(world, 'remove', 'demo');
+    expect(ran.code).toBe(0);
+    expect(world.clusters.demo).toEqual({});
+  });
+
+  it('removes nothing unless every word is right', async () => {
+    for (const typed of [['dem'], ['demo', 'yes'], ['demo', 'Yes I am aware', 'b'], []]) {
+      const ran = await ctl(aWorld({ typed }), 'remove', 'demo');
+      expect([ran.code, ran.txns]).toEqual([1, []]);
+    }
+  });
+});

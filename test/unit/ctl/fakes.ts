@@ -1,0 +1,110 @@
+/** pgha-ctl without a terminal, an etcd or a network. */
+import type { KeyValue, Txn } from '../../../src/core/store.ts';
+import { leaseId, revision } from '../../../src/core/store.ts';
+import { run } from '../../../src/http/ctl/program.ts';
+import type { ApiAnswer, Outside } from '../../../src/http/ctl/session.ts';
+import type { Terminal } from '../../../src/http/ctl/terminal.ts';
+import type { Keys } from '../http/builders.ts';
+
+export interface Call {
+  readonly url: string;
+  readonly method: string;
+  readonly path: string;
+  readonly body: unknown;
+}
+
+export interface World {
+  /** Keys of each cluster: values of objects are JSON. */
+  readonly clusters: { [scope: string]: Keys };
+  /** What a member answers; throwing is silence. */
+  api?: (call: Call) => { status: number; text: string; headers?: ApiAnswer['headers'] };
+  /** Lines typed; then the input ends. */
+  readonly typed?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  readonly interactive?: boolean;
+}
+
+export interface Ran {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+  readonly calls: readonly Call[];
+  readonly txns: readonly Txn[];
+  readonly asked: readonly string[];
+}
+
+const CONFIG_ENV = { PGHA_ETCD3_HOSTS: '10.0.0.9:2379', PGHA_SCOPE: 'demo', PGHA_CTL_CONFIG_FILE: '/dev/null' };
+
+/** Runs one command line and tells what it printed, asked and did. */
+export async function ctl(world: World, ...args: string[]): Promise<Ran> {
+  const out: string[] = [];
+  const err: string[] = [];
+  const calls: Call[] = [];
+  const txns: Txn[] = [];
+  const asked: string[] = [];
+  const typed = [...(world.typed ?? [])];
+  let now = Date.UTC(2026, 10, 20, 10, 44);
+  const terminal: Terminal = {
+    interactive: world.interactive === true,
+    env: { ...CONFIG_ENV, ...world.env },
+    out: (text) => void out.push(text),
+    err: (text) => void err.push(text),
+    progress: () => {},
+    ask: async (question) => {
+      asked.push(question);
+      return typed.shift() ?? null;
+    },
+    readAll: async () => typed.join('\n'),
+    now: () => new Date(now),
+    sleep: async (ms) => {
+      now += ms;
+    },
+  };
+  const outside: Outside = {
+    terminal,
+    openStore: async (_context, scope) => ({
+      read: async () => ({
+        kind: 'answered',
+        header: { clusterId: '1', raftTerm: 1n, revision: revision(99) },
+        entries: entriesOf(world.clusters[scope] ?? {}),
+      }),
+      txn: async (txn) => {
+        txns.push(txn);
+        const keys = world.clusters[scope] ?? {};
+        for (const op of txn.success) {
+          if (op.op === 'delete') delete keys[op.key];
+          if (op.op === 'put') keys[op.key] = op.value;
+        }
+        return {
+          kind: 'answered',
+          header: { clusterId: '1', raftTerm: 1n, revision: revision(100) },
+          succeeded: true,
+          found: new Map(),
+        };
+      },
+      close: async () => {},
+    }),
+    openApi: async () => ({
+      call: async (url, method, path, body) => {
+        const call = { url, method, path, body };
+        calls.push(call);
+        if (world.api === undefined) throw Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' });
+        const answer = world.api(call);
+        return { headers: {}, ...answer };
+      },
+      close: () => {},
+    }),
+  };
+  const code = await run(args, outside);
+  return { code, out: out.join('\n'), err: err.join('\n'), calls, txns, asked };
+}
+
+function entriesOf(keys: Keys): KeyValue[] {
+  return Object.entries(keys).map(([key, value], index) => ({
+    key,
+    value: typeof value === 'string' ? value : JSON.stringify(value),
+    createRevision: revision(index + 1),
+    modRevision: revision(index + 1),
+    lease: leaseId('1'),
+  }));
+}
