@@ -314,14 +314,18 @@ async function runRegressions() {
   const directory = join(ROOT, 'test/sim/regressions');
   const plans = existsSync(directory) ? readdirSync(directory).filter((name) => name.endsWith('.json')) : [];
   let failed = 0;
-  for (const plan of plans) {
-    await work(file, ['plan', join(directory, plan)], (report) => {
-      if (report.ok) return;
-      failed += 1;
-      show(report);
-      console.log(`  npm run sim -- --replay ${join('test/sim/regressions', plan)} --trace`);
-    });
-  }
+  await Promise.all(
+    Array.from({ length: WORKERS }, (_, lane) => {
+      const mine = plans.filter((_, i) => i % WORKERS === lane).map((plan) => join(directory, plan));
+      if (mine.length === 0) return undefined;
+      return work(file, ['plan', ...mine], (report) => {
+        if (report.ok) return;
+        failed += 1;
+        show(report);
+        console.log(`  npm run sim -- --replay ${relative(process.cwd(), report.path)} --trace`);
+      });
+    }),
+  );
   await overAllCores(file, 1, 24, (report) => {
     if (report.ok) return;
     failed += 1;

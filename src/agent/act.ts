@@ -206,7 +206,9 @@ async function release(agent: Agent, action: Extract<Action, { do: 'release' }>)
     );
   }
   const asked = agent.reader.latest?.cluster.failover ?? null;
-  const known = await agent.keeper.release(action.lsn, action.candidate, asked === null ? [] : [agent.clearFailover()]);
+  // One that is scheduled for later stays for whoever leads then.
+  const due = asked !== null && (asked.scheduledAt === null || agent.isDue(asked.scheduledAt));
+  const known = await agent.keeper.release(action.lsn, action.candidate, due ? [agent.clearFailover()] : []);
   if (known) await agent.readCluster();
   return known;
 }

@@ -4,7 +4,7 @@
  * keeper and the window watch run on timers of their own beside it.
  */
 import type { ActionName } from '../core/action.ts';
-import { type ClusterView, KEYS, writeHistory } from '../core/cluster.ts';
+import { type ClusterView, KEYS, type Member, writeHistory } from '../core/cluster.ts';
 import { decide } from '../core/decide.ts';
 import type { Decision } from '../core/decision.ts';
 import { mayWrite, position } from '../core/local.ts';
@@ -46,6 +46,8 @@ const BREATH = millis(50);
 const FRESH_LOOK = millis(50);
 /** A read of etcd in a cycle takes no longer; the store's adapter hedges within it. */
 const READ_LIMIT = millis(1_500);
+/** So long a member whose key ran out is still asked in an election. */
+const REMEMBERED = millis(30_000);
 const LINEAGE_LIMIT = millis(2_000);
 
 const QUESTIONS: ReadonlySet<ActionName> = new Set(['find-end-of-wal', 'ask-peers', 'learn-lineage']);
@@ -75,6 +77,10 @@ export class Agent implements Control {
   /** When this node last stopped accepting writes on purpose: for the length of the pause. */
   stoppedServingAt: Instant | null = null;
 
+  /** Members whose keys have just run out, and since when they are not there. */
+  private readonly lately = new Map<NodeName, { readonly member: Member; readonly since: Instant }>();
+  private membersRead = false;
+  private lastLeader: NodeName | null = null;
   private leaving = false;
   private leaderlessSince: Instant | null = null;
   private notStreamingSince: Instant | null = null;
@@ -117,6 +123,7 @@ export class Agent implements Control {
       isPrimary: () => this.watch.local.kind === 'primary',
       paused: () => this.resolved.policy.cluster.pause,
       wantedTtl: () => this.resolved.policy.cluster.ttl,
+      settled: () => this.settingsRevision !== -1n,
       onChange: (what) => this.soon(`lease: ${what}`),
       onLost: (why, promotable) => this.stopNow(why, promotable),
     });
@@ -138,6 +145,12 @@ export class Agent implements Control {
     };
     this.decided = nothingYet;
     this.shown = this.snapshot();
+    postgres.onDoubt(() => {
+      // When a backend crashes, Postgres restarts all of them: nothing can be written until it was looked at again.
+      if (this.ended || this.watch.local.kind !== 'primary') return;
+      this.watch.doubt();
+      this.soon('the held connection ended');
+    });
     postgres.onDeath(() => {
       if (this.ended) return;
       // A family that was seen empty cannot die again: a late hint must not undo what that look proved, or a release
@@ -258,17 +271,30 @@ export class Agent implements Control {
     const fresh = this.watch.certain && between(this.watch.at, clock.now()) < FRESH_LOOK;
     await Promise.all([
       fresh ? Promise.resolve() : this.lookNow(),
-      due || gateMatters ? this.readStore() : Promise.resolve(),
+      due || gateMatters ? this.readCluster() : Promise.resolve(),
     ]);
     if (!this.watch.certain) await this.lookNow();
     this.remember();
   }
 
-  private async readStore(): Promise<void> {
-    const reading = await this.reader.read(millis(Math.min(READ_LIMIT, this.policy.retryTimeout)));
-    if (reading === null) return;
-    this.keeper.note(reading.cluster, reading.statusArrived);
-    this.takeSettings(reading.cluster);
+  private rememberMembers(before: readonly Member[], now: readonly Member[]): void {
+    const at = this.parts.clock.now();
+    const { log } = this.parts;
+    if (this.membersRead) {
+      for (const { name } of now) {
+        if (!before.some((member) => member.name === name))
+          log.write('info', 'member.joined', `${name} is there`, { member: name });
+      }
+      for (const { name } of before) {
+        if (!now.some((member) => member.name === name))
+          log.write('info', 'member.left', `${name} has gone: its key ran out`, { member: name });
+      }
+    }
+    this.membersRead = true;
+    for (const member of before) if (!this.lately.has(member.name)) this.lately.set(member.name, { member, since: at });
+    for (const member of now) this.lately.delete(member.name);
+    this.lately.delete(this.self);
+    for (const [name, { since }] of this.lately) if (between(since, at) > REMEMBERED) this.lately.delete(name);
   }
 
   /** This node's own file was read again. */
@@ -359,13 +385,19 @@ export class Agent implements Control {
       leaderlessSince: this.leaderlessSince,
       rescueFailed: this.rescueFailedSince !== null,
       notStreamingSince: this.notStreamingSince,
+      lately: [...this.lately.keys()],
+      lastLeader: this.lastLeader,
       scheduledDue: this.scheduledDue(reading?.cluster ?? null),
     };
   }
 
   private scheduledDue(cluster: ClusterView | null): boolean {
     const at = cluster?.failover?.scheduledAt ?? null;
-    return at !== null && Date.parse(at) <= this.parts.clock.wall();
+    return at !== null && this.isDue(at);
+  }
+
+  isDue(scheduledAt: string): boolean {
+    return Date.parse(scheduledAt) <= this.parts.clock.wall();
   }
 
   // ------------------------------------------------------------------ tell
@@ -468,18 +500,20 @@ export class Agent implements Control {
 
   apiOf(name: NodeName): { readonly name: string; readonly apiUrl: string } | null {
     const cluster = this.reader.latest?.cluster;
-    const apiUrl = cluster === undefined ? null : (memberNamed(cluster, name)?.apiUrl ?? null);
+    const member = (cluster === undefined ? null : memberNamed(cluster, name)) ?? this.lately.get(name)?.member;
+    const apiUrl = member?.apiUrl ?? null;
     return apiUrl === null ? null : { name, apiUrl };
   }
 
   /** Asks every member that has an address, in parallel; ends when all of `waitFor` have answered, or with the limit. */
   async askPeers(waitFor: readonly NodeName[], limit: Millis): Promise<void> {
     const members = this.reader.latest?.cluster.members ?? [];
+    const names = new Set([...members.map((member) => member.name), ...this.lately.keys()]);
+    names.delete(this.self);
     const waited: Promise<void>[] = [];
-    for (const member of members) {
-      if (member.name === this.self) continue;
-      const asked = this.ask(member.name, limit);
-      if (waitFor.includes(member.name)) waited.push(asked);
+    for (const name of names) {
+      const asked = this.ask(name, limit);
+      if (waitFor.includes(name)) waited.push(asked);
     }
     await Promise.all(waited);
   }
@@ -561,7 +595,7 @@ export class Agent implements Control {
     const now = this.parts.clock.now();
     const { local } = this.watch;
     const leadership = this.keeper.leadership;
-    if (!this.serving || this.leaving) return false;
+    if (!this.serving || this.leaving || !this.watch.certain) return false;
     if (local.kind !== 'primary' || local.failing !== null) return false;
     if (leadership.kind !== 'holding' || !leadership.windowOpen) return false;
     const closesAt = this.window.closesAt();
@@ -577,12 +611,16 @@ export class Agent implements Control {
   }
 
   async readCluster(): Promise<ClusterView | null> {
+    const before = this.reader.latest?.cluster.members ?? [];
     const reading = await this.reader.read(millis(Math.min(READ_LIMIT, this.policy.retryTimeout)));
     if (reading === null) return null;
-    this.keeper.note(reading.cluster, reading.statusArrived);
+    const { cluster } = reading;
+    this.rememberMembers(before, cluster.members);
+    if (cluster.leader !== null && cluster.leader.name !== this.self) this.lastLeader = cluster.leader.name;
+    this.keeper.note(cluster, reading.statusArrived);
     // The read that answers a hint is the only one: what it says of the settings must not be passed over.
-    this.takeSettings(reading.cluster);
-    return reading.cluster;
+    this.takeSettings(cluster);
+    return cluster;
   }
 
   async request(request: OperatorRequest): Promise<RequestOutcome> {

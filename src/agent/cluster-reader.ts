@@ -76,12 +76,10 @@ export class ClusterReader {
     this.stale = false;
     const answer = await this.dcs.read(limit);
     if (answer.kind === 'unanswered') {
-      if (this.answers) this.log.write('warn', 'dcs.went-silent', `etcd does not answer: ${answer.cause}`);
       this.answers = false;
       this.stale = true;
       return null;
     }
-    if (!this.answers) this.log.write('info', 'dcs.answered-again', 'etcd answers again');
     this.answers = true;
     const at = this.clock.now();
     const cluster = readCluster(answer.entries, answer.header);

@@ -5,7 +5,7 @@
  */
 
 import type { ClusterView } from '../core/cluster.ts';
-import { KEYS } from '../core/cluster.ts';
+import { KEYS, readStatusKey } from '../core/cluster.ts';
 import { type Gate, gateOpen, noteStatus } from '../core/gate.ts';
 import { InvariantError, invariant } from '../core/invariant.ts';
 import {
@@ -61,6 +61,8 @@ export interface LeaseKeeperParts {
   readonly paused: () => boolean;
   /** The TTL that the settings ask for, and the cluster's (they differ only while settings change). */
   readonly wantedTtl: () => Millis;
+  /** The cluster's settings have been read: until then the wanted TTL is this node's own, and no reason to change one. */
+  readonly settled: () => boolean;
   /** Something changed that a decision may rest on. */
   readonly onChange: (what: 'proof' | 'lost' | 'released' | 'acquired' | 'key') => void;
   /**
@@ -130,6 +132,9 @@ export class LeaseKeeper {
           ...begin(stored.term, stored.lease, stored.ttl, ABSENT, LONG_AGO),
           seq: this.seqOfNewProcess(),
           until,
+          // With Postgres down the earlier process may have sent a release that is still on its way: nothing is written
+          // before a newer beat of ours has succeeded (rule 18).
+          releaseSent: this.parts.downSince() !== null,
         };
         this.since = this.parts.clock.now();
         this.gatePassedStored = stored.gatePassed;
@@ -380,6 +385,23 @@ export class LeaseKeeper {
         return false;
       }
     }
+    const record = answer.succeeded ? true : found(answer, KEYS.status);
+    const stands = record === true || (record !== null && readStatusKey(record).beat?.release != null);
+    if (!stands) {
+      log.write(
+        'warn',
+        'lease.lost',
+        'the key was gone before it could be given up: there is no release record, and the next leader waits for its gate',
+        {
+          term: tenure.term.toString(),
+        },
+      );
+      await this.end();
+      this.session = null;
+      await this.parts.guard.disarm(GUARD_LIMIT);
+      this.parts.onChange('released');
+      return true;
+    }
     log.write(
       'info',
       'lease.released',
@@ -489,7 +511,11 @@ export class LeaseKeeper {
     const { clock, dcs } = this.parts;
     const started = this.tenure;
     invariant(started !== null, 'only a holder proves');
-    if (started.ttl !== this.parts.wantedTtl() && this.session?.grantedFor !== this.parts.wantedTtl()) {
+    if (
+      this.parts.settled() &&
+      started.ttl !== this.parts.wantedTtl() &&
+      this.session?.grantedFor !== this.parts.wantedTtl()
+    ) {
       return this.swapLease(started);
     }
     const sentAt = clock.now();

@@ -75,7 +75,8 @@ function writesWithoutWindow(view: View): boolean {
 /** A running primary where no leadership was ever written down: the first take-over of an existing server. */
 export function adoptable(view: View): boolean {
   if (view.local.kind !== 'primary') return false;
-  if (view.dcs.kind === 'never-read') return true;
+  // After a reboot somebody else may have started what was this cluster's primary: without etcd it must not write.
+  if (view.dcs.kind === 'never-read') return view.local.managed !== true;
   const { cluster } = view.dcs;
   if (cluster.leader !== null || cluster.status !== null) return false;
   const ours = cluster.initialize === null || cluster.initialize.value === view.local.systemId;

@@ -55,6 +55,11 @@ export interface Primary extends Running {
   readonly senders: readonly Sender[];
   /** The control file names the current timeline: a rewind that uses this server as its source sees it (postgres-notes 2). */
   readonly checkpointed: boolean;
+  /**
+   * It runs under this cluster's name, so pgha or Patroni has configured it: never a stranger's server that is taken in
+   * as it runs. Absent: not known.
+   */
+  readonly managed?: boolean;
 }
 
 export interface Standby extends Running {

@@ -111,6 +111,13 @@ export interface View {
   readonly rescueFailed: boolean;
   /** Since when this standby follows its leader without receiving anything; null while it streams. */
   readonly notStreamingSince: Instant | null;
+  /**
+   * Members whose keys ran out a short while ago. After an outage of etcd longer than the TTL all leases are gone, and
+   * an election among the keys that are there would be one of a single candidate.
+   */
+  readonly lately: readonly NodeName[];
+  /** Who led last, as far as this process has seen; nobody waits for his answer. */
+  readonly lastLeader: NodeName | null;
   /** Wall-clock comparison made outside: a scheduled switchover is due. */
   readonly scheduledDue: boolean;
 }

@@ -60,6 +60,8 @@ export interface Postgres {
   look(limit: Millis, check?: CheckType): Promise<LocalPostgres>;
   /** The postmaster died, seen within milliseconds. A hint: `look` says what is true. */
   onDeath(listener: () => void): void;
+  /** The held connection ended: a backend or the whole server is in trouble. A hint like the other. */
+  onDoubt(listener: () => void): void;
   /** The server's address as other members reach it. */
   readonly address: ServerAddress;
   /** Resolved data directory, for the guard. */

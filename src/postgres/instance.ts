@@ -64,6 +64,7 @@ export class PostgresInstance implements Postgres {
   readonly #clock: Clock;
   readonly #watch: DeathWatch;
   readonly #listeners: (() => void)[] = [];
+  readonly #doubters: (() => void)[] = [];
   #parts: Parts | null = null;
   #opening: Promise<Parts> | null = null;
   /** Set between withdraw and the next upstream: a receiver that appears meanwhile is ended again. */
@@ -113,6 +114,10 @@ export class PostgresInstance implements Postgres {
 
   onDeath(listener: () => void): void {
     this.#listeners.push(listener);
+  }
+
+  onDoubt(listener: () => void): void {
+    this.#doubters.push(listener);
   }
 
   async look(limit: Millis, check: CheckType = this.#config.cluster.checkType): Promise<LocalPostgres> {
@@ -279,7 +284,10 @@ export class PostgresInstance implements Postgres {
         return current();
       },
     };
-    const probe = new Probe(place, () => this.#watch.suspect());
+    const probe = new Probe(place, () => {
+      this.#watch.suspect();
+      for (const listener of this.#doubters) listener();
+    });
     const lookout = new Lookout(place, probe, this.#watch);
     const server = {
       place,

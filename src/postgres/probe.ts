@@ -199,6 +199,7 @@ const PROBE = `
 SELECT r.in_recovery,
        pg_catalog.current_setting('server_version_num')::int AS version,
        s.system_identifier::text AS system_id,
+       pg_catalog.current_setting('cluster_name') AS cluster_name,
        pg_catalog.to_char(pg_catalog.pg_postmaster_start_time(), 'YYYY-MM-DD HH24:MI:SS.USTZH:TZM') AS started_at,
        c.timeline_id AS checkpoint_timeline,
        m.min_recovery_end_timeline AS recovery_timeline,
@@ -240,6 +241,7 @@ export interface Observed {
   readonly inRecovery: boolean;
   readonly version: number;
   readonly systemId: string;
+  readonly clusterName: string;
   readonly startedAt: string;
   readonly checkpointTimeline: number;
   readonly recoveryTimeline: number;
@@ -269,6 +271,7 @@ export function observe(row: Row): Observed {
     inRecovery: row['in_recovery'] === true,
     version: Number(row['version']),
     systemId: String(row['system_id']),
+    clusterName: text(row['cluster_name']) ?? '',
     startedAt: String(row['started_at']),
     checkpointTimeline: Number(row['checkpoint_timeline']),
     recoveryTimeline: Number(row['recovery_timeline'] ?? 0),

@@ -16,6 +16,7 @@ const KINDS: readonly Kind[] = [
   'power-loss',
   'postmaster-kill',
   'postgres-crash',
+  'backend-crash',
   'postgres-hang',
   'cut',
   'etcd-kill',
@@ -83,7 +84,14 @@ export function drawPlan(seed: number): Plan {
   const etcdMembers = shape.chance(0.75) ? 3 : 1;
   const slow = shape.chance(0.25);
   const quiet = random.fork('quiet').chance(0.05);
-  const faults = quiet ? [] : drawFaults(random.fork('faults'), nodes, etcdMembers, settings);
+  const crashes = random.fork('crashes');
+  const onlyCrashes = !quiet && crashes.chance(0.06);
+  const policy = random.fork('policy');
+  const faults = quiet
+    ? []
+    : onlyCrashes
+      ? drawCrashes(crashes)
+      : drawFaults(random.fork('faults'), nodes, etcdMembers, settings);
   const safetyMs = Math.max(60_000, 6 * settings.ttlMs) + shape.whole(0, 60_000);
   const left = shape.whole(0, 5);
   const healthy = count < 3 ? nodes : nodes.filter((_, i) => i !== left);
@@ -101,6 +109,11 @@ export function drawPlan(seed: number): Plan {
       failChance: shape.chance(0.3) ? 0.3 : 0.02,
       mayCopyAnew: random.fork('copy').chance(0.7),
     },
+    policy: {
+      primaryCrash: policy.pick(['auto', 'auto', 'auto', 'restart', 'failover'] as const),
+      visibilityConsensus: policy.chance(0.5),
+      neverLeads: count === 3 && policy.chance(0.15) ? policy.pick(nodes) : null,
+    },
     guardUnitMs: shape.chance(0.5) ? shape.whole(100, 1_500) : null,
     profile: quiet ? 'quiet' : [...new Set(faults.map((one) => one.fault.kind))].join(' '),
     faults,
@@ -109,6 +122,19 @@ export function drawPlan(seed: number): Plan {
     livenessMs:
       4 * Math.max(settings.ttlMs, ...faults.map(({ fault }) => (fault.kind === 'ttl' ? fault.ttlMs : 0))) + 60_000,
   };
+}
+
+/** Postgres dies and its node lives, again and again: then nothing that was acknowledged may be lost. */
+function drawCrashes(random: SeededRandom): PlannedFault[] {
+  return Array.from({ length: random.whole(1, 4) }, (_, i) => {
+    const stream = random.fork(`crash ${i}`);
+    const kind = stream.pick(['postmaster-kill', 'postmaster-kill', 'postgres-crash', 'backend-crash'] as const);
+    return {
+      when: { at: Math.round(stream.between(1_000, 45_000)) },
+      fault:
+        kind === 'postmaster-kill' ? { kind, node: 'primary', orphans: stream.chance(0.5) } : { kind, node: 'primary' },
+    };
+  });
 }
 
 function drawFaults(
@@ -307,7 +333,13 @@ function drawStory(random: SeededRandom, settings: Settings, horizon: number, et
     case 13:
       // The etcd leader is stuck for longer than any lease lasts.
       return etcdMembers > 1
-        ? [at(0, { kind: 'etcd-stuck-leader', for: near(random.between(1.5, 4) * ttlMs), revokes: true })]
+        ? [
+            at(0, {
+              kind: 'etcd-stuck-leader',
+              for: near(random.between(1.5, 4) * ttlMs),
+              attached: random.chance(0.7) ? 'holder' : null,
+            }),
+          ]
         : [at(0, killed('holder'))];
     default:
       // A switchover or an orderly stop that something goes wrong with.
@@ -402,6 +434,7 @@ function drawFault(random: SeededRandom, kind: Kind, nodes: readonly string[], s
     case 'postmaster-kill':
       return { kind, node, orphans: random.chance(0.4) };
     case 'postgres-crash':
+    case 'backend-crash':
       return { kind, node };
     case 'postgres-hang':
       return { kind, node, for: length() };
@@ -420,7 +453,7 @@ function drawFault(random: SeededRandom, kind: Kind, nodes: readonly string[], s
     case 'etcd-move-leader':
       return { kind };
     case 'etcd-stuck-leader':
-      return { kind, for: length(), revokes: random.chance(0.5) };
+      return { kind, for: length(), attached: random.chance(0.3) ? 'holder' : null };
     case 'etcd-early-revocation':
       return { kind, node };
     case 'etcd-no-space':

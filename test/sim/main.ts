@@ -3,7 +3,7 @@
  * it on both cores and makes sentences of what it says.
  *
  *   seeds FIRST COUNT STEP       that many seeds, every STEP-th; with TWICE=1 each is run twice and must give one hash
- *   plan FILE                    the plan of a file; TRACE=1 tells the story, UNTIL=ms stops there
+ *   plan FILE...                 the plans of files; TRACE=1 tells the story, UNTIL=ms stops there
  *   seed N                       the same for the plan of a seed; PLAN=1 prints it instead
  */
 import { readFileSync } from 'node:fs';
@@ -60,12 +60,12 @@ async function seeds(first: number, count: number, step: number): Promise<void> 
   }
 }
 
-async function one(plan: Plan): Promise<void> {
+async function one(plan: Plan, path: string | null = null): Promise<void> {
   const echo = process.env['TRACE'] === '1' ? (line: string): void => void process.stderr.write(`${line}\n`) : null;
   const until = process.env['UNTIL'] === undefined ? null : Number(process.env['UNTIL']);
   const began = performance.now();
   const verdict = await runPlan(plan, { echo, until, mute: MUTED });
-  print(report(plan, verdict, performance.now() - began));
+  print({ ...report(plan, verdict, performance.now() - began), path });
 }
 
 const [command, ...rest] = process.argv.slice(2);
@@ -74,9 +74,11 @@ if (command === 'seeds') await seeds(Number(a), Number(b), Number(c));
 else if (command === 'seed' && process.env['PLAN'] === '1') print(drawPlan(Number(a)));
 else if (command === 'seed') await one(drawPlan(Number(a)));
 else if (command === 'plan') {
-  const file = JSON.parse(readFileSync(a, 'utf8')) as { readonly plan: Plan };
-  await one(file.plan);
+  for (const path of rest) {
+    const file = JSON.parse(readFileSync(path, 'utf8')) as { readonly plan: Plan };
+    await one(file.plan, path);
+  }
 } else {
-  process.stderr.write('usage: seeds FIRST COUNT STEP | seed N | plan FILE\n');
+  process.stderr.write('usage: seeds FIRST COUNT STEP | seed N | plan FILE...\n');
   process.exitCode = 2;
 }

@@ -45,6 +45,7 @@ export type Fault =
   | { readonly kind: 'power-loss'; readonly node: NodeRef; readonly bootAfter: number }
   | { readonly kind: 'postmaster-kill'; readonly node: NodeRef; readonly orphans: boolean }
   | { readonly kind: 'postgres-crash'; readonly node: NodeRef }
+  | { readonly kind: 'backend-crash'; readonly node: NodeRef }
   | { readonly kind: 'postgres-hang'; readonly node: NodeRef; readonly for: number }
   /** Everything of this node but its clients; null: all planes. */
   | {
@@ -57,8 +58,11 @@ export type Fault =
   | { readonly kind: 'etcd-kill'; readonly member: 'leader' | 'follower' | 'all'; readonly for: number }
   | { readonly kind: 'etcd-isolate'; readonly member: 'leader' | 'follower'; readonly for: number }
   | { readonly kind: 'etcd-move-leader' }
-  /** The etcd leader is stuck on its disk and goes on answering keepalives; thawed, it may revoke early. */
-  | { readonly kind: 'etcd-stuck-leader'; readonly for: number; readonly revokes: boolean }
+  /**
+   * The etcd leader is stuck on its disk and goes on answering keepalives; thawed, it revokes what looks expired to it.
+   * `attached`: a node whose keepalives reach only that member, while its transactions reach all.
+   */
+  | { readonly kind: 'etcd-stuck-leader'; readonly for: number; readonly attached: NodeRef | null }
   | { readonly kind: 'etcd-early-revocation'; readonly node: NodeRef }
   | { readonly kind: 'etcd-no-space'; readonly for: number }
   | {
@@ -92,6 +96,13 @@ export interface Plan {
     readonly failChance: number;
     /** A directory that a rewind cannot bring back may be copied anew; else an operator has to say so. */
     readonly mayCopyAnew: boolean;
+  };
+  /** Absent in the plans of earlier failures: all as it is by default. */
+  readonly policy?: {
+    readonly primaryCrash: 'auto' | 'restart' | 'failover';
+    readonly visibilityConsensus: boolean;
+    /** A node with priority 0; null: each may lead. */
+    readonly neverLeads: string | null;
   };
   /** The guard is a unit of its own, which the service manager starts again after so long; null: only the daemon does. */
   readonly guardUnitMs: number | null;

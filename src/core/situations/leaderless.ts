@@ -28,7 +28,7 @@ export function seekLeader(view: View, cluster: ClusterView): Decision {
     case 'stopped': {
       // The cluster that this node has just made, or brought along: nobody ever led it, so nobody else can hold newer
       // data, and it starts as the primary it was, on its own timeline, once the key is ours.
-      if (cluster.status === null && local.wasPrimary && local.cleanly) {
+      if (cluster.status === null && local.timeline === 1 && local.wasPrimary && local.cleanly) {
         if (!gateOpen(view.gate, view.now)) return waitAtTheGate(view);
         return take(view, cluster, 'leaderless.acquire', 'nobody has ever led this cluster, and its data is here');
       }
@@ -110,9 +110,10 @@ function byHand(cluster: ClusterView): FailoverRequest | null {
 
 function elect(view: View, cluster: ClusterView, local: Standby): Decision {
   const since = view.leaderlessSince ?? view.now;
-  const others = cluster.members.map((member) => member.name).filter((name) => name !== view.self);
+  const named = new Set([...cluster.members.map((member) => member.name), ...view.lately]);
+  const others = [...named].filter((name) => name !== view.self);
   // The lost leader is asked too, but nobody waits for the one that is known to be gone.
-  const lost = cluster.leader?.name ?? null;
+  const lost = cluster.leader?.name ?? view.lastLeader;
   const waitFor = others.filter((name) => name !== lost);
   if (others.length > 0 && !others.some((name) => askedSince(view, name, since))) {
     return decision('leaderless.ask-peers', `no leader: ask ${others.join(', ')} for their positions`, [

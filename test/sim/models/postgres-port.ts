@@ -41,6 +41,7 @@ export class SimulatedPostgres implements Postgres {
   private readonly process: Incarnation;
   private readonly parts: PostgresPortParts;
   private readonly listeners: (() => void)[] = [];
+  private readonly doubters: (() => void)[] = [];
   private lastFacts: LocalPostgres | null = null;
   private failingSince: number | null = null;
 
@@ -57,6 +58,17 @@ export class SimulatedPostgres implements Postgres {
     this.process.later(this.server.random.between(2, 30), () => {
       for (const listener of this.listeners) listener();
     });
+  }
+
+  /** The world tells that all sessions were ended. */
+  connectionsBroke(): void {
+    this.process.later(this.server.random.between(1, 10), () => {
+      for (const listener of this.doubters) listener();
+    });
+  }
+
+  onDoubt(listener: () => void): void {
+    this.doubters.push(listener);
   }
 
   onDeath(listener: () => void): void {

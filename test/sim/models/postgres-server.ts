@@ -66,6 +66,8 @@ export interface ServerEvents {
   /** Out of recovery by a start. */
   startedAsPrimary(server: PostgresServer): void;
   postmasterGone(server: PostgresServer): void;
+  /** All its sessions were ended, by whatever. */
+  connectionsBroke(server: PostgresServer): void;
   violated(invariant: string, sentence: string): void;
 }
 
@@ -350,7 +352,33 @@ export class PostgresServer {
         if (this.life === life) this.gone('last backend gone');
       });
     }
+    this.events.connectionsBroke(this);
     this.events.postmasterGone(this);
+  }
+
+  /** A backend crashes: the postmaster ends all of them, recovers, and goes on in the role it had. */
+  backendCrash(): void {
+    const { processes } = this;
+    if (processes.kind !== 'running' || this.promoting) return;
+    const { recovery } = processes;
+    this.life += 1;
+    this.endReceiver();
+    this.cutDownstream();
+    this.received = 0;
+    this.caughtUp = false;
+    this.processes = { kind: 'starting', asPrimary: !recovery, since: this.scheduler.now() };
+    this.events.trace(this.name, 'a backend crashed: postgres ends all sessions and recovers');
+    this.events.connectionsBroke(this);
+    this.continueAfter(this.random.between(50, 400), () => {
+      this.processes = { kind: 'running', recovery, since: this.scheduler.now() };
+      if (recovery) {
+        this.climb();
+        this.connectSoon(1);
+      } else {
+        this.writeCheckpoint();
+        this.events.startedAsPrimary(this);
+      }
+    });
   }
 
   private orphanWrites(): void {
@@ -381,6 +409,7 @@ export class PostgresServer {
     this.endReceiver();
     this.cutDownstream();
     this.events.trace(this.name, `postgres is gone: ${how}`);
+    if (had !== 'orphans') this.events.connectionsBroke(this);
     if (had !== 'orphans') this.events.postmasterGone(this);
   }
 

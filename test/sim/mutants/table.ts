@@ -61,8 +61,8 @@ const ACQUIRE_CONDITIONS = `export function acquireTxn(self: NodeName, lease: Le
 const ACQUIRE_EARLY: readonly Edit[] = [
   {
     file: KEEPER,
-    find: ' || !gateOpen(gate, clock.now())',
-    replace: ' || !gateOpen(gate, laterBy(clock.now(), millis(1e9)))',
+    find: '!gateOpen(known, clock.now())',
+    replace: '!gateOpen(known, laterBy(clock.now(), millis(1e9)))',
   },
   {
     file: 'src/core/situations/leaderless.ts',
@@ -433,8 +433,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'src/core/situations/leading.ts',
-        find: `      return handOver(view, holding, cluster);`,
-        replace: `      return cluster === null ? handOver(view, holding, cluster) : decision('node.busy', 'planted');`,
+        find: `? handOver(view, holding, cluster)`,
+        replace: `? decision('node.busy', 'planted')`,
       },
     ],
     caughtBy: ['L1', 'L2'],

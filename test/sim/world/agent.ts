@@ -23,12 +23,24 @@ export function makeAgent({ name, index, ...parts }: AgentParts, plan: Plan): Ru
     ttl: ttlMs / 1000,
     loop_wait: loopWaitMs / 1000,
     retry_timeout: retryTimeoutMs / 1000,
+    ...(plan.policy === undefined
+      ? {}
+      : {
+          primary_crash: plan.policy.primaryCrash,
+          primary_visibility_consensus: plan.policy.visibilityConsensus,
+        }),
     postgresql: {
       remove_data_directory_on_rewind_failure: plan.postgres.mayCopyAnew,
       remove_data_directory_on_diverged_timelines: plan.postgres.mayCopyAnew,
     },
   };
-  const node = { name: nodeName(name), nodeId: index + 1, priority: 100, noFailover: false, location: 'default' };
+  const node = {
+    name: nodeName(name),
+    nodeId: index + 1,
+    priority: plan.policy?.neverLeads === name ? 0 : 100,
+    noFailover: false,
+    location: 'default',
+  };
   const settings: AgentSettings = {
     self: nodeName(name),
     apiUrl: `http://${host}:8008/patroni`,

@@ -49,6 +49,7 @@ export interface WorldOptions {
 
 /** The cluster must be whole by then. */
 const WARM_UP_MS = 120_000;
+const TWICE = 'known limitation: timeline number given twice';
 const STOP_AFTER_EVENTS = 1_500_000;
 
 export class World {
@@ -79,6 +80,8 @@ export class World {
   }[] = [];
   private readonly requestFaults: { node: string; request: FaultyRequest; fate: Fate; left: number }[] = [];
   private readonly heal: (() => void)[] = [];
+  /** A node whose keepalives reach one etcd member only. */
+  private attached: { readonly node: string; readonly member: number } | null = null;
   private readonly leaderTerms: bigint[] = [];
   private readonly stops = new Map<string, number>();
 
@@ -156,7 +159,21 @@ export class World {
       await go(this.queue.now() + plan.livenessMs);
       if (this.failure === null && this.queue.now() < limit && this.phase === 'liveness') this.checkLiveness();
     }
+    if (this.failure === null && this.phase === 'over') this.checkLosses();
     return this.verdict();
+  }
+
+  /**
+   * S5, for a node that lives: where only Postgres processes died, nothing that was acknowledged is lost, also with
+   * asynchronous standbys that lag. Not demanded where the policy prefers a quick failover.
+   */
+  private checkLosses(): void {
+    const harmless = ['postmaster-kill', 'postgres-crash', 'backend-crash'];
+    const { faults, policy } = this.plan;
+    if (policy?.primaryCrash === 'failover' || this.trace.marks.has(TWICE)) return;
+    if (!faults.every(({ fault }) => harmless.includes(fault.kind))) return;
+    const lost = this.ackedLost();
+    if (lost > 0) this.fail('S5', `${lost} acknowledged writes are gone although only Postgres processes had died`);
   }
 
   /** An exception or a rejected promise that nobody caught: the daemon would have died of it. */
@@ -195,7 +212,7 @@ export class World {
       // timeline, two primaries one after the other write timelines of one number: nothing here can tell them apart
       // afterwards, so the run ends. Counted, because no rule prevents it yet. S1 held until here.
       this.say('world', `known limitation: ${this.archive.reused}`);
-      this.trace.mark('known limitation: timeline number given twice');
+      this.trace.mark(TWICE);
       this.archive.reused = null;
       this.phase = 'over';
     }
@@ -290,7 +307,11 @@ export class World {
     const newest = Math.max(0, ...data.map((one) => one.data?.branch.id ?? 0));
     const furthest = Math.max(0, ...data.map((one) => one.end));
     const fit = planned.some(
-      ({ server }) => server.data !== null && server.data.branch.id === newest && furthest - server.end < 500_000,
+      ({ server, name }) =>
+        name !== this.plan.policy?.neverLeads &&
+        server.data !== null &&
+        server.data.branch.id === newest &&
+        furthest - server.end < 500_000,
     );
     return fit ? planned : this.machines;
   }
@@ -370,12 +391,15 @@ export class World {
       promoted: () => {
         this.occasion('promoted', name);
         this.invariants.promoted(name);
+        // S12, its last part. Never off.
+        if (plan.policy?.neverLeads === name) this.fail('S12', `${name} has priority 0 and was promoted`);
       },
       startedAsPrimary: () => undefined,
       postmasterGone: () => {
         this.occasion('postmaster-gone', name);
         this.machine(name)?.daemon()?.postgres.postmasterGone();
       },
+      connectionsBroke: () => this.machine(name)?.daemon()?.postgres.connectionsBroke(),
       violated: (invariant, sentence) => this.fail(invariant, sentence),
     };
     const server = new PostgresServer({
@@ -521,6 +545,11 @@ export class World {
     if (occasion !== undefined && (kind !== 'keepalive' || this.etcd.keyNow(KEYS.leader)?.value === name)) {
       this.occasion(occasion, name);
     }
+    if (this.attached?.node === name) {
+      const { member } = this.attached;
+      const others = Array.from({ length: this.etcd.size }, (_, i) => i).filter((i) => i !== member);
+      this.etcd.link(name).set({ cutFrom: kind === 'keepalive' ? others : [] });
+    }
     const fault = this.requestFaults.find((one) => one.node === name && one.request === kind && one.left > 0);
     if (fault === undefined) return { kind: 'normal' };
     fault.left -= 1;
@@ -603,7 +632,7 @@ export class World {
     const { queue } = this;
     const restart = (ms: number): void => {
       queue.after(ms, () => {
-        if (machine.on && machine.daemon() === null && this.phase === 'safety') machine.startDaemon();
+        if (machine.on && machine.daemon() === null && this.phase !== 'over') machine.startDaemon();
       });
     };
     switch (fault.kind) {
@@ -637,6 +666,9 @@ export class World {
         return;
       case 'postgres-crash':
         machine.server.crash();
+        return;
+      case 'backend-crash':
+        machine.server.backendCrash();
         return;
       case 'postgres-hang':
         if (machine.server.processes.kind !== 'none') machine.server.hungUntil = queue.now() + fault.for;
@@ -728,7 +760,7 @@ export class World {
         etcd.moveLeader();
         return;
       case 'etcd-stuck-leader':
-        if (etcd.size > 1) etcd.stuckLeader(fault.for);
+        if (etcd.size > 1) this.stickEtcd(fault);
         return;
       case 'etcd-no-space':
         etcd.setOutOfSpace(true);
@@ -743,6 +775,17 @@ export class World {
       default:
         throw new Error(`${fault.kind} concerns one machine`);
     }
+  }
+
+  private stickEtcd(fault: Extract<Fault, { kind: 'etcd-stuck-leader' }>): void {
+    const member = this.etcd.stuckLeader(fault.for);
+    const attached = fault.attached === null ? null : this.resolve(fault.attached, null);
+    if (member === null || attached === null) return;
+    this.attached = { node: attached.name, member };
+    this.healLater(fault.for, () => {
+      this.attached = null;
+      this.etcd.link(attached.name).set({ cutFrom: [] });
+    });
   }
 
   private changeSettings({ ttlMs, loopWaitMs, retryTimeoutMs }: Extract<Fault, { kind: 'ttl' }>): void {

@@ -50,6 +50,7 @@ function aKeeper(): LeaseKeeper {
     isPrimary: () => local.isPrimary,
     paused: () => paused,
     wantedTtl: () => wantedTtl,
+    settled: () => true,
     onChange: () => undefined,
     onLost: (why) => lost.push(why),
   });

@@ -355,6 +355,8 @@ export function aView(over: ViewOver = {}): View {
     rescueFailed: false,
     notStreamingSince: null,
     scheduledDue: false,
+    lately: [],
+    lastLeader: null,
     ...rest,
   };
 }

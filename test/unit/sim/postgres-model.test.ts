@@ -27,6 +27,7 @@ function cluster(names: readonly string[]) {
           promoted: () => undefined,
           startedAsPrimary: () => undefined,
           postmasterGone: () => undefined,
+          connectionsBroke: () => undefined,
           violated: (invariant, sentence) => violations.push(`${invariant}: ${sentence}`),
         },
         others: (name) => servers.find((one) => one.name === name) ?? null,

@@ -425,13 +425,19 @@ export const notRunning: readonly Case[] = [
   },
   {
     name: 'takes the key of a cluster that nobody has ever led with its stopped primary',
-    view: seeks({ local: aStopped({ cleanly: true }), cluster: neverLed, gate: nobodyWrote }),
+    view: seeks({ local: aStopped({ cleanly: true, timeline: timeline(1) }), cluster: neverLed, gate: nobodyWrote }),
     rule: 'leaderless.acquire',
     actions: [acquire({ status: revision(0) })],
   },
   {
+    name: 'does not lead from the stopped primary of a cluster that had failovers: a wiped store forgets them, the data do not',
+    view: seeks({ local: aStopped({ cleanly: true, timeline: timeline(2) }), cluster: neverLed, gate: nobodyWrote }),
+    rule: 'leaderless.start-standby',
+    actions: ['start-standby'],
+  },
+  {
     name: 'waits at the gate also for a cluster that nobody seems to have led',
-    view: seeks({ local: aStopped({ cleanly: true }), cluster: neverLed, gate: closedGate(10) }),
+    view: seeks({ local: aStopped({ cleanly: true, timeline: timeline(1) }), cluster: neverLed, gate: closedGate(10) }),
     rule: 'leaderless.at-the-gate',
     actions: [],
   },
