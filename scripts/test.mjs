@@ -16,9 +16,11 @@ const minutes = 60_000;
 
 const results = [];
 let running = null;
+let interrupted = false;
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
   process.on(signal, () => {
-    // The step removes what it started; only then do we go.
+    // The step removes what it started; only then do we go, and without the steps after it.
+    interrupted = true;
     if (running === null) process.exit(130);
     else running.kill('SIGTERM');
   });
@@ -40,6 +42,7 @@ function run(command, limitMs, env = {}) {
       clearTimeout(soft);
       clearTimeout(hard);
       running = null;
+      if (interrupted) process.exit(130);
       resolve(code === 0);
     });
   });
@@ -85,7 +88,7 @@ for (const part of scripts.check.split('&&').map((text) => text.trim().split(/\s
   if (name === 'unit') await step('check: unit', vitest('unit'), 5 * minutes, { report: reportOf('unit') });
   else await step(`check: ${name}`, part, 5 * minutes);
 }
-await step('contract: our models beside the real etcd and Postgres', vitest('contract'), 5 * minutes, {
+await step('contract: our models beside the real etcd and Postgres', vitest('contract'), 8 * minutes, {
   report: reportOf('contract'),
 });
 

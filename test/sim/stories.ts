@@ -1,0 +1,226 @@
+/**
+ * Faults that only mean something together: the beginnings of the stories of protocol.md 9. Each is aimed at the moment
+ * it is about and leaves open how it goes on.
+ */
+import { SETTINGS, type Settings } from './draw.ts';
+import type { Fault, FaultyRequest, NodeRef, Occasion, PlannedFault, RequestFate } from './plan.ts';
+import type { SeededRandom } from './world/random.ts';
+
+interface Setting {
+  readonly settings: Settings;
+  readonly horizon: number;
+  readonly etcdMembers: number;
+}
+
+export const STORIES = [
+  'revoked while cut off',
+  'candidate restarted',
+  'next one fails at the gate',
+  'acquire unanswered',
+  'stale candidate',
+  'release unanswered',
+  'new leader restarted',
+  'rebooted between winning and promoting',
+  'new primary hangs',
+  'revoked while promoting',
+  'guard killed',
+  'ttl changed',
+  'etcd stuck',
+  'interrupted handover',
+] as const;
+
+export type Story = (typeof STORIES)[number];
+
+/** @param told - which one; left out: any */
+export function drawStory(
+  random: SeededRandom,
+  { settings, horizon, etcdMembers }: Setting,
+  told: Story = random.pick(STORIES),
+): PlannedFault[] {
+  const { ttlMs } = settings;
+  const t = Math.round(random.between(2_000, 0.5 * horizon));
+  const at = (ms: number, fault: Fault): PlannedFault => ({ when: { at: Math.round(t + ms) }, fault });
+  const on = (what: Occasion, after: number, fault: Fault, nth = 1): PlannedFault => ({
+    when: { on: what, nth, node: null, after: Math.round(after * 10) / 10 },
+    fault,
+  });
+  const near = (ms: number): number => Math.round(ms * random.between(0.9, 1.2));
+  const cutOff = (node: NodeRef, ms: number): Fault => ({
+    kind: 'cut',
+    node,
+    plane: 'daemon-etcd',
+    oneWay: false,
+    for: Math.round(ms),
+  });
+  const revoked = (node: NodeRef): Fault => ({ kind: 'etcd-early-revocation', node });
+  const request = (node: NodeRef, what: FaultyRequest, fate: RequestFate, ms: number, count = 1): Fault => ({
+    kind: 'request',
+    node,
+    request: what,
+    fate,
+    ms: Math.round(ms),
+    count,
+  });
+  const killed = (node: NodeRef): Fault => ({
+    kind: 'daemon-kill',
+    node,
+    restartAfter: Math.round(random.between(150, 700)),
+  });
+  const lost: readonly Fault[] = [
+    { kind: 'power-loss', node: 'holder', bootAfter: near(2 * ttlMs) },
+    { kind: 'daemon-kill', node: 'holder', restartAfter: near(2 * ttlMs) },
+    cutOff('holder', near(1.5 * ttlMs)),
+  ];
+
+  switch (told) {
+    case 'revoked while cut off':
+      // The key vanishes while its owner, cut off, still has an open window: everybody has to wait for its hold.
+      return [at(0, cutOff('holder', near(1.5 * ttlMs))), at(random.between(5, 0.6 * ttlMs), revoked('holder'))];
+    case 'candidate restarted':
+      // The same, and a candidate starts again meanwhile and has seen nothing.
+      return [
+        at(0, cutOff('holder', near(1.5 * ttlMs))),
+        at(random.between(5, 300), revoked('holder')),
+        at(random.between(0, 2_000), killed('other')),
+      ];
+    case 'next one fails at the gate':
+      // The same, and whoever takes the key dies while it waits, or loses a beat on the way.
+      return [
+        at(0, cutOff('holder', near(1.5 * ttlMs))),
+        at(random.between(5, 300), revoked('holder')),
+        on(
+          'key-won',
+          random.between(0, 3_000),
+          random.chance(0.5)
+            ? { kind: 'power-loss', node: 'event', bootAfter: near(2 * ttlMs) }
+            : request('event', 'beat', 'late', random.between(0.3, 1.5) * ttlMs),
+        ),
+      ];
+    case 'acquire unanswered':
+      // The answer of an acquire is lost while the last owner's window is open.
+      return [
+        at(0, request('other', 'acquire', random.pick(['answer-lost', 'late'] as const), random.between(50, 2_000))),
+        at(10, cutOff('holder', near(1.5 * ttlMs))),
+        at(random.between(15, 300), revoked('holder')),
+        ...(random.chance(0.5) ? [on('acquire-sent', random.between(0, 20), killed('event'))] : []),
+      ];
+    case 'stale candidate':
+      // A stale candidate: its acquire is under way while another one leads and loses the key inside its window.
+      return [
+        at(0, request('other', 'acquire', 'slow', random.between(900, 1_450))),
+        at(20, random.pick(lost)),
+        on('promoted', 0, cutOff('event', near(1.2 * ttlMs))),
+        on('promoted', random.between(1, 60), revoked('event')),
+      ];
+    case 'release unanswered':
+      // A release of unknown fate, and nobody left to take over: the leader goes on in the same term.
+      return [
+        at(
+          0,
+          request(
+            'holder',
+            'release',
+            random.pick(['late', 'late', 'lost', 'answer-lost'] as const),
+            random.between(500, 8_000),
+            random.whole(1, 60),
+          ),
+        ),
+        at(10, { kind: 'postmaster-kill', node: 'holder', orphans: random.chance(0.2) }),
+        on('release-sent', random.between(0, 50), { kind: 'power-loss', node: 'other', bootAfter: near(2 * ttlMs) }),
+        on('release-sent', random.between(51, 90), { kind: 'power-loss', node: 'other', bootAfter: near(2 * ttlMs) }),
+        ...(random.chance(0.4) ? [on('release-sent', random.between(0, 400), killed('event'))] : []),
+      ];
+    case 'new leader restarted':
+      // The daemon of a new leader starts again after its first beats.
+      return [at(0, random.pick(lost)), on('promoted', random.between(0, 2_500), killed('event'))];
+    case 'rebooted between winning and promoting':
+      // A new leader's machine fails between winning and promoting, and is back before its lease has run out.
+      return [
+        at(0, random.pick(lost)),
+        on(random.pick(['key-won', 'promotion-begins', 'guard-armed'] as const), random.between(0, 40), {
+          kind: 'power-loss',
+          node: 'event',
+          bootAfter: Math.round(random.between(1_500, 0.6 * ttlMs)),
+        }),
+      ];
+    case 'new primary hangs':
+      // The new primary hangs.
+      return [
+        at(0, random.pick(lost)),
+        on('promoted', random.between(0, 3), {
+          kind: 'postgres-hang',
+          node: 'event',
+          for: near(random.between(2, 5) * ttlMs),
+        }),
+      ];
+    case 'revoked while promoting':
+      // The key is revoked, or the daemon stops, in the middle of a promotion.
+      return [
+        at(0, random.pick(lost)),
+        on(
+          random.pick(['key-won', 'promotion-begins'] as const),
+          random.between(0, 60),
+          random.pick([revoked('event'), { kind: 'daemon-pause', node: 'event', for: near(ttlMs) }]),
+        ),
+      ];
+    case 'guard killed': {
+      // The guard dies and comes back while the daemon stands still.
+      const beat = random.whole(1, 10);
+      return [
+        on('beat-sent', 1, { kind: 'guard-kill', node: 'event' }, beat),
+        ...(random.chance(0.6)
+          ? [
+              on(
+                'beat-sent',
+                random.between(2, 60),
+                { kind: 'daemon-pause' as const, node: 'event', for: near(1.5 * ttlMs) },
+                beat,
+              ),
+            ]
+          : []),
+      ];
+    }
+    case 'ttl changed':
+      // The TTL changes and the leader loses the key right after.
+      return [
+        at(0, { kind: 'ttl', ...random.pick(SETTINGS) }),
+        ...(random.chance(0.5) ? [at(-200, request('holder', 'beat', 'late', random.between(500, ttlMs)))] : []),
+        at(random.between(300, 3_000), cutOff('holder', near(1.5 * ttlMs))),
+        at(random.between(3_001, 4_000), revoked('holder')),
+      ];
+    case 'etcd stuck':
+      // The etcd leader is stuck for longer than any lease lasts.
+      return etcdMembers > 1
+        ? [
+            at(0, {
+              kind: 'etcd-stuck-leader',
+              for: near(random.between(1.5, 4) * ttlMs),
+              attached: random.chance(0.7) ? 'holder' : null,
+            }),
+          ]
+        : [at(0, killed('holder'))];
+    case 'interrupted handover':
+      // A switchover or an orderly stop that something goes wrong with.
+      return [
+        at(
+          0,
+          random.chance(0.5)
+            ? { kind: 'switchover', to: random.chance(0.5) ? 'other' : null }
+            : { kind: 'daemon-stop', node: 'holder', restartAfter: 500 },
+        ),
+        on(
+          random.pick(['release-sent', 'postmaster-gone', 'key-won', 'promotion-begins'] as const),
+          random.between(0, 30),
+          random.pick([
+            killed('event'),
+            killed('other'),
+            cutOff('event', near(ttlMs)),
+            request('holder', 'release', 'late', 3_000),
+            { kind: 'postgres-crash', node: 'event' },
+          ]),
+        ),
+      ];
+    default:
+      return ((never: never) => never)(told);
+  }
+}
