@@ -325,6 +325,7 @@ export class Agent implements Control {
     const { local } = this.watch;
     if (local.kind === 'standby' && local.receiver?.streaming === true) {
       this.notStreamingSince = null;
+      this.operations.forgetFailures('rewind', 'copy');
       this.sawPrimaryAt = laterBy(now, millis(-(local.receiver.lastMessage ?? 0)));
     } else if (local.kind === 'standby' && local.follows !== null) this.notStreamingSince ??= now;
     else this.notStreamingSince = null;

@@ -14,6 +14,8 @@ import type { OperationView } from './published.ts';
 const PROGRESS_STEP = 0.25;
 const PROGRESS_EVERY = millis(10_000);
 
+const UNCONFIRMED: ReadonlySet<OperationKind> = new Set(['rewind', 'copy']);
+
 interface Running {
   readonly view: RunningOperation;
   readonly abort: AbortController;
@@ -120,7 +122,10 @@ export class Operations {
     this.current = null;
     const took = Math.round(this.clock.now() - began);
     if (error === null) {
-      this.failed.delete(kind);
+      // A rewind or a copy has succeeded when this node streams again: until then it counts as a try, so that one that
+      // ends well and changes nothing is not repeated for ever.
+      if (UNCONFIRMED.has(kind)) this.countFailure(kind, 'it was done, and this node was not seen to stream since');
+      else this.failed.delete(kind);
       this.log.write('info', 'action.finished', `${sentence}: done`, { action: kind, took_ms: took });
     } else {
       const said =

@@ -20,14 +20,16 @@ export async function readLineage(place: Place, of: ServerAddress, limit: Millis
   const login = place.config.postgresql.authentication.replication;
   try {
     return await askRemote(place, { address: of, login, as: { replication: true } }, limit, async (query) => {
-      const [system] = await query('IDENTIFY_SYSTEM');
-      const tl = timeline(Number(system?.['timeline']));
       const [version] = await query('SHOW server_version_num');
       // in_hot_standby came with 14. Before, a transaction is read-only in recovery, and else only where a setting
       // makes it so: then this errs to "in recovery", and its caller waits.
       const setting =
         Number(version?.['server_version_num']) >= IN_HOT_STANDBY_SINCE ? 'in_hot_standby' : 'transaction_read_only';
+      // Asked first: a promotion that ends between the two questions then reads as "in recovery", and its caller asks
+      // again. The other way round it would read as a primary on the timeline that it has just left.
       const [recovery] = await query(`SHOW ${setting}`);
+      const [system] = await query('IDENTIFY_SYSTEM');
+      const tl = timeline(Number(system?.['timeline']));
       return {
         systemId: systemId(String(system?.['systemid'])),
         timeline: tl,

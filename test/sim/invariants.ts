@@ -181,11 +181,11 @@ export class Invariants {
   }
 
   /**
-   * The TTL was changed. A window that was proven under the longer TTL outlives a lease of the shorter one; others wait
+   * The leader changed its lease for one of another TTL. A window that was proven under the longer TTL outlives a lease of the shorter one; others wait
    * for its hold all the same (rule 8). S2, which looks at the lease, looks away for as long.
    */
-  settingsChanged(): void {
-    this.lookAwayUntil = Math.max(this.lookAwayUntil, this.now() + 2 * LONGEST_TTL);
+  ttlChanged(): void {
+    this.lookAwayUntil = Math.max(this.lookAwayUntil, this.now() + LONGEST_TTL);
   }
 
   /** etcd itself gave a lease up before its time. */

@@ -2,7 +2,7 @@
 import type { ClusterView, LeaderKey } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
 import { printLsn } from '../lsn.ts';
-import { millis } from '../time.ts';
+import { between, millis } from '../time.ts';
 import { kinship } from '../timeline.ts';
 import { memberNamed, type View } from '../view.ts';
 import { backingOff } from './backing-off.ts';
@@ -10,6 +10,8 @@ import { lineageOf } from './following.ts';
 
 /** After so many failed rewinds the directory is copied anew. */
 const REWINDS = 2;
+/** How old the leader's lineage may be when data here is undone by it. */
+const FRESH_LINEAGE = 1_000;
 
 export function rejoin(view: View, cluster: ClusterView, leader: LeaderKey): Decision {
   const { local } = view;
@@ -62,6 +64,15 @@ export function rejoin(view: View, cluster: ClusterView, leader: LeaderKey): Dec
       'rejoin.start',
       `our WAL ends at ${printLsn(end)} on timeline ${local.timeline}, which ${leader.name} has: no rewind`,
       [{ do: 'start-standby', upstream: leader.name }],
+    );
+  }
+
+  // What throws data away rests on what the leader is now, not on what it was when it was asked last.
+  if (between(lineage.at, view.now) > FRESH_LINEAGE) {
+    return decision(
+      'following.learn-lineage',
+      `our history is not that of ${leader.name}: ask it once more before anything is undone`,
+      [{ do: 'learn-lineage', of: leader.name }],
     );
   }
 

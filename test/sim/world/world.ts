@@ -171,6 +171,8 @@ export class World {
     const harmless = ['postmaster-kill', 'postgres-crash', 'backend-crash'];
     const { faults, policy } = this.plan;
     if (policy?.primaryCrash === 'failover' || this.trace.marks.has(TWICE)) return;
+    // The second phase takes machines away for good.
+    if (this.machines.some((one) => !one.on)) return;
     if (!faults.every(({ fault }) => harmless.includes(fault.kind))) return;
     const lost = this.ackedLost();
     if (lost > 0) this.fail('S5', `${lost} acknowledged writes are gone although only Postgres processes had died`);
@@ -573,6 +575,7 @@ export class World {
     );
     if (changes.length === 0) return;
     this.invariants.applied(changes);
+    if (kindOf(txn) === 'swap') this.invariants.ttlChanged();
     const leader = changes.find((one) => one.key === KEYS.leader);
     if (leader === undefined) return;
     this.leaderTerms.push(revision);
@@ -791,7 +794,6 @@ export class World {
   private changeSettings({ ttlMs, loopWaitMs, retryTimeoutMs }: Extract<Fault, { kind: 'ttl' }>): void {
     const daemon = this.resolve('holder', null)?.daemon() ?? null;
     const patch = { ttl: ttlMs / 1000, loop_wait: loopWaitMs / 1000, retry_timeout: retryTimeoutMs / 1000 };
-    this.invariants.settingsChanged();
     daemon?.process.deliver(() => {
       daemon.control
         .patchConfig(patch)

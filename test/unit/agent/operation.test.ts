@@ -94,6 +94,14 @@ describe('a failure', () => {
     expect(operations.attempts.size).toBe(0);
   });
 
+  it('is what a rewind or a copy counts as until the node streams again, also when it ended well', async () => {
+    for (const kind of ['rewind', 'copy'] as const) {
+      operations.start(kind, kind, lasting(1));
+      await clock.pass(20);
+      expect(operations.attempts.get(kind)?.failures).toBe(1);
+    }
+  });
+
   it('is forgotten when circumstances have changed', async () => {
     operations.start('rewind', 'rewind', failing);
     await clock.pass(20);

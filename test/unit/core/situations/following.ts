@@ -209,6 +209,12 @@ export const rejoining: readonly Case[] = [
     actions: [{ do: 'rewind', source: nodeName('a') }],
   },
   {
+    name: 'asks the leader once more before it undoes anything: what it knows of him may be from before his promotion',
+    view: aView(diverged({ lineage: newLineage('0/5000060', { at: before(1_100) }) })),
+    rule: 'following.learn-lineage',
+    actions: ['learn-lineage'],
+  },
+  {
     name: 'rewinds when it is on a timeline that the leader has never heard of',
     view: aView(diverged({ local: aStopped({ timeline: timeline(4) }) })),
     rule: 'rejoin.rewind',
