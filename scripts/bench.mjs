@@ -54,6 +54,10 @@ const median = (values) => {
 
 /** Books one figure: the median, and the smallest and largest where there were several. */
 function book(what, unit, values, note = '') {
+  if (values.length === 0) {
+    rows.push({ what, unit, median: null, min: null, max: null, n: 0, note: note || 'every run failed' });
+    return;
+  }
   const row = {
     what,
     unit,
@@ -68,20 +72,22 @@ function book(what, unit, values, note = '') {
 }
 
 const print = ({ unit, median: m, min, max, n }) => {
+  if (n === 0) return '-';
   const digits = unit === 'ms' && m >= 100 ? 0 : m >= 100 ? 0 : 2;
   const one = (value) => value.toFixed(digits);
   return n === 1 ? `${one(m)} ${unit}` : `${one(m)} (${one(min)}-${one(max)}) ${unit}`;
 };
 
 /** Runs something several times; a run that fails is said and not counted. */
-async function repeat(times, what, once, cluster = null) {
+async function repeat(times, what, once, place = null) {
   const values = [];
   for (let run = 1; run <= times; run++) {
     try {
       values.push(await once(run));
     } catch (error) {
       console.error(`bench: ${what}, run ${run} failed: ${error instanceof Error ? error.message : error}`);
-      if (cluster !== null) console.error(`bench: its logs are in ${cluster.saveLogs()}`);
+      // One that did not come back would spoil everything after it.
+      if (place !== null) await place.renew();
     }
   }
   return values;
@@ -196,105 +202,101 @@ async function floor() {
 
 // ---- pgha -----------------------------------------------------------------------------------------------------------
 
-/** Harm done under load, until all is well again; the write pause in ms. */
-async function pauseOf(cluster, harm, mend = () => undefined) {
-  await cluster.waitAllStreaming(90_000);
-  await cluster.startWriter({ sessions: 2 });
-  await cluster.waitForWrites(200);
-  const since = monotonic();
-  await harm(await cluster.primary());
-  await cluster.waitForWrites(100, 60_000);
-  const pause = await cluster.pauseSince(since);
-  await mend();
-  const report = await cluster.stopWriter();
-  await cluster.waitAllStreaming(90_000);
-  const { lost } = await cluster.finalRead(report);
-  if (lost.length > 0) console.error(`bench: ${lost.length} acknowledged rows are lost`);
-  const twice = await cluster.twoWriters();
-  if (twice.length > 0) throw new Error(twice.join('; '));
-  return pause.ms;
-}
-
-async function nodeLoss(cluster, choose, what) {
-  const values = await repeat(
-    Math.min(runs, 3),
-    what,
-    async () => {
-      let lost = '';
-      return pauseOf(
-        cluster,
-        async (primary) => {
-          lost = (await choose?.(primary)) ?? primary;
-          await cluster.killNode(lost);
-        },
-        () => cluster.reviveNode(lost),
-      );
-    },
-    cluster,
-  );
-  book(`${what} (TTL ${cluster.ttlMs / 1000} s): writes pause`, 'ms', values);
-}
-
+/** A cluster that is replaced by a new one when it has failed: `place.cluster` is the one of now. */
 async function withCluster(shape, work) {
-  const cluster = await lab.Cluster.start({ defaults: true, ...shape });
+  const start = () => lab.Cluster.start({ defaults: true, ...shape });
+  const place = {
+    cluster: await start(),
+    renew: async () => {
+      console.error(`bench: the logs are in ${place.cluster.saveLogs()}`);
+      await place.cluster.destroy();
+      place.cluster = await start();
+    },
+  };
   try {
-    await work(cluster);
+    await work(place);
   } finally {
-    await cluster.destroy();
+    await place.cluster.destroy();
   }
 }
 
+/** Harm done under load, several times, until all is well again; books the write pause. */
+async function bookPauses(place, what, times, harm, mend = () => undefined) {
+  const values = await repeat(
+    times,
+    what,
+    async () => {
+      const { cluster } = place;
+      await cluster.waitAllStreaming(LIMIT_MS);
+      await cluster.startWriter({ sessions: 2 });
+      await cluster.waitForWrites(200);
+      const primary = await cluster.primary();
+      const since = monotonic();
+      await harm(cluster, primary);
+      await cluster.waitForWrites(100, LIMIT_MS);
+      const pause = await cluster.pauseSince(since);
+      await mend(cluster, primary);
+      const report = await cluster.stopWriter();
+      await cluster.waitAllStreaming(LIMIT_MS);
+      const { lost } = await cluster.finalRead(report);
+      if (lost.length > 0) console.error(`bench: ${what}: ${lost.length} acknowledged rows are lost`);
+      const twice = await cluster.twoWriters();
+      if (twice.length > 0) throw new Error(twice.join('; '));
+      return pause.ms;
+    },
+    place,
+  );
+  book(
+    `${what}: writes pause`,
+    'ms',
+    values,
+    times === values.length ? '' : `${times - values.length} of ${times} runs failed`,
+  );
+}
+
+const LIMIT_MS = 60_000;
+
+async function loseNode(cluster, primary) {
+  const etcd = cluster.etcd.members.find(({ host }) => host.name === primary);
+  if (etcd !== undefined) await cluster.etcd.moveLeader(etcd.name);
+  await cluster.killNode(primary);
+}
+
+async function switchOver(cluster, primary) {
+  const [candidate] = cluster.others(primary);
+  const { code, stdout, stderr } = await cluster.ctl(['switchover', '--candidate', candidate.name, '--force']);
+  if (code !== 0) throw new Error(`pgha-ctl switchover: ${stdout}${stderr}`);
+}
+
 async function outages() {
-  await withCluster({}, async (cluster) => {
-    if (parts.has('crash')) {
-      const values = await repeat(
-        runs,
-        'crash',
-        () => pauseOf(cluster, (primary) => cluster.killPostmaster(primary)),
-        cluster,
-      );
-      book('SIGKILL of the postmaster: writes pause', 'ms', values);
-    }
-    if (parts.has('switchover')) {
-      const values = await repeat(
-        runs,
-        'switchover',
-        () =>
-          pauseOf(cluster, async (primary) => {
-            const [candidate] = cluster.others(primary);
-            const { code, stdout, stderr } = await cluster.ctl([
-              'switchover',
-              '--candidate',
-              candidate.name,
-              '--force',
-            ]);
-            if (code !== 0) throw new Error(`pgha-ctl switchover: ${stdout}${stderr}`);
-          }),
-        cluster,
-      );
-      book('switchover: writes pause', 'ms', values);
-    }
-    if (parts.has('node-loss')) await nodeLoss(cluster, null, 'node of the primary lost');
-    if (parts.has('health')) await health(cluster);
-  });
+  const revive = (cluster, primary) => cluster.reviveNode(primary);
+  const few = Math.min(runs, 3);
+  if (['crash', 'switchover', 'node-loss', 'health'].some((part) => parts.has(part))) {
+    await withCluster({}, async (place) => {
+      const ttl = `TTL ${place.cluster.ttlMs / 1000} s`;
+      if (parts.has('crash')) {
+        await bookPauses(place, 'SIGKILL of the postmaster', runs, (cluster, primary) =>
+          cluster.killPostmaster(primary),
+        );
+      }
+      if (parts.has('switchover')) await bookPauses(place, 'switchover', runs, switchOver);
+      if (parts.has('node-loss')) await bookPauses(place, `node of the primary lost (${ttl})`, few, loseNode, revive);
+      if (parts.has('health')) await health(place);
+    });
+  }
   if (parts.has('node-loss-etcd')) {
-    await withCluster({ etcdMembers: 3, etcdOnNodes: true }, async (cluster) => {
-      await nodeLoss(
-        cluster,
-        async (primary) => {
-          const wanted = cluster.etcd.members.find(({ host }) => host.name === primary);
-          if (wanted !== undefined) await cluster.etcd.moveLeader(wanted.name);
-          return primary;
-        },
-        'node of the primary lost, with the leader of etcd',
-      );
+    await withCluster({ etcdMembers: 3, etcdOnNodes: true }, async (place) => {
+      const ttl = `TTL ${place.cluster.ttlMs / 1000} s`;
+      await bookPauses(place, `node of the primary lost, with the leader of etcd (${ttl})`, few, loseNode, revive);
     });
   }
 }
 
 const LOAD = { perSecond: 1_000, seconds: 5 };
 
-async function health(cluster) {
+async function health(place) {
+  // Stays with one cluster: the bare server stands in its network.
+  const { cluster } = place;
   const host = cluster.network.host('h1');
   const bare = lab.launch({
     host,
@@ -307,19 +309,14 @@ async function health(cluster) {
   const load = (url) => cluster.client.ask('load', { url, ...LOAD });
   /** Several rounds: on a machine with other work the p99 of a single one says little. */
   const figure = async (what, url, harm, mend) => {
-    const rounds = await repeat(
-      Math.min(runs, 3),
-      what,
-      async () => {
-        const running = load(await url());
-        await sleep(1_000);
-        await harm?.();
-        const report = await running;
-        await mend?.();
-        return report;
-      },
-      cluster,
-    );
+    const rounds = await repeat(Math.min(runs, 3), what, async () => {
+      const running = load(await url());
+      await sleep(1_000);
+      await harm?.();
+      const report = await running;
+      await mend?.();
+      return report;
+    });
     if (rounds.length === 0) return;
     const statuses = new Map();
     for (const round of rounds) {
@@ -382,7 +379,7 @@ async function health(cluster) {
 /** One pair alone: the primary of a cluster of one, and of the three for what etcd is asked. */
 async function idle() {
   const minute = 60_000;
-  await withCluster({ nodes: 1 }, async (cluster) => {
+  await withCluster({ nodes: 1 }, async ({ cluster }) => {
     const [node] = cluster.nodes;
     await sleep(15_000); // the heap has settled
     const pair = [node.daemon.id(), node.guard()].map((id) => {
@@ -401,7 +398,7 @@ async function idle() {
     const ticks = after.reduce((sum, { cpuTicks }, i) => sum + cpuTicks - pair[i].before.cpuTicks, 0);
     book('idle CPU, guard and daemon of the primary, per minute', 's', [ticks / 100]);
   });
-  await withCluster({}, async (cluster) => {
+  await withCluster({}, async ({ cluster }) => {
     await sleep(5_000);
     const count = async () => {
       const { body } = await cluster.client.ask('http', {

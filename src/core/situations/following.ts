@@ -108,6 +108,6 @@ function onOlderLine(local: Standby, leader: Member): boolean {
 export function lineageOf(view: View, leader: LeaderKey, again = false): LearnedLineage | null {
   const { lineage } = view;
   if (lineage === null || lineage.of !== leader.name || lineage.term !== leader.term) return null;
-  const maxAge = lineage.inRecovery ? ASK_AGAIN_MS : again ? RECOMPARE_MS : Number.POSITIVE_INFINITY;
-  return between(lineage.at, view.now) <= maxAge ? lineage : null;
+  // "Not promoted yet" is asked again with each look, and said once.
+  return again && !lineage.inRecovery && between(lineage.at, view.now) > RECOMPARE_MS ? null : lineage;
 }

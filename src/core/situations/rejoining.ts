@@ -31,7 +31,15 @@ export function rejoin(view: View, cluster: ClusterView, leader: LeaderKey): Dec
     ]);
   }
   const lineage = lineageOf(view, leader);
-  if (lineage === null || lineage.inRecovery) {
+  if (lineage?.inRecovery) {
+    return decision(
+      'following.leader-not-ready',
+      `${leader.name} has the key and is not promoted yet`,
+      [{ do: 'learn-lineage', of: leader.name }],
+      millis(50),
+    );
+  }
+  if (lineage === null) {
     return decision(
       'following.learn-lineage',
       `${leader.name} leads: compare its history with ours`,
@@ -99,6 +107,6 @@ export function rejoin(view: View, cluster: ClusterView, leader: LeaderKey): Dec
   }
   return decision(
     'rejoin.stuck',
-    `${why}. Neither a rewind nor a copy is allowed here: set use_pg_rewind or remove_data_directory_on_diverged_timelines, or run pgha-ctl reinit`,
+    `${why}. ${usePgRewind ? 'Rewinding did not bring it back' : 'use_pg_rewind is off'}, and the settings forbid to replace the directory: run pgha-ctl reinit, or set ${usePgRewind ? 'remove_data_directory_on_rewind_failure' : 'use_pg_rewind or remove_data_directory_on_diverged_timelines'}`,
   );
 }

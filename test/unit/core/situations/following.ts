@@ -67,9 +67,9 @@ export const following: readonly Case[] = [
     actions: [askLineage],
   },
   {
-    name: 'forgets what it learned of a leader in recovery after 50 ms',
+    name: 'asks a leader in recovery again, however long ago it said so',
     view: aView({ ...behindC, lineage: aLineage({ inRecovery: true, at: before(51) }) }),
-    rule: 'following.learn-lineage',
+    rule: 'following.leader-not-ready',
     actions: [askLineage],
   },
   {
@@ -169,7 +169,7 @@ export const rejoining: readonly Case[] = [
   {
     name: 'asks again while the leader is not promoted',
     view: aView(down({ lineage: aLineage({ inRecovery: true }) })),
-    rule: 'following.learn-lineage',
+    rule: 'following.leader-not-ready',
     actions: [askLineage],
   },
   {
