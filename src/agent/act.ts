@@ -263,7 +263,9 @@ async function bootstrap(agent: Agent): Promise<boolean> {
   const race = standing?.modRevision ?? answer.header.revision;
   return agent.operations.start('bootstrap', 'make a new cluster', async (signal, progress) => {
     try {
-      const id = await postgres.bootstrap(agent.resolved.server, progress, signal);
+      // etcd says nothing yet: the cluster begins with what its first node's file asks for.
+      const { server } = agent.settings.resolve(agent.settings.initialConfig);
+      const id = await postgres.bootstrap(server, progress, signal);
       const named = await dcs.txn(
         {
           compare: [{ key: KEYS.initialize, modRevision: race }],

@@ -37,7 +37,8 @@ export function classify(view: View): Situation {
   if (view.operation !== null) return { kind: 'busy' };
   if (view.leaving) return { kind: 'leaving' };
   // Whoever leads with a directory that cannot be used any more has to give the key up: a decision of the leader.
-  if (local.kind === 'unusable' && leadership.kind !== 'holding') return { kind: 'unusable', sentence: local.sentence };
+  if (local.kind === 'unusable' && leadership.kind !== 'holding')
+    return { kind: 'unusable', sentence: `${local.code}: ${local.sentence}` };
   if (view.dcs.kind === 'never-read') return { kind: 'uninformed' };
   const { cluster } = view.dcs;
   // An operator who has taken the wheel keeps it; a switchover that he asks for is carried out all the same.
@@ -104,7 +105,7 @@ function foreignData(view: View, cluster: ClusterView): string | null {
   const theirs = cluster.initialize?.value ?? null;
   if (own === null || theirs === null || theirs === '' || own === theirs) return null;
   return (
-    `The data directory belongs to the cluster with system identifier ${own}, but this scope is ${theirs}. ` +
+    `PGHA_DATA_DIRECTORY_FOREIGN: the data directory belongs to the cluster with system identifier ${own}, but this scope is ${theirs}. ` +
     'It was not touched. Check `scope` and `data_dir`, or move the directory away to have it copied anew.'
   );
 }

@@ -67,7 +67,8 @@ export type WaldumpEnd =
 export function waldumpEnd(stderr: string): WaldumpEnd {
   const record = /error in WAL record at ([0-9A-F]+\/[0-9A-F]+):/.exec(stderr)?.[1];
   if (record !== undefined) return { kind: 'last-record', start: parseLsn(record) };
-  if (/could not find a valid record after/.test(stderr)) return { kind: 'nothing' };
+  // The first segment was made and nothing was written into it yet.
+  if (/could not find a valid record after|header specifies 0 bytes/.test(stderr)) return { kind: 'nothing' };
   if (/could not (find|open|locate)( WAL)? file/.test(stderr)) return { kind: 'no-file' };
   return { kind: 'not-understood' };
 }
@@ -75,21 +76,28 @@ export function waldumpEnd(stderr: string): WaldumpEnd {
 /**
  * End of the valid WAL of this stopped server.
  *
- * @param from - a record boundary, such as another server's replay position
+ * @param start - a record boundary, such as another server's replay position
  * @throws {PghaError} PGHA_RESCUE_FAILED while any process of Postgres lives, or when the WAL at `from` is not here
  */
-export async function endOfWal(place: Place, tl: Timeline, from: Lsn): Promise<Lsn> {
+export async function endOfWal(place: Place, tl: Timeline, start: Lsn): Promise<Lsn> {
   mustBeStopped(place);
   const { walSegmentBytes } = await readControlData(place);
   const directory = join(place.dataDir, 'pg_wal');
   // pg_waldump asks for a segment that does not exist for five seconds: it is told where the files end.
-  const bound = await endOfSegments(place, tl, from, walSegmentBytes);
-  if (bound === null) {
+  const row = await rowOfSegments(place, tl, start, walSegmentBytes);
+  if (row === null) {
     // The next segment is made when the first record goes into it.
-    if (from % walSegmentBytes === 0n) return from;
-    throw rescueFailed(`the segment that holds ${printLsn(from)} is not here any more`, null);
+    if (start % walSegmentBytes === 0n) return start;
+    throw rescueFailed(`the segment that holds ${printLsn(start)} is not here any more`, null);
   }
-  const args = ['--stats', '-p', directory, '-t', String(tl), '-s', printLsn(from), '-e', printLsn(bound)];
+  const { from, end: bound } = row;
+  // Named segments, because otherwise it takes the segment size from whichever file it reads first, and one that was
+  // only just made is all zeros: "header specifies 0 bytes".
+  const segments = [
+    segmentName(tl, from, walSegmentBytes),
+    segmentName(tl, lsn(bound - walSegmentBytes), walSegmentBytes),
+  ];
+  const args = ['--stats', '-p', directory, '-s', printLsn(from), ...segments];
   const result = await runCommand(place, 'pg_waldump', args, { limitMs: WALDUMP_LIMIT_MS, env: { LC_ALL: 'C' } });
   // It read to the end of the files and tells no position then. The last record ends there, or the next one begins in
   // them and has no end.
@@ -116,14 +124,32 @@ export async function endOfWal(place: Place, tl: Timeline, from: Lsn): Promise<L
   }
 }
 
-/** Where the unbroken row of segment files ends that begins with the one of `from`; null: that one is not there. */
-async function endOfSegments(place: Place, tl: Timeline, from: Lsn, segmentBytes: bigint): Promise<Lsn | null> {
+/**
+ * The unbroken row of segment files of this timeline that begins with the one of `start`. A promotion copies only the
+ * segment it happened in to the new timeline: when the last checkpoint is older, the row begins with that one.
+ *
+ * @returns where to begin reading, and where the row ends; null: there is no such row
+ */
+async function rowOfSegments(
+  place: Place,
+  tl: Timeline,
+  start: Lsn,
+  segmentBytes: bigint,
+): Promise<{ readonly from: Lsn; readonly end: Lsn } | null> {
   const listing = withLimit(place.clock, DISK_LIMIT, 'reading pg_wal', readdir(join(place.dataDir, 'pg_wal')));
   const names = new Set(await listing);
-  let end = lsn((from / segmentBytes) * segmentBytes);
-  if (!names.has(segmentName(tl, end, segmentBytes))) return null;
+  const wanted = segmentName(tl, start, segmentBytes);
+  const prefix = wanted.slice(0, 8);
+  const first = [...names]
+    .filter((name) => /^[0-9A-F]{24}$/.test(name) && name.startsWith(prefix) && name >= wanted)
+    .sort()[0];
+  if (first === undefined) return null;
+  const perId = 0x100000000n / segmentBytes;
+  const number = BigInt(`0x${first.slice(8, 16)}`) * perId + BigInt(`0x${first.slice(16)}`);
+  let end = lsn(number * segmentBytes);
+  const from = first === wanted ? start : end;
   while (names.has(segmentName(tl, end, segmentBytes))) end = lsn(end + segmentBytes);
-  return end;
+  return { from, end };
 }
 
 /** Of pg_waldump's lines, `rmgr: ... lsn: 0/1B2F2E8, prev ...`, the last. */

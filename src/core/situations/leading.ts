@@ -22,6 +22,8 @@ const SEARCHES = 3;
 const ASK_AGAIN_MS = 2_000;
 /** A data directory that cannot be used for so long, with Postgres down, ends the leadership. */
 const UNUSABLE_MS = 5_000;
+/** A primary younger than this may still be opening its doors. */
+const JUST_STARTED_MS = 3_000;
 /** A standby that is still starting when it has won gets so long before it gives the key back. */
 const STANDBY_START_MS = 10_000;
 
@@ -132,7 +134,8 @@ function unwell(view: View, said: string): Decision {
       'leading.check-failed',
       `check ${count} of ${reconnectAttempts + 1} failed: ${said}; again in ${reconnectInterval / 1000} s`,
       [],
-      reconnectInterval,
+      // One that has only just come up answers in a moment; checks closer together than the interval count as one.
+      between(view.localSince, view.now) < JUST_STARTED_MS ? millis(100) : reconnectInterval,
     );
   }
   if (primaryVisibilityConsensus) {
