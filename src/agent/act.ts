@@ -8,6 +8,8 @@ import type { Decision } from '../core/decision.ts';
 import { type Lsn, printLsn } from '../core/lsn.ts';
 import { ABSENT } from '../core/store.ts';
 import { between, millis } from '../core/time.ts';
+import { kinship } from '../core/timeline.ts';
+import { type LearnedLineage, ownHistory } from '../core/view.ts';
 import type { Agent } from './agent.ts';
 
 const ASK_LIMIT = millis(500);
@@ -92,8 +94,8 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
       const leader = agent.reader.latest?.cluster.leader;
       if (address === null || leader?.name !== action.of) return false;
       const at = agent.now();
-      const lineage = await postgres.lineage(address, LINEAGE_LIMIT);
-      if (lineage !== null) agent.lineage = { ...lineage, of: action.of, term: leader.term, at };
+      const [lineage, ours] = await Promise.all([postgres.lineage(address, LINEAGE_LIMIT), ownLine(agent)]);
+      if (lineage !== null) agent.lineage = { ...lineage, of: action.of, term: leader.term, at, ours };
       return true;
     }
     case 'rescue':
@@ -339,8 +341,10 @@ function reportThrownAway(agent: Agent): void {
   const { lineage, endOfWal } = agent;
   const { local } = agent.watch;
   if (lineage === null || local.kind !== 'stopped' || endOfWal === null) return;
-  const left = lineage.history.find((entry) => entry.timeline === local.timeline)?.switchedAt;
-  if (left === undefined || left >= endOfWal.lsn) return;
+  const history = ownHistory(lineage, local.timeline);
+  const kin = kinship({ timeline: local.timeline, end: endOfWal.lsn, history }, lineage);
+  if (kin.kind !== 'diverged' || kin.at === 0n) return;
+  const left = kin.at;
   agent.parts.log.write(
     'warn',
     'failover.loss-possible',
@@ -352,6 +356,18 @@ function reportThrownAway(agent: Agent): void {
       bytes: Number(endOfWal.lsn - left),
     },
   );
+}
+
+/** Our own way to the timeline we are on, from one small file; unreadable, it is not compared. */
+async function ownLine(agent: Agent): Promise<LearnedLineage['ours']> {
+  const { local } = agent.watch;
+  if ((local.kind !== 'standby' && local.kind !== 'stopped') || local.timeline === 1) return null;
+  try {
+    return { timeline: local.timeline, history: await agent.parts.postgres.ownHistory(local.timeline) };
+  } catch (error) {
+    agent.parts.log.write('debug', 'action.failed', 'the history of our own timeline could not be read', { error });
+    return null;
+  }
 }
 
 /** An action that may fail without harm: told, and decided anew in the next cycle. */

@@ -22,18 +22,41 @@ export type Kinship =
 /**
  * Does the other server's history contain all of ours?
  *
- * @param end - end of the valid WAL here; a position that is exactly the switch point is still common
+ * A timeline's number is the next one that its server knows of. Where a primary is lost before anybody has heard of its
+ * promotion, the next one takes the same number, and number and position say nothing any more: with our own history the
+ * switch positions are compared as well. Two promotions at one position stay undetected; nothing in Postgres tells them
+ * apart.
+ *
+ * @param own.end - end of the valid WAL here; a position that is exactly the switch point is still common
+ * @param own.history - through which timelines we came to ours; null: not known, and not compared
  */
 export function kinship(
-  own: { readonly timeline: Timeline; readonly end: Lsn },
+  own: { readonly timeline: Timeline; readonly end: Lsn; readonly history?: TimelineHistory | null },
   other: { readonly timeline: Timeline; readonly history: TimelineHistory },
 ): Kinship {
-  if (own.timeline === other.timeline) return { kind: 'same-line' };
   if (own.timeline > other.timeline) return { kind: 'ahead' };
+  const parted = own.history == null ? null : partedAt(own.timeline, own.history, other.history);
+  if (parted !== null) return { kind: 'diverged', at: parted };
+  if (own.timeline === other.timeline) return { kind: 'same-line' };
   const left = other.history.find((entry) => entry.timeline === own.timeline);
   // A newer server that never was on our timeline branched off below us.
   if (left === undefined) return { kind: 'diverged', at: lsn(0n) };
   return own.end <= left.switchedAt ? { kind: 'same-line' } : { kind: 'diverged', at: left.switchedAt };
+}
+
+/** Where two ways to timelines of one number part; null: they are one way, as far as histories tell. */
+function partedAt(to: Timeline, own: TimelineHistory, other: TimelineHistory): Lsn | null {
+  const theirs = other.filter((entry) => entry.timeline < to);
+  let common = lsn(0n);
+  for (let i = 0; i < Math.max(own.length, theirs.length); i++) {
+    const a = own[i];
+    const b = theirs[i];
+    // One of them came through a timeline that the other never was on.
+    if (a === undefined || b === undefined || a.timeline !== b.timeline) return common;
+    if (a.switchedAt !== b.switchedAt) return a.switchedAt < b.switchedAt ? a.switchedAt : b.switchedAt;
+    common = a.switchedAt;
+  }
+  return null;
 }
 
 /**

@@ -56,6 +56,13 @@ export interface LearnedLineage {
   readonly position: Lsn;
   readonly history: TimelineHistory;
   readonly inRecovery: boolean;
+  /** Read here at the same time: our own way to the timeline that we were on. null: timeline 1, or not readable. */
+  readonly ours: { readonly timeline: Timeline; readonly history: TimelineHistory } | null;
+}
+
+/** Our history, if what was read of it is about the timeline that we are on. */
+export function ownHistory(lineage: LearnedLineage, timeline: Timeline): TimelineHistory | null {
+  return lineage.ours?.timeline === timeline ? lineage.ours.history : null;
 }
 
 export interface RunningOperation {

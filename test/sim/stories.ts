@@ -27,6 +27,9 @@ export const STORIES = [
   'ttl changed',
   'etcd stuck',
   'interrupted handover',
+  'back while the next one has lost the key',
+  'etcd stuck between beat and keepalive',
+  'new primary lost unheard',
 ] as const;
 
 export type Story = (typeof STORIES)[number];
@@ -219,6 +222,56 @@ export function drawStory(
             { kind: 'postgres-crash', node: 'event' },
           ]),
         ),
+      ];
+    case 'back while the next one has lost the key':
+      // The old leader hears of etcd again after its window, while the next one writes on, cut off and without its key.
+      return [
+        at(
+          0,
+          random.chance(0.5)
+            ? cutOff('holder', ttlMs + random.between(1_500, 0.9 * ttlMs))
+            : { kind: 'daemon-pause', node: 'holder', for: Math.round(ttlMs + random.between(1_500, 0.9 * ttlMs)) },
+        ),
+        on('promoted', random.between(0, 200), cutOff('event', near(1.2 * ttlMs))),
+        on('promoted', random.between(201, 400), revoked('event')),
+      ];
+    case 'etcd stuck between beat and keepalive': {
+      // The lease was not renewed for a while. The next keepalive is slow, and its etcd leader is stuck when it arrives.
+      if (etcdMembers === 1) return [at(0, killed('holder'))];
+      const nth = random.whole(2, 12);
+      const missed = random.whole(1, 3);
+      return [
+        on('keepalive-sent', 0, request('event', 'keepalive', 'lost', 0, missed), nth),
+        on('keepalive-sent', 0.1, request('event', 'keepalive', 'slow', random.between(300, 700)), nth),
+        on(
+          'keepalive-sent',
+          random.between(10, 140),
+          { kind: 'etcd-stuck-leader', for: near(random.between(1.5, 3) * ttlMs), attached: 'holder' },
+          nth + missed + 1,
+        ),
+      ];
+    }
+    case 'new primary lost unheard':
+      // A new primary is lost before anybody has heard of its timeline, and the next one gives the same number again:
+      // with the cut at a position of its own.
+      return [
+        ...(random.chance(0.7)
+          ? [
+              at(-random.between(200, 1_500), {
+                kind: 'cut',
+                node: 'other',
+                plane: 'replication',
+                oneWay: false,
+                for: near(0.8 * ttlMs),
+              }),
+            ]
+          : []),
+        at(0, { kind: 'power-loss', node: 'holder', bootAfter: near(random.between(2.3, 4) * ttlMs) }),
+        on('promoted', random.between(0, 40), {
+          kind: 'power-loss',
+          node: 'event',
+          bootAfter: near(random.between(0.6, 3) * ttlMs),
+        }),
       ];
     default:
       return ((never: never) => never)(told);

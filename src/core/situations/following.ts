@@ -5,7 +5,7 @@ import { position, type Standby } from '../local.ts';
 import { printLsn } from '../lsn.ts';
 import { between, millis } from '../time.ts';
 import { kinship } from '../timeline.ts';
-import { type LearnedLineage, memberNamed, type View } from '../view.ts';
+import { type LearnedLineage, memberNamed, ownHistory, type View } from '../view.ts';
 
 /** A standby that follows and receives nothing for so long has its history compared again. */
 const RECOMPARE_MS = 5_000;
@@ -76,7 +76,8 @@ function asStandby(view: View, cluster: ClusterView, leader: LeaderKey, local: S
       millis(ASK_AGAIN_MS),
     );
   }
-  const kin = kinship({ timeline: local.timeline, end: position(local) }, lineage);
+  const history = ownHistory(lineage, local.timeline);
+  const kin = kinship({ timeline: local.timeline, end: position(local), history }, lineage);
   if (kin.kind === 'same-line') {
     if (follows)
       return decision(
@@ -91,7 +92,8 @@ function asStandby(view: View, cluster: ClusterView, leader: LeaderKey, local: S
       [{ do: 'follow', upstream: leader.name }],
     );
   }
-  const where = kin.kind === 'diverged' ? `it left ours at ${printLsn(kin.at)}` : 'it has never been on ours';
+  const left = local.timeline === lineage.timeline ? 'came there another way, which left ours' : 'left ours';
+  const where = kin.kind === 'diverged' ? `it ${left} at ${printLsn(kin.at)}` : 'it has never been on ours';
   return decision(
     'following.diverged-stop',
     `we are at ${printLsn(position(local))} on timeline ${local.timeline}; ${leader.name} is on ${lineage.timeline}, and ${where}`,

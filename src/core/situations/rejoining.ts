@@ -4,7 +4,7 @@ import { type Decision, decision } from '../decision.ts';
 import { printLsn } from '../lsn.ts';
 import { between, millis } from '../time.ts';
 import { kinship } from '../timeline.ts';
-import { memberNamed, type View } from '../view.ts';
+import { memberNamed, ownHistory, type View } from '../view.ts';
 import { backingOff } from './backing-off.ts';
 import { lineageOf } from './following.ts';
 
@@ -61,10 +61,12 @@ export function rejoin(view: View, cluster: ClusterView, leader: LeaderKey): Dec
     );
   }
   const end = view.endOfWal ?? local.checkpoint;
-  const kin = kinship({ timeline: local.timeline, end }, lineage);
-  // Out of recovery on this timeline, and the leader is so too: two promotions gave the same number, one after the
-  // other, and the second server knew nothing of the first. Positions tell nothing then, and a rewind refuses.
-  const numberGivenTwice = local.wasPrimary && !local.standbySignal && local.timeline === lineage.timeline;
+  const kin = kinship({ timeline: local.timeline, end, history: ownHistory(lineage, local.timeline) }, lineage);
+  // Out of recovery on this timeline, and the leader is so too, or it came there at another position: two promotions
+  // gave the same number, one after the other, and the second server knew nothing of the first. Positions on it tell
+  // nothing then, and a rewind takes both for one line and does nothing.
+  const numberGivenTwice =
+    local.timeline === lineage.timeline && (kin.kind === 'diverged' || (local.wasPrimary && !local.standbySignal));
   if (kin.kind === 'same-line' && !numberGivenTwice) {
     const again = backingOff(view, 'start');
     if (again !== null) return again;
@@ -72,15 +74,6 @@ export function rejoin(view: View, cluster: ClusterView, leader: LeaderKey): Dec
       'rejoin.start',
       `our WAL ends at ${printLsn(end)} on timeline ${local.timeline}, which ${leader.name} has: no rewind`,
       [{ do: 'start-standby', upstream: leader.name }],
-    );
-  }
-
-  // What throws data away rests on what the leader is now, not on what it was when it was asked last.
-  if (between(lineage.at, view.now) > FRESH_LINEAGE) {
-    return decision(
-      'following.learn-lineage',
-      `our history is not that of ${leader.name}: ask it once more before anything is undone`,
-      [{ do: 'learn-lineage', of: leader.name }],
     );
   }
 
@@ -93,20 +86,32 @@ export function rejoin(view: View, cluster: ClusterView, leader: LeaderKey): Dec
   const rewinds = view.attempts.get('rewind')?.failures ?? 0;
   const { usePgRewind, removeDataDirectoryOnRewindFailure, removeDataDirectoryOnDivergedTimelines } =
     view.policy.cluster;
-  if (usePgRewind && rewinds < REWINDS && !numberGivenTwice) {
+  const mayRewind = usePgRewind && rewinds < REWINDS && !numberGivenTwice;
+  const mayCopy = usePgRewind ? removeDataDirectoryOnRewindFailure : removeDataDirectoryOnDivergedTimelines;
+  // What throws data away rests on what the leader is now, not on what it was when it was asked last.
+  if ((mayRewind || mayCopy) && between(lineage.at, view.now) > FRESH_LINEAGE) {
+    return decision(
+      'following.learn-lineage',
+      `our history is not that of ${leader.name}: ask it once more before anything is undone`,
+      [{ do: 'learn-lineage', of: leader.name }],
+    );
+  }
+  if (mayRewind) {
     const again = backingOff(view, 'rewind');
     if (again !== null) return again;
     return decision('rejoin.rewind', why, [{ do: 'rewind', source: leader.name }]);
   }
-  const mayCopy = usePgRewind ? removeDataDirectoryOnRewindFailure : removeDataDirectoryOnDivergedTimelines;
   if (mayCopy) {
     const again = backingOff(view, 'copy');
     if (again !== null) return again;
-    const said = usePgRewind ? `; the rewind failed: ${view.attempts.get('rewind')?.said ?? ''}` : '';
+    const said =
+      usePgRewind && !numberGivenTwice ? `; the rewind failed: ${view.attempts.get('rewind')?.said ?? ''}` : '';
     return decision('rejoin.copy', why + said, [{ do: 'copy', source: leader.name, wipe: true }]);
   }
+  const tried = numberGivenTwice ? 'A rewind cannot tell the two apart' : 'Rewinding did not bring it back';
+  const whyNoRewind = usePgRewind ? tried : 'use_pg_rewind is off';
   return decision(
     'rejoin.stuck',
-    `${why}. ${usePgRewind ? 'Rewinding did not bring it back' : 'use_pg_rewind is off'}, and the settings forbid to replace the directory: run pgha-ctl reinit, or set ${usePgRewind ? 'remove_data_directory_on_rewind_failure' : 'use_pg_rewind or remove_data_directory_on_diverged_timelines'}`,
+    `${why}. ${whyNoRewind}, and the settings forbid to replace the directory: run pgha-ctl reinit, or set ${usePgRewind ? 'remove_data_directory_on_rewind_failure' : 'use_pg_rewind or remove_data_directory_on_diverged_timelines'}`,
   );
 }

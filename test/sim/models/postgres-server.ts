@@ -104,6 +104,8 @@ export class PostgresServer {
   /** How often it was started, stopped or copied: for quiet plans (S13). */
   restarts = 0;
   copies = 0;
+  private copiedAt = -1;
+  private toldToFollowAt = -1;
 
   constructor(parts: {
     readonly name: string;
@@ -224,6 +226,7 @@ export class PostgresServer {
     const crashed = data.control !== 'shut down' && data.control !== 'shut down in recovery';
     this.processes = { kind: 'starting', asPrimary, since: this.scheduler.now() };
     this.startedAt = this.scheduler.now();
+    this.toldToFollowAt = this.startedAt;
     this.received = 0;
     this.caughtUp = false;
     this.promoting = false;
@@ -453,6 +456,7 @@ export class PostgresServer {
 
   setUpstream(upstream: string | null): void {
     const data = this.needData();
+    this.toldToFollowAt = this.scheduler.now();
     if (data.upstream === upstream && (upstream === null || this.receiver !== null)) return;
     data.upstream = upstream;
     this.endReceiver();
@@ -542,6 +546,13 @@ export class PostgresServer {
     }
     const last = data.wal[data.wal.length - 1];
     if (last !== undefined && theirs.wal[at - 1] !== last) {
+      if (this.archive.givenTwice && up.copiedAt > this.toldToFollowAt) {
+        // It was right to follow that server, until it was made anew from another timeline of the same number. A daemon
+        // that hears of it compares; one that is cut off cannot, and Postgres does not.
+        const sentence = `${up.name} was made anew from another timeline of that number, and ${this.name} streams on`;
+        this.archive.reused ??= { sentence, apart: false };
+        return;
+      }
       this.events.violated('S8', `${this.name} streams from ${up.name}, whose WAL before that position is another one`);
       return;
     }
@@ -669,6 +680,7 @@ export class PostgresServer {
   /** The directory as a copy of `source`, or this one rewound to it: the same WAL, to be started as a standby. */
   becomeLike(source: DataDirectory): void {
     this.copies += 1;
+    this.copiedAt = this.scheduler.now();
     this.disk = {
       kind: 'whole',
       data: {

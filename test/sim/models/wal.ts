@@ -52,18 +52,27 @@ export function historyOf(branch: Branch): { readonly timeline: number; readonly
 /** All WAL there ever was, and who wrote it: what S8 is checked against. */
 export class WalArchive {
   private readonly byPlace = new Map<string, WalEntry>();
-  private readonly branches = new Map<number, Branch>();
+  private readonly branches = new Map<number, Branch[]>();
   private ids = 0;
   /** Set when two different entries were written at one place. */
   conflict: string | null = null;
-  /** Two promotions, one after the other, gave the same number: the second server knew nothing of the first's timeline. */
-  reused: string | null = null;
+  /**
+   * Two promotions, one after the other, gave the same number: the second server knew nothing of the first's timeline.
+   * `apart`: they left their parents at different positions, which tells them apart.
+   */
+  reused: { readonly sentence: string; readonly apart: boolean } | null = null;
+  givenTwice = false;
 
   /** A server comes out of recovery on a timeline of its own. */
   begun(branch: Branch): void {
-    const other = this.branches.get(branch.id);
-    if (other === undefined) this.branches.set(branch.id, branch);
-    else this.reused ??= `timeline ${branch.id} was begun by ${other.by} and again by ${branch.by}`;
+    const others = this.branches.get(branch.id) ?? [];
+    this.branches.set(branch.id, [...others, branch]);
+    const like = (other: Branch): boolean => JSON.stringify(historyOf(other)) === JSON.stringify(historyOf(branch));
+    const other = others.find(like) ?? others[0];
+    if (other === undefined) return;
+    this.givenTwice = true;
+    const sentence = `timeline ${branch.id} was begun by ${other.by} and again by ${branch.by}`;
+    this.reused ??= { sentence, apart: !like(other) };
   }
 
   write(branch: Branch, start: number, length: number, token: number | null): WalEntry {

@@ -50,6 +50,7 @@ export interface WorldOptions {
 /** The cluster must be whole by then. */
 const WARM_UP_MS = 120_000;
 const TWICE = 'known limitation: timeline number given twice';
+const APART = 'timeline number given twice, at different positions';
 const STOP_AFTER_EVENTS = 1_500_000;
 
 export class World {
@@ -209,14 +210,16 @@ export class World {
       this.archive.conflict = null;
     }
     this.invariants.check();
-    if (this.archive.reused !== null && this.failure === null) {
+    const { reused } = this.archive;
+    if (reused !== null && this.failure === null) {
       // Postgres picks the next number it knows of. Where the first primary was lost before anybody heard of its
-      // timeline, two primaries one after the other write timelines of one number: nothing here can tell them apart
-      // afterwards, so the run ends. Counted, because no rule prevents it yet. S1 held until here.
-      this.say('world', `known limitation: ${this.archive.reused}`);
-      this.trace.mark(TWICE);
+      // timeline, two primaries one after the other write timelines of one number. Begun at different positions their
+      // histories tell them apart; else nothing here can, so the run ends. Counted, because no rule prevents it yet.
+      // S1 held until here.
+      this.say('world', `${reused.apart ? 'told apart by position' : 'known limitation'}: ${reused.sentence}`);
+      this.trace.mark(reused.apart ? APART : TWICE);
       this.archive.reused = null;
-      this.phase = 'over';
+      if (!reused.apart) this.phase = 'over';
     }
     if (this.queue.events > STOP_AFTER_EVENTS) this.fail('X2', 'too many events: something goes round in circles');
   }

@@ -251,6 +251,7 @@ export const aLineage = (over: Partial<LearnedLineage> = {}): LearnedLineage => 
   position: END,
   history: parseHistory('1\t0/3000000\tno recovery target\n'),
   inRecovery: false,
+  ours: { timeline: timeline(2), history: parseHistory('1\t0/3000000\tno recovery target\n') },
   ...over,
 });
 

@@ -23,6 +23,52 @@ describe('where histories part', () => {
     expect(kinship({ timeline: timeline(4), end: parseLsn('0/1') }, leader)).toEqual({ kind: 'ahead' });
   });
 
+  describe('with our own history', () => {
+    const line = (tl: number, end: string, history: string) => ({
+      timeline: timeline(tl),
+      end: parseLsn(end),
+      history: parseHistory(history),
+    });
+
+    it('finds one line where both came to the timeline the same way', () => {
+      const own = line(3, '0/9000000', '1\t0/5000000\tx\n2\t0/7000028\tx\n');
+      expect(kinship(own, leader)).toEqual({ kind: 'same-line' });
+      expect(kinship(line(2, '0/7000028', '1\t0/5000000\tx\n'), leader)).toEqual({ kind: 'same-line' });
+      expect(kinship(line(1, '0/5000000', ''), leader)).toEqual({ kind: 'same-line' });
+    });
+
+    it('finds two timelines of one number that were begun at different positions, and the lower one is common', () => {
+      expect(kinship(line(3, '0/8000000', '1\t0/5000000\tx\n2\t0/7000000\tx\n'), leader)).toEqual({
+        kind: 'diverged',
+        at: parseLsn('0/7000000'),
+      });
+      expect(kinship(line(3, '0/8000000', '1\t0/5000000\tx\n2\t0/7000060\tx\n'), leader)).toEqual({
+        kind: 'diverged',
+        at: parseLsn('0/7000028'),
+      });
+    });
+
+    it('finds them also where the leader has gone on to another timeline since', () => {
+      expect(kinship(line(2, '0/6000000', '1\t0/4FFFFC8\tx\n'), leader)).toEqual({
+        kind: 'diverged',
+        at: parseLsn('0/4FFFFC8'),
+      });
+    });
+
+    it('finds them where one came through a timeline that the other never was on', () => {
+      expect(kinship(line(3, '0/6000000', '1\t0/5000000\tx\n'), leader)).toEqual({
+        kind: 'diverged',
+        at: parseLsn('0/5000000'),
+      });
+    });
+
+    it('cannot tell two promotions at one position apart, and compares nothing where it is not known', () => {
+      const own = { timeline: timeline(3), end: parseLsn('0/9000000') };
+      expect(kinship({ ...own, history: leader.history }, leader)).toEqual({ kind: 'same-line' });
+      expect(kinship({ ...own, history: null }, leader)).toEqual({ kind: 'same-line' });
+    });
+  });
+
   it('refuses what is not a history file', () => {
     expect(() => parseHistory('nonsense')).toThrow(RangeError);
   });

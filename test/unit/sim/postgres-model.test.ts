@@ -99,7 +99,8 @@ test('two standbys that promote without knowing of each other pick one timeline 
   expect(c.needData().branch.id).toBe(2);
   b.commit(2);
   c.commit(3);
-  expect(archive.reused).toMatch(/^timeline 2 was begun by [bc] and again by [bc]$/);
+  expect(archive.reused?.sentence).toMatch(/^timeline 2 was begun by [bc] and again by [bc]$/);
+  expect(archive.reused?.apart).toBe(false);
 });
 
 test('an old primary with WAL that the new one never had does not stream from it', async () => {

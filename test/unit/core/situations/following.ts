@@ -2,6 +2,7 @@
 import { timeline } from '../../../../src/core/lsn.ts';
 import { nodeName, revision } from '../../../../src/core/store.ts';
 import { millis } from '../../../../src/core/time.ts';
+import { parseHistory } from '../../../../src/core/timeline.ts';
 import {
   aCluster,
   aGate,
@@ -23,6 +24,8 @@ import {
   type ViewOver,
 } from '../builders.ts';
 
+/** Timeline 2 as this node began it, elsewhere than the leader did. */
+const anotherWay = { timeline: timeline(2), history: parseHistory('1\t0/2FFFFA0\tx\n') };
 const askLineage = { do: 'learn-lineage', of: nodeName('a') } as const;
 /** `c` led before; now `a` does. */
 const behindC: ViewOver = { local: aLoneStandby({ follows: '10.0.0.3:5432' }) };
@@ -118,6 +121,18 @@ export const following: readonly Case[] = [
     actions: ['stop-in-order'],
   },
   {
+    name: 'stops when the leader came to the same timeline at another position: the number was given twice',
+    view: aView({ ...behindC, lineage: aLineage({ ours: anotherWay }) }),
+    rule: 'following.diverged-stop',
+    actions: ['stop-in-order'],
+  },
+  {
+    name: 'compares no history that was read of another timeline than it is on',
+    view: aView({ ...behindC, lineage: aLineage({ ours: { ...anotherWay, timeline: timeline(1) } }) }),
+    rule: 'following.follow',
+    actions: ['follow'],
+  },
+  {
     name: 'does not take streaming on an older timeline than the leader is on for following',
     view: aView({
       cluster: aCluster({ members: [aMember('a', { timeline: timeline(3) }), aMember('b')] }),
@@ -189,6 +204,35 @@ export const rejoining: readonly Case[] = [
     view: aView(down({ local: aStopped() })),
     rule: 'rejoin.copy',
     actions: [{ do: 'copy', source: nodeName('a'), wipe: true }],
+  },
+  {
+    name: 'copies anew where it came to the timeline of the leader at another position, and was started as a standby since',
+    view: aView(down({ lineage: aLineage({ ours: anotherWay }) })),
+    rule: 'rejoin.copy',
+    actions: [{ do: 'copy', source: nodeName('a'), wipe: true }],
+  },
+  {
+    name: 'is stuck there where copying anew is forbidden: a rewind takes both for one line',
+    view: aView(down({ lineage: aLineage({ ours: anotherWay }), set: { removeDataDirectoryOnRewindFailure: false } })),
+    rule: 'rejoin.stuck',
+    actions: [],
+  },
+  {
+    name: 'stays stuck there without asking the leader again and again',
+    view: aView(
+      down({
+        lineage: aLineage({ ours: anotherWay, at: before(60_000) }),
+        set: { removeDataDirectoryOnRewindFailure: false },
+      }),
+    ),
+    rule: 'rejoin.stuck',
+    actions: [],
+  },
+  {
+    name: 'asks the leader once more before it copies for that',
+    view: aView(down({ lineage: aLineage({ ours: anotherWay, at: before(1_100) }) })),
+    rule: 'following.learn-lineage',
+    actions: [askLineage],
   },
   {
     name: 'looks for the end of its WAL when the leader is on another timeline',
