@@ -295,7 +295,8 @@ export class LeaseKeeper {
       if (answer.kind === 'unknown') return 'unknown';
       if (answer.kind === 'failed') {
         if (answer.reason === 'lease-not-found') this.session = null;
-        return 'refused';
+        // etcd may apply a transaction with which it crosses its quota, and say "no space" all the same.
+        return answer.reason === 'no-space' ? 'unknown' : 'refused';
       }
       if (!answer.succeeded) {
         // A hedged or delayed attempt of our own may have won: the read in the answer tells.

@@ -9,7 +9,9 @@ import type { CancelTimer, Clock } from '../ports/clock.ts';
 import type { EventLog } from '../ports/event-log.ts';
 import type { Postgres } from '../ports/postgres.ts';
 
-const LOOK_EVERY = millis(100);
+/** The longest between two looks at the clock; the instant itself is always one of them. */
+const LOOK_EVERY = millis(500);
+const LOOK_SOONEST = millis(20);
 
 export class WindowWatch {
   private readonly clock: Clock;
@@ -38,7 +40,10 @@ export class WindowWatch {
   }
 
   start(): void {
-    this.cancel ??= this.clock.timer(LOOK_EVERY, () => {
+    const closesAt = this.closesAt();
+    const left = closesAt === null ? LOOK_EVERY : between(this.clock.now(), closesAt);
+    const next = millis(Math.max(LOOK_SOONEST, Math.min(LOOK_EVERY, Math.ceil(left))));
+    this.cancel ??= this.clock.timer(next, () => {
       this.cancel = null;
       this.look();
       this.start();

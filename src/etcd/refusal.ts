@@ -16,7 +16,7 @@ import {
 
 export type Failure =
   | { readonly kind: 'refused'; readonly reason: 'lease-not-found' | 'no-space' | 'other'; readonly cause: string }
-  /** No connection stood: the request was never written to a socket. */
+  /** Surely not applied through this endpoint, and another may do it: no connection stood, or its member is behind. */
   | { readonly kind: 'not-sent'; readonly cause: string }
   | { readonly kind: 'no-answer'; readonly cause: string };
 
@@ -36,6 +36,10 @@ export function failureFrom(error: unknown): Failure {
   if (error instanceof EtcdLeaseInvalidError) return { kind: 'refused', reason: 'lease-not-found', cause };
   if (error instanceof GRPCResourceExhastedError && cause.includes('database space exceeded')) {
     return { kind: 'refused', reason: 'no-space', cause };
+  }
+  // Said by a member whose own disk is behind, before it proposes anything; the others may be well.
+  if (error instanceof GRPCResourceExhastedError && cause.includes('etcdserver: too many requests')) {
+    return { kind: 'not-sent', cause };
   }
   if (ALWAYS_REFUSALS.some((kind) => error instanceof kind)) return { kind: 'refused', reason: 'other', cause };
   if (cause.includes('etcdserver:') && REFUSALS_BY_ETCD.some((kind) => error instanceof kind)) {

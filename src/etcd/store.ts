@@ -34,6 +34,7 @@ import { hedge } from './hedge.ts';
 import { keepAliveOnce } from './keep-alive.ts';
 import type { KeySpace } from './keys.ts';
 import { keySpace } from './keys.ts';
+import { within } from './time-limit.ts';
 import { watchPrefix } from './watch.ts';
 
 const STAGGER = millis(200);
@@ -293,7 +294,7 @@ export class EtcdDcs implements Dcs {
 
   private async currentCertificates(): Promise<Certificates | null> {
     try {
-      return await readCertificates(this.config);
+      return await within(readCertificates(this.config), PROBE_LIMIT, 'reading the certificates');
     } catch {
       return this.certificates; // half replaced, perhaps: the next look will tell
     }

@@ -29,7 +29,7 @@ import { SuspensionWatch } from './suspension.ts';
 import { type Answer, FILES, type GuardOptions, lineReader, type Notice, type Pong, type Request } from './wire.ts';
 
 /** While armed: how often the clocks are looked at beside the timer to the deadline. */
-const LOOK_MS = 100;
+const LOOK_MS = 200;
 /** What is left of a deadline once the machine may have been suspended. */
 const AFTER_SUSPENSION_MS = 500;
 /** After a strike: how soon a family that comes back is seen; often at first, when a start may have been under way. */
@@ -257,7 +257,9 @@ export class GuardProcess {
     const { deadline, dataDirectory, suspicions } = request;
     if (!Number.isFinite(deadline) || !dataDirectory.startsWith('/')) throw new Error('no deadline or no directory');
     this.refuseWhileEnding();
-    if (this.orders.kind === 'armed' && !this.hasPassed()) this.lookAtClocks();
+    // After a strike nobody has watched the clocks. A deadline that passed a moment ago is still one: a guard that woke
+    // late from a suspension would forget it here.
+    if (this.orders.kind === 'armed' && !(this.striking && this.hasPassed())) this.lookAtClocks();
     // A proof that was under way while the machine stood still says less than it seems to: only a daemon that knows
     // of the suspension may extend the deadline.
     const isLater = this.orders.kind !== 'armed' || deadline > this.orders.deadline;
@@ -372,10 +374,11 @@ export class GuardProcess {
           this.parts.log(`seen empty after ${Math.round(monotonicMs() - from)} ms`);
           continue;
         }
+        // In here too: an error that left this method would leave `striking` set, and no later deadline would count.
+        this.watchDaemon();
       } catch (error) {
         this.parts.log(`cannot look at the processes, tries again: ${String(error)}`);
       }
-      this.watchDaemon();
       await pause(monotonicMs() - began < SOON_FOR_MS ? LOOK_AGAIN_SOON_MS : LOOK_AGAIN_LATER_MS);
     }
     this.ending = false;

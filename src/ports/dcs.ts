@@ -24,7 +24,10 @@ export type TxnAnswer =
       /** What the `get`s of the branch that ran found; null for a key that does not exist. */
       readonly found: ReadonlyMap<Key, KeyValue | null>;
     }
-  /** etcd says that it did not apply it: the lease does not exist, no space, no permission. */
+  /**
+   * etcd says that it did not apply it: the lease does not exist, no space, no permission. `no-space` is not certain:
+   * the transaction with which the quota is crossed is applied and answered with it.
+   */
   | { readonly kind: 'failed'; readonly cause: string; readonly reason: 'lease-not-found' | 'no-space' | 'other' }
   /** No answer in time, or the connection broke: may have been applied, may still be. Read before acting. */
   | { readonly kind: 'unknown'; readonly cause: string };

@@ -41,12 +41,22 @@ export function parseStat(pid: number, text: string): ProcessStat | null {
   return { pid, state, parent: Number(parent), startTicks };
 }
 
+/**
+ * null: there is no such process.
+ *
+ * @throws when /proc cannot be read (no file descriptors left, say): nobody must take that for a process that is gone
+ */
 export function processStat(pid: number): ProcessStat | null {
   try {
     return parseStat(pid, readFileSync(`/proc/${pid}/stat`, 'latin1'));
-  } catch {
-    return null;
+  } catch (error) {
+    if (isGone(error)) return null;
+    throw error;
   }
+}
+
+function isGone(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ESRCH');
 }
 
 /** Zombies are dead: an init that reaps late keeps them visible for more than a second. */
@@ -206,7 +216,7 @@ export class DeathWatch {
   }
 
   #look(): void {
-    if (this.#postmaster === null || isAlive(this.#postmaster)) return;
+    if (this.#postmaster === null || livesAsFarAsKnown(this.#postmaster)) return;
     this.#postmaster = null;
     this.#cancel?.();
     this.#cancel = null;
@@ -229,5 +239,14 @@ export class DeathWatch {
   }
 }
 
-const WATCH_EVERY: Millis = millis(100);
+/** A /proc that cannot be read now tells of no death; it is asked again. */
+function livesAsFarAsKnown(postmaster: ProcessId): boolean {
+  try {
+    return isAlive(postmaster);
+  } catch {
+    return true;
+  }
+}
+
+const WATCH_EVERY: Millis = millis(200);
 const SUSPECT_AGAIN: Millis = millis(10);

@@ -37,11 +37,23 @@ const markerPathInRuntime = (place: MarkerPlace): string => join(place.runtimeDi
  * the directory is treated like the most harmless reading of it, a copy that has to be made again.
  */
 export async function readMarker(place: MarkerPlace): Promise<Marker | null> {
-  for (const path of [markerPath(place), markerPathInRuntime(place)]) {
-    const text = await readText(place, path);
-    if (text !== null) return parseMarker(text);
+  const beside = await readText(place, markerPath(place));
+  if (beside !== null) return parseMarker(beside);
+  const inRuntime = await readText(place, markerPathInRuntime(place));
+  return inRuntime === null || isOfAnother(place, inRuntime) ? null : parseMarker(inRuntime);
+}
+
+/**
+ * The runtime directory is not bound to one data directory: where `data_dir` was changed after an interrupted copy, the
+ * marker found there must not make the directory that is configured now one that may be emptied.
+ */
+function isOfAnother(place: MarkerPlace, text: string): boolean {
+  try {
+    const { data_directory: directory } = JSON.parse(text) as Record<string, unknown>;
+    return typeof directory === 'string' && directory !== place.dataDir;
+  } catch {
+    return false; // half a marker is a marker
   }
-  return null;
 }
 
 export async function setMarker(
@@ -67,7 +79,8 @@ export async function setMarker(
 
 export async function clearMarker(place: MarkerPlace): Promise<void> {
   await removeDurably(place, markerPath(place));
-  await removeDurably(place, markerPathInRuntime(place));
+  const inRuntime = await readText(place, markerPathInRuntime(place));
+  if (inRuntime !== null && !isOfAnother(place, inRuntime)) await removeDurably(place, markerPathInRuntime(place));
 }
 
 function parseMarker(text: string): Marker {

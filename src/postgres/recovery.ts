@@ -42,6 +42,8 @@ SELECT pg_catalog.pg_is_in_recovery() AS in_recovery,
 
 interface ReceiverSeen {
   readonly inRecovery: boolean;
+  /** The server counts one among its processes; `process` may be null all the same, where /proc does not show it. */
+  readonly present: boolean;
   readonly process: FamilyMember | null;
   readonly from: string | null;
   /** The larger of received and replayed. */
@@ -54,6 +56,7 @@ async function seeReceiver(server: RunningServer): Promise<ReceiverSeen> {
   const pid = row?.['pid'];
   return {
     inRecovery: row?.['in_recovery'] === true,
+    present: typeof pid === 'number',
     process: typeof pid === 'number' ? asMember(pid, server.place.dataDir) : null,
     from: typeof row?.['sender'] === 'string' ? row['sender'] : null,
     position: furthest(position(row?.['received']), position(row?.['replayed'])),
@@ -109,8 +112,8 @@ export async function withdraw(server: RunningServer, signal: AbortSignal): Prom
       signal.throwIfAborted();
       const seen = await seeReceiver(server);
       if (!seen.inRecovery) throw new Error('it is not a standby');
-      if (seen.process !== null) {
-        signalProcess(seen.process, 'SIGTERM');
+      if (seen.present) {
+        if (seen.process !== null) signalProcess(seen.process, 'SIGTERM');
         quietSince = clock.now();
       } else if (clock.now() - quietSince >= QUIET_FOR) {
         return seen.position;

@@ -8,7 +8,6 @@ describe('an error of the client', () => {
   it.each([
     [5, '5 NOT_FOUND: etcdserver: requested lease not found', 'lease-not-found'],
     [8, '8 RESOURCE_EXHAUSTED: etcdserver: mvcc: database space exceeded', 'no-space'],
-    [8, '8 RESOURCE_EXHAUSTED: etcdserver: too many requests', 'other'],
     [7, '7 PERMISSION_DENIED: etcdserver: permission denied', 'other'],
     [16, '16 UNAUTHENTICATED: etcdserver: invalid auth token', 'other'],
     [3, '3 INVALID_ARGUMENT: etcdserver: duplicate key given in txn request', 'other'],
@@ -33,5 +32,10 @@ describe('an error of the client', () => {
   it('says that the request was never sent', () => {
     const message = '14 UNAVAILABLE: No connection established. Last error: connect ECONNREFUSED 127.0.0.1:2379';
     expect(failureFrom(grpc(14, message)).kind).toBe('not-sent');
+  });
+
+  it('says that one member is behind with its work, which is no word about the others', () => {
+    const message = '8 RESOURCE_EXHAUSTED: etcdserver: too many requests';
+    expect(failureFrom(grpc(8, message)).kind).toBe('not-sent');
   });
 });
