@@ -102,6 +102,7 @@ export class LeaseKeeper {
   private stopped = false;
   private gatePassedStored = false;
   private suspectedAt: Instant = LONG_AGO;
+  private swapTriedAt: Instant = LONG_AGO;
   /** Leases with which the key was written together with a beat, in transactions whose answer may have been lost. */
   private readonly written = new Set<LeaseId>();
   /** One write at a time: everything that touches `leader`, `status` or the lease waits here. */
@@ -512,11 +513,13 @@ export class LeaseKeeper {
     const { clock, dcs } = this.parts;
     const started = this.tenure;
     invariant(started !== null, 'only a holder proves');
-    if (
+    const otherTtl =
       this.parts.settled() &&
       started.ttl !== this.parts.wantedTtl() &&
-      this.session?.grantedFor !== this.parts.wantedTtl()
-    ) {
+      this.session?.grantedFor !== this.parts.wantedTtl();
+    // A change that does not go through (no space) must not keep the lease that we have from being renewed.
+    if (otherTtl && between(this.swapTriedAt, clock.now()) >= CYCLE) {
+      this.swapTriedAt = clock.now();
       return this.swapLease(started);
     }
     const sentAt = clock.now();
@@ -690,7 +693,10 @@ export class LeaseKeeper {
       if (answer.kind === 'unknown') return false;
       if (answer.kind === 'failed') {
         if (answer.reason !== 'lease-not-found') return false;
-        const granted = await dcs.grant(this.parts.wantedTtl(), this.callLimit());
+        // As long as the lease that is gone, until the cluster's settings are known: the window may be open for longer
+        // than this node's own TTL.
+        const wanted = this.parts.settled() ? this.parts.wantedTtl() : tenure.ttl;
+        const granted = await dcs.grant(wanted, this.callLimit());
         if (granted.kind !== 'granted') return false;
         lease = granted.lease;
         ttl = granted.ttl;
