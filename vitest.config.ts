@@ -3,20 +3,10 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     projects: [
-      {
-        test: {
-          name: 'unit',
-          // Some use real sockets and processes; vitest says which one needed its second try.
-          retry: process.env['CI'] === 'true' ? 1 : 0,
-          include: ['test/unit/**/*.test.ts'],
-          pool: 'threads',
-          maxWorkers: 2,
-        },
-      },
+      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], pool: 'threads', maxWorkers: 2 } },
       {
         test: {
           name: 'contract',
-          retry: process.env['CI'] === 'true' ? 1 : 0,
           include: ['test/contract/**/*.test.ts'],
           pool: 'forks',
           maxWorkers: 1,
