@@ -59,19 +59,34 @@ async function step(name, command, limitMs, { report = null, env = {} } = {}) {
     env,
   );
   let [passed, failed, skipped] = ok ? [1, 0, 0] : [0, 1, 0];
+  let failures = [];
   if (report !== null && existsSync(report)) {
     const counted = JSON.parse(readFileSync(report, 'utf8'));
     [passed, failed] = [counted.numPassedTests, counted.numFailedTests];
     skipped = counted.numPendingTests + counted.numTodoTests;
     if (!ok && failed === 0) failed = 1; // a file that could not be loaded
+    failures = failuresIn(counted);
   }
-  results.push({ name, ok, passed, failed, skipped, ms: performance.now() - started });
+  results.push({ name, ok, passed, failed, skipped, failures, ms: performance.now() - started });
   return ok;
+}
+
+/** What failed, from vitest's JSON: `{ test, message }` each, the message in at most 25 lines. */
+function failuresIn(report) {
+  const failures = [];
+  for (const { name, status, message, assertionResults } of report.testResults) {
+    const failed = assertionResults.filter((result) => result.status === 'failed');
+    if (failed.length === 0 && status === 'failed') failures.push({ test: name, message });
+    for (const { fullName, failureMessages } of failed) {
+      failures.push({ test: fullName.trim(), message: failureMessages.join('\n') });
+    }
+  }
+  return failures.map(({ test, message }) => ({ test, message: message.split('\n').slice(0, 25).join('\n') }));
 }
 
 function skip(name, why) {
   console.log(`\n=== ${name}\nSKIPPED: ${why}`);
-  results.push({ name: `${name}: skipped, ${why}`, ok: true, passed: 0, failed: 0, skipped: 1, ms: 0 });
+  results.push({ name: `${name}: skipped, ${why}`, ok: true, passed: 0, failed: 0, skipped: 1, failures: [], ms: 0 });
 }
 
 const vitest = (project) => ['npx', 'vitest', 'run', '--project', project, '--reporter=default'];
@@ -121,6 +136,12 @@ await step(
   8 * minutes,
 );
 
+// Once more at the end, where somebody looks who has only the last screen of a long log.
+for (const { name, failures } of results) {
+  for (const { test, message } of failures) {
+    console.log(`\nFAILED  ${test}\n        (${name})\n${message.replace(/^/gm, '    ')}`);
+  }
+}
 const sum = (what) => results.reduce((total, result) => total + result[what], 0);
 console.log('\n');
 for (const { name, ok, passed, failed, skipped, ms } of results) {

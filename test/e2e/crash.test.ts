@@ -1,4 +1,4 @@
-/** The primary's Postgres dies and its node lives: writes are back in well under a second and no row is lost. */
+/** The primary's Postgres dies and its node lives: another takes over without waiting for the TTL, and no row is lost. */
 import { expect, it } from 'vitest';
 import { signal } from './lib/processes.ts';
 import { describeOnHosts, endsWell, everything, sharedCluster } from './lib/scenario.ts';
@@ -19,7 +19,8 @@ describeOnHosts('the postmaster of the primary is killed', () => {
     expect(await cluster.leader()).toBe(next);
     await endsWell(cluster);
     console.log(`postmaster killed: writes paused ${pause?.ms.toFixed(0)} ms`);
-    expect(pause?.ms).toBeLessThan(3_000);
+    // Handed over, not waited for: the TTL had nothing to do with it.
+    expect(pause?.ms).toBeLessThan(cluster.ttlMs);
   });
 
   it('while a session goes on writing without its postmaster: it is ended before anybody else writes', async () => {
@@ -73,7 +74,7 @@ describeOnHosts('the postmaster of the primary is killed', () => {
   });
 
   const rounds = everything ? 30 : 10;
-  it(`${rounds} times in a row: no row is lost, and no pause is longer than two seconds`, {
+  it(`${rounds} times in a row: no row is lost, and no pause is as long as the TTL`, {
     timeout: 1_200_000,
   }, async () => {
     const cluster = shared.current;
@@ -90,6 +91,6 @@ describeOnHosts('the postmaster of the primary is killed', () => {
     }
     pauses.sort((a, b) => a - b);
     console.log(`${rounds} kills: writes paused ${pauses.map((ms) => ms.toFixed(0)).join(', ')} ms`);
-    expect(pauses.at(-1)).toBeLessThan(2_000);
+    expect(pauses.at(-1)).toBeLessThan(cluster.ttlMs);
   });
 });

@@ -17,7 +17,7 @@ describeOnHosts('etcd', () => {
     expect(await cluster.primary()).toBe(primary);
     cluster.etcd.startMember(member);
     await endsWell(cluster);
-    expect((await cluster.pauseSince(killed))?.ms ?? 0).toBeLessThan(1_000);
+    expect((await cluster.pauseSince(killed))?.ms ?? 0).toBeLessThan(cluster.ttlMs);
   });
 
   it('loses its leader: the primary stays', async () => {
@@ -31,7 +31,7 @@ describeOnHosts('etcd', () => {
     expect(await cluster.primary()).toBe(primary);
     cluster.etcd.startMember(leader);
     await endsWell(cluster);
-    expect((await cluster.pauseSince(killed))?.ms ?? 0).toBeLessThan(1_000);
+    expect((await cluster.pauseSince(killed))?.ms ?? 0).toBeLessThan(cluster.ttlMs);
   });
 
   it('is gone altogether: the primary stops writing within its window, and writes again when etcd is back', async () => {
@@ -76,6 +76,6 @@ describeOnHosts('etcd on the database nodes', () => {
     cluster.reviveNode(leaderHost);
     await endsWell(cluster, { mayLose: true });
     console.log(`node and etcd leader lost (TTL ${cluster.ttlMs} ms): writes paused ${pause?.ms.toFixed(0)} ms`);
-    expect(pause?.ms).toBeLessThan(cluster.ttlMs + 6_000);
+    expect(pause?.ms).toBeLessThan(cluster.ttlMs * 2);
   });
 });

@@ -14,7 +14,7 @@ import { type Accepted, judge, longestPause, overlaps, type WriterReport } from 
 import { createNamespaces, type Network, namespacesUnavailable } from './lib/network.ts';
 import { postgresFamily, postmasterOf, signal } from './lib/processes.ts';
 import { openRun, runDirectory } from './lib/run.ts';
-import { until } from './lib/time.ts';
+import { sleep, until } from './lib/time.ts';
 
 const report = (acked: string[], failed: string[], unknown: string[]): WriterReport => ({
   acked: acked.map((row, at) => ({ row, at, server: 'h1' })),
@@ -157,7 +157,11 @@ describe.skipIf(namespacesUnavailable() !== null)('the test network', { timeout:
     await acked(100);
     const postmaster = postmasterOf(data);
     expect(postmaster).not.toBeNull();
-    if (postmaster !== null) signal(postmaster, 'SIGKILL');
+    // Frozen first: each session then has a row under way when its server dies, whose fate it cannot know.
+    const family = postgresFamily(data);
+    for (const id of family) signal(id, 'SIGSTOP');
+    await sleep(200);
+    for (const id of family) signal(id, 'SIGKILL');
     await until('the whole family is gone', 5_000, () => postgresFamily(data).length === 0);
     const before = await client.ask('writer-acked', null);
     start();

