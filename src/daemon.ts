@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Agent } from './agent/agent.ts';
 import type { AgentSettings } from './agent/parts.ts';
+import { ShellCommands } from './commands/shell.ts';
 import type { Environment } from './config/environment.ts';
 import { loadConfig } from './config/load.ts';
 import type { Config } from './config/schema.ts';
@@ -65,7 +66,8 @@ export async function startDaemon(path: string, env: Environment): Promise<Daemo
     () => reload(),
   );
   const state = new RuntimeStateFile(runtime.path, log);
-  const agent = new Agent({ clock, random, dcs, postgres, peers, guard, state, log }, settings);
+  const commands = new ShellCommands(() => config, { binDir: '/', clock }, log);
+  const agent = new Agent({ clock, random, dcs, postgres, peers, guard, state, log, commands }, settings);
   if (guard instanceof GuardClient) guard.onSuspended((because) => agent.keeper.suspect(because));
   log.write('info', 'daemon.started', `pgha ${PGHA_VERSION}: ${config.node.name} of cluster ${config.scope}`, {
     pid: process.pid,

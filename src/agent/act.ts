@@ -78,6 +78,12 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
     case 'ask-peers':
       await agent.askPeers(action.waitFor, ASK_LIMIT);
       return true;
+    case 'stop-receiving':
+      await attempt(agent, 'stop receiving before the election', () => postgres.follow(null));
+      agent.watch.doubt();
+      return true;
+    case 'validate':
+      return validate(agent, action);
     case 'find-end-of-wal': {
       const { local } = agent.watch;
       if (local.kind !== 'stopped') return false;
@@ -148,6 +154,26 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
     default:
       return ((never: never) => never)(action);
   }
+}
+
+/** The operator's own command has the last word; it runs beside the cycle, which goes on looking. */
+function validate(agent: Agent, action: Extract<Action, { do: 'validate' }>): boolean {
+  const { commands, clock, log } = agent.parts;
+  const began = clock.now();
+  agent.validation = { kind: 'running', since: began };
+  void commands.validateFailover({ visible: action.visible, total: action.total }).then((outcome) => {
+    const at = clock.now();
+    const took = { took_ms: Math.round(between(began, at)) };
+    if (outcome.kind === 'approved') {
+      agent.validation = { kind: 'approved', at };
+      log.write('info', 'failover.validated', 'failover_validation_command has nothing against it', took);
+    } else {
+      agent.validation = { kind: 'vetoed', at, said: outcome.said };
+      log.write('warn', 'failover.vetoed', `failover_validation_command is against it: ${outcome.said}`, took);
+    }
+    agent.soon('the failover was validated');
+  });
+  return true;
 }
 
 async function startPrimary(agent: Agent): Promise<boolean> {

@@ -12,7 +12,7 @@ import type { Lsn, Timeline } from '../core/lsn.ts';
 import type { PeerAnswer, RescueAnswer, RescueRequest } from '../core/peer.ts';
 import type { Key, NodeName, Op, Revision } from '../core/store.ts';
 import { between, type Instant, laterBy, type Millis, millis } from '../core/time.ts';
-import type { LearnedLineage, View } from '../core/view.ts';
+import type { LearnedLineage, Validation, View } from '../core/view.ts';
 import { memberNamed } from '../core/view.ts';
 import type { CancelTimer } from '../ports/clock.ts';
 import type { ServerAddress, WalChunk } from '../ports/postgres.ts';
@@ -68,6 +68,8 @@ export class Agent implements Control {
   readonly peerAnswers = new Map<NodeName, PeerAnswer>();
   endOfWal: { readonly lsn: Lsn; readonly stoppedSince: Instant } | null = null;
   lineage: LearnedLineage | null = null;
+  /** What our failover_validation_command has said in this election. */
+  validation: Validation = { kind: 'not-asked' };
   rescueFailedSince: Instant | null = null;
   /** Why the last switchover that was asked for was not carried out; for those who wait for it. */
   lastRefusal: string | null = null;
@@ -85,6 +87,8 @@ export class Agent implements Control {
   private leaderlessSince: Instant | null = null;
   private notStreamingSince: Instant | null = null;
   private sawPrimaryAt: Instant | null = null;
+  /** Whose Postgres that was. */
+  private sawPrimaryOf: NodeName | null = null;
   private settingsRevision = -1n;
   /** The leadership in which attempts to come back are counted. */
   private triedWith: Revision | null = null;
@@ -326,7 +330,7 @@ export class Agent implements Control {
     if (local.kind === 'standby' && local.receiver?.streaming === true) {
       this.notStreamingSince = null;
       this.operations.forgetFailures('rewind', 'copy');
-      this.sawPrimaryAt = laterBy(now, millis(-(local.receiver.lastMessage ?? 0)));
+      this.noteSeen(local.receiver.from, laterBy(now, millis(-(local.receiver.lastMessage ?? 0))));
     } else if (local.kind === 'standby' && local.follows !== null) this.notStreamingSince ??= now;
     else this.notStreamingSince = null;
 
@@ -348,6 +352,17 @@ export class Agent implements Control {
     const seeking = this.situationIsLeaderless();
     if (!seeking) this.leaderlessSince = null;
     else this.leaderlessSince ??= now;
+  }
+
+  /** What comes from the leader's own server says that he lives; what a cascading upstream sends does not. */
+  private noteSeen(server: string, at: Instant): void {
+    const cluster = this.reader.latest?.cluster;
+    const name = cluster?.leader?.name ?? this.lastLeader;
+    const member = cluster === undefined || name === null ? null : memberNamed(cluster, name);
+    if (name === null || member === null || server !== `${member.host}:${member.port}`) return;
+    if (this.sawPrimaryOf === name && this.sawPrimaryAt !== null && this.sawPrimaryAt >= at) return;
+    this.sawPrimaryOf = name;
+    this.sawPrimaryAt = at;
   }
 
   /** Nobody's window can be open: the key is gone or its owner's is, and the gate has passed. */
@@ -388,8 +403,19 @@ export class Agent implements Control {
       notStreamingSince: this.notStreamingSince,
       lately: [...this.lately.keys()],
       lastLeader: this.lastLeader,
+      lastLeaderLocation: this.lastLeaderLocation(),
+      sawPrimary: this.sawPrimaryAt === null ? null : between(this.sawPrimaryAt, now),
+      validation: this.validation,
       scheduledDue: this.scheduledDue(reading?.cluster ?? null),
     };
+  }
+
+  private lastLeaderLocation(): string | null {
+    const cluster = this.reader.latest?.cluster;
+    const name = cluster?.leader?.name ?? this.lastLeader;
+    const member = cluster === undefined || name === null ? null : memberNamed(cluster, name);
+    const remembered = name === null ? null : (this.lately.get(name)?.member ?? null);
+    return member?.pgha?.location ?? remembered?.pgha?.location ?? cluster?.status?.location ?? null;
   }
 
   private scheduledDue(cluster: ClusterView | null): boolean {
@@ -460,6 +486,8 @@ export class Agent implements Control {
       guard: this.settings.guardMode === 'off' ? 'off' : (this.keeper?.acknowledged ?? true) ? 'acking' : 'silent',
       gate: gate === null ? null : { opensAt: gate.opensAt, revision: gate.revision },
       sawPrimary: this.sawPrimaryAt === null ? null : between(this.sawPrimaryAt, now),
+      sawPrimaryOf: this.sawPrimaryOf,
+      vetoedFor: this.vetoedFor(now),
       state: patroniState(local, operation),
       role: patroniRole(local, leadership),
     };
@@ -477,6 +505,12 @@ export class Agent implements Control {
 
   get sawPrimary(): Instant | null {
     return this.sawPrimaryAt;
+  }
+
+  private vetoedFor(now: Instant): Millis | null {
+    if (this.validation.kind !== 'vetoed') return null;
+    const left = this.policy.electionRerunInterval - between(this.validation.at, now);
+    return left > 0 ? millis(left) : null;
   }
 
   /** Since when Postgres is known not to accept writes; a promotion or start under way makes that uncertain. */

@@ -1,6 +1,7 @@
 /** What this node says of itself in `members/<name>`, in Patroni's words, and how Patroni names its state and role. */
 import { type MemberExtras, writeExtras } from '../core/cluster.ts';
 import { type LocalPostgres, position } from '../core/local.ts';
+import type { NodePolicy } from '../core/policy.ts';
 import { between, type Instant } from '../core/time.ts';
 import type { Leadership } from '../core/view.ts';
 import { PATRONI_LEVEL, PGHA_VERSION } from '../version.ts';
@@ -69,7 +70,7 @@ export interface MemberFacts {
   readonly local: LocalPostgres;
   readonly leadership: Leadership;
   readonly operation: OperationView | null;
-  readonly node: { readonly nodeId: number | null; readonly priority: number; readonly location: string };
+  readonly node: NodePolicy;
   readonly pause: boolean;
   readonly sawPrimaryAt: Instant | null;
   readonly now: Instant;
@@ -86,6 +87,8 @@ export function writeMember(facts: MemberFacts): string {
     location: facts.node.location,
     sawPrimary: facts.sawPrimaryAt === null ? null : Math.round(between(facts.sawPrimaryAt, facts.now)),
     guard: settings.guardMode,
+    role: facts.node.role,
+    upstream: facts.node.upstream,
   };
   return JSON.stringify({
     conn_url: settings.connUrl,

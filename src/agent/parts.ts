@@ -2,6 +2,7 @@
 import type { Policy } from '../core/policy.ts';
 import type { NodeName } from '../core/store.ts';
 import type { Clock } from '../ports/clock.ts';
+import type { Commands } from '../ports/commands.ts';
 import type { Dcs } from '../ports/dcs.ts';
 import type { EventLog } from '../ports/event-log.ts';
 import type { Guard } from '../ports/guard.ts';
@@ -19,6 +20,7 @@ export interface AgentParts {
   readonly guard: Guard;
   readonly state: StateFile;
   readonly log: EventLog;
+  readonly commands: Commands;
 }
 
 type Json = Readonly<Record<string, unknown>>;

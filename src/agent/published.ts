@@ -50,6 +50,10 @@ export interface Published {
   readonly gate: { readonly opensAt: Instant | 'never'; readonly revision: Revision } | null;
   /** Since this node last saw its primary alive. */
   readonly sawPrimary: Millis | null;
+  /** Which member that was. */
+  readonly sawPrimaryOf: NodeName | null;
+  /** This node's failover_validation_command said no: it stays out of elections for so long. */
+  readonly vetoedFor: Millis | null;
   /** Patroni's text for the state of Postgres: `running`, `starting`, `stopped`, `creating replica`, ... */
   readonly state: string;
   /** Patroni's role: `primary`, `replica`, `demoted`, `uninitialized`, ... */

@@ -248,16 +248,18 @@ export class Upkeep {
     const { agent } = this;
     const { local } = agent.watch;
     const before = agent.reader.latest?.cluster.status ?? null;
+    const { location } = agent.resolved.policy.node;
     if (local.kind !== 'primary') {
       return {
         optime: before?.optime ?? null,
         slots: before?.slots ?? new Map(),
         retainSlots: before?.retainSlots ?? [],
+        location,
       };
     }
     const slots = new Map(this.slots);
     slots.set(slotName(agent.self), local.flushed);
-    return { optime: local.flushed, slots, retainSlots: [...this.seen.keys()].map(slotName).sort() };
+    return { optime: local.flushed, slots, retainSlots: [...this.seen.keys()].map(slotName).sort(), location };
   }
 }
 

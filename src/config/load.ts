@@ -16,6 +16,7 @@ import { type Environment, overlay } from './environment.ts';
 import { parseFile } from './file.ts';
 import {
   type BootstrapConfig,
+  type CommandsConfig,
   type Config,
   type CtlConfig,
   clusterSchema,
@@ -250,6 +251,7 @@ function build(from: Builder): Config {
     bootstrap: buildBootstrap(from),
     log: buildLog(from),
     guard: { mode: text(from, 'guard') === 'off' ? 'off' : 'on' },
+    commands: buildCommands(from),
     runtimeDirectory,
   };
 }
@@ -300,7 +302,7 @@ function buildNode(from: Builder, name: string): { policy: Config['node']; tags:
     );
   }
   if (upstream === name && name !== '') complain(from, 'upstream_node', 'names this node itself');
-  const noFailover = tags['nofailover'] === true || role === 'standby' || effective === 0;
+  const noFailover = tags['nofailover'] === true || role === 'standby' || role === 'witness' || effective === 0;
   if (upstream !== null) tags['replicatefrom'] = upstream;
   if (noFailover) tags['nofailover'] = true;
   if (priority !== null && tagged === null) tags['failover_priority'] = toFailoverPriority(priority);
@@ -317,8 +319,23 @@ function buildNode(from: Builder, name: string): { policy: Config['node']; tags:
       priority: effective,
       noFailover,
       location: text(from, 'location') ?? 'default',
+      role: role === 'witness' ? 'witness' : 'node',
+      upstream: upstreamOf(upstream, tags['replicatefrom']),
+      validates: text(from, 'failover_validation_command') !== null,
     },
     tags,
+  };
+}
+
+function upstreamOf(upstream: string | null, replicateFrom: unknown): Config['node']['upstream'] {
+  const name = upstream ?? (typeof replicateFrom === 'string' && replicateFrom !== '' ? replicateFrom : null);
+  return name === null ? null : nodeName(name);
+}
+
+function buildCommands(from: Builder): CommandsConfig {
+  return {
+    failoverValidation: text(from, 'failover_validation_command'),
+    failoverValidationTimeout: seconds(Number(get(from, 'failover_validation_timeout'))),
   };
 }
 

@@ -3,6 +3,7 @@
  * checked, complete (defaults filled in) and frozen; nothing else in pgha reads YAML or the environment.
  */
 import type { ClusterPolicy, NodePolicy } from '../core/policy.ts';
+import type { Millis } from '../core/time.ts';
 
 export interface HostPort {
   readonly host: string;
@@ -87,6 +88,12 @@ export interface LogConfig {
   readonly file: string | null;
 }
 
+/** Commands of the operator's own; each is run by a shell, with a time limit, and never in the way of a failover. */
+export interface CommandsConfig {
+  readonly failoverValidation: string | null;
+  readonly failoverValidationTimeout: Millis;
+}
+
 export interface GuardConfig {
   readonly mode: 'on' | 'off';
 }
@@ -108,6 +115,7 @@ export interface Config {
   readonly bootstrap: BootstrapConfig;
   readonly log: LogConfig;
   readonly guard: GuardConfig;
+  readonly commands: CommandsConfig;
   /** On tmpfs: state file, guard's file, sockets. `/run/pgha/<scope>-<name>` when nothing is set. */
   readonly runtimeDirectory: string;
 }
@@ -312,6 +320,36 @@ const CLUSTER_SETTINGS = shared({
     'Ask the other nodes when they last saw the primary; while one saw it just now, it is not given up.',
     { default: false },
   ),
+  standby_disconnect_on_failover: setting(
+    'repmgr',
+    'boolean',
+    'When the primary is lost, every standby ends its receiver before positions are compared.',
+    { default: false },
+  ),
+  sibling_nodes_disconnect_timeout: setting(
+    'repmgr',
+    'duration',
+    'How long the election waits for the receivers of the others to end.',
+    { default: 30 },
+  ),
+  primary_notification_timeout: setting(
+    'repmgr',
+    'duration',
+    'The longest a candidate stands back for better ones before it takes the key itself.',
+    { default: 60 },
+  ),
+  election_rerun_interval: setting(
+    'repmgr',
+    'duration',
+    'How long a candidate stays out of the election after its failover_validation_command said no.',
+    { default: 15, minimum: 1 },
+  ),
+  location_policy: setting(
+    'pgha',
+    'choice',
+    "Whether the lead may go to another `location`: `strict` only while a member of the last leader's location can be seen, `prefer` after one more TTL, `off` always.",
+    { default: 'off', enum: ['strict', 'prefer', 'off'] },
+  ),
   failover: setting('repmgr', 'choice', '`manual` only reports: no node takes over by itself.', {
     default: 'automatic',
     enum: ['automatic', 'manual'],
@@ -364,11 +402,6 @@ const CLUSTER_UNUSED: Readonly<Record<string, string>> = {
   check_timeline: 'not needed: timelines are always compared',
   max_timelines_history: 'the whole history is kept',
   primary_race_backoff: 'not needed: candidates stand back in order of rank',
-  location_policy: NOT_YET,
-  standby_disconnect_on_failover: NOT_YET,
-  sibling_nodes_disconnect_timeout: NOT_YET,
-  failover_validation_command: NOT_YET,
-  election_rerun_interval: NOT_YET,
 };
 
 const PARAMETER_VARIANTS = 'this version knows one set of parameters for all roles';
@@ -544,10 +577,24 @@ export const localSchema: Section = section(
       defaultText: 'the leader',
       minLength: 1,
     }),
-    role: setting('repmgr', 'choice', '`standby`: this node never leads; the same as the tag `nofailover`.', {
-      default: 'auto',
-      enum: ['auto', 'standby'],
-    }),
+    role: setting(
+      'repmgr',
+      'choice',
+      '`standby`: this node never leads; the same as the tag `nofailover`. `witness`: no Postgres runs here; the node says whom it sees and where it stands.',
+      { default: 'auto', enum: ['auto', 'standby', 'witness'] },
+    ),
+    failover_validation_command: setting(
+      'repmgr',
+      'text',
+      'Command that is asked on the winner before it takes the key; another exit code than 0 is a veto. %n %a node, %v visible, %u and %t members.',
+      { minLength: 1 },
+    ),
+    failover_validation_timeout: setting(
+      'pgha',
+      'duration',
+      'Time limit of that command; one that takes longer counts as a veto.',
+      { default: 5, minimum: 0.1 },
+    ),
     guard: setting(
       'pgha',
       'choice',
@@ -731,7 +778,6 @@ export const localSchema: Section = section(
       repmgrd_pid_file: BUILT_IN,
       monitoring_history: 'pgha keeps no history table',
       degraded_monitoring_timeout: 'pgha never gives up',
-      primary_notification_timeout: 'not needed: standbys watch the leader key',
       async_query_timeout: 'see connection_check_timeout',
       always_promote: 'see pgha-ctl failover',
       log_status_interval: 'an unchanged state is not logged again',

@@ -30,6 +30,10 @@ export type Action =
       readonly lost: { readonly from: Lsn; readonly to: Lsn } | null;
     }
   | { readonly do: 'ask-peers'; readonly waitFor: readonly NodeName[] }
+  /** Ends our WAL receiver, and lets none begin until somebody is followed again: our position is final. */
+  | { readonly do: 'stop-receiving' }
+  /** Runs this node's failover_validation_command. */
+  | { readonly do: 'validate'; readonly visible: number; readonly total: number }
   | { readonly do: 'find-end-of-wal' }
   | { readonly do: 'learn-lineage'; readonly of: NodeName }
   | { readonly do: 'rescue'; readonly candidate: NodeName; readonly end: Lsn }

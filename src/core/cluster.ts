@@ -29,6 +29,9 @@ export interface MemberExtras {
   /** Milliseconds since this member last saw its primary alive, at the time of writing; null: never. */
   readonly sawPrimary: number | null;
   readonly guard: 'on' | 'off';
+  readonly role: 'node' | 'witness';
+  /** The member it was told to stream from; null: the leader. */
+  readonly upstream: NodeName | null;
 }
 
 export interface Member {
@@ -80,6 +83,8 @@ export interface Status {
   readonly retainSlots: readonly string[];
   /** null: Patroni wrote it, or nobody who keeps our rules. */
   readonly beat: Beat | null;
+  /** Where its writer stands: still to be read here when his member key has run out. null: it does not say. */
+  readonly location: string | null;
 }
 
 /** The `failover` key: an operator's wish. */
@@ -202,6 +207,7 @@ function readStatus(at: Revision, value: Json): Status {
     slots,
     retainSlots: Array.isArray(retain) ? retain.filter((name): name is string => typeof name === 'string') : [],
     beat: readBeat(value['pgha'], at),
+    location: isObject(value['pgha']) ? text(value['pgha']['location']) : null,
   };
 }
 
@@ -234,6 +240,7 @@ export function writeStatus(status: {
   readonly optime: Lsn | null;
   readonly slots: ReadonlyMap<string, Lsn>;
   readonly retainSlots: readonly string[];
+  readonly location: string | null;
   readonly beat: Beat;
 }): string {
   const { beat } = status;
@@ -247,6 +254,7 @@ export function writeStatus(status: {
       term: beat.term.toString(),
       seq: beat.seq,
       hold_ms: beat.holdMs,
+      ...(status.location === null ? {} : { location: status.location }),
       ...(beat.release === null
         ? {}
         : { release: { lsn: printLsn(beat.release.lsn), candidate: beat.release.candidate } }),
@@ -291,6 +299,8 @@ function readExtras(value: unknown): MemberExtras | null {
     location: text(value['location']) ?? 'default',
     sawPrimary: whole(value['saw_primary_ms']),
     guard: value['guard'] === 'off' ? 'off' : 'on',
+    role: value['role'] === 'witness' ? 'witness' : 'node',
+    upstream: typeof value['upstream'] === 'string' ? nodeName(value['upstream']) : null,
   };
 }
 
@@ -303,6 +313,8 @@ export function writeExtras(extras: MemberExtras): Json {
     location: extras.location,
     saw_primary_ms: extras.sawPrimary,
     guard: extras.guard,
+    ...(extras.role === 'node' ? {} : { role: extras.role }),
+    ...(extras.upstream === null ? {} : { upstream: extras.upstream }),
   };
 }
 

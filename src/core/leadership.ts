@@ -33,6 +33,8 @@ export interface StatusFields {
   readonly optime: Lsn | null;
   readonly slots: ReadonlyMap<string, Lsn>;
   readonly retainSlots: readonly string[];
+  /** Where this node stands (`location`). */
+  readonly location: string | null;
 }
 
 /** A beat whose term is the revision of the very version that carries it: the key is written in the same transaction. */

@@ -22,8 +22,16 @@ export interface PeerStatus {
   readonly systemId: SystemId | null;
   /** Its Postgres accepts writes and its window is open, by its own account. Patroni members: role primary. */
   readonly writable: boolean;
-  /** Since it last saw its upstream alive (receiver message or own check); null when it never did or does not say. */
+  /** Since it last saw the primary alive (receiver message or own check); null when it never did or does not say. */
   readonly sawPrimary: Millis | null;
+  /** Which member that primary was; null when it does not say. */
+  readonly sawPrimaryOf: NodeName | null;
+  /** A WAL receiver runs there: its position may still grow. Patroni does not say: false. */
+  readonly receiving: boolean;
+  /** It has no Postgres: it only says whom it sees. */
+  readonly witness: boolean;
+  /** Its failover_validation_command said no; it stays out of elections for so long. null: it did not. */
+  readonly vetoedFor: Millis | null;
   /** Whether a pgha member answered: one of Patroni knows no rescue. */
   readonly pgha: boolean;
 }

@@ -26,6 +26,16 @@ export interface ClusterPolicy {
   readonly reconnectInterval: Millis;
   readonly primaryVisibilityConsensus: boolean;
   readonly failover: 'automatic' | 'manual';
+  /** Before an election without a release record every standby ends its receiver, so that positions are final. */
+  readonly standbyDisconnectOnFailover: boolean;
+  /** How long the election waits for receivers of others to end. */
+  readonly siblingNodesDisconnectTimeout: Millis;
+  /** The longest a candidate stands back for better ones, however many there are. */
+  readonly primaryNotificationTimeout: Millis;
+  /** After its failover_validation_command said no, a candidate stays out of the election for so long. */
+  readonly electionRerunInterval: Millis;
+  /** Whether the lead may go to another location than that of the last leader while nobody there can be seen. */
+  readonly locationPolicy: 'strict' | 'prefer' | 'off';
   readonly pause: boolean;
   readonly usePgRewind: boolean;
   readonly useSlots: boolean;
@@ -42,6 +52,12 @@ export interface NodePolicy {
   readonly priority: number;
   readonly noFailover: boolean;
   readonly location: string;
+  /** `witness`: no Postgres here; it says whom it sees and where it stands, and is never a candidate. */
+  readonly role: 'node' | 'witness';
+  /** The member to stream from (`upstream_node`, tag `replicatefrom`); null: the leader. */
+  readonly upstream: NodeName | null;
+  /** A failover_validation_command is configured here: it is asked before this node takes the key. */
+  readonly validates: boolean;
 }
 
 /**

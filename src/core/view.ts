@@ -90,6 +90,13 @@ export interface Attempts {
   readonly said: string;
 }
 
+/** What the failover_validation_command of this node has said in this election. */
+export type Validation =
+  | { readonly kind: 'not-asked' }
+  | { readonly kind: 'running'; readonly since: Instant }
+  | { readonly kind: 'approved'; readonly at: Instant }
+  | { readonly kind: 'vetoed'; readonly at: Instant; readonly said: string };
+
 export interface View {
   readonly now: Instant;
   readonly self: NodeName;
@@ -125,6 +132,11 @@ export interface View {
   readonly lately: readonly NodeName[];
   /** Who led last, as far as this process has seen; nobody waits for his answer. */
   readonly lastLeader: NodeName | null;
+  /** Where he stands; null: not known. */
+  readonly lastLeaderLocation: string | null;
+  /** Since this node itself last saw the last leader's Postgres alive: receiver message, or own check. */
+  readonly sawPrimary: Millis | null;
+  readonly validation: Validation;
   /** Wall-clock comparison made outside: a scheduled switchover is due. */
   readonly scheduledDue: boolean;
 }

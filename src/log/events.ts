@@ -34,6 +34,8 @@ export const EVENTS = {
   'postgres.died': 'the postmaster is gone',
   'failover.loss-possible': 'acknowledged commits in this LSN range may be lost',
   'failover.completed': 'a new primary accepts writes: the phases and their times',
+  'failover.validated': 'the failover_validation_command agreed to a takeover by this node',
+  'failover.vetoed': 'the failover_validation_command was against it, and why',
   'switchover.requested': 'an operator asked for a switchover or failover',
   'switchover.refused': 'it cannot be done safely, and why',
   'switchover.completed': 'the switchover is done',

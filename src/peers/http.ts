@@ -145,7 +145,11 @@ function pghaStatus(name: string, state: string, said: Json, own: Json): PeerSta
     location: typeof own['location'] === 'string' ? own['location'] : 'default',
     systemId: readSystemId(own['system_id']),
     writable: own['writable'] === true,
-    sawPrimary: whole(own['saw_primary_ms']) === null ? null : millis(Number(own['saw_primary_ms'])),
+    sawPrimary: milliseconds(own['saw_primary_ms']),
+    sawPrimaryOf: typeof own['saw_primary_of'] === 'string' ? nodeName(own['saw_primary_of']) : null,
+    receiving: own['receiving'] === true,
+    witness: own['role'] === 'witness',
+    vetoedFor: milliseconds(own['vetoed_for_ms']),
     pgha: true,
   };
 }
@@ -176,6 +180,10 @@ function patroniStatus(name: string, state: string, said: Json): PeerStatus | st
     systemId: readSystemId(said['database_system_identifier']),
     writable: primary,
     sawPrimary: null,
+    sawPrimaryOf: null,
+    receiving: false,
+    witness: false,
+    vetoedFor: null,
     pgha: false,
   };
 }
@@ -192,6 +200,7 @@ const isObject = (value: unknown): value is Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 const whole = (value: unknown): number | null =>
   typeof value === 'number' && Number.isSafeInteger(value) ? value : null;
+const milliseconds = (value: unknown): Millis | null => (whole(value) === null ? null : millis(Number(value)));
 const isTrue = (value: unknown): boolean => value === true || value === 'true';
 const tagsOf = (said: Json): Json => (isObject(said['tags']) ? said['tags'] : {});
 const later = (a: Lsn | null, b: Lsn | null): Lsn | null => (a === null || (b !== null && b > a) ? b : a);

@@ -86,6 +86,7 @@ const DIRECTIONS: readonly Direction[] = [
     packages: 'any',
     because: 'reading a configuration file must work without anything that runs (pgha --check-config)',
   },
+  adapter('commands', 'postgres/command.ts'),
   adapter('etcd'),
   adapter('log'),
   adapter('peers'),

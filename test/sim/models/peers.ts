@@ -114,6 +114,10 @@ function peerStatus(control: Control): PeerStatus | null {
     systemId: running || local.kind === 'stopped' ? local.systemId : null,
     writable: control.writable(),
     sawPrimary: sawPrimary === null ? null : millis(sawPrimary + age),
+    sawPrimaryOf: published.sawPrimaryOf,
+    receiving: local.kind === 'standby' && local.receiver !== null,
+    witness: policy.node.role === 'witness',
+    vetoedFor: published.vetoedFor === null ? null : millis(Math.max(0, published.vetoedFor - age)),
     pgha: true,
   };
 }

@@ -40,6 +40,9 @@ export function makeAgent({ name, index, ...parts }: AgentParts, plan: Plan): Ru
     priority: plan.policy?.neverLeads === name ? 0 : 100,
     noFailover: false,
     location: 'default',
+    role: 'node' as const,
+    upstream: null,
+    validates: false,
   };
   const settings: AgentSettings = {
     self: nodeName(name),

@@ -452,6 +452,7 @@ export class World {
           },
         );
         const parts: AgentParts = {
+          commands: { validateFailover: async () => ({ kind: 'approved' }) },
           name,
           index: plan.nodes.indexOf(name),
           clock: process,

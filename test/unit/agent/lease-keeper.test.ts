@@ -45,7 +45,7 @@ function aKeeper(): LeaseKeeper {
     log,
     self: nodeName('b'),
     dataDirectory: '/data',
-    fields: () => ({ optime: END, slots: new Map(), retainSlots: [] }),
+    fields: () => ({ optime: END, slots: new Map(), retainSlots: [], location: null }),
     downSince: () => local.downSince,
     isPrimary: () => local.isPrimary,
     paused: () => paused,

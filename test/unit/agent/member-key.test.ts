@@ -8,7 +8,18 @@ import { timeline } from '../../../src/core/lsn.ts';
 import { revision } from '../../../src/core/store.ts';
 import { millis } from '../../../src/core/time.ts';
 import type { Leadership } from '../../../src/core/view.ts';
-import { aPrimary, aSilent, aStandby, aStopped, at, before, holding, isStarting, NOW } from '../core/builders.ts';
+import {
+  aNode,
+  aPrimary,
+  aSilent,
+  aStandby,
+  aStopped,
+  at,
+  before,
+  holding,
+  isStarting,
+  NOW,
+} from '../core/builders.ts';
 
 const settings = {
   apiUrl: 'http://127.0.0.1:18001/patroni',
@@ -22,7 +33,7 @@ const facts = (over: Partial<MemberFacts> = {}): MemberFacts => ({
   local: aStandby({ timeline: timeline(1) }),
   leadership: { kind: 'none' },
   operation: null,
-  node: { nodeId: 2, priority: 100, location: 'default' },
+  node: aNode('b', { nodeId: 2 }),
   pause: false,
   sawPrimaryAt: null,
   now: NOW,

@@ -3,6 +3,7 @@
  * what it is about. This node is always `b`; the others are `a`, who led before, and `c`. Everything is well unless
  * a row says otherwise.
  */
+import { resolveCluster } from '../../../src/config/settings.ts';
 import type { Action } from '../../../src/core/action.ts';
 import type { Holding } from '../../../src/core/classify.ts';
 import type { Beat, ClusterView, FailoverRequest, HistoryLine, Member, Status } from '../../../src/core/cluster.ts';
@@ -145,6 +146,7 @@ export const aStatus = (over: Partial<Status> = {}): Status => ({
   optime: END,
   slots: new Map(),
   retainSlots: [],
+  location: null,
   beat: aBeat(),
   ...over,
 });
@@ -226,6 +228,10 @@ export function aPeer(name: string, over: Partial<PeerStatus> & { readonly at?: 
       systemId: SYSTEM,
       writable: false,
       sawPrimary: null,
+      sawPrimaryOf: null,
+      receiving: false,
+      witness: false,
+      vetoedFor: null,
       pgha: true,
       ...rest,
     },
@@ -286,7 +292,9 @@ export function holding(over: Partial<Holding> = {}): Holding {
 export const noWindow = (over: Partial<Holding> = {}): Holding =>
   holding({ windowOpen: false, until: before(1), deadline: before(1_001), ...over });
 
+/** The defaults, but for what the tests' figures rest on. */
 export const clusterPolicy: ClusterPolicy = {
+  ...resolveCluster(null, {}).cluster,
   ttl: seconds(10),
   loopWait: seconds(2),
   retryTimeout: seconds(3),
@@ -315,6 +323,18 @@ export const failed = (
   lastFailedAt: Instant = before(60_000),
 ): ReadonlyMap<OperationKind, Attempts> => new Map([[kind, { failures, lastFailedAt, said: `${kind} failed` }]]);
 
+export const aNode = (name: string, over: Partial<NodePolicy> = {}): NodePolicy => ({
+  name: nodeName(name),
+  nodeId: null,
+  priority: 100,
+  noFailover: false,
+  location: 'default',
+  role: 'node',
+  upstream: null,
+  validates: false,
+  ...over,
+});
+
 export interface ViewOver extends Partial<Omit<View, 'policy' | 'dcs'>> {
   /** Settings of the cluster and of this node that differ. */
   readonly set?: Partial<ClusterPolicy>;
@@ -329,7 +349,7 @@ export function aView(over: ViewOver = {}): View {
   const { set = {}, node = {}, cluster = aCluster(), etcd = 'answers', ...rest } = over;
   const policy: Policy = {
     cluster: { ...clusterPolicy, ...set },
-    node: { name: SELF, nodeId: null, priority: 100, noFailover: false, location: 'default', ...node },
+    node: aNode(SELF, node),
   };
   return {
     now: NOW,
@@ -357,6 +377,9 @@ export function aView(over: ViewOver = {}): View {
     notStreamingSince: null,
     scheduledDue: false,
     lately: [],
+    lastLeaderLocation: null,
+    sawPrimary: null,
+    validation: { kind: 'not-asked' },
     lastLeader: null,
     ...rest,
   };

@@ -159,6 +159,8 @@ describe("a member's key", () => {
       location: 'east',
       sawPrimary: 120,
       guard: 'off',
+      role: 'witness',
+      upstream: nodeName('a'),
     } as const;
     expect(cluster({ 'members/a': { pgha: writeExtras(extras) } }).members[0]?.pgha).toEqual(extras);
   });
@@ -198,6 +200,7 @@ describe('status', () => {
       ]),
       retainSlots: ['pg1', 'pg2'],
       beat: null,
+      location: null,
     });
   });
 
@@ -220,6 +223,7 @@ describe('status', () => {
     optime: fc.option(position),
     slots,
     retainSlots: fc.array(fc.string()),
+    location: fc.option(fc.string()),
     beat,
   });
 
@@ -236,6 +240,7 @@ describe('status', () => {
       optime: END,
       slots: new Map([['b', END]]),
       retainSlots: ['b'],
+      location: null,
       beat: { term: revision(40), seq: 7, holdMs: 0, release: { lsn: END, candidate: nodeName('c') } },
     });
     expect(written).toBe(

@@ -8,6 +8,7 @@ import type { ClusterPolicy } from '../../../src/core/policy.ts';
 import { type KeyValue, leaseId, nodeName, revision } from '../../../src/core/store.ts';
 import { instant, millis, seconds, wallTime } from '../../../src/core/time.ts';
 import { buildHttp } from '../../../src/http/server.ts';
+import { aNode } from '../core/builders.ts';
 
 export const NOW = instant(100_000);
 export const SYSTEM = '7438123456789012345';
@@ -127,11 +128,13 @@ export function aPublished(over: Partial<Published> & { pause?: boolean } = {}):
     operation: null,
     policy: {
       cluster: { ...policy, pause },
-      node: { name: nodeName('b'), nodeId: 2, priority: 100, noFailover: false, location: 'default' },
+      node: aNode('b', { nodeId: 2 }),
     },
     guard: 'acking',
     gate: { opensAt: instant(NOW + 4_000), revision: revision(7) },
     sawPrimary: millis(30),
+    sawPrimaryOf: nodeName('a'),
+    vetoedFor: null,
     state: 'running',
     role: 'replica',
     ...rest,

@@ -252,6 +252,10 @@ describe('what a member says of itself', () => {
       systemId: SYSTEM,
       writable: false,
       sawPrimary: 530,
+      sawPrimaryOf: 'a',
+      receiving: true,
+      witness: false,
+      vetoedFor: null,
       pgha: true,
     });
     expect(readPeerStatus('c', body)).toContain('b answers at the address of c');

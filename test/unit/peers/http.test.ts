@@ -80,6 +80,10 @@ describe('asking a member', () => {
         systemId: '7438123456789012345',
         writable: false,
         sawPrimary: null,
+        sawPrimaryOf: null,
+        receiving: false,
+        witness: false,
+        vetoedFor: null,
         pgha: false,
       },
     });

@@ -1,10 +1,11 @@
 /** A place and a configuration with everything filled in, for tests that care about two or three of the values. */
 import type { Config, Login, PostgresConfig } from '../../../src/config/schema.ts';
-import { nodeName } from '../../../src/core/store.ts';
+import { resolveCluster } from '../../../src/config/settings.ts';
 import { instant, millis, wallTime } from '../../../src/core/time.ts';
 import type { Clock } from '../../../src/ports/clock.ts';
 import type { EventLog } from '../../../src/ports/event-log.ts';
 import type { Place } from '../../../src/postgres/place.ts';
+import { aNode } from '../core/builders.ts';
 
 export function aLogin(username: string, password: string | null = null): Login {
   return { username, password, sslmode: null, sslcert: null, sslkey: null, sslrootcert: null };
@@ -18,31 +19,11 @@ export function aConfig(
   return {
     scope: 'demo',
     namespace: '/service',
-    node: { name: nodeName(name), nodeId: 1, priority: 100, noFailover: false, location: 'default' },
+    node: aNode(name, { nodeId: 1 }),
     tags: {},
-    cluster: {
-      ttl: millis(10_000),
-      loopWait: millis(2_000),
-      retryTimeout: millis(3_000),
-      maximumLagOnFailoverBytes: 1_048_576n,
-      primaryStartTimeout: millis(300_000),
-      primaryStopTimeout: millis(0),
-      primaryCrash: 'auto',
-      walRescueTimeout: millis(1_000),
-      checkType: 'ping',
-      checkTimeout: millis(1_000),
-      reconnectAttempts: 2,
-      reconnectInterval: millis(1_000),
-      primaryVisibilityConsensus: false,
-      failover: 'automatic',
-      pause: false,
-      usePgRewind: true,
-      useSlots: true,
-      memberSlotsTtl: millis(1_800_000),
-      removeDataDirectoryOnRewindFailure: false,
-      removeDataDirectoryOnDivergedTimelines: false,
-    },
+    cluster: { ...resolveCluster(null, {}).cluster, primaryStopTimeout: millis(0) },
     localOverrides: {},
+    commands: { failoverValidation: null, failoverValidationTimeout: millis(5_000) },
     etcd: { endpoints: [], username: null, password: null, cacert: null, cert: null, key: null },
     restapi: {
       listen: { host: '127.0.0.1', port: 8008 },
