@@ -15,6 +15,8 @@ import type { Agent } from './agent.ts';
 const ASK_LIMIT = millis(500);
 const LINEAGE_LIMIT = millis(1_000);
 const GUARD_LIMIT = millis(500);
+/** A receiver ends in milliseconds; the election goes on without its end when it does not. */
+const RECEIVER_LIMIT = millis(2_000);
 const STORE_LIMIT = millis(1_500);
 /** A stop that must not end in a checkpoint gets so long before the family is killed. */
 const END_LIMIT = millis(300);
@@ -79,9 +81,7 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
       await agent.askPeers(action.waitFor, ASK_LIMIT);
       return true;
     case 'stop-receiving':
-      await attempt(agent, 'stop receiving before the election', () => postgres.follow(null));
-      agent.watch.doubt();
-      return true;
+      return stopReceiving(agent);
     case 'validate':
       return validate(agent, action);
     case 'find-end-of-wal': {
@@ -154,6 +154,19 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
     default:
       return ((never: never) => never)(action);
   }
+}
+
+async function stopReceiving(agent: Agent): Promise<boolean> {
+  const { clock, postgres } = agent.parts;
+  const tooLong = new AbortController();
+  const endTimer = clock.timer(RECEIVER_LIMIT, () => tooLong.abort(new Error('the receiver did not end in time')));
+  try {
+    await attempt(agent, 'end the receiver before the election', () => postgres.withdraw(tooLong.signal));
+  } finally {
+    endTimer();
+  }
+  agent.watch.doubt();
+  return true;
 }
 
 /** The operator's own command has the last word; it runs beside the cycle, which goes on looking. */

@@ -350,8 +350,12 @@ export class Agent implements Control {
       this.serving = true;
     }
     const seeking = this.situationIsLeaderless();
-    if (!seeking) this.leaderlessSince = null;
-    else this.leaderlessSince ??= now;
+    if (seeking) this.leaderlessSince ??= now;
+    else {
+      this.leaderlessSince = null;
+      // The next election is another one, and asks again.
+      if (this.validation.kind !== 'running') this.validation = { kind: 'not-asked' };
+    }
   }
 
   /** What comes from the leader's own server says that he lives; what a cascading upstream sends does not. */
@@ -404,10 +408,16 @@ export class Agent implements Control {
       lately: [...this.lately.keys()],
       lastLeader: this.lastLeader,
       lastLeaderLocation: this.lastLeaderLocation(),
-      sawPrimary: this.sawPrimaryAt === null ? null : between(this.sawPrimaryAt, now),
+      sawPrimary: this.sawLost(reading?.cluster ?? null, now),
       validation: this.validation,
       scheduledDue: this.scheduledDue(reading?.cluster ?? null),
     };
+  }
+
+  /** Since this node saw the very leader that counts as the last one. */
+  private sawLost(cluster: ClusterView | null, now: Instant): Millis | null {
+    const name = cluster?.leader?.name ?? this.lastLeader;
+    return this.sawPrimaryAt === null || this.sawPrimaryOf !== name ? null : between(this.sawPrimaryAt, now);
   }
 
   private lastLeaderLocation(): string | null {
@@ -487,6 +497,7 @@ export class Agent implements Control {
       gate: gate === null ? null : { opensAt: gate.opensAt, revision: gate.revision },
       sawPrimary: this.sawPrimaryAt === null ? null : between(this.sawPrimaryAt, now),
       sawPrimaryOf: this.sawPrimaryOf,
+      validating: this.validation.kind === 'running',
       vetoedFor: this.vetoedFor(now),
       state: patroniState(local, operation),
       role: patroniRole(local, leadership),

@@ -52,6 +52,8 @@ export interface Published {
   readonly sawPrimary: Millis | null;
   /** Which member that was. */
   readonly sawPrimaryOf: NodeName | null;
+  /** This node's failover_validation_command is being asked. */
+  readonly validating: boolean;
   /** This node's failover_validation_command said no: it stays out of elections for so long. */
   readonly vetoedFor: Millis | null;
   /** Patroni's text for the state of Postgres: `running`, `starting`, `stopped`, `creating replica`, ... */

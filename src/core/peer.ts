@@ -30,6 +30,10 @@ export interface PeerStatus {
   readonly receiving: boolean;
   /** It has no Postgres: it only says whom it sees. */
   readonly witness: boolean;
+  /** It has a failover_validation_command. */
+  readonly validates: boolean;
+  /** Its failover_validation_command is being asked: it goes when that has said yes. */
+  readonly validating: boolean;
   /** Its failover_validation_command said no; it stays out of elections for so long. null: it did not. */
   readonly vetoedFor: Millis | null;
   /** Whether a pgha member answered: one of Patroni knows no rescue. */

@@ -37,6 +37,15 @@ export const RULES = {
   'leaderless.manual': 'failover is manual: reported, not done',
   'leaderless.ask-peers': 'there is no leader: everybody is asked for his position',
   'leaderless.primary-alive': 'somebody says that it is a writable primary: no election against it',
+  'leaderless.seen-by-others':
+    'there is no leader key, but the last leader was seen alive just now: no election for up to another TTL',
+  'leaderless.location':
+    "nobody in the last leader's location can be seen: a network split is assumed, and nobody here takes over",
+  'leaderless.stop-receiving': 'before positions are compared this standby ends its receiver: its position is final',
+  'leaderless.wait-for-receivers':
+    'before positions are compared the receivers of the others have to end, within a bound',
+  'leaderless.validate': 'this node would take the key: its failover_validation_command is asked first',
+  'leaderless.vetoed': 'the failover_validation_command was against a takeover by this node: others go first',
   'leaderless.stand-back': 'another member is the better candidate: it goes first',
   'leaderless.acquire': 'this node is the best candidate: it takes the key',
   'leaderless.chosen': 'the release record names this node: it takes the key',

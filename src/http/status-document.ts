@@ -130,6 +130,8 @@ function pghaFields(published: Published, version: string): Fields {
     upstream: local.kind === 'standby' ? (local.receiver?.from ?? local.follows) : null,
     receiving: local.kind === 'standby' && local.receiver !== null,
     saw_primary_of: published.sawPrimaryOf,
+    validates: policy.node.validates,
+    validating: published.validating,
     failing: 'failing' in local ? local.failing : null,
     leadership: leadership.kind,
     term: leadership.kind === 'holding' ? leadership.term.toString() : null,

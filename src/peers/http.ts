@@ -149,6 +149,8 @@ function pghaStatus(name: string, state: string, said: Json, own: Json): PeerSta
     sawPrimaryOf: typeof own['saw_primary_of'] === 'string' ? nodeName(own['saw_primary_of']) : null,
     receiving: own['receiving'] === true,
     witness: own['role'] === 'witness',
+    validates: own['validates'] === true,
+    validating: own['validating'] === true,
     vetoedFor: milliseconds(own['vetoed_for_ms']),
     pgha: true,
   };
@@ -183,6 +185,8 @@ function patroniStatus(name: string, state: string, said: Json): PeerStatus | st
     sawPrimaryOf: null,
     receiving: false,
     witness: false,
+    validates: false,
+    validating: false,
     vetoedFor: null,
     pgha: false,
   };

@@ -10,8 +10,9 @@ import { type Decision, decision } from '../decision.ts';
 import { gateOpen } from '../gate.ts';
 import { position, type Standby } from '../local.ts';
 import { distance, printLsn } from '../lsn.ts';
+import type { PeerStatus } from '../peer.ts';
 import type { NodeName, Revision } from '../store.ts';
-import { between, type Instant, millis } from '../time.ts';
+import { between, type Instant, type Millis, millis } from '../time.ts';
 import type { View } from '../view.ts';
 import { backingOff } from './backing-off.ts';
 
@@ -19,6 +20,8 @@ import { backingOff } from './backing-off.ts';
 const STAND_BACK_MS = 400;
 /** Answers of peers older than this are asked for again. */
 const FRESH_MS = 2_000;
+/** What failover_validation_command has agreed to has to be done within this. */
+const VALID_MS = 10_000;
 
 export function seekLeader(view: View, cluster: ClusterView): Decision {
   const { local } = view;
@@ -79,25 +82,69 @@ function asStandby(view: View, cluster: ClusterView, local: Standby): Decision {
     );
   }
   if (!gateOpen(view.gate, view.now)) return waitAtTheGate(view);
-  if (view.policy.cluster.failover === 'manual' && request === null) {
-    return decision(
-      'leaderless.manual',
-      `failover is manual: ${view.self} could take over at ${printLsn(position(local))}`,
-    );
-  }
+  const vetoed = stillVetoed(view);
   const release = view.gate?.beat?.release ?? null;
-  if (release !== null && release.candidate === view.self) {
-    return take(
-      view,
-      cluster,
-      'leaderless.chosen',
-      `the last leader named ${view.self} when it gave the key up at ${printLsn(release.lsn)}`,
+  const manual = view.policy.cluster.failover === 'manual' && request === null;
+  if (release !== null && release.candidate === view.self && vetoed === null && !manual) {
+    const others = namesOf(view, cluster);
+    return (
+      beforeTaking(view, cluster, others.length + 1, 1) ??
+      take(
+        view,
+        cluster,
+        'leaderless.chosen',
+        `the last leader named ${view.self} when it gave the key up at ${printLsn(release.lsn)}`,
+      )
     );
   }
   if (request?.candidate === view.self) {
     return take(view, cluster, 'leaderless.chosen', `an operator asked for a failover to ${view.self}`);
   }
-  return elect(view, cluster, local);
+  if (vetoed !== null) return vetoed;
+  return elect(view, cluster, local, manual);
+}
+
+/** Everybody who was a member a short while ago, without us. */
+function namesOf(view: View, cluster: ClusterView): readonly NodeName[] {
+  return [...new Set([...cluster.members.map((member) => member.name), ...view.lately])].filter(
+    (name) => name !== view.self,
+  );
+}
+
+/** Our own command has said no, not long ago. */
+function stillVetoed(view: View): Decision | null {
+  const { validation } = view;
+  if (validation.kind !== 'vetoed' || !view.policy.node.validates) return null;
+  const left = view.policy.cluster.electionRerunInterval - between(validation.at, view.now);
+  if (left <= 0) return null;
+  return decision(
+    'leaderless.vetoed',
+    `failover_validation_command: ${validation.said}; ${view.self} stays out for another ${Math.ceil(left / 1000)} s`,
+    [],
+    millis(Math.min(left, 1_000)),
+  );
+}
+
+/**
+ * The operator's own command has the last word before the key is taken; only about failovers, never about a leader
+ * that he asks for himself.
+ *
+ * @returns null when nothing stands against it
+ */
+function beforeTaking(view: View, cluster: ClusterView, total: number, visible: number): Decision | null {
+  const { validation, policy, now } = view;
+  if (!policy.node.validates || cluster.failover !== null) return null;
+  if (validation.kind === 'approved' && between(validation.at, now) < VALID_MS) return null;
+  if (validation.kind === 'running')
+    return decision(
+      'leaderless.validate',
+      `failover_validation_command has been running for ${Math.round(between(validation.since, now))} ms`,
+      [],
+      millis(100),
+    );
+  return decision('leaderless.validate', `${view.self} is next: ask failover_validation_command`, [
+    { do: 'validate', visible, total },
+  ]);
 }
 
 /** A failover to a named member that an operator asks for while there is no leader. */
@@ -108,10 +155,9 @@ function byHand(cluster: ClusterView): FailoverRequest | null {
     : null;
 }
 
-function elect(view: View, cluster: ClusterView, local: Standby): Decision {
+function elect(view: View, cluster: ClusterView, local: Standby, manual: boolean): Decision {
   const since = view.leaderlessSince ?? view.now;
-  const named = new Set([...cluster.members.map((member) => member.name), ...view.lately]);
-  const others = [...named].filter((name) => name !== view.self);
+  const others = namesOf(view, cluster);
   // The lost leader is asked too, but nobody waits for the one that is known to be gone.
   const lost = cluster.leader?.name ?? view.lastLeader;
   const waitFor = others.filter((name) => name !== lost);
@@ -140,15 +186,32 @@ function elect(view: View, cluster: ClusterView, local: Standby): Decision {
     );
   }
 
-  const ranking = rank([ownContender(view, local), ...contenders(view, others)]);
+  // A leader that gave the key up by a record is known not to write, and was just heard of.
+  const released = (view.gate?.beat?.release ?? null) !== null;
+  const held = released
+    ? null
+    : (heldByConsensus(view, others, lost, since) ??
+      heldByLocation(view, others, since) ??
+      heldByReceivers(view, local, others, since));
+  if (held !== null) return held;
+
+  const preferred = view.policy.cluster.locationPolicy === 'prefer' ? view.lastLeaderLocation : null;
+  const ranking = rank([ownContender(view, local), ...contenders(view, others)], preferred);
+  if (manual) {
+    return decision(
+      'leaderless.manual',
+      `failover is manual: ${ranking[0]?.name} would take over; ranking: ${describeRanking(ranking)}`,
+    );
+  }
   const place = ranking.findIndex((c) => c.name === view.self);
-  // Somebody chosen by name in the release goes before the ranking.
+  const first = ranking.slice(0, place);
+  // Somebody chosen by name in the release goes before the ranking, unless he was stopped by his own command.
   const chosen = view.gate?.beat?.release?.candidate ?? byHand(cluster)?.candidate ?? null;
-  const before =
-    place +
-    (chosen !== null && chosen !== view.self && !ranking.slice(0, place).some((c) => c.name === chosen) ? 1 : 0);
-  const goAt = STAND_BACK_MS * before;
+  const waitsForChosen =
+    chosen !== null && chosen !== view.self && !first.some((c) => c.name === chosen) && !saysNo(view, chosen);
   const waited = between(since, view.now);
+  const { primaryNotificationTimeout } = view.policy.cluster;
+  const goAt = Math.min(STAND_BACK_MS * (place + (waitsForChosen ? 1 : 0)), primaryNotificationTimeout);
   if (waited < goAt) {
     return decision(
       'leaderless.stand-back',
@@ -157,7 +220,128 @@ function elect(view: View, cluster: ClusterView, local: Standby): Decision {
       millis(goAt - waited),
     );
   }
-  return take(view, cluster, 'leaderless.acquire', `ranking: ${describeRanking(ranking)}`);
+  // One that is being validated takes its time, and goes or is ruled out: what it said before says neither.
+  const validating = [...first.map((c) => c.name), ...(waitsForChosen ? [chosen] : [])].filter((name) =>
+    mayBeValidating(view, name),
+  );
+  if (validating.length > 0 && waited < primaryNotificationTimeout) {
+    return decision(
+      'leaderless.stand-back',
+      `${validating.join(', ')} may be asking its failover_validation_command; ranking: ${describeRanking(ranking)}`,
+      [{ do: 'ask-peers', waitFor: validating }],
+      millis(150),
+    );
+  }
+  const visible = 1 + others.filter((name) => lastAnswer(view, name) !== null).length;
+  return (
+    beforeTaking(view, cluster, others.length + 1, visible) ??
+    take(view, cluster, 'leaderless.acquire', `ranking: ${describeRanking(ranking)}`)
+  );
+}
+
+/** What this member said, if it did so lately. */
+function lastAnswer(view: View, name: NodeName): { readonly status: PeerStatus; readonly at: Instant } | null {
+  const answer = view.peers.get(name);
+  return answer?.kind === 'answered' && between(answer.at, view.now) <= FRESH_MS ? answer : null;
+}
+
+const saysNo = (view: View, name: NodeName): boolean => (lastAnswer(view, name)?.status.vetoedFor ?? null) !== null;
+
+/** It says so; or it has a command, and has not been asked since it could have begun. */
+function mayBeValidating(view: View, name: NodeName): boolean {
+  const answer = lastAnswer(view, name);
+  if (answer === null) return false;
+  return answer.status.validating || (answer.status.validates && between(answer.at, view.now) > STAND_BACK_MS / 2);
+}
+
+/**
+ * `primary_visibility_consensus`: whoever saw the last leader's Postgres alive within two monitor intervals is positive
+ * evidence against the gate's arithmetic. Bounded, because one with a half-open view would block for ever.
+ */
+function heldByConsensus(
+  view: View,
+  others: readonly NodeName[],
+  lost: NodeName | null,
+  since: Instant,
+): Decision | null {
+  const { primaryVisibilityConsensus, ttl, loopWait } = view.policy.cluster;
+  if (!primaryVisibilityConsensus || lost === null) return null;
+  const seen = sightings(view, others, lost).filter(({ age }) => age < 2 * loopWait);
+  const left = ttl - between(since, view.now);
+  if (seen.length === 0 || left <= 0) return null;
+  return decision(
+    'leaderless.seen-by-others',
+    `${describeSightings(lost, seen)}: no election while that is so, for up to ${Math.ceil(left)} ms more`,
+    [{ do: 'ask-peers', waitFor: seen.map(({ by }) => by).filter((by) => by !== view.self) }],
+    millis(Math.max(1, Math.min(250, left))),
+  );
+}
+
+export interface Sighting {
+  readonly by: NodeName;
+  readonly age: Millis;
+}
+
+/** Who saw Postgres of `primary` alive, and how long ago that is now; youngest first. */
+export function sightings(view: View, others: readonly NodeName[], primary: NodeName): readonly Sighting[] {
+  const found: Sighting[] = [];
+  if (view.sawPrimary !== null && primary !== view.self) found.push({ by: view.self, age: view.sawPrimary });
+  for (const by of others) {
+    const answer = lastAnswer(view, by);
+    if (answer === null || answer.status.sawPrimary === null || answer.status.sawPrimaryOf !== primary) continue;
+    found.push({ by, age: millis(answer.status.sawPrimary + between(answer.at, view.now)) });
+  }
+  return found.sort((a, b) => a.age - b.age);
+}
+
+/** `b saw a 120 ms ago, c 900 ms ago` */
+export function describeSightings(primary: NodeName, seen: readonly Sighting[]): string {
+  return seen
+    .map(({ by, age }, i) =>
+      i === 0 ? `${by} saw ${primary} ${Math.round(age)} ms ago` : `${by} ${Math.round(age)} ms ago`,
+    )
+    .join(', ');
+}
+
+/** Two sites that lost each other: the one without the leader cannot know whether he is gone, or only out of sight. */
+function heldByLocation(view: View, others: readonly NodeName[], since: Instant): Decision | null {
+  const { locationPolicy, ttl } = view.policy.cluster;
+  const theirs = view.lastLeaderLocation;
+  const ours = view.policy.node.location;
+  if (locationPolicy === 'off' || theirs === null || theirs === ours) return null;
+  if (others.some((name) => lastAnswer(view, name)?.status.location === theirs)) return null;
+  const left = ttl - between(since, view.now);
+  if (locationPolicy === 'prefer' && left <= 0) return null;
+  const until = locationPolicy === 'prefer' ? `for up to ${Math.ceil(left)} ms more` : 'until one of them can be seen';
+  return decision(
+    'leaderless.location',
+    `the last leader is in ${theirs}, ${view.self} in ${ours}, and nobody in ${theirs} answers: no election here ${until} (location_policy ${locationPolicy})`,
+    [{ do: 'ask-peers', waitFor: [] }],
+    millis(locationPolicy === 'prefer' ? Math.max(1, Math.min(500, left)) : 500),
+  );
+}
+
+/** `standby_disconnect_on_failover`: positions that still grow cannot be compared. */
+function heldByReceivers(view: View, local: Standby, others: readonly NodeName[], since: Instant): Decision | null {
+  const { standbyDisconnectOnFailover, siblingNodesDisconnectTimeout } = view.policy.cluster;
+  const left = siblingNodesDisconnectTimeout - between(since, view.now);
+  if (!standbyDisconnectOnFailover || left <= 0) return null;
+  // Before 13 a change of primary_conninfo needs a restart, and a standby that restarts is no candidate for seconds.
+  if (local.version >= 130_000 && (local.receiver !== null || local.follows !== null)) {
+    return decision(
+      'leaderless.stop-receiving',
+      `end our receiver at ${printLsn(position(local))}, before positions are compared`,
+      [{ do: 'stop-receiving' }],
+    );
+  }
+  const receiving = others.filter((name) => lastAnswer(view, name)?.status.receiving === true);
+  if (receiving.length === 0) return null;
+  return decision(
+    'leaderless.wait-for-receivers',
+    `${receiving.join(', ')} still receive${receiving.length === 1 ? 's' : ''}: wait for up to ${Math.ceil(left)} ms more`,
+    [{ do: 'ask-peers', waitFor: receiving }],
+    millis(100),
+  );
 }
 
 export function take(
@@ -220,6 +404,7 @@ function ownContender(view: View, local: Standby): Contender {
     position: position(local),
     priority: view.policy.node.priority,
     nodeId: view.policy.node.nodeId,
+    location: view.policy.node.location,
   };
 }
 
@@ -232,7 +417,7 @@ export function contenders(view: View, names: readonly NodeName[]): readonly Con
     const one = contender(answer.status);
     if (one !== null) found.push(one);
   }
-  return found.sort(compareContenders);
+  return found.sort((a, b) => compareContenders(a, b));
 }
 
 function askedSince(view: View, name: NodeName, since: Instant): boolean {

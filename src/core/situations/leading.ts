@@ -10,7 +10,7 @@ import type { NodeName } from '../store.ts';
 import { between, type Instant, laterBy, millis } from '../time.ts';
 import type { Attempts, View } from '../view.ts';
 import { backingOff } from './backing-off.ts';
-import { contenders } from './leaderless.ts';
+import { contenders, describeSightings, sightings } from './leaderless.ts';
 
 /** After so many failed promotions the key goes to somebody else. */
 const PROMOTIONS = 2;
@@ -138,26 +138,25 @@ function unwell(view: View, said: string): Decision {
       between(view.localSince, view.now) < JUST_STARTED_MS ? millis(100) : reconnectInterval,
     );
   }
-  if (primaryVisibilityConsensus) {
+  // Bounded, because one with a half-open view would keep a dead primary for ever; and because a server that hangs on
+  // its disk goes on talking to its standbys.
+  const vetoLeft = between(view.now, laterBy(givesUpAt(view), view.policy.cluster.ttl));
+  if (primaryVisibilityConsensus && vetoLeft > 0) {
     const recent = millis(2 * loopWait);
-    const asked = others(view).filter((name) => (view.peers.get(name)?.at ?? -1) >= (view.failing?.since ?? view.now));
-    if (asked.length < others(view).length) {
+    if (!isAsked(view, view.failing?.since ?? view.now)) {
       return decision(
         'leading.ask-candidates',
         'the check failed for too long: ask the others when they last saw this primary',
         [{ do: 'ask-peers', waitFor: others(view) }],
       );
     }
-    const seer = asked.find((name) => {
-      const answer = view.peers.get(name);
-      return answer?.kind === 'answered' && answer.status.sawPrimary !== null && answer.status.sawPrimary < recent;
-    });
-    if (seer !== undefined) {
+    const seen = sightings(view, others(view), view.self).filter(({ age }) => age < recent);
+    if (seen.length > 0) {
       return decision(
         'leading.seen-by-others',
-        `${seer} saw this primary less than ${recent / 1000} s ago: a local trouble; ${said}`,
+        `${describeSightings(view.self, seen)}: a local trouble, for up to ${Math.ceil(vetoLeft)} ms more; ${said}`,
         [{ do: 'ask-peers', waitFor: others(view) }],
-        reconnectInterval,
+        millis(Math.max(1, Math.min(reconnectInterval, 1_000, vetoLeft))),
       );
     }
   }
@@ -204,7 +203,11 @@ export function handOver(view: View, holding: Holding, cluster: ClusterView): De
       [ask],
     );
   }
-  const ranking = rank(contenders(view, names).filter((c) => c.timeline === local.timeline));
+  const preferred = policy.cluster.locationPolicy === 'prefer' ? policy.node.location : null;
+  const ranking = rank(
+    contenders(view, names).filter((c) => c.timeline === local.timeline),
+    preferred,
+  );
   const best = ranking.find((c) => c.name === wish) ?? ranking[0];
   if (best === undefined) {
     const why = names.map((name) => whyNoCandidate(view, name)).join('; ');

@@ -117,6 +117,8 @@ function peerStatus(control: Control): PeerStatus | null {
     sawPrimaryOf: published.sawPrimaryOf,
     receiving: local.kind === 'standby' && local.receiver !== null,
     witness: policy.node.role === 'witness',
+    validates: policy.node.validates,
+    validating: published.validating,
     vetoedFor: published.vetoedFor === null ? null : millis(Math.max(0, published.vetoedFor - age)),
     pgha: true,
   };

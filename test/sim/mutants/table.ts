@@ -71,8 +71,8 @@ const ACQUIRE_EARLY: readonly Edit[] = [
   {
     file: 'src/core/situations/leaderless.ts',
     find: `  if (!gateOpen(view.gate, view.now)) return waitAtTheGate(view);
-  if (view.policy.cluster.failover`,
-    replace: '  if (view.policy.cluster.failover',
+  const vetoed = stillVetoed(view);`,
+    replace: '  const vetoed = stillVetoed(view);',
   },
   {
     file: 'src/agent/agent.ts',

@@ -231,6 +231,8 @@ export function aPeer(name: string, over: Partial<PeerStatus> & { readonly at?: 
       sawPrimaryOf: null,
       receiving: false,
       witness: false,
+      validates: false,
+      validating: false,
       vetoedFor: null,
       pgha: true,
       ...rest,

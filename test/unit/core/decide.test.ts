@@ -4,6 +4,7 @@ import { decide } from '../../../src/core/decide.ts';
 import { RULES } from '../../../src/core/rules.ts';
 import type { Case } from './builders.ts';
 import { fencing, leaving, maintenance, others } from './situations/before-all-else.ts';
+import { byConsensus, byHandOnly, byLocation, byReceivers, byValidation } from './situations/election.ts';
 import { following, joining, rejoining } from './situations/following.ts';
 import { atTheGate, byOperator, electing, eligible, notRunning, takingOver } from './situations/leaderless.ts';
 import { handingOver, promoting, starting, suspicion, switchingOver } from './situations/leading.ts';
@@ -23,6 +24,11 @@ const tables: Readonly<Record<string, readonly Case[]>> = {
   'a node that joins': joining,
   'a candidate at the gate': atTheGate,
   'a candidate before a standing key': takingOver,
+  primary_visibility_consensus: byConsensus,
+  location_policy: byLocation,
+  standby_disconnect_on_failover: byReceivers,
+  failover_validation_command: byValidation,
+  'failover: manual': byHandOnly,
   'a candidate that may or may not lead': eligible,
   'a candidate among others': electing,
   'a candidate named by an operator': byOperator,

@@ -134,6 +134,7 @@ export function aPublished(over: Partial<Published> & { pause?: boolean } = {}):
     gate: { opensAt: instant(NOW + 4_000), revision: revision(7) },
     sawPrimary: millis(30),
     sawPrimaryOf: nodeName('a'),
+    validating: false,
     vetoedFor: null,
     state: 'running',
     role: 'replica',

@@ -255,6 +255,8 @@ describe('what a member says of itself', () => {
       sawPrimaryOf: 'a',
       receiving: true,
       witness: false,
+      validates: false,
+      validating: false,
       vetoedFor: null,
       pgha: true,
     });

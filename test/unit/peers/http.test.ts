@@ -83,6 +83,8 @@ describe('asking a member', () => {
         sawPrimaryOf: null,
         receiving: false,
         witness: false,
+        validates: false,
+        validating: false,
         vetoedFor: null,
         pgha: false,
       },

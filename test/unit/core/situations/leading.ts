@@ -45,7 +45,7 @@ const unwell = (count: number, over: ViewOver = {}): ViewOver => ({
 const askedWhileUnwell = (sawPrimary: number | null): ViewOver =>
   unwell(4, {
     set: { primaryVisibilityConsensus: true },
-    peers: peers({ a: aPeer('a', { sawPrimary: sawPrimary as never }), c: aSilentPeer() }),
+    peers: peers({ a: aPeer('a', { sawPrimary: sawPrimary as never, sawPrimaryOf: nodeName('b') }), c: aSilentPeer() }),
   });
 
 const unusable = { kind: 'unusable', code: 'PGHA_DATA_DIRECTORY_UNREADABLE', sentence: 'EIO' } as const;
@@ -233,13 +233,13 @@ export const suspicion: readonly Case[] = [
   },
   {
     name: 'keeps a primary that another member saw within the last two loops',
-    view: leads(askedWhileUnwell(3_999)),
+    view: leads(askedWhileUnwell(3_899)),
     rule: 'leading.seen-by-others',
     actions: ['ask-peers'],
   },
   {
     name: 'does not keep it when that was exactly two loops ago',
-    view: leads(askedWhileUnwell(4_000)),
+    view: leads(askedWhileUnwell(3_900)),
     rule: 'leading.give-up-silent',
     actions: ['stop-immediately'],
   },

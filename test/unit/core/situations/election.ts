@@ -1,0 +1,357 @@
+/**
+ * The settings by which an election is tuned, each with a case in which it decides: consensus, location, receivers,
+ * validation, how long a candidate stands back. `b` is this node, `a` led last, `c` is another standby.
+ */
+import { lsn } from '../../../../src/core/lsn.ts';
+import { nodeName } from '../../../../src/core/store.ts';
+import { millis } from '../../../../src/core/time.ts';
+import type { Validation } from '../../../../src/core/view.ts';
+import {
+  aGate,
+  aLoneStandby,
+  aPeer,
+  aPrimary,
+  aRelease,
+  aSilentPeer,
+  aStandby,
+  at,
+  before,
+  type Case,
+  END,
+  FAILING,
+  leads,
+  NOW,
+  peers,
+  seeks,
+  type ViewOver,
+} from '../builders.ts';
+
+const A = nodeName('a');
+const after = (waited: number, over: ViewOver = {}): ViewOver => ({
+  leaderlessSince: before(waited),
+  lastLeader: A,
+  ...over,
+});
+const BEHIND = at('0/5000000');
+type Said = Parameters<typeof aPeer>[1];
+const others = (c: Said, a: Said | null = null) =>
+  peers({ a: a === null ? aSilentPeer() : aPeer('a', a), c: aPeer('c', { position: BEHIND, ...c }) });
+
+const consensus = { primaryVisibilityConsensus: true } as const;
+const sawA = (ms: number) => ({ sawPrimary: millis(ms), sawPrimaryOf: A });
+
+export const byConsensus: readonly Case[] = [
+  {
+    name: 'holds back while another standby saw the last leader within two loops',
+    view: seeks(after(100, { set: consensus, peers: others(sawA(3_899)) })),
+    rule: 'leaderless.seen-by-others',
+    actions: [{ do: 'ask-peers', waitFor: [nodeName('c')] }],
+  },
+  {
+    name: 'counts how old that sight has become since it was told',
+    view: seeks(after(100, { set: consensus, peers: others(sawA(3_900)) })),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'counts what it has seen itself',
+    view: seeks(after(100, { set: consensus, sawPrimary: millis(3_999) })),
+    rule: 'leaderless.seen-by-others',
+    actions: ['ask-peers'],
+  },
+  {
+    name: 'does not count that somebody saw another primary',
+    view: seeks(after(100, { set: consensus, peers: others({ ...sawA(10), sawPrimaryOf: nodeName('d') }) })),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'is held back by sights for one more TTL at most',
+    view: seeks(after(9_999, { set: consensus, peers: others(sawA(10)) })),
+    rule: 'leaderless.seen-by-others',
+    actions: ['ask-peers'],
+    again: 1,
+  },
+  {
+    name: 'goes when that TTL is over, whatever others see',
+    view: seeks(after(10_000, { set: consensus, peers: others(sawA(10)) })),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'asks nobody for sights without the setting',
+    view: seeks(after(100, { peers: others(sawA(10)) })),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'holds nothing back after a release: its writer is known not to write',
+    view: seeks(after(100, { set: consensus, peers: others(sawA(10)), gate: aGate({ beat: aRelease(null) }) })),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'keeps a primary that others see for one TTL beyond its own checks at most',
+    view: leads({
+      local: aPrimary({ failing: FAILING }),
+      failing: { since: before(12_999), count: 9, said: FAILING.said },
+      set: consensus,
+      peers: peers({ a: aPeer('a', { sawPrimary: millis(10), sawPrimaryOf: nodeName('b') }), c: aSilentPeer() }),
+    }),
+    rule: 'leading.seen-by-others',
+    actions: ['ask-peers'],
+    again: 1,
+  },
+  {
+    name: 'ends it when that TTL is over: a server that hangs on its disk goes on talking to its standbys',
+    view: leads({
+      local: aPrimary({ failing: FAILING }),
+      failing: { since: before(13_000), count: 9, said: FAILING.said },
+      set: consensus,
+      peers: peers({ a: aPeer('a', { sawPrimary: millis(10), sawPrimaryOf: nodeName('b') }), c: aSilentPeer() }),
+    }),
+    rule: 'leading.give-up-silent',
+    actions: ['stop-immediately'],
+  },
+  {
+    name: 'asks the others again before it believes an old answer, however long reconnect_interval is',
+    view: leads({
+      local: aPrimary({ failing: FAILING }),
+      failing: { since: before(5_000), count: 9, said: FAILING.said },
+      set: consensus,
+      peers: peers({
+        a: aPeer('a', { sawPrimary: millis(10), sawPrimaryOf: nodeName('b'), at: before(2_001) }),
+        c: aSilentPeer(),
+      }),
+    }),
+    rule: 'leading.ask-candidates',
+    actions: ['ask-peers'],
+  },
+];
+
+const strict = { locationPolicy: 'strict' } as const;
+const prefer = { locationPolicy: 'prefer' } as const;
+/** We are in `west`; the last leader was in `east`. */
+const abroad = (over: ViewOver): ViewOver => ({ node: { location: 'west' }, lastLeaderLocation: 'east', ...over });
+
+export const byLocation: readonly Case[] = [
+  {
+    name: "strict: does not go while nobody in the last leader's location answers, however long that is",
+    view: seeks(after(600_000, abroad({ set: strict, peers: others({ location: 'west' }) }))),
+    rule: 'leaderless.location',
+    actions: ['ask-peers'],
+  },
+  {
+    name: "strict: goes when somebody in the last leader's location answers",
+    view: seeks(after(100, abroad({ set: strict, peers: others({ location: 'east' }) }))),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'strict: a witness there is enough to be seen, and is no candidate',
+    view: seeks(
+      after(100, abroad({ set: strict, peers: others({ location: 'east', witness: true, position: lsn(END + 9n) }) })),
+    ),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'strict: goes in the location of the last leader itself',
+    view: seeks(after(100, { set: strict, node: { location: 'east' }, lastLeaderLocation: 'east' })),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'strict: a release is a word from that location',
+    view: seeks(after(100, abroad({ set: strict, gate: aGate({ beat: aRelease(null) }) }))),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'prefer: waits one more TTL for somebody there to be seen',
+    view: seeks(after(9_999, abroad({ set: prefer, peers: others({ location: 'west' }) }))),
+    rule: 'leaderless.location',
+    actions: ['ask-peers'],
+    again: 1,
+  },
+  {
+    name: 'prefer: goes after that',
+    view: seeks(after(10_000, abroad({ set: prefer, peers: others({ location: 'west' }) }))),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: "prefer: the last leader's location goes before the higher priority",
+    view: seeks(after(100, abroad({ set: prefer, peers: others({ location: 'east', position: END, priority: 1 }) }))),
+    rule: 'leaderless.stand-back',
+    actions: [],
+  },
+  {
+    name: 'prefer: never before data: who has more goes first, wherever he is',
+    view: seeks(after(100, abroad({ set: prefer, peers: others({ location: 'east' }) }))),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'off: knows no locations',
+    view: seeks(after(100, abroad({ peers: others({ location: 'east', position: END, priority: 1 }) }))),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+];
+
+const disconnect = { standbyDisconnectOnFailover: true, siblingNodesDisconnectTimeout: millis(5_000) } as const;
+const aDeafStandby = aLoneStandby({ follows: null });
+
+export const byReceivers: readonly Case[] = [
+  {
+    name: 'ends its receiver before positions are compared',
+    view: seeks(after(100, { set: disconnect, local: aStandby() })),
+    rule: 'leaderless.stop-receiving',
+    actions: ['stop-receiving'],
+  },
+  {
+    name: 'ends what would start a receiver again, too',
+    view: seeks(after(100, { set: disconnect, local: aLoneStandby() })),
+    rule: 'leaderless.stop-receiving',
+    actions: ['stop-receiving'],
+  },
+  {
+    name: 'waits for the receivers of others',
+    view: seeks(after(4_999, { set: disconnect, local: aDeafStandby, peers: others({ receiving: true }) })),
+    rule: 'leaderless.wait-for-receivers',
+    actions: [{ do: 'ask-peers', waitFor: [nodeName('c')] }],
+  },
+  {
+    name: 'waits for them within sibling_nodes_disconnect_timeout',
+    view: seeks(after(5_000, { set: disconnect, local: aDeafStandby, peers: others({ receiving: true }) })),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'goes when nobody receives any more',
+    view: seeks(after(100, { set: disconnect, local: aDeafStandby })),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'does not restart an old server for it',
+    view: seeks(after(100, { set: disconnect, local: aStandby({ version: 120_020 }) })),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'leaves receivers alone without the setting',
+    view: seeks(after(100, { local: aStandby(), peers: others({ receiving: true }) })),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+];
+
+const validates = { validates: true } as const;
+const vetoed = (ms: number): Validation => ({ kind: 'vetoed', at: before(ms), said: 'exit code 1' });
+
+export const byValidation: readonly Case[] = [
+  {
+    name: 'asks its command when it is next, with who is visible of how many',
+    view: seeks(after(100, { node: validates })),
+    rule: 'leaderless.validate',
+    actions: [{ do: 'validate', visible: 2, total: 3 }],
+  },
+  {
+    name: 'waits for what the command says',
+    view: seeks(after(100, { node: validates, validation: { kind: 'running', since: before(50) } })),
+    rule: 'leaderless.validate',
+    actions: [],
+  },
+  {
+    name: 'goes when the command has nothing against it',
+    view: seeks(after(100, { node: validates, validation: { kind: 'approved', at: before(9_999) } })),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'asks again when that was long ago',
+    view: seeks(after(100, { node: validates, validation: { kind: 'approved', at: before(10_000) } })),
+    rule: 'leaderless.validate',
+    actions: ['validate'],
+  },
+  {
+    name: 'stays out for election_rerun_interval when the command is against it',
+    view: seeks(after(100, { node: validates, validation: vetoed(14_999) })),
+    rule: 'leaderless.vetoed',
+    actions: [],
+    again: 1,
+  },
+  {
+    name: 'asks again after that interval',
+    view: seeks(after(100, { node: validates, validation: vetoed(15_000) })),
+    rule: 'leaderless.validate',
+    actions: ['validate'],
+  },
+  {
+    name: 'asks also when the release names it',
+    view: seeks(after(100, { node: validates, gate: aGate({ beat: aRelease('b') }) })),
+    rule: 'leaderless.validate',
+    actions: ['validate'],
+  },
+  {
+    name: 'stays out also when the release names it',
+    view: seeks(after(100, { node: validates, gate: aGate({ beat: aRelease('b') }), validation: vetoed(10) })),
+    rule: 'leaderless.vetoed',
+    actions: [],
+  },
+  {
+    name: 'goes at once when the better one was stopped by its command',
+    view: seeks(after(100, { peers: others({ position: lsn(END + 1n), vetoedFor: millis(9_000) }) })),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'does not wait for the chosen one that was stopped by its command',
+    view: seeks(after(100, { gate: aGate({ beat: aRelease('c') }), peers: others({ vetoedFor: millis(9_000) }) })),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'stands back while the better one asks its command, beyond the usual time',
+    view: seeks(after(5_000, { peers: others({ position: lsn(END + 1n), validates: true, validating: true }) })),
+    rule: 'leaderless.stand-back',
+    actions: [{ do: 'ask-peers', waitFor: [nodeName('c')] }],
+  },
+  {
+    name: 'asks the better one anew where it has a command: what it said before says neither yes nor no',
+    view: seeks(after(500, { peers: others({ position: lsn(END + 1n), validates: true, at: before(201) }) })),
+    rule: 'leaderless.stand-back',
+    actions: ['ask-peers'],
+  },
+  {
+    name: 'does not stand back for it longer than primary_notification_timeout',
+    view: seeks(after(60_000, { peers: others({ position: lsn(END + 1n), validates: true, validating: true }) })),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'does not stand back at all where primary_notification_timeout is 0',
+    view: seeks(
+      after(150, { set: { primaryNotificationTimeout: millis(0) }, peers: others({ position: lsn(END + 1n) }) }),
+    ),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+];
+
+export const byHandOnly: readonly Case[] = [
+  {
+    name: 'manual: names who would take over, also when that is another one',
+    view: seeks(after(NOW, { set: { failover: 'manual' }, peers: others({ position: lsn(END + 1n) }) })),
+    rule: 'leaderless.manual',
+    actions: [],
+  },
+  {
+    name: 'manual: a release that names this node is no order',
+    view: seeks(after(100, { set: { failover: 'manual' }, gate: aGate({ beat: aRelease('b') }) })),
+    rule: 'leaderless.manual',
+    actions: [],
+  },
+];
