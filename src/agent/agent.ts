@@ -4,6 +4,7 @@
  * keeper and the window watch run on timers of their own beside it.
  */
 import type { ActionName } from '../core/action.ts';
+import { isReturning } from '../core/candidate.ts';
 import { type ClusterView, KEYS, type Member, writeHistory } from '../core/cluster.ts';
 import { decide } from '../core/decide.ts';
 import type { Decision } from '../core/decision.ts';
@@ -83,6 +84,8 @@ export class Agent implements Control {
   private readonly lately = new Map<NodeName, { readonly member: Member; readonly since: Instant }>();
   private membersRead = false;
   private lastLeader: NodeName | null = null;
+  /** Members whose Postgres is coming up, and since when they have said so in this election. */
+  private readonly returningSince = new Map<NodeName, Instant>();
   private leaving = false;
   private leaderlessSince: Instant | null = null;
   private notStreamingSince: Instant | null = null;
@@ -353,6 +356,7 @@ export class Agent implements Control {
     if (seeking) this.leaderlessSince ??= now;
     else {
       this.leaderlessSince = null;
+      this.returningSince.clear();
       // The next election is another one, and asks again.
       if (this.validation.kind !== 'running') this.validation = { kind: 'not-asked' };
     }
@@ -410,6 +414,7 @@ export class Agent implements Control {
       lastLeaderLocation: this.lastLeaderLocation(),
       sawPrimary: this.sawLost(reading?.cluster ?? null, now),
       validation: this.validation,
+      returningSince: this.returningSince,
       scheduledDue: this.scheduledDue(reading?.cluster ?? null),
     };
   }
@@ -572,6 +577,8 @@ export class Agent implements Control {
       api === null ? { kind: 'silent', at: began, cause: 'no address is known' } : await peers.ask(api, limit);
     // What he says is as old as our question, not as young as his answer.
     this.peerAnswers.set(name, { ...answer, at: began });
+    if (answer.kind !== 'answered' || !isReturning(answer.status)) this.returningSince.delete(name);
+    else if (!this.returningSince.has(name)) this.returningSince.set(name, began);
   }
 
   /**

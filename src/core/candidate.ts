@@ -52,6 +52,22 @@ export function unfit(peer: PeerStatus): string | null {
   return null;
 }
 
+/** It may lead, and has data, but its Postgres is not up yet as a standby whose position can be compared. */
+export function isReturning(peer: PeerStatus): boolean {
+  if (!peer.pgha || peer.witness || peer.noFailover || peer.priority <= 0 || peer.vetoedFor !== null) return false;
+  switch (peer.state) {
+    case 'stopped':
+    case 'crashed':
+      return peer.timeline !== null;
+    case 'starting':
+      return true;
+    case 'running':
+      return peer.inRecovery && !peer.positionFinal;
+    default:
+      return false;
+  }
+}
+
 export function contender(peer: PeerStatus): Contender | null {
   if (unfit(peer) !== null || peer.timeline === null || peer.position === null) return null;
   return {

@@ -93,9 +93,10 @@ function ownerIsGone(view: View, leader: LeaderKey): boolean {
   return gate?.beat != null && gate.beat.term === leader.term && gate.beat.release === null && gateOpen(gate, view.now);
 }
 
-/** An operator asks for another leader, now. */
+/** An operator asks for another leader, now. A wish that names this node has come true once it leads. */
 export function wanted(view: View, cluster: ClusterView): boolean {
-  return cluster.failover !== null && (cluster.failover.scheduledAt === null || view.scheduledDue);
+  if (cluster.failover === null || cluster.failover.candidate === view.self) return false;
+  return cluster.failover.scheduledAt === null || view.scheduledDue;
 }
 
 /** Our data directory belongs to another cluster: told, never touched. */

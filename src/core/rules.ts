@@ -41,6 +41,8 @@ export const RULES = {
     'there is no leader key, but the last leader was seen alive just now: no election for up to another TTL',
   'leaderless.location':
     "nobody in the last leader's location can be seen: a network split is assumed, and nobody here takes over",
+  'leaderless.wait-for-returning':
+    'somebody whose Postgres is down or starting may hold more: before positions are compared he gets a chance to come up',
   'leaderless.stop-receiving': 'before positions are compared this standby ends its receiver: its position is final',
   'leaderless.wait-for-receivers':
     'before positions are compared the receivers of the others have to end, within a bound',

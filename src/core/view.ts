@@ -137,6 +137,8 @@ export interface View {
   /** Since this node itself last saw the last leader's Postgres alive: receiver message, or own check. */
   readonly sawPrimary: Millis | null;
   readonly validation: Validation;
+  /** Members whose Postgres is coming up, and since when they have said so in this election. */
+  readonly returningSince: ReadonlyMap<NodeName, Instant>;
   /** Wall-clock comparison made outside: a scheduled switchover is due. */
   readonly scheduledDue: boolean;
 }

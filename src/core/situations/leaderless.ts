@@ -3,7 +3,7 @@
  * position, the best candidate takes the key in one transaction, and the others stand back in order of rank, so that
  * two do not collide and the next one goes when the first fails.
  */
-import { type Contender, compareContenders, contender, describeRanking, rank } from '../candidate.ts';
+import { type Contender, compareContenders, contender, describeRanking, isReturning, rank } from '../candidate.ts';
 import { adoptable } from '../classify.ts';
 import type { ClusterView, FailoverRequest } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
@@ -17,7 +17,7 @@ import type { View } from '../view.ts';
 import { backingOff } from './backing-off.ts';
 
 /** How long each better candidate is given before the next one goes. */
-const STAND_BACK_MS = 400;
+export const STAND_BACK_MS = 400;
 /** Answers of peers older than this are asked for again. */
 const FRESH_MS = 2_000;
 /** What failover_validation_command has agreed to has to be done within this. */
@@ -84,7 +84,7 @@ function asStandby(view: View, cluster: ClusterView, local: Standby): Decision {
   if (!gateOpen(view.gate, view.now)) return waitAtTheGate(view);
   const vetoed = stillVetoed(view);
   const release = view.gate?.beat?.release ?? null;
-  const manual = view.policy.cluster.failover === 'manual' && request === null;
+  const manual = view.policy.cluster.failover === 'manual' && request?.candidate !== view.self;
   if (release !== null && release.candidate === view.self && vetoed === null && !manual) {
     const others = namesOf(view, cluster);
     return (
@@ -105,7 +105,7 @@ function asStandby(view: View, cluster: ClusterView, local: Standby): Decision {
 }
 
 /** Everybody who was a member a short while ago, without us. */
-function namesOf(view: View, cluster: ClusterView): readonly NodeName[] {
+export function namesOf(view: View, cluster: ClusterView): readonly NodeName[] {
   return [...new Set([...cluster.members.map((member) => member.name), ...view.lately])].filter(
     (name) => name !== view.self,
   );
@@ -192,11 +192,20 @@ function elect(view: View, cluster: ClusterView, local: Standby, manual: boolean
     ? null
     : (heldByConsensus(view, others, lost, since) ??
       heldByLocation(view, others, since) ??
+      heldByReturning(view, others) ??
       heldByReceivers(view, local, others, since));
   if (held !== null) return held;
 
-  const preferred = view.policy.cluster.locationPolicy === 'prefer' ? view.lastLeaderLocation : null;
-  const ranking = rank([ownContender(view, local), ...contenders(view, others)], preferred);
+  const ranking = rankingFor(view, cluster, local);
+  const asked = byHand(cluster)?.candidate ?? null;
+  if (asked !== null && asked !== view.self && ranking.some((c) => c.name === asked)) {
+    return decision(
+      'leaderless.stand-back',
+      `an operator asked for a failover to ${asked}, who can take over`,
+      [{ do: 'ask-peers', waitFor: [asked] }],
+      millis(300),
+    );
+  }
   if (manual) {
     return decision(
       'leaderless.manual',
@@ -206,7 +215,7 @@ function elect(view: View, cluster: ClusterView, local: Standby, manual: boolean
   const place = ranking.findIndex((c) => c.name === view.self);
   const first = ranking.slice(0, place);
   // Somebody chosen by name in the release goes before the ranking, unless he was stopped by his own command.
-  const chosen = view.gate?.beat?.release?.candidate ?? byHand(cluster)?.candidate ?? null;
+  const chosen = view.gate?.beat?.release?.candidate ?? null;
   const waitsForChosen =
     chosen !== null && chosen !== view.self && !first.some((c) => c.name === chosen) && !saysNo(view, chosen);
   const waited = between(since, view.now);
@@ -237,6 +246,12 @@ function elect(view: View, cluster: ClusterView, local: Standby, manual: boolean
     beforeTaking(view, cluster, others.length + 1, visible) ??
     take(view, cluster, 'leaderless.acquire', `ranking: ${describeRanking(ranking)}`)
   );
+}
+
+/** Who goes first, by what everybody said lately: what an election goes by, and what is shown of it afterwards. */
+export function rankingFor(view: View, cluster: ClusterView, local: Standby): readonly Contender[] {
+  const preferred = view.policy.cluster.locationPolicy === 'prefer' ? view.lastLeaderLocation : null;
+  return rank([ownContender(view, local), ...contenders(view, namesOf(view, cluster))], preferred);
 }
 
 /** What this member said, if it did so lately. */
@@ -316,8 +331,34 @@ function heldByLocation(view: View, others: readonly NodeName[], since: Instant)
   return decision(
     'leaderless.location',
     `the last leader is in ${theirs}, ${view.self} in ${ours}, and nobody in ${theirs} answers: no election here ${until} (location_policy ${locationPolicy})`,
-    [{ do: 'ask-peers', waitFor: [] }],
+    // Everybody is waited for: when the first of them is seen again, the others must have had their chance.
+    [{ do: 'ask-peers', waitFor: others }],
     millis(locationPolicy === 'prefer' ? Math.max(1, Math.min(500, left)) : 500),
+  );
+}
+
+/**
+ * Somebody whose Postgres is down or starting may hold more than all standbys: a primary that was fenced and is back, or
+ * any node after all of them went down. It comes up as a standby first, and then its position counts. Bounded, because
+ * it may never come up.
+ */
+function heldByReturning(view: View, others: readonly NodeName[]): Decision | null {
+  const { ttl } = view.policy.cluster;
+  const coming: { readonly name: NodeName; readonly left: number; readonly state: string }[] = [];
+  for (const name of others) {
+    const said = lastAnswer(view, name)?.status;
+    const since = view.returningSince.get(name);
+    if (said === undefined || since === undefined || !isReturning(said)) continue;
+    const left = ttl - between(since, view.now);
+    if (left > 0) coming.push({ name, left, state: said.state });
+  }
+  if (coming.length === 0) return null;
+  const left = Math.max(...coming.map((one) => one.left));
+  return decision(
+    'leaderless.wait-for-returning',
+    `Postgres of ${coming.map(({ name, state }) => `${name} (${state})`).join(', ')} may hold more and is coming up: wait for up to ${Math.ceil(left)} ms more`,
+    [{ do: 'ask-peers', waitFor: coming.map(({ name }) => name) }],
+    millis(150),
   );
 }
 

@@ -23,7 +23,6 @@ export function switchOver(view: View, holding: Holding, cluster: ClusterView): 
   if (request.leader !== null && request.leader !== view.self) {
     return no(`the request names ${request.leader} as the leader, but the leader is ${view.self}`);
   }
-  if (request.candidate === view.self) return no(`${view.self} is the leader already`);
   const names = others(view);
   if (names.length === 0) return no('there is no other member');
   if (request.candidate !== null && !names.includes(request.candidate))

@@ -382,6 +382,7 @@ export function aView(over: ViewOver = {}): View {
     lastLeaderLocation: null,
     sawPrimary: null,
     validation: { kind: 'not-asked' },
+    returningSince: new Map(),
     lastLeader: null,
     ...rest,
   };

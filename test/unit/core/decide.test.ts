@@ -4,7 +4,7 @@ import { decide } from '../../../src/core/decide.ts';
 import { RULES } from '../../../src/core/rules.ts';
 import type { Case } from './builders.ts';
 import { fencing, leaving, maintenance, others } from './situations/before-all-else.ts';
-import { byConsensus, byHandOnly, byLocation, byReceivers, byValidation } from './situations/election.ts';
+import { byConsensus, byHandOnly, byLocation, byReceivers, byReturning, byValidation } from './situations/election.ts';
 import { following, joining, rejoining } from './situations/following.ts';
 import { atTheGate, byOperator, electing, eligible, notRunning, takingOver } from './situations/leaderless.ts';
 import { handingOver, promoting, starting, suspicion, switchingOver } from './situations/leading.ts';
@@ -27,6 +27,7 @@ const tables: Readonly<Record<string, readonly Case[]>> = {
   primary_visibility_consensus: byConsensus,
   location_policy: byLocation,
   standby_disconnect_on_failover: byReceivers,
+  'a member that comes back': byReturning,
   failover_validation_command: byValidation,
   'failover: manual': byHandOnly,
   'a candidate that may or may not lead': eligible,

@@ -341,6 +341,50 @@ export const byValidation: readonly Case[] = [
   },
 ];
 
+const returning = (seconds: number, c: Said): ViewOver => ({
+  returningSince: new Map([[nodeName('c'), before(seconds)]]),
+  peers: others(c),
+});
+
+export const byReturning: readonly Case[] = [
+  {
+    name: 'waits for a fenced primary to come up as a standby: it may hold more than anybody',
+    view: seeks(after(60_000, returning(9_999, { state: 'stopped', inRecovery: false, position: null }))),
+    rule: 'leaderless.wait-for-returning',
+    actions: [{ do: 'ask-peers', waitFor: [nodeName('c')] }],
+  },
+  {
+    name: 'waits for one that still replays what it has',
+    view: seeks(after(100, returning(50, { positionFinal: false }))),
+    rule: 'leaderless.wait-for-returning',
+    actions: ['ask-peers'],
+  },
+  {
+    name: 'waits for it one TTL at most',
+    view: seeks(after(60_000, returning(10_000, { state: 'starting', inRecovery: false }))),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'does not wait for one that may not lead',
+    view: seeks(after(100, returning(50, { state: 'starting', priority: 0 }))),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'does not wait for one that has no data',
+    view: seeks(after(100, returning(50, { state: 'stopped', inRecovery: false, timeline: null, position: null }))),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'does not wait after a release: it says where the WAL ends',
+    view: seeks(after(100, { ...returning(50, { state: 'stopped' }), gate: aGate({ beat: aRelease(null) }) })),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+];
+
 export const byHandOnly: readonly Case[] = [
   {
     name: 'manual: names who would take over, also when that is another one',

@@ -363,9 +363,27 @@ export const byOperator: readonly Case[] = [
     actions: [acquire()],
   },
   {
-    name: 'lets the one that an operator names go first',
-    view: seeks(after(399, { cluster: byHand('c'), peers: peers({ a: aSilentPeer(), c: aPeer('c') }) })),
+    name: 'lets the one that an operator names go, however long there has been no leader',
+    view: seeks(after(600_000, { cluster: byHand('c'), peers: peers({ a: aSilentPeer(), c: aPeer('c') }) })),
     rule: 'leaderless.stand-back',
+    actions: [{ do: 'ask-peers', waitFor: [nodeName('c')] }],
+  },
+  {
+    name: 'goes itself when the one that an operator names cannot',
+    view: seeks(after(100, { cluster: byHand('c'), peers: peers({ a: aSilentPeer(), c: aSilentPeer() }) })),
+    rule: 'leaderless.acquire',
+    actions: [acquire()],
+  },
+  {
+    name: 'does not go in his place where failover is manual',
+    view: seeks(
+      after(100, {
+        cluster: byHand('c'),
+        peers: peers({ a: aSilentPeer(), c: aSilentPeer() }),
+        set: { failover: 'manual' },
+      }),
+    ),
+    rule: 'leaderless.manual',
     actions: [],
   },
   {

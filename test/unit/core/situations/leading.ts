@@ -466,7 +466,12 @@ export const switchingOver: readonly Case[] = [
     view: leads(asked({ leader: 'c', candidate: 'a' })),
     ...refused,
   },
-  { name: 'refuses to hand over to itself', view: leads(asked({ candidate: 'b' })), ...refused },
+  {
+    name: 'lets a wish be that names itself: it has come true',
+    view: leads(asked({ candidate: 'b' })),
+    rule: 'leading.primary',
+    actions: [],
+  },
   { name: 'refuses a candidate that is no member', view: leads(asked({ candidate: 'x' })), ...refused },
   {
     name: 'refuses when there is no other member',
