@@ -15,7 +15,7 @@ import { build, root } from './build.mjs';
 import { ensure, postgresBinDir } from './ensure.mjs';
 import { loadLab } from './lab.mjs';
 
-const PARTS = ['floor', 'crash', 'switchover', 'node-loss', 'node-loss-etcd', 'health', 'idle'];
+const PARTS = ['decision', 'floor', 'crash', 'switchover', 'node-loss', 'node-loss-etcd', 'health', 'idle'];
 
 const { values: options } = parseArgs({
   options: {
@@ -73,7 +73,7 @@ function book(what, unit, values, note = '') {
 
 const print = ({ unit, median: m, min, max, n }) => {
   if (n === 0) return '-';
-  const digits = unit === 'ms' && m >= 100 ? 0 : m >= 100 ? 0 : 2;
+  const digits = m >= 100 ? 0 : m < 0.1 ? 4 : 2;
   const one = (value) => value.toFixed(digits);
   return n === 1 ? `${one(m)} ${unit}` : `${one(m)} (${one(min)}-${one(max)}) ${unit}`;
 };
@@ -91,6 +91,19 @@ async function repeat(times, what, once, place = null) {
     }
   }
   return values;
+}
+
+// ---- one decision -----------------------------------------------------------------------------------------------------
+
+function decisions() {
+  for (const { what, median: middle, p99, largest } of lab.decisionTimes()) {
+    book(
+      `one decision, ${what}`,
+      'ms',
+      [middle],
+      `p99 ${p99.toFixed(4)} ms, largest ${largest.toFixed(2)} ms; target: under 1 ms`,
+    );
+  }
 }
 
 // ---- the floor: Postgres and a script that knows everything -----------------------------------------------------------
@@ -220,8 +233,39 @@ async function withCluster(shape, work) {
   }
 }
 
-/** Harm done under load, several times, until all is well again; books the write pause. */
+/** The record of the takeover by this node, once its followers stand in it too. */
+async function takeoverBy(cluster, node) {
+  return until(
+    `the takeover by ${node} is on record`,
+    15_000,
+    async () => {
+      const { code, stdout } = await cluster.ctl(['explain', '--last', '--format', 'json'], { node });
+      const record = code === 0 ? JSON.parse(stdout) : null;
+      return record?.node === node && record.followers.length > 0 ? record : null;
+    },
+    500,
+  );
+}
+
+/** Medians of what the new leaders wrote down: the judgement as a whole, and phase by phase. */
+function bookPhases(what, records) {
+  const judgements = records.flatMap(({ judgement_ms }) => (judgement_ms === null ? [] : [judgement_ms]));
+  if (judgements.length === 0) return;
+  book(`${what}: judgement, open gate to promotion sent`, 'ms', judgements, 'target: under 100 ms');
+  for (const phase of new Set(records.flatMap(({ phases }) => phases.map((one) => one.phase)))) {
+    const taken = records.flatMap(({ phases }) => phases.filter((one) => one.phase === phase));
+    book(
+      `${what}: phase '${phase}'`,
+      'ms',
+      taken.map(({ actual_ms }) => actual_ms),
+      taken[0].planned_ms === null ? '' : `planned: at most ${taken[0].planned_ms} ms`,
+    );
+  }
+}
+
+/** Harm done under load, several times, until all is well again; books the write pause and the phases of the takeover. */
 async function bookPauses(place, what, times, harm, mend = () => undefined) {
+  const records = [];
   const values = await repeat(
     times,
     what,
@@ -235,6 +279,9 @@ async function bookPauses(place, what, times, harm, mend = () => undefined) {
       await harm(cluster, primary);
       await cluster.waitForWrites(100, LIMIT_MS);
       const pause = await cluster.pauseSince(since);
+      const next = await cluster.waitForPrimary(LIMIT_MS);
+      // A primary that came back where it was has taken nothing over.
+      if (next !== primary) records.push(await takeoverBy(cluster, next));
       await mend(cluster, primary);
       const report = await cluster.stopWriter();
       await cluster.waitAllStreaming(LIMIT_MS);
@@ -252,6 +299,7 @@ async function bookPauses(place, what, times, harm, mend = () => undefined) {
     values,
     times === values.length ? '' : `${times - values.length} of ${times} runs failed`,
   );
+  bookPhases(what, records);
 }
 
 const LIMIT_MS = 60_000;
@@ -425,6 +473,7 @@ async function idle() {
 try {
   const started = monotonic();
   console.log(`bench: ${runs} runs each; this takes about ${3 + runs} minutes`);
+  if (parts.has('decision')) decisions();
   if (parts.has('floor')) await floor();
   await outages();
   if (parts.has('idle')) await idle();

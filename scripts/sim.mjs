@@ -1,16 +1,21 @@
 /**
  * npm run sim: bundles the simulation and runs it over both cores.
  *
- *   --seeds N [--first S]    new worlds; the failing ones are written to build/sim/ with the command that repeats them
+ *   --seeds N [--first S]    new worlds; the first failing ones are made small and written to build/sim/ with the command
+ *                            that repeats them
+ *   --ci [--seeds N]         the same with seeds drawn from the commit, every mark demanded, and the canary
  *   --replay FILE            one plan again; with --trace event by event, with --until MS up to there
- *   --seed N                 the plan of one seed, likewise
+ *   --seed N                 the plan of one seed, likewise; with --plan it is printed
+ *   --shrink FILE            a failing plan made small
  *   --regressions            test/sim/regressions/ and a few fixed seeds: part of `npm run check`
- *   --mutants [NAME]         planted bugs, each of which has to be found
+ *   --mutants [--only NAME]  planted bugs, each of which has to be found
+ *   --canary                 a plan that has to fail, to be found, made small and reported
+ *   --coverage [--seeds N]   the lines of core/ that no seed has run
  */
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join, relative, resolve } from 'node:path';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -18,12 +23,19 @@ import esbuild from 'esbuild';
 
 const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const FAILURES = join(ROOT, 'build', 'sim');
-const WORKERS = 2;
+const CI_SEEDS = 2_000;
+/** So many failures of one run are made small, and each gets so long. */
+const SHRUNK = 3;
+const SHRINK_MS = 20_000;
 
 const { values: options } = parseArgs({
   options: {
     seeds: { type: 'string' },
-    first: { type: 'string', default: '1' },
+    first: { type: 'string' },
+    ci: { type: 'boolean', default: false },
+    shrink: { type: 'string' },
+    canary: { type: 'boolean', default: false },
+    coverage: { type: 'boolean', default: false },
     seed: { type: 'string' },
     replay: { type: 'string' },
     regressions: { type: 'boolean', default: false },
@@ -31,6 +43,7 @@ const { values: options } = parseArgs({
     mutant: { type: 'string' },
     only: { type: 'string' },
     budget: { type: 'string' },
+    workers: { type: 'string', default: '2' },
     trace: { type: 'boolean', default: false },
     plan: { type: 'boolean', default: false },
     until: { type: 'string' },
@@ -39,6 +52,7 @@ const { values: options } = parseArgs({
   },
 });
 
+const WORKERS = Number(options.workers);
 const workDirectory = mkdtempSync(join(tmpdir(), 'pgha-sim-'));
 process.on('exit', () => rmSync(workDirectory, { recursive: true, force: true }));
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
@@ -148,20 +162,40 @@ function keepFailure(report, name = `seed-${report.seed}`) {
   mkdirSync(FAILURES, { recursive: true });
   const path = join(FAILURES, `${name}.json`);
   const { invariant, sentence, hash, plan } = report;
-  writeFileSync(path, `${JSON.stringify({ invariant, sentence, hash, plan }, null, 2)}\n`);
+  const commit = commitNow();
+  writeFileSync(path, `${JSON.stringify({ invariant, sentence, hash, commit, plan }, null, 2)}\n`);
   console.log(`  npm run sim -- --replay ${relative(process.cwd(), path)} --trace`);
+  return path;
 }
 
 const median = (numbers) => numbers.sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0;
 
-async function runSeeds(first, count) {
+/** No two commits test the same seeds, and a rerun of one tests the same ones. */
+function firstSeedOf(count) {
+  if (options.first !== undefined) return Number(options.first);
+  if (!options.ci) return 1;
+  // An export without history: the same seeds as ever.
+  return 1 + (Number.parseInt((commitNow() ?? '00000001').slice(0, 8), 16) % 1_000_000) * count;
+}
+
+function commitNow() {
+  try {
+    return execFileSync('git', ['rev-parse', 'HEAD'], { cwd: ROOT, encoding: 'utf8', stdio: 'pipe' }).trim();
+  } catch {
+    return null;
+  }
+}
+
+async function runSeeds(count) {
+  const first = firstSeedOf(count);
   const file = await bundle('test/sim/main.ts', 'main');
   const began = performance.now();
   const marks = new Map();
-  const totals = { seeds: 0, failed: 0, simulated: 0, lost: 0, exposure: 0, events: 0 };
+  const totals = { seeds: 0, failed: 0, simulated: 0, lost: 0, exposure: 0, events: 0, failovers: 0 };
   const lengths = [];
   const hashes = new Map();
   const failures = new Map();
+  const kept = [];
   const show1 = (text) => process.stderr.isTTY && process.stderr.write(`\r${text}`);
   await overAllCores(file, first, count, (report) => {
     totals.seeds += 1;
@@ -169,6 +203,7 @@ async function runSeeds(first, count) {
     totals.lost += report.ackedLost;
     totals.exposure += report.exposureSeconds;
     totals.events += report.events;
+    totals.failovers += report.marks['event failover.completed'] ?? 0;
     lengths.push(report.milliseconds);
     if (report.seed % 100 === 0) hashes.set(report.seed, report.hash);
     for (const [name, hits] of Object.entries(report.marks)) marks.set(name, (marks.get(name) ?? 0) + hits);
@@ -179,21 +214,23 @@ async function runSeeds(first, count) {
     failures.set(report.invariant, [...seen, report.seed]);
     if (seen.length < 3) {
       show(report);
-      keepFailure(report);
+      kept.push({ path: keepFailure(report), first: seen.length === 0 });
     }
     return options['stop-early'];
   });
   show1('\n');
   totals.failed += await runAgain(file, hashes);
+  for (const { path } of kept.filter((one) => one.first).slice(0, SHRUNK)) await makeSmall(file, path);
   const hours = (totals.simulated / 3_600_000).toFixed(1);
   console.log(
-    `\n${totals.seeds} seeds from ${first}, ${hours} simulated hours, ${totals.events} events in ${((performance.now() - began) / 1000).toFixed(0)} s ` +
-      `(median ${median(lengths).toFixed(0)} ms a seed); ${totals.failed} failed; ` +
+    `\n${totals.seeds} seeds from ${first}, ${hours} simulated hours, ${totals.failovers} failovers, ${totals.events} events ` +
+      `in ${((performance.now() - began) / 1000).toFixed(0)} s (median ${median(lengths).toFixed(0)} ms a seed); ${totals.failed} failed; ` +
       `${totals.lost} acknowledged writes lost with their node (asynchronous); ${totals.exposure.toFixed(1)} s of exposure`,
   );
   for (const [invariant, which] of failures) console.log(`  ${invariant}: seeds ${which.slice(0, 20).join(' ')}`);
-  await showMarks(marks);
-  return totals.failed === 0 ? 0 : 1;
+  const missing = await showMarks(marks);
+  const canary = options.ci ? await runCanary() : 0;
+  return totals.failed === 0 && (missing === 0 || !options.ci) && canary === 0 ? 0 : 1;
 }
 
 /** Of every hundred seeds one is told again by a fresh process: the same plan must give the same story. */
@@ -201,7 +238,7 @@ async function runAgain(file, hashes) {
   let different = 0;
   if (hashes.size === 0) return different;
   const seeds = [...hashes.keys()].sort((a, b) => a - b);
-  await work(file, ['seeds', String(seeds[0]), String(seeds.length), '100'], (report) => {
+  await work(file, ['list', ...seeds.map(String)], (report) => {
     if (report.hash === hashes.get(report.seed)) return;
     different += 1;
     console.log(`X3: seed ${report.seed} gave ${hashes.get(report.seed)} and then ${report.hash}: not deterministic`);
@@ -209,17 +246,118 @@ async function runAgain(file, hashes) {
   return different;
 }
 
-/** Every rule is a mark of its own: one that no seed reaches is dead, or a fault is missing. */
+/** Writes the small plan in the place of the whole one. */
+async function makeSmall(file, path, name = null) {
+  let shrunk = null;
+  await work(
+    file,
+    ['shrink', path],
+    (report) => {
+      shrunk = report;
+    },
+    { BUDGET: String(SHRINK_MS) },
+  );
+  if (shrunk === null || shrunk.ok) {
+    console.log(`\n${relative(process.cwd(), path)} does not fail when it is run alone`);
+    return shrunk;
+  }
+  console.log(
+    `\nmade small in ${shrunk.tried} runs: ${shrunk.plan.nodes.length} nodes, ${shrunk.plan.faults.length} faults`,
+  );
+  show(shrunk, { tail: 25 });
+  for (const { when, fault } of shrunk.plan.faults) console.log(`  ${JSON.stringify(when)} ${JSON.stringify(fault)}`);
+  keepFailure(shrunk, name ?? `seed-${shrunk.seed}`);
+  return shrunk;
+}
+
+/** Every rule and event is a mark of its own: one that no seed reaches is dead, or a fault is missing. */
 async function showMarks(marks) {
-  const { RULES } = await import(pathToFileURL(await bundle('src/core/rules.ts', 'rules')).href);
-  const rules = Object.keys(RULES);
-  const missing = rules.filter((rule) => !marks.has(`rule ${rule}`));
-  console.log(`\nrules reached: ${rules.length - missing.length} of ${rules.length}`);
+  const { DECLARED, NOT_REACHED } = await import(pathToFileURL(await bundle('test/sim/marks.ts', 'marks')).href);
+  const missing = DECLARED.filter((name) => !marks.has(name) && NOT_REACHED[name] === undefined);
+  const needless = Object.keys(NOT_REACHED).filter((name) => marks.has(name) || !DECLARED.includes(name));
+  const hit = DECLARED.filter((name) => marks.has(name)).length;
+  const excused = Object.keys(NOT_REACHED).length;
+  console.log(`\nmarks: ${hit} of ${DECLARED.length} hit, ${excused} need not be`);
   if (missing.length > 0) console.log(`  never: ${missing.join(', ')}`);
-  const few = [...marks].filter(([name, hits]) => hits < 5 && !name.startsWith('event ')).sort((a, b) => a[1] - b[1]);
-  if (few.length > 0) console.log(`  rarely: ${few.map(([name, hits]) => `${name} (${hits})`).join(', ')}`);
-  const others = [...marks].filter(([name, hits]) => hits >= 5 && !/^(rule|event) /.test(name)).sort();
-  console.log(`marks: ${others.map(([name, hits]) => `${name} ${hits}`).join(', ')}`);
+  if (needless.length > 0)
+    console.log(`  hit or unknown, and still excused in test/sim/marks.ts: ${needless.join(', ')}`);
+  const few = DECLARED.filter((name) => marks.has(name) && marks.get(name) < 5);
+  if (few.length > 0) console.log(`  rarely: ${few.map((name) => `${name} (${marks.get(name)})`).join(', ')}`);
+  const others = [...marks].filter(([name, hits]) => hits >= 5 && !/^(rule|event|cluster event) /.test(name)).sort();
+  console.log(`  others: ${others.map(([name, hits]) => `${name} ${hits}`).join(', ')}`);
+  return missing.length;
+}
+
+/** What has to fail does, is found, made small and reported. */
+async function runCanary() {
+  const file = await bundle('test/sim/main.ts', 'main');
+  let report = null;
+  await work(file, ['canary'], (told) => {
+    report = told;
+  });
+  const wrong = (why) => {
+    console.log(`\nthe canary is silent: ${why}`);
+    return 1;
+  };
+  if (report.ok || report.invariant !== 'S1') return wrong(`${report.invariant ?? 'nothing'} broke, and S1 has to`);
+  const path = keepFailure(report, 'canary');
+  const shrunk = await makeSmall(file, path, 'canary');
+  if (shrunk?.invariant !== 'S1') return wrong('its plan did not fail again');
+  if (shrunk.plan.faults.length !== 1 || shrunk.plan.nodes.length > 2) return wrong('it was not made small');
+  let replayed = null;
+  await work(file, ['plan', path], (told) => {
+    replayed = told;
+  });
+  if (replayed.hash !== shrunk.hash) return wrong('the small plan told another story the second time');
+  console.log('\nthe canary fails as it should: found, made small, told again');
+  return 0;
+}
+
+async function runCoverage(count) {
+  const file = await bundle('test/sim/main.ts', 'main');
+  const lines = new Map();
+  await overAllCores(
+    file,
+    firstSeedOf(count),
+    count,
+    (report) => {
+      for (const [name, { all, reached }] of Object.entries(report.lines ?? {})) {
+        const of = lines.get(name) ?? { all: new Set(), reached: new Set() };
+        for (const line of all) of.all.add(line);
+        for (const line of reached) of.reached.add(line);
+        lines.set(name, of);
+      }
+      return false;
+    },
+    { COVERAGE: '1' },
+  );
+  let [total, hit] = [0, 0];
+  for (const [name, { all, reached }] of [...lines].sort()) {
+    const missed = [...all].filter((line) => !reached.has(line)).sort((a, b) => a - b);
+    total += all.size;
+    hit += reached.size;
+    const percent = ((100 * reached.size) / all.size).toFixed(1).padStart(5);
+    console.log(`${percent} %  ${name}${missed.length === 0 ? '' : `: not ${ranges(missed)}`}`);
+  }
+  console.log(`${((100 * hit) / total).toFixed(1).padStart(5)} %  of ${total} lines of core/, by ${count} seeds`);
+  return 0;
+}
+
+/** 3-5, 9 */
+function ranges(lines) {
+  const found = [];
+  for (const line of lines) {
+    const last = found.at(-1);
+    if (last !== undefined && line === last[1] + 1) last[1] = line;
+    else found.push([line, line]);
+  }
+  return found.map(([from, to]) => (from === to ? String(from) : `${from}-${to}`)).join(', ');
+}
+
+async function runShrink(path) {
+  const file = await bundle('test/sim/main.ts', 'main');
+  const shrunk = await makeSmall(file, path, `small-${basename(path, '.json')}`);
+  return shrunk === null || shrunk.ok ? 1 : 0;
 }
 
 async function runOne(args) {
@@ -227,8 +365,7 @@ async function runOne(args) {
   const file = await bundle('test/sim/main.ts', 'main', mutant);
   let code = 0;
   const env = {
-    MUTE: (mutant?.mute ?? []).join(' '),
-    FOCUS: (mutant?.focus ?? []).join(';'),
+    ...environmentOf(mutant),
     ...(options.trace ? { TRACE: '1' } : {}),
     ...(options.plan ? { PLAN: '1' } : {}),
     ...(options.until === undefined ? {} : { UNTIL: options.until }),
@@ -253,6 +390,14 @@ async function runOne(args) {
   return code;
 }
 
+function environmentOf(mutant) {
+  return {
+    MUTE: (mutant?.mute ?? []).join(' '),
+    FOCUS: (mutant?.focus ?? []).join(';'),
+    SHAPE: JSON.stringify(mutant?.shape ?? {}),
+  };
+}
+
 async function mutants() {
   const { MUTANTS } = await import(pathToFileURL(await bundle('test/sim/mutants/table.ts', 'mutants')).href);
   return MUTANTS;
@@ -267,7 +412,7 @@ function mutantNamed(all, name) {
 
 async function runMutants() {
   const all = (await mutants()).filter((one) => options.only === undefined || one.name.includes(options.only));
-  const first = Number(options.first);
+  const first = Number(options.first ?? 1);
   let survived = 0;
   for (const mutant of all) {
     const began = performance.now();
@@ -297,7 +442,7 @@ async function runMutants() {
         killer = report;
         return true;
       },
-      { MUTE: (mutant.mute ?? []).join(' '), FOCUS: (mutant.focus ?? []).join(';') },
+      environmentOf(mutant),
     );
     const seconds = ((performance.now() - began) / 1000).toFixed(1);
     const also = others.size === 0 ? '' : `; also ${[...others].map(([name, n]) => `${name} ×${n}`).join(', ')}`;
@@ -359,8 +504,14 @@ async function main() {
   if (options.mutants) return runMutants();
   if (options.replay !== undefined) return runOne(['plan', resolve(options.replay)]);
   if (options.seed !== undefined) return runOne(['seed', options.seed]);
-  if (options.seeds !== undefined) return runSeeds(Number(options.first), Number(options.seeds));
-  console.error('npm run sim -- --seeds N [--first S] | --seed N | --replay FILE | --regressions | --mutants');
+  if (options.shrink !== undefined) return runShrink(resolve(options.shrink));
+  if (options.canary) return runCanary();
+  const count = Number(options.seeds ?? CI_SEEDS);
+  if (options.coverage) return runCoverage(Number(options.seeds ?? 400));
+  if (options.ci || options.seeds !== undefined) return runSeeds(count);
+  console.error(
+    'npm run sim -- --seeds N [--first S] | --ci | --seed N | --replay FILE | --shrink FILE | --regressions | --mutants | --canary | --coverage',
+  );
   return 2;
 }
 

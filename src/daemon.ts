@@ -21,6 +21,8 @@ import { type HttpServer, startHttp } from './http/server.ts';
 import { type ClosableLog, createLog } from './log/log.ts';
 import { openPeers } from './peers/http.ts';
 import { PostgresInstance } from './postgres/instance.ts';
+import { NoPostgres } from './postgres/none.ts';
+import { ServerChecks } from './postgres/server-check.ts';
 import { SystemClock } from './system/clock.ts';
 import { lockNode } from './system/lock.ts';
 import { notifyServiceManager, underServiceManager } from './system/notify.ts';
@@ -35,6 +37,8 @@ const VERSIONS_LIMIT = millis(2_000);
 /** Beyond this a clean stop gives up waiting; the guard ends Postgres at its deadline. */
 const STOP_LIMIT = millis(60_000);
 const LOG_FLUSH_MS = 500;
+/** What events and their commands get at the end. Without Postgres nobody misses the daemon; with it, the next one waits. */
+const EVENTS_LIMIT = { 'hand-over': millis(3_000), 'leave-running': millis(300) } as const;
 
 export interface Daemon {
   /** `hand-over`: Postgres down in order, key to the best candidate. `leave-running`: only this process ends. */
@@ -53,9 +57,16 @@ export async function startDaemon(path: string, env: Environment): Promise<Daemo
 
   const clock = new SystemClock();
   const random = systemRandom();
-  const postgres = new PostgresInstance({ config, log, clock, random });
+  const server = config.node.role === 'witness' ? null : new PostgresInstance({ config, log, clock, random });
   // Not fatal when it fails: an unusable data directory or missing binaries are told by the first look.
-  await postgres.open().catch(() => undefined);
+  await server?.open().catch(() => undefined);
+  const current = {
+    clock,
+    get config(): Config {
+      return config;
+    },
+  };
+  const postgres = server ?? new NoPostgres(config.node.name, new ServerChecks(current));
   const guard = await openGuard(config, postgres.dataDirectory, log);
   const dcs = await EtcdDcs.open(config.etcd, basePath(config.namespace, config.scope), { clock, log });
   const peers = await openPeers({ ctl: config.ctl, restapi: config.restapi, clock });
@@ -67,7 +78,8 @@ export async function startDaemon(path: string, env: Environment): Promise<Daemo
   );
   const state = new RuntimeStateFile(runtime.path, log);
   const commands = new ShellCommands(() => config, { binDir: '/', clock }, log);
-  const agent = new Agent({ clock, random, dcs, postgres, peers, guard, state, log, commands }, settings);
+  const { chronicle } = dcs;
+  const agent = new Agent({ clock, random, dcs, postgres, peers, guard, state, log, commands, chronicle }, settings);
   if (guard instanceof GuardClient) guard.onSuspended((because) => agent.keeper.suspect(because));
   log.write('info', 'daemon.started', `pgha ${PGHA_VERSION}: ${config.node.name} of cluster ${config.scope}`, {
     pid: process.pid,
@@ -82,18 +94,20 @@ export async function startDaemon(path: string, env: Environment): Promise<Daemo
   reload = async () => {
     try {
       const again = loadConfig({ path, env });
+      if (again.config.node.role !== config.node.role)
+        throw new Error('role: a witness becomes a node with Postgres, or the other way round, by a restart only');
       for (const warning of again.warnings) log.write('warn', 'config.adjusted', warning);
       config = { ...again.config, runtimeDirectory: runtime.path };
       log.setLevel(config.log.level);
       log.reopen();
-      postgres.useConfig(config);
+      server?.useConfig(config);
       await http.useConfig(config);
       agent.settingsRead();
       log.write('info', 'daemon.reloaded', 'the configuration file was read again');
     } catch (error) {
-      log.write('error', 'action.failed', 'the configuration file was not taken over; everything goes on as before', {
-        error,
-      });
+      const sentence = 'the configuration file was not taken over; everything goes on as before';
+      log.write('error', 'action.failed', sentence, { error });
+      agent.events.record('repmgrd_config_reload', false, sentence);
     }
   };
 
@@ -102,11 +116,12 @@ export async function startDaemon(path: string, env: Environment): Promise<Daemo
       await notifyServiceManager('stopping');
       await agent.stop(how, STOP_LIMIT);
       await http.close();
+      await Promise.all([agent.events.close(EVENTS_LIMIT[how]), commands.close(EVENTS_LIMIT[how])]);
       if (guard instanceof GuardClient) {
         if (how === 'hand-over') await guard.leave(GUARD_LEAVE_LIMIT);
         else await guard.close();
       }
-      postgres.close();
+      server?.close();
       await dcs.close();
       log.write(
         'info',
@@ -149,15 +164,17 @@ async function openGuard(config: Config, dataDirectory: string, log: ClosableLog
 }
 
 function settingsFor(config: () => Config, reload: () => Promise<void>): AgentSettings {
-  const { restapi, postgresql, node, tags, guard } = config();
+  const { restapi, postgresql, node, guard } = config();
   const bracketed = (host: string): string => (host.includes(':') ? `[${host}]` : host);
   const api = restapi.connectAddress;
   const pg = postgresql.connectAddress;
   return {
     self: node.name,
     apiUrl: `${restapi.tls === null ? 'http' : 'https'}://${bracketed(api.host)}:${api.port}/patroni`,
-    connUrl: `postgres://${bracketed(pg.host)}:${pg.port}/${postgresql.database}`,
-    tags,
+    connUrl: node.role === 'witness' ? null : `postgres://${bracketed(pg.host)}:${pg.port}/${postgresql.database}`,
+    get tags() {
+      return config().tags;
+    },
     guardMode: guard.mode,
     resolve: (stored) => resolveSettings(stored, config()),
     validate: (candidate) => validateStored(candidate, config()),

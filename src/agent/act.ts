@@ -3,21 +3,24 @@
  * again: between the decision and the deed the world may have changed.
  */
 import type { Action } from '../core/action.ts';
+import { ASK_LIMIT } from '../core/budget.ts';
 import { KEYS } from '../core/cluster.ts';
 import type { Decision } from '../core/decision.ts';
+import { describePhases } from '../core/decision-record.ts';
 import { type Lsn, printLsn } from '../core/lsn.ts';
-import { ABSENT } from '../core/store.ts';
+import { ABSENT, type Txn } from '../core/store.ts';
 import { between, millis } from '../core/time.ts';
 import { kinship } from '../core/timeline.ts';
 import { type LearnedLineage, ownHistory } from '../core/view.ts';
+import type { TxnAnswer } from '../ports/dcs.ts';
 import type { Agent } from './agent.ts';
 
-const ASK_LIMIT = millis(500);
 const LINEAGE_LIMIT = millis(1_000);
 const GUARD_LIMIT = millis(500);
 /** A receiver ends in milliseconds; the election goes on without its end when it does not. */
 const RECEIVER_LIMIT = millis(2_000);
 const STORE_LIMIT = millis(1_500);
+const STORE_AGAIN = millis(500);
 /** A stop that must not end in a checkpoint gets so long before the family is killed. */
 const END_LIMIT = millis(300);
 
@@ -64,6 +67,7 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
       return promote(agent);
     case 'follow': {
       const upstream = action.upstream === null ? null : agent.addressOf(action.upstream);
+      if (action.silent !== undefined) agent.noteSilentUpstream(action.silent);
       await attempt(agent, `follow ${upstream?.name ?? 'nobody'}`, () => postgres.follow(upstream));
       agent.watch.doubt();
       return true;
@@ -98,10 +102,16 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
     case 'learn-lineage': {
       const address = agent.addressOf(action.of);
       const leader = agent.reader.latest?.cluster.leader;
-      if (address === null || leader?.name !== action.of) return false;
+      if (address === null || leader == null) return false;
       const at = agent.now();
       const [lineage, ours] = await Promise.all([postgres.lineage(address, LINEAGE_LIMIT), ownLine(agent)]);
-      if (lineage !== null) agent.lineage = { ...lineage, of: action.of, term: leader.term, at, ours };
+      const learned = lineage === null ? null : { ...lineage, of: action.of, term: leader.term, at, ours };
+      if (action.of === leader.name) agent.lineage = learned ?? agent.lineage;
+      else {
+        agent.upstreamLineage = learned;
+        // A leader is asked until he answers; for another standby there are others.
+        if (learned === null) agent.noteSilentUpstream(action.of);
+      }
       return true;
     }
     case 'rescue':
@@ -212,6 +222,7 @@ function promote(agent: Agent): boolean {
   return agent.operations.start('promote', 'promote Postgres', async (cancelled) => {
     const tooLong = new AbortController();
     const limit = agent.policy.primaryStartTimeout;
+    agent.takeovers.promoteSent(clock.now());
     const endTimer = clock.timer(limit, () => tooLong.abort(new Error(`it was not done after ${limit / 1000} s`)));
     try {
       await postgres.promote(allowed, AbortSignal.any([cancelled, tooLong.signal]));
@@ -221,11 +232,15 @@ function promote(agent: Agent): boolean {
     agent.watch.doubt();
     await agent.lookNow();
     const { local } = agent.watch;
+    const record = agent.noteTookOver(term, local);
     log.write('info', 'failover.completed', `${agent.self} is the primary now and accepts writes`, {
       term: term.toString(),
       ...(local.kind === 'primary' ? { timeline: local.timeline, lsn: local.flushed } : {}),
       waited_for_window_ms: Math.round(between(leadership.since, began)),
       promoted_in_ms: Math.round(between(began, clock.now())),
+      ...(record === null
+        ? {}
+        : { kind: record.kind, judgement_ms: record.judgement_ms, phases: describePhases(record) }),
     });
   });
 }
@@ -307,17 +322,14 @@ async function bootstrap(agent: Agent): Promise<boolean> {
       // etcd says nothing yet: the cluster begins with what its first node's file asks for.
       const { server } = agent.settings.resolve(agent.settings.initialConfig);
       const id = await postgres.bootstrap(server, progress, signal);
-      const named = await dcs.txn(
-        {
-          compare: [{ key: KEYS.initialize, modRevision: race }],
-          success: [
-            { op: 'put', key: KEYS.initialize, value: id, lease: null },
-            { op: 'put', key: KEYS.config, value: JSON.stringify(agent.settings.initialConfig), lease: null },
-          ],
-          failure: [{ op: 'get', key: KEYS.initialize }],
-        },
-        STORE_LIMIT,
-      );
+      const named = await untilAnswered(agent, signal, {
+        compare: [{ key: KEYS.initialize, modRevision: race }],
+        success: [
+          { op: 'put', key: KEYS.initialize, value: id, lease: null },
+          { op: 'put', key: KEYS.config, value: JSON.stringify(agent.settings.initialConfig), lease: null },
+        ],
+        failure: [{ op: 'get', key: KEYS.initialize }],
+      });
       if (named.kind !== 'answered' || !named.succeeded) {
         const now = named.kind === 'answered' ? named.found.get(KEYS.initialize)?.value : undefined;
         if (now !== id)
@@ -325,17 +337,27 @@ async function bootstrap(agent: Agent): Promise<boolean> {
       }
       log.write('info', 'action.finished', `the new cluster has system identifier ${id}`, { action: 'bootstrap' });
     } catch (error) {
-      await dcs.txn(
-        {
-          compare: [{ key: KEYS.initialize, modRevision: race }],
-          success: [{ op: 'delete', key: KEYS.initialize }],
-          failure: [],
-        },
-        STORE_LIMIT,
-      );
+      await untilAnswered(agent, signal, {
+        compare: [{ key: KEYS.initialize, modRevision: race }],
+        success: [{ op: 'delete', key: KEYS.initialize }],
+        failure: [],
+      });
       throw error;
     }
   });
+}
+
+/**
+ * A transaction that only the first to land can win, sent until etcd has said what became of it: while our lease lives,
+ * an `initialize` key that says "being made" and is forgotten there keeps everybody waiting, this node too.
+ */
+async function untilAnswered(agent: Agent, signal: AbortSignal, txn: Txn): Promise<TxnAnswer> {
+  const { clock, dcs } = agent.parts;
+  for (;;) {
+    const answer = await dcs.txn(txn, STORE_LIMIT);
+    if (answer.kind === 'answered' || signal.aborted) return answer;
+    await clock.sleep(STORE_AGAIN, signal);
+  }
 }
 
 async function claimScope(agent: Agent): Promise<boolean> {

@@ -4,21 +4,32 @@
  * keeper and the window watch run on timers of their own beside it.
  */
 import type { ActionName } from '../core/action.ts';
+import { ASK_LIMIT, END_LIMIT, lookLimit } from '../core/budget.ts';
 import { isReturning } from '../core/candidate.ts';
 import { type ClusterView, KEYS, type Member, writeHistory } from '../core/cluster.ts';
-import { decide } from '../core/decide.ts';
+import { readAllEvents } from '../core/cluster-events.ts';
+import { decide, type Judgement } from '../core/decide.ts';
 import type { Decision } from '../core/decision.ts';
-import { mayWrite, position } from '../core/local.ts';
+import { type DecisionRecord, readRecord } from '../core/decision-record.ts';
+import { explain } from '../core/explain.ts';
+import { type LocalPostgres, mayWrite, position } from '../core/local.ts';
 import type { Lsn, Timeline } from '../core/lsn.ts';
 import type { PeerAnswer, RescueAnswer, RescueRequest } from '../core/peer.ts';
 import type { Key, NodeName, Op, Revision } from '../core/store.ts';
 import { between, type Instant, laterBy, type Millis, millis } from '../core/time.ts';
+import { NOTHING_REMEMBERED, noteMembers, noteSilent, type UpstreamMemory } from '../core/upstream.ts';
 import type { LearnedLineage, Validation, View } from '../core/view.ts';
 import { memberNamed } from '../core/view.ts';
 import type { CancelTimer } from '../ports/clock.ts';
 import type { ServerAddress, WalChunk } from '../ports/postgres.ts';
+import { PGHA_VERSION } from '../version.ts';
 import { carryOut } from './act.ts';
+import { ChildrenWatch } from './children-watch.ts';
 import { ClusterReader } from './cluster-reader.ts';
+import { TakeoverRecorder } from './decision-record.ts';
+import { ClusterEvents } from './events.ts';
+import { eventPrimary, Happenings } from './happenings.ts';
+import { LagHistory } from './lag-history.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import { LocalWatch } from './local-watch.ts';
 import { patroniRole, patroniState } from './member-key.ts';
@@ -28,6 +39,7 @@ import type {
   ConfigOutcome,
   Control,
   DecisionView,
+  NodeExplanation,
   OperatorRequest,
   Published,
   RequestOutcome,
@@ -35,8 +47,10 @@ import type {
   SwitchoverRequest,
 } from './published.ts';
 import { serveRescue } from './rescue.ts';
+import { statusLine } from './status-line.ts';
 import { askForSwitchover, withdrawSwitchover } from './switchover-request.ts';
 import { Upkeep } from './upkeep.ts';
+import { UpstreamWatch } from './upstream-watch.ts';
 import { WindowWatch } from './window.ts';
 
 type Json = Readonly<Record<string, unknown>>;
@@ -62,13 +76,24 @@ export class Agent implements Control {
   readonly watch: LocalWatch;
   readonly operations: Operations;
   readonly window: WindowWatch;
+  readonly takeovers = new TakeoverRecorder();
+  /** What is told to people and their scripts: `events.record(...)` never waits and never throws. */
+  readonly events: ClusterEvents;
+  private readonly happenings: Happenings;
+  private readonly lagHistory: LagHistory;
+  private statusSaidAt: Instant;
   private readonly upkeep: Upkeep;
+  private readonly children: ChildrenWatch;
+  private readonly upstream: UpstreamWatch;
 
   /** Settings as they are in force. */
   resolved: ResolvedSettings;
   readonly peerAnswers = new Map<NodeName, PeerAnswer>();
   endOfWal: { readonly lsn: Lsn; readonly stoppedSince: Instant } | null = null;
   lineage: LearnedLineage | null = null;
+  /** The same of another standby that this one may receive from. */
+  upstreamLineage: LearnedLineage | null = null;
+  private upstreams: UpstreamMemory = NOTHING_REMEMBERED;
   /** What our failover_validation_command has said in this election. */
   validation: Validation = { kind: 'not-asked' };
   rescueFailedSince: Instant | null = null;
@@ -89,6 +114,10 @@ export class Agent implements Control {
   private leaving = false;
   private leaderlessSince: Instant | null = null;
   private notStreamingSince: Instant | null = null;
+  private notStreamingFrom: string | null = null;
+  private isFull = false;
+  /** The last try to end Postgres failed: its processes hang in the kernel. */
+  private unending = false;
   private sawPrimaryAt: Instant | null = null;
   /** Whose Postgres that was. */
   private sawPrimaryOf: NodeName | null = null;
@@ -104,16 +133,28 @@ export class Agent implements Control {
   private decided: DecisionView;
   private readonly leftWaiters: (() => void)[] = [];
 
-  constructor(parts: AgentParts, settings: AgentSettings) {
-    this.parts = parts;
+  constructor(given: AgentParts, settings: AgentSettings) {
     this.settings = settings;
     this.self = settings.self;
     this.resolved = settings.resolve(null);
+    this.events = new ClusterEvents({
+      clock: given.clock,
+      chronicle: given.chronicle,
+      commands: given.commands,
+      log: given.log,
+      self: () => ({ name: this.self, id: this.resolved.policy.node.nodeId }),
+    });
+    this.happenings = new Happenings(this.self);
+    this.lagHistory = new LagHistory({ clock: given.clock, chronicle: given.chronicle, self: this.self });
+    this.statusSaidAt = given.clock.now();
+    const parts = { ...given, log: this.events.listenTo(given.log) };
+    this.parts = parts;
     const { clock, dcs, postgres, log } = parts;
     this.watch = new LocalWatch(clock, postgres);
     this.operations = new Operations(clock, log, (kind) => {
       this.watch.doubt();
       if (kind === 'rewind' || kind === 'copy') this.endOfWal = null;
+      if (kind === 'copy') this.happenings.copied();
       this.soon(`${kind} ended`);
     });
     this.reader = new ClusterReader(clock, dcs, log, (why) => this.soon(why));
@@ -140,9 +181,27 @@ export class Agent implements Control {
       postgres,
       leadership: () => this.keeper.leadership,
       mayWrite: () => mayWrite(this.watch.local) || this.downSince() === null,
-      onStop: () => this.soon('stopped before the window closed'),
+      onStop: () => {
+        this.happenings.onPurpose();
+        this.soon('stopped before the window closed');
+      },
     });
     this.upkeep = new Upkeep(this);
+    this.children = new ChildrenWatch(this);
+    this.upstream = new UpstreamWatch({
+      clock,
+      postgres,
+      log,
+      target: () => (this.keeper.leadership.kind === 'holding' ? null : this.lastLeadersServer()),
+      settings: () => {
+        const { checkType: type, checkTimeout: limit, loopWait: every } = this.policy;
+        return { type, limit, every };
+      },
+      told: (check, seen) => {
+        if (seen) this.noteSeen(check.of, check.at);
+        this.publish();
+      },
+    });
     const nothingYet: DecisionView = {
       situation: 'uninformed',
       rule: 'node.waiting-for-etcd',
@@ -173,10 +232,13 @@ export class Agent implements Control {
 
   /** Looks at Postgres, takes up a leadership that an earlier process left behind, and begins to cycle. */
   async start(): Promise<void> {
+    this.events.record('repmgrd_start', true, `pgha ${PGHA_VERSION} runs for ${this.self}`);
     await this.lookNow();
     await this.keeper.start();
     this.reader.start();
     this.window.start();
+    this.children.start();
+    this.upstream.start();
     this.soon('started');
   }
 
@@ -194,9 +256,18 @@ export class Agent implements Control {
     }
     this.ended = true;
     this.cancelTimer?.();
+    this.events.record(
+      'repmgrd_shutdown',
+      true,
+      how === 'hand-over'
+        ? 'the service stops'
+        : 'the daemon ends; Postgres, the guard and the key are left for the next',
+    );
     this.keeper.stop();
     this.reader.stop();
     this.window.stop();
+    this.children.stop();
+    this.upstream.stop();
   }
 
   get policy() {
@@ -242,8 +313,10 @@ export class Agent implements Control {
     await this.observe();
     const view = this.view();
     const judgement = decide(view);
+    this.noteTakeover(view, judgement);
     this.tell(judgement.situation, judgement.decision, view);
     this.publish();
+    this.tellPeople();
     const { decision } = judgement;
     if (decision.rule === 'service.left') for (const resolve of this.leftWaiters.splice(0)) resolve();
     let acted = false;
@@ -256,13 +329,29 @@ export class Agent implements Control {
     }
     this.publish();
     this.upkeep.run();
-    const regular = millis(Math.min(this.policy.loopWait, decision.again ?? this.policy.loopWait));
+    const { loopWait, reconnectAttempts, reconnectInterval } = this.policy;
+    const wanted = millis(Math.min(loopWait, decision.again ?? loopWait, this.untilGate()));
+    const regular =
+      decision.rule === 'leading.check-failed'
+        ? this.watch.nextLookIn(wanted, reconnectInterval, reconnectAttempts)
+        : wanted;
     if (!acted) return regular;
     // What was done changes the view: look again at once, but never spin.
     const now = this.parts.clock.now();
     const spinning = this.lastActed?.rule === decision.rule && between(this.lastActed.at, now) < 1_000;
     this.lastActed = { rule: decision.rule, at: now };
     return spinning ? millis(Math.max(BREATH, Math.min(regular, 200))) : millis(0);
+  }
+
+  /**
+   * Until this node may take over, should nobody prove himself any more. It must not be slept over: etcd deletes the key
+   * of a lost leader late, and nothing else would wake the cycle. While a leader beats it is always a TTL away.
+   */
+  private untilGate(): number {
+    const { gate, leadership } = this.keeper;
+    if (gate === null || gate.opensAt === 'never' || leadership.kind === 'holding') return Number.POSITIVE_INFINITY;
+    const left = between(this.parts.clock.now(), gate.opensAt);
+    return left > 0 ? Math.ceil(left) : Number.POSITIVE_INFINITY;
   }
 
   // ------------------------------------------------------------------ observe
@@ -306,6 +395,7 @@ export class Agent implements Control {
 
   /** This node's own file was read again. */
   settingsRead(): void {
+    this.events.record('repmgrd_config_reload', true, 'the configuration file was read again');
     this.resolved = this.settings.resolve(this.reader.latest?.cluster.config?.value ?? null);
     this.upkeep.settingsChanged();
     this.keeper.poke();
@@ -333,9 +423,18 @@ export class Agent implements Control {
     if (local.kind === 'standby' && local.receiver?.streaming === true) {
       this.notStreamingSince = null;
       this.operations.forgetFailures('rewind', 'copy');
-      this.noteSeen(local.receiver.from, laterBy(now, millis(-(local.receiver.lastMessage ?? 0))));
-    } else if (local.kind === 'standby' && local.follows !== null) this.notStreamingSince ??= now;
-    else this.notStreamingSince = null;
+      const leader = this.lastLeadersServer();
+      // What comes from the leader's own server says that he lives; what a cascading upstream sends does not.
+      if (leader !== null && local.receiver.from === `${leader.server.host}:${leader.server.port}`)
+        this.noteSeen(leader.name, laterBy(now, millis(-(local.receiver.lastMessage ?? 0))));
+    } else if (local.kind === 'standby' && local.follows !== null) {
+      // Another upstream gets time of its own.
+      if (this.notStreamingFrom !== local.follows) this.notStreamingSince = null;
+      this.notStreamingSince ??= now;
+    } else this.notStreamingSince = null;
+    this.notStreamingFrom = local.kind === 'standby' ? local.follows : null;
+
+    this.tellFullness(local);
 
     const term = this.reader.latest?.cluster.leader?.term ?? null;
     if (term !== null && term !== this.triedWith) {
@@ -362,12 +461,30 @@ export class Agent implements Control {
     }
   }
 
-  /** What comes from the leader's own server says that he lives; what a cascading upstream sends does not. */
-  private noteSeen(server: string, at: Instant): void {
+  /** Once when it begins and once when it ends. */
+  private tellFullness(local: LocalPostgres): void {
+    const full = 'full' in local ? (local.full === true ? local.said : (local.full ?? null)) : null;
+    if ((full !== null) === this.isFull || (full === null && local.kind === 'silent')) return;
+    this.isFull = full !== null;
+    if (full !== null) {
+      this.parts.log.write('warn', 'postgres.filled', `Postgres has no room for another session: ${full}`, {
+        postgres: local.kind,
+      });
+    } else this.parts.log.write('info', 'postgres.has-room', 'Postgres has room for sessions again');
+  }
+
+  /** Where the Postgres of the leader is, or of the last one, also when his member key has just run out. */
+  private lastLeadersServer(): { readonly name: NodeName; readonly server: ServerAddress } | null {
     const cluster = this.reader.latest?.cluster;
     const name = cluster?.leader?.name ?? this.lastLeader;
-    const member = cluster === undefined || name === null ? null : memberNamed(cluster, name);
-    if (name === null || member === null || server !== `${member.host}:${member.port}`) return;
+    if (cluster === undefined || name === null || name === this.self) return null;
+    const member = memberNamed(cluster, name) ?? this.lately.get(name)?.member ?? null;
+    if (member === null || member.host === null || member.port === null) return null;
+    return { name, server: { name, host: member.host, port: member.port } };
+  }
+
+  /** The Postgres of that leader was alive at `at`. */
+  private noteSeen(name: NodeName, at: Instant): void {
     if (this.sawPrimaryOf === name && this.sawPrimaryAt !== null && this.sawPrimaryAt >= at) return;
     this.sawPrimaryOf = name;
     this.sawPrimaryAt = at;
@@ -404,6 +521,8 @@ export class Agent implements Control {
       attempts: this.operations.attempts,
       endOfWal: this.endOfWal?.lsn ?? null,
       lineage: this.lineage,
+      upstreamLineage: this.upstreamLineage,
+      upstreams: this.upstreams,
       leaving: this.leaving,
       operatorRequest: this.operatorRequest,
       leaderlessSince: this.leaderlessSince,
@@ -475,8 +594,77 @@ export class Agent implements Control {
     };
   }
 
+  /** For people only: a mistake in here must not keep anybody from leading. */
+  private noteTakeover(view: View, judgement: Judgement): void {
+    try {
+      this.takeovers.saw(view, judgement, this.parts.clock.wall());
+    } catch (error) {
+      this.parts.log.write('error', 'action.failed', 'the way to the takeover could not be noted', { error });
+    }
+  }
+
+  noteTookOver(term: Revision, local: LocalPostgres): DecisionRecord | null {
+    const { clock, log } = this.parts;
+    try {
+      return this.takeovers.tookOver(clock.now(), clock.wall(), { node: this.self, term, policy: this.policy }, local);
+    } catch (error) {
+      log.write('error', 'action.failed', 'the record of the takeover could not be put together', { error });
+      return null;
+    }
+  }
+
   private publish(): void {
     this.shown = this.snapshot();
+  }
+
+  /** Events, lags and the status line. Whatever goes wrong here, the node must act. */
+  private tellPeople(): void {
+    try {
+      this.recordHappenings();
+      this.lagHistory.sample(this.shown);
+      this.sayStatus();
+    } catch (error) {
+      this.parts.log.write('error', 'action.failed', 'what happened could not be told', { error });
+    }
+  }
+
+  /** With the first cycle after each interval. */
+  private sayStatus(): void {
+    const { clock, log } = this.parts;
+    const { logStatusInterval } = this.policy;
+    if (logStatusInterval === 0 || between(this.statusSaidAt, clock.now()) < logStatusInterval) return;
+    this.statusSaidAt = clock.now();
+    const { sentence, facts } = statusLine(this.self, this.shown);
+    log.write('info', 'status.reported', sentence, facts);
+  }
+
+  private recordHappenings(): void {
+    for (const { event, ok, details, about, other } of this.happenings.see(this.shown)) {
+      this.events.record(event, ok, details, {
+        ...(about === undefined ? {} : { about: { name: about.name, id: about.pgha?.nodeId ?? null } }),
+        primary: other == null ? null : eventPrimary(other),
+      });
+      if (event === 'standby_promote') this.tellFailover(other?.member ?? null);
+    }
+  }
+
+  private tellFailover(former: Member | null): void {
+    const cluster = this.reader.latest?.cluster;
+    const own = cluster === undefined ? null : memberNamed(cluster, this.self);
+    const named = (member: Member | null) => ({
+      id: member?.pgha?.nodeId ?? null,
+      host: member?.host ?? null,
+      port: member?.port ?? null,
+      dataDirectory: member?.pgha?.dataDirectory ?? null,
+    });
+    this.parts.commands.failedOver({
+      from: named(former),
+      to: {
+        ...named(own),
+        id: this.resolved.policy.node.nodeId,
+        dataDirectory: this.parts.postgres.dataDirectory,
+      },
+    });
   }
 
   private snapshot(): Published {
@@ -502,10 +690,11 @@ export class Agent implements Control {
       gate: gate === null ? null : { opensAt: gate.opensAt, revision: gate.revision },
       sawPrimary: this.sawPrimaryAt === null ? null : between(this.sawPrimaryAt, now),
       sawPrimaryOf: this.sawPrimaryOf,
+      upstreamCheck: this.upstream?.last ?? null,
       validating: this.validation.kind === 'running',
       vetoedFor: this.vetoedFor(now),
-      state: patroniState(local, operation),
-      role: patroniRole(local, leadership),
+      state: patroniState(local, operation, this.resolved.policy.node.role),
+      role: patroniRole(local, leadership, this.resolved.policy.node.role),
     };
   }
 
@@ -516,7 +705,20 @@ export class Agent implements Control {
   }
 
   lookLimit(): Millis {
-    return millis(this.policy.checkTimeout + 200);
+    return lookLimit(this.policy.checkTimeout);
+  }
+
+  /** This member was to be followed, and sends or says nothing. */
+  noteSilentUpstream(name: NodeName): void {
+    this.upstreams = noteSilent(this.upstreams, name, this.parts.clock.now());
+  }
+
+  /** The member whose server our standby receives from; null: from none that is known. */
+  receivesFrom(): NodeName | null {
+    const { local } = this.watch;
+    const from = local.kind === 'standby' && local.receiver?.streaming === true ? local.receiver.from : null;
+    const members = this.reader.latest?.cluster.members ?? [];
+    return from === null ? null : (members.find((one) => `${one.host}:${one.port}` === from)?.name ?? null);
   }
 
   get sawPrimary(): Instant | null {
@@ -546,7 +748,7 @@ export class Agent implements Control {
     const cluster = this.reader.latest?.cluster;
     const member = cluster === undefined ? null : memberNamed(cluster, name);
     if (member?.host == null || member.port == null) return null;
-    return { name, host: member.host, port: member.port };
+    return { name, host: member.host, port: member.port, nodeId: member.pgha?.nodeId ?? null };
   }
 
   apiOf(name: NodeName): { readonly name: string; readonly apiUrl: string } | null {
@@ -570,15 +772,20 @@ export class Agent implements Control {
   }
 
   private async ask(name: NodeName, limit: Millis): Promise<void> {
+    const answer = await this.askOne(name, limit);
+    this.peerAnswers.set(name, answer);
+    if (answer.kind !== 'answered' || !isReturning(answer.status)) this.returningSince.delete(name);
+    else if (!this.returningSince.has(name)) this.returningSince.set(name, answer.at);
+  }
+
+  private async askOne(name: NodeName, limit: Millis): Promise<PeerAnswer> {
     const { clock, peers } = this.parts;
     const api = this.apiOf(name);
     const began = clock.now();
     const answer: PeerAnswer =
       api === null ? { kind: 'silent', at: began, cause: 'no address is known' } : await peers.ask(api, limit);
     // What he says is as old as our question, not as young as his answer.
-    this.peerAnswers.set(name, { ...answer, at: began });
-    if (answer.kind !== 'answered' || !isReturning(answer.status)) this.returningSince.delete(name);
-    else if (!this.returningSince.has(name)) this.returningSince.set(name, began);
+    return { ...answer, at: began };
   }
 
   /**
@@ -596,16 +803,20 @@ export class Agent implements Control {
 
   async endPostgres(why: string): Promise<void> {
     this.stopServing();
+    this.happenings.onPurpose();
+    // Tried with every cycle, told once.
+    if (!this.unending) this.events.record('fenced', true, `Postgres is ended here: ${why}`);
     // Until it was looked at again it may be anything: nobody disarms the guard meanwhile.
     this.watch.doubt();
     try {
       const cancelled = this.operations.cancel(why);
-      await this.parts.postgres.stop('immediate', millis(1_000));
+      await this.parts.postgres.stop('immediate', END_LIMIT);
+      this.unending = false;
       await cancelled;
     } catch (error) {
-      this.parts.log.write('error', 'action.failed', 'Postgres could not be ended; the guard ends it at the deadline', {
-        error,
-      });
+      const sentence = 'Postgres could not be ended; the guard ends it at the deadline';
+      this.parts.log.write(this.unending ? 'debug' : 'error', 'action.failed', sentence, { error });
+      this.unending = true;
       await this.keeper.resign('Postgres does not end');
     }
     this.watch.doubt();
@@ -616,8 +827,11 @@ export class Agent implements Control {
   async endFamily(limit: Millis): Promise<void> {
     try {
       await this.parts.postgres.stop('immediate', limit);
+      this.unending = false;
     } catch (error) {
-      this.parts.log.write('error', 'action.failed', 'end what is left of Postgres failed', { error });
+      const sentence = 'end what is left of Postgres failed';
+      this.parts.log.write(this.unending ? 'debug' : 'error', 'action.failed', sentence, { error });
+      this.unending = true;
       await this.keeper.resign('processes of Postgres do not end');
     }
     this.watch.doubt();
@@ -659,8 +873,30 @@ export class Agent implements Control {
 
   async look(limit: Millis): Promise<void> {
     if (this.ended) return;
+    // A primary that fails its check is asked again at the pace of the cycle alone: a look that somebody else wanted
+    // would make the next one of the cycle wait for its whole limit.
+    if (this.keeper.leadership.kind === 'holding' && this.watch.failing !== null) return;
     await Promise.race([this.lookNow(), this.parts.clock.sleep(limit)]);
     this.publish();
+  }
+
+  async explain(): Promise<NodeExplanation> {
+    const members = this.reader.latest?.cluster.members ?? [];
+    const names = new Set([...members.map((member) => member.name), ...this.lately.keys()]);
+    names.delete(this.self);
+    // Asked for this answer alone: no decision rests on what a person wanted to know.
+    const peers = new Map<NodeName, PeerAnswer>();
+    const ask = async (name: NodeName): Promise<void> => {
+      peers.set(name, await this.askOne(name, ASK_LIMIT));
+    };
+    await Promise.all([this.look(ASK_LIMIT), ...[...names].map(ask)]);
+    const view = this.view();
+    const stored = readRecord(this.reader.latest?.cluster.lastTakeover ?? null);
+    return {
+      explanation: explain({ ...view, peers }),
+      lastTakeover: this.takeovers.record ?? stored,
+      mine: this.takeovers.record ?? (stored?.node === this.self ? stored : null),
+    };
   }
 
   async readCluster(): Promise<ClusterView | null> {
@@ -669,6 +905,7 @@ export class Agent implements Control {
     if (reading === null) return null;
     const { cluster } = reading;
     this.rememberMembers(before, cluster.members);
+    this.upstreams = noteMembers(this.upstreams, cluster, this.parts.clock.now());
     if (cluster.leader !== null && cluster.leader.name !== this.self) this.lastLeader = cluster.leader.name;
     this.keeper.note(cluster, reading.statusArrived);
     // The read that answers a hint is the only one: what it says of the settings must not be passed over.
@@ -676,10 +913,18 @@ export class Agent implements Control {
     return cluster;
   }
 
+  async readEvents(): ReturnType<Control['readEvents']> {
+    const answer = await this.parts.chronicle.read(READ_LIMIT);
+    if (answer.kind === 'unanswered') return { events: this.events.own.toReversed(), ofAll: false };
+    return { events: readAllEvents(answer.entries).events, ofAll: true };
+  }
+
   async request(request: OperatorRequest): Promise<RequestOutcome> {
     const { log } = this.parts;
     log.write('info', 'request.received', `an operator asked: ${request.kind}`, { request: request.kind });
     const { local } = this.watch;
+    if (request.kind !== 'reload' && this.resolved.policy.node.role === 'witness')
+      return { kind: 'refused', sentence: 'this node is a witness: no Postgres runs here' };
     switch (request.kind) {
       case 'reload':
         await this.settings.reload();

@@ -4,6 +4,7 @@
  * It does not decide who should lead and never touches Postgres; `onLost` does, at once.
  */
 
+import { GUARD_LIMIT, PROOF_AGAIN, PROOF_EVERY, requestLimit } from '../core/budget.ts';
 import type { ClusterView } from '../core/cluster.ts';
 import { KEYS, readStatusKey } from '../core/cluster.ts';
 import { type Gate, gateOpen, noteStatus } from '../core/gate.ts';
@@ -34,11 +35,6 @@ import type { EventLog } from '../ports/event-log.ts';
 import type { Guard } from '../ports/guard.ts';
 import type { StateFile } from '../ports/state-file.ts';
 
-/** The leader proves itself every second, and again after 100 ms when that failed. */
-const CYCLE = millis(1_000);
-const RETRY = millis(100);
-/** The daemon does not lead with a guard that takes longer than this. */
-const GUARD_LIMIT = millis(500);
 /** Of the boot clock against the monotonic one, beyond what reading both can differ by. */
 const STOOD_STILL = 100;
 /** Delayed writes of our own can only be so many; then something else is wrong. */
@@ -364,7 +360,7 @@ export class LeaseKeeper {
       this.tenure = { ...this.tenure, releaseSent: true, until: LONG_AGO };
       this.releasing = { lsn, candidate, also };
       const known = await this.sendRelease();
-      if (!known) this.schedule(RETRY);
+      if (!known) this.schedule(PROOF_AGAIN);
       return known;
     });
   }
@@ -455,14 +451,14 @@ export class LeaseKeeper {
     if (this.turnRunning || this.stopped) return;
     this.turnRunning = true;
     this.turnWanted = false;
-    let next: Millis = CYCLE;
+    let next: Millis = PROOF_EVERY;
     try {
       next = await this.alone(() => (this.tenure === null ? this.idle() : this.keep()));
     } catch (error) {
       if (error instanceof InvariantError) throw error;
       // A runtime directory without room, for one: nothing was opened, and the timer has to go on.
       this.parts.log.write('error', 'action.failed', 'leadership could not be proven', { error });
-      next = RETRY;
+      next = PROOF_AGAIN;
     } finally {
       this.turnRunning = false;
     }
@@ -474,12 +470,12 @@ export class LeaseKeeper {
     const wanted = this.parts.wantedTtl();
     if (this.session === null || this.session.grantedFor !== wanted) {
       this.session = null;
-      return (await this.ensureSession()) === null ? RETRY : CYCLE;
+      return (await this.ensureSession()) === null ? PROOF_AGAIN : PROOF_EVERY;
     }
     const answer = await this.parts.dcs.keepAlive(this.session.lease, this.callLimit());
     if (answer.kind === 'gone') this.session = null;
     if (answer.kind === 'gone') return millis(0);
-    return answer.kind === 'renewed' ? millis(Math.max(CYCLE, wanted / 4)) : RETRY;
+    return answer.kind === 'renewed' ? millis(Math.max(PROOF_EVERY, wanted / 4)) : PROOF_AGAIN;
   }
 
   private async ensureSession(): Promise<Session | null> {
@@ -497,15 +493,15 @@ export class LeaseKeeper {
 
   /** One turn of the leader. @returns when the next one is due */
   private async keep(): Promise<Millis> {
-    if (this.releasing !== null) return (await this.sendRelease()) ? CYCLE : RETRY;
-    return (await this.prove()) ? this.pace() : RETRY;
+    if (this.releasing !== null) return (await this.sendRelease()) ? PROOF_EVERY : PROOF_AGAIN;
+    return (await this.prove()) ? this.pace() : PROOF_AGAIN;
   }
 
   /** Every second, and exactly when the gate passes: the first full proof should not wait for the next second. */
   private pace(): Millis {
     const gate = this.tenure?.gate ?? LONG_AGO;
     const left = between(this.parts.clock.now(), gate);
-    return left > 0 ? millis(Math.min(CYCLE, Math.ceil(left))) : CYCLE;
+    return left > 0 ? millis(Math.min(PROOF_EVERY, Math.ceil(left))) : PROOF_EVERY;
   }
 
   /** Rules 1 to 6: keepalive, beat, window, guard. @returns whether the next turn may wait a whole cycle */
@@ -518,7 +514,7 @@ export class LeaseKeeper {
       started.ttl !== this.parts.wantedTtl() &&
       this.session?.grantedFor !== this.parts.wantedTtl();
     // A change that does not go through (no space) must not keep the lease that we have from being renewed.
-    if (otherTtl && between(this.swapTriedAt, clock.now()) >= CYCLE) {
+    if (otherTtl && between(this.swapTriedAt, clock.now()) >= PROOF_EVERY) {
       this.swapTriedAt = clock.now();
       return this.swapLease(started);
     }
@@ -848,7 +844,7 @@ export class LeaseKeeper {
   /** A call that takes longer than this is given up; the adapter hedges within it. */
   private callLimit(): Millis {
     const ttl = this.tenure?.ttl ?? this.parts.wantedTtl();
-    return millis(Math.min(1_500, Math.max(400, ttl / 6)));
+    return requestLimit(ttl);
   }
 
   /** Nothing that writes `leader` or `status` overlaps with anything else that does. */

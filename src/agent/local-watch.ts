@@ -4,7 +4,7 @@
  */
 import { type LocalPostgres, mayWrite } from '../core/local.ts';
 import type { CheckType } from '../core/policy.ts';
-import { between, type Instant, LONG_AGO, type Millis } from '../core/time.ts';
+import { between, type Instant, LONG_AGO, laterBy, longest, type Millis, millis } from '../core/time.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Postgres } from '../ports/postgres.ts';
 
@@ -28,6 +28,7 @@ export class LocalWatch {
   private doubtsBeforeLook = -1;
   private failures: (Failing & { readonly countedAt: Instant }) | null = null;
   private seenEver = false;
+  private took: Millis = 0 as Millis;
 
   constructor(clock: Clock, postgres: Postgres) {
     this.clock = clock;
@@ -55,6 +56,17 @@ export class LocalWatch {
     return this.writesEndedAt;
   }
 
+  /**
+   * How long to wait for the next look: `wanted`, or less when a failure is to be counted before. The limit of the first
+   * look is no part of `attempts` × (limit + `spacing`), within which a server that hangs has to be judged: what a look
+   * took is taken off the waits, in equal parts. One that fails at once takes nothing off.
+   */
+  nextLookIn(wanted: Millis, spacing: Millis, attempts: number): Millis {
+    if (this.failures === null || attempts === 0) return wanted;
+    const due = laterBy(this.failures.countedAt, millis(spacing - this.took / attempts));
+    return longest(millis(0), millis(Math.min(wanted, between(this.clock.now(), due))));
+  }
+
   /** Something is about to make Postgres writable, or it died: only looks begun from now on count. */
   doubt(): void {
     this.doubts += 1;
@@ -80,6 +92,7 @@ export class LocalWatch {
     const began = this.clock.now();
     const doubts = this.doubts;
     const seen = await this.postgres.look(limit, check);
+    this.took = between(began, this.clock.now());
     this.doubtsBeforeLook = doubts;
     if (doubts !== this.doubts) {
       // What was seen may be from before the doubt: shown, but proves nothing.
@@ -104,8 +117,11 @@ export class LocalWatch {
 
   private count(seen: LocalPostgres, spacing: Millis): void {
     const said =
+      // One that says that it has no room has answered: that is never counted against it.
       seen.kind === 'silent'
-        ? seen.said
+        ? seen.full === true
+          ? null
+          : seen.said
         : seen.kind === 'primary' || seen.kind === 'standby'
           ? (seen.failing?.said ?? null)
           : null;

@@ -1,15 +1,20 @@
 /** What this node says of itself in `members/<name>`, in Patroni's words, and how Patroni names its state and role. */
 import { type MemberExtras, writeExtras } from '../core/cluster.ts';
-import { type LocalPostgres, position } from '../core/local.ts';
+import { type LocalPostgres, position, troubleOf } from '../core/local.ts';
 import type { NodePolicy } from '../core/policy.ts';
+import type { NodeName } from '../core/store.ts';
 import { between, type Instant } from '../core/time.ts';
 import type { Leadership } from '../core/view.ts';
 import { PATRONI_LEVEL, PGHA_VERSION } from '../version.ts';
 import type { AgentSettings } from './parts.ts';
 import type { OperationView } from './published.ts';
 
+type Role = NodePolicy['role'];
+
 /** Patroni's text for the state of Postgres (reference: 1.5). */
-export function patroniState(local: LocalPostgres, operation: OperationView | null): string {
+export function patroniState(local: LocalPostgres, operation: OperationView | null, role: Role = 'node'): string {
+  // Anything that means a Postgres would have Patroni's members and their tools look for one.
+  if (role === 'witness') return role;
   switch (operation?.kind) {
     case 'bootstrap':
       return 'initializing new cluster';
@@ -43,7 +48,8 @@ export function patroniState(local: LocalPostgres, operation: OperationView | nu
   }
 }
 
-export function patroniRole(local: LocalPostgres, leadership: Leadership): string {
+export function patroniRole(local: LocalPostgres, leadership: Leadership, role: Role = 'node'): string {
+  if (role === 'witness') return role;
   switch (local.kind) {
     case 'primary':
       return 'primary';
@@ -72,6 +78,9 @@ export interface MemberFacts {
   readonly operation: OperationView | null;
   readonly node: NodePolicy;
   readonly pause: boolean;
+  /** The member whose server it receives from. */
+  readonly receivesFrom: NodeName | null;
+  readonly dataDirectory: string | null;
   readonly sawPrimaryAt: Instant | null;
   readonly now: Instant;
 }
@@ -80,6 +89,7 @@ export interface MemberFacts {
 export function writeMember(facts: MemberFacts): string {
   const { local, settings } = facts;
   const running = local.kind === 'primary' || local.kind === 'standby' ? local : null;
+  const trouble = troubleOf(local);
   const extras: MemberExtras = {
     version: PGHA_VERSION,
     nodeId: facts.node.nodeId,
@@ -89,12 +99,15 @@ export function writeMember(facts: MemberFacts): string {
     guard: settings.guardMode,
     role: facts.node.role,
     upstream: facts.node.upstream,
+    receivesFrom: facts.receivesFrom,
+    dataDirectory: facts.dataDirectory,
+    ...(trouble === null ? {} : { trouble }),
   };
   return JSON.stringify({
-    conn_url: settings.connUrl,
+    ...(settings.connUrl === null ? {} : { conn_url: settings.connUrl }),
     api_url: settings.apiUrl,
-    state: patroniState(local, facts.operation),
-    role: patroniRole(local, facts.leadership),
+    state: patroniState(local, facts.operation, facts.node.role),
+    role: patroniRole(local, facts.leadership, facts.node.role),
     version: PATRONI_LEVEL,
     ...(Object.keys(settings.tags).length > 0 ? { tags: settings.tags } : {}),
     ...(local.kind === 'primary' ? { xlog_location: Number(local.flushed) } : {}),
@@ -103,7 +116,8 @@ export function writeMember(facts: MemberFacts): string {
           xlog_location: Number(position(local)),
           receive_lsn: Number(local.received),
           replay_lsn: Number(local.replayed),
-          ...(local.receiver?.streaming === true ? { replication_state: 'streaming' } : {}),
+          // What a server that does not answer was last seen doing says nothing about what it does.
+          ...(local.receiver?.streaming === true && local.failing === null ? { replication_state: 'streaming' } : {}),
         }
       : {}),
     ...(running === null ? {} : { timeline: running.timeline }),

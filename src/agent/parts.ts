@@ -1,6 +1,7 @@
 /** Everything the agent needs from outside, and what it was told about itself. */
 import type { Policy } from '../core/policy.ts';
 import type { NodeName } from '../core/store.ts';
+import type { Chronicle } from '../ports/chronicle.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Commands } from '../ports/commands.ts';
 import type { Dcs } from '../ports/dcs.ts';
@@ -21,6 +22,7 @@ export interface AgentParts {
   readonly state: StateFile;
   readonly log: EventLog;
   readonly commands: Commands;
+  readonly chronicle: Chronicle;
 }
 
 type Json = Readonly<Record<string, unknown>>;
@@ -38,7 +40,8 @@ export interface AgentSettings {
   readonly self: NodeName;
   /** As published in the member key. */
   readonly apiUrl: string;
-  readonly connUrl: string;
+  /** null: no Postgres runs here. */
+  readonly connUrl: string | null;
   readonly tags: Json;
   readonly guardMode: 'on' | 'off';
   readonly resolve: (stored: Json | null) => ResolvedSettings;

@@ -3,6 +3,9 @@
  * from what has happened since; nothing here waits for Postgres or etcd unless it says so.
  */
 import type { ClusterView } from '../core/cluster.ts';
+import type { ClusterEvent } from '../core/cluster-events.ts';
+import type { DecisionRecord } from '../core/decision-record.ts';
+import type { Explanation } from '../core/explain.ts';
 import type { LocalPostgres } from '../core/local.ts';
 import type { Lsn, Timeline } from '../core/lsn.ts';
 import type { RescueAnswer, RescueRequest } from '../core/peer.ts';
@@ -11,6 +14,7 @@ import type { NodeName, Revision } from '../core/store.ts';
 import type { Instant, Millis, WallTime } from '../core/time.ts';
 import type { Leadership } from '../core/view.ts';
 import type { WalChunk } from '../ports/postgres.ts';
+import type { UpstreamCheck } from './upstream-watch.ts';
 
 /** This node's leadership as the lease keeper knows it at one instant. */
 export type LeadershipView = Leadership;
@@ -52,6 +56,8 @@ export interface Published {
   readonly sawPrimary: Millis | null;
   /** Which member that was. */
   readonly sawPrimaryOf: NodeName | null;
+  /** What the leader's Postgres said when this node last asked it; null on the leader, or while none is known. */
+  readonly upstreamCheck: UpstreamCheck | null;
   /** This node's failover_validation_command is being asked. */
   readonly validating: boolean;
   /** This node's failover_validation_command said no: it stays out of elections for so long. */
@@ -96,6 +102,15 @@ export type ConfigOutcome =
   | { readonly kind: 'stored'; readonly config: Readonly<Record<string, unknown>> }
   | { readonly kind: 'refused'; readonly status: number; readonly sentence: string };
 
+/** Why this node leads, or whether it could. */
+export interface NodeExplanation {
+  readonly explanation: Explanation;
+  /** The last takeover in this cluster that this node knows of. */
+  readonly lastTakeover: DecisionRecord | null;
+  /** The last takeover by this node, if it was by this process or stands in etcd. */
+  readonly mine: DecisionRecord | null;
+}
+
 /** The agent as HTTP sees it. */
 export interface Control {
   readonly self: NodeName;
@@ -111,8 +126,12 @@ export interface Control {
    * shows it. For GET /patroni, which other members rank by: a position that is two seconds old loses elections.
    */
   look(limit: Millis): Promise<void>;
+  /** Looks, and asks the other members, within the limit of an election; decides nothing. */
+  explain(): Promise<NodeExplanation>;
   /** Reads etcd now; null when it does not answer. */
   readCluster(): Promise<ClusterView | null>;
+  /** What all members have told, newest first; while etcd does not answer, what this one knows of itself. */
+  readEvents(): Promise<{ readonly events: readonly ClusterEvent[]; readonly ofAll: boolean }>;
   request(request: OperatorRequest): Promise<RequestOutcome>;
   switchover(request: SwitchoverRequest): Promise<SwitchoverOutcome>;
   /** Withdraws a scheduled switchover. */

@@ -3,19 +3,22 @@
  * the others, the keys that a leader keeps in order, settings that changed. Everything here may fail and is tried again
  * with the next cycle.
  */
-import { KEYS, slotName } from '../core/cluster.ts';
+import { type ClusterView, KEYS, type Member, slotName } from '../core/cluster.ts';
 import type { StatusFields } from '../core/leadership.ts';
 import { type Lsn, NOWHERE } from '../core/lsn.ts';
 import type { LeaseId } from '../core/store.ts';
 import { between, type Instant, LONG_AGO, millis } from '../core/time.ts';
+import { toldToFollow } from '../core/upstream.ts';
 import type { Agent } from './agent.ts';
 import { writeMember } from './member-key.ts';
+import { SharedNodeIds } from './shared-node-ids.ts';
 
 const STORE_LIMIT = millis(1_500);
 const GUARD_LIMIT = millis(500);
 
 export class Upkeep {
   private readonly agent: Agent;
+  private readonly sharedNodeIds: SharedNodeIds;
   private running = false;
   private wanted = false;
   private memberWritten: { readonly value: string; readonly lease: LeaseId; readonly at: Instant } | null = null;
@@ -32,6 +35,7 @@ export class Upkeep {
 
   constructor(agent: Agent) {
     this.agent = agent;
+    this.sharedNodeIds = new SharedNodeIds(agent.parts.log);
   }
 
   settingsChanged(): void {
@@ -57,12 +61,14 @@ export class Upkeep {
   }
 
   private async round(): Promise<void> {
+    this.sharedNodeIds.look(this.agent.reader.latest?.cluster.members ?? []);
     await this.step('stand the guard down', () => this.standDown());
     await this.step('write the member key', () => this.writeMemberKey());
     await this.step('apply the settings', () => this.applySettings());
     await this.step('undo the switchover settings', () => this.undoSwitchover());
     await this.step('keep the slots', () => this.keepSlots());
     await this.step("keep the cluster's keys", () => this.leaderKeys());
+    await this.step('write down how this node came to lead', () => this.writeTakeover());
     this.checkpointAfterPromotion();
   }
 
@@ -103,6 +109,8 @@ export class Upkeep {
       leadership: agent.keeper.leadership,
       operation: agent.operations.shown,
       node: agent.resolved.policy.node,
+      receivesFrom: agent.receivesFrom(),
+      dataDirectory: agent.resolved.policy.node.role === 'witness' ? null : agent.parts.postgres.dataDirectory,
       pause: agent.policy.pause,
       now,
     };
@@ -175,18 +183,24 @@ export class Upkeep {
     if (reading === null || !useSlots || agent.operations.running !== null || agent.policy.pause) return;
     if (local.kind !== 'primary' && local.kind !== 'standby') return;
     if (local.kind === 'primary' && !agent.writable()) return;
-    // A new member must not wait a loop for its slot: its stream depends on it.
+    // Whoever streams from here must not wait a loop for his slot: his stream depends on it.
+    const { cluster } = reading;
     const members = [
-      ...new Set([...reading.cluster.members.map((member) => member.name as string), ...this.retained()]),
+      ...new Set([...cluster.members.filter(needsSlot).map((member) => member.name as string), ...this.retained()]),
     ].filter((name) => name !== agent.self);
-    const missing = local.kind === 'primary' && members.some((name) => !this.slots.has(slotName(name)));
+    const fed =
+      local.kind === 'primary'
+        ? members
+        : cluster.members.filter((one) => toldToFollow(one) === agent.self).map(({ name }) => name);
+    const missing = fed.some((name) => !this.slots.has(slotName(name)));
     if (!missing && between(this.slotsAt, agent.now()) < loopWait * 0.8) return;
     this.slotsAt = agent.now();
-    const status = reading.cluster.status;
+    const { status } = cluster;
     for (const name of members) this.made.add(slotName(name));
     // What earlier leaders made stands in `status`: this process may be younger than the slots.
     for (const name of [...(status?.slots.keys() ?? []), ...(status?.retainSlots ?? [])]) this.made.add(name);
-    const states = await agent.parts.postgres.keepSlots(members, this.made, status?.slots ?? new Map());
+    const positions = local.kind === 'primary' ? positionsElsewhere(cluster) : (status?.slots ?? new Map());
+    const states = await agent.parts.postgres.keepSlots(members, this.made, positions);
     this.slots = new Map(
       states.filter((slot) => this.made.has(slot.name)).map((slot) => [slot.name, slot.restartLsn ?? NOWHERE]),
     );
@@ -198,7 +212,10 @@ export class Upkeep {
   private retained(): readonly string[] {
     const { agent } = this;
     const now = agent.now();
-    for (const member of agent.reader.latest?.cluster.members ?? []) this.seen.set(member.name, now);
+    for (const member of agent.reader.latest?.cluster.members ?? []) {
+      if (needsSlot(member)) this.seen.set(member.name, now);
+      else this.seen.delete(member.name);
+    }
     for (const [name, at] of this.seen) {
       if (between(at, now) > agent.policy.memberSlotsTtl) this.seen.delete(name);
     }
@@ -224,6 +241,24 @@ export class Upkeep {
       await agent.put(KEYS.failover, '{}');
     }
     await agent.writeHistoryLine();
+  }
+
+  /** For people, also when this node is gone. */
+  private async writeTakeover(): Promise<void> {
+    const { takeovers, keeper, parts } = this.agent;
+    const record = takeovers.due;
+    const { leadership } = keeper;
+    if (record === null || leadership.kind !== 'holding') return;
+    const answer = await parts.dcs.txn(
+      {
+        // Whoever leads by now has a story of his own.
+        compare: [{ key: KEYS.leader, modRevision: leadership.term }],
+        success: [{ op: 'put', key: KEYS.lastTakeover, value: JSON.stringify(record), lease: null }],
+        failure: [],
+      },
+      STORE_LIMIT,
+    );
+    if (answer.kind === 'answered') takeovers.written();
   }
 
   /** Until it is done, pg_rewind would take us for a server on the old timeline (postgres-notes 2). */
@@ -261,6 +296,23 @@ export class Upkeep {
     slots.set(slotName(agent.self), local.flushed);
     return { optime: local.flushed, slots, retainSlots: [...this.seen.keys()].map(slotName).sort(), location };
   }
+}
+
+const needsSlot = (member: Member): boolean => member.role !== 'witness' && member.pgha?.role !== 'witness';
+
+/**
+ * Where standbys stand that receive from another standby. Their slots here, kept for the day on which they come back,
+ * follow what they report: nothing older is needed of us, and a slot that nobody moves would hold WAL back for ever.
+ */
+function positionsElsewhere(cluster: ClusterView): ReadonlyMap<string, Lsn> {
+  const positions = new Map<string, Lsn>();
+  for (const member of cluster.members) {
+    const { replicationState, receiveLsn, replayLsn } = member;
+    if (toldToFollow(member) === null || replicationState !== 'streaming' || receiveLsn === null || replayLsn === null)
+      continue;
+    positions.set(slotName(member.name), receiveLsn < replayLsn ? receiveLsn : replayLsn);
+  }
+  return positions;
 }
 
 const POSITIONS = /"(?:xlog_location|receive_lsn|replay_lsn)":\d+/g;

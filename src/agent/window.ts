@@ -22,6 +22,8 @@ export class WindowWatch {
   private readonly onStop: () => void;
   private cancel: CancelTimer | null = null;
   private closing = false;
+  /** The deadline before which it was last said that Postgres is stopped. */
+  private saidOf: Instant | null = null;
 
   constructor(parts: {
     readonly clock: Clock;
@@ -71,15 +73,19 @@ export class WindowWatch {
     if (closesAt === null || now < closesAt || leadership.until < 0) return;
     this.closing = true;
     const left = Math.max(0, Math.round(between(now, leadership.deadline)));
-    this.log.write(
-      'warn',
-      'lease.window-closing',
-      `no proof of leadership for too long: Postgres is stopped in order, ${left} ms before the guard would end it`,
-      {
-        term: leadership.term.toString(),
-        left_ms: left,
-      },
-    );
+    // Until it was seen to be down it is stopped again and again; one line is enough for that.
+    if (this.saidOf !== leadership.deadline) {
+      this.log.write(
+        'warn',
+        'lease.window-closing',
+        `no proof of leadership for too long: Postgres is stopped in order, ${left} ms before the guard would end it`,
+        {
+          term: leadership.term.toString(),
+          left_ms: left,
+        },
+      );
+    }
+    this.saidOf = leadership.deadline;
     // Half of what is left for a fast stop, then immediate: the family must be gone before the guard has to strike.
     this.postgres
       .stop('fast', millis(left / 2))

@@ -3,13 +3,24 @@
  * limit after which everything they started is ended. What they print is kept to its last line.
  */
 import type { Config } from '../config/schema.ts';
-import type { Commands, ValidationOutcome } from '../ports/commands.ts';
+import type { ClusterEvent } from '../core/cluster-events.ts';
+import type { Millis } from '../core/time.ts';
+import type { Commands, RunOutcome, ServerNamed, ValidationOutcome } from '../ports/commands.ts';
 import type { EventLog } from '../ports/event-log.ts';
 import { type CommandPlace, type CommandResult, runCommand } from '../postgres/command.ts';
 import { expandPlaceholders, type Placeholders } from './placeholders.ts';
+import { CommandQueue } from './queue.ts';
 
+/** So many notifications may wait behind a slow one. */
+const MOST_WAITING = 100;
 /** More of what a command printed stands in no log line. */
 const MOST_SAID = 200;
+
+interface RunOptions {
+  readonly limitMs: number;
+  readonly values: Placeholders;
+  readonly signal?: AbortSignal;
+}
 
 export class ShellCommands implements Commands {
   readonly #config: () => Config;
@@ -17,6 +28,14 @@ export class ShellCommands implements Commands {
   readonly #log: EventLog;
   /** Placeholders that were complained about once. */
   readonly #complained = new Set<string>();
+  /** Commands that nobody waits for and that have failed; it is said once, until they work. */
+  readonly #failing = new Set<string>();
+  readonly #notifications = new CommandQueue(MOST_WAITING, () =>
+    this.#saidOnce('event_notification_command', 'it is too slow: the oldest events that wait for it are dropped'),
+  );
+  readonly #failovers = new CommandQueue(MOST_WAITING, () =>
+    this.#saidOnce('failover_command', 'it is too slow: the oldest failovers that wait for it are dropped'),
+  );
 
   /** @param config - asked anew with each command: a reload may have changed it */
   constructor(config: () => Config, place: CommandPlace, log: EventLog) {
@@ -41,11 +60,69 @@ export class ShellCommands implements Commands {
     return result.kind === 'done' ? { kind: 'approved' } : { kind: 'vetoed', said: result.said };
   }
 
+  async childNodesLost(): Promise<RunOutcome> {
+    const { commands, node } = this.#config();
+    if (commands.childNodesDisconnect === null) return { kind: 'not-configured' };
+    return this.#run('child_nodes_disconnect_command', commands.childNodesDisconnect, {
+      limitMs: commands.serviceTimeout,
+      values: { p: String(node.nodeId ?? 0) },
+    });
+  }
+
+  notify(event: ClusterEvent): void {
+    const { commands } = this.#config();
+    const template = commands.eventNotification;
+    if (template === null) return;
+    if (commands.eventNotifications !== null && !commands.eventNotifications.includes(event.event)) return;
+    const values = notificationValues(event);
+    this.#notifications.add((signal) =>
+      this.#unattended('event_notification_command', template, {
+        limitMs: commands.eventNotificationTimeout,
+        values,
+        signal,
+      }),
+    );
+  }
+
+  failedOver({ from, to }: { readonly from: ServerNamed; readonly to: ServerNamed }): void {
+    const { commands } = this.#config();
+    const template = commands.failover;
+    if (template === null) return;
+    const values = failoverValues(from, to);
+    this.#failovers.add((signal) =>
+      this.#unattended('failover_command', template, { limitMs: commands.failoverTimeout, values, signal }),
+    );
+  }
+
+  /** Lets what waits run for so long, then ends it. */
+  async close(limit: Millis): Promise<void> {
+    let cancel = (): void => undefined;
+    const enough = new Promise<void>((resolve) => {
+      cancel = this.#place.clock.timer(limit, resolve);
+    });
+    await Promise.all([this.#notifications.close(enough), this.#failovers.close(enough)]);
+    cancel();
+  }
+
+  /** One run that nobody waits for. */
+  async #unattended(setting: string, template: string, how: RunOptions): Promise<void> {
+    const outcome = await this.#run(setting, template, how);
+    if (outcome.kind === 'failed' && !(how.signal?.aborted ?? false)) this.#saidOnce(setting, outcome.said);
+    if (outcome.kind === 'done' && this.#failing.delete(setting))
+      this.#log.write('info', 'action.finished', `${setting} works again`, { action: setting });
+  }
+
+  #saidOnce(setting: string, said: string): void {
+    if (this.#failing.has(setting)) return;
+    this.#failing.add(setting);
+    this.#log.write('warn', 'action.failed', `${setting}: ${said}`, { action: setting });
+  }
+
   /** Never throws; `said` is one sentence on what went wrong. */
   async #run(
     setting: string,
     template: string,
-    how: { readonly limitMs: number; readonly values: Placeholders },
+    how: RunOptions,
   ): Promise<{ readonly kind: 'done' } | { readonly kind: 'failed'; readonly said: string }> {
     const { command, unknown } = expandPlaceholders(template, how.values);
     const strange = unknown.filter((one) => !this.#complained.has(setting + one));
@@ -57,6 +134,7 @@ export class ShellCommands implements Commands {
       const result = await runCommand(this.#place, '/bin/sh', ['-c', command], {
         limitMs: how.limitMs,
         plainLocale: false,
+        ...(how.signal === undefined ? {} : { signal: how.signal }),
       });
       if (result.endedBy === 'itself' && result.code === 0) return { kind: 'done' };
       return { kind: 'failed', said: whatWentWrong(result, how.limitMs) };
@@ -64,6 +142,41 @@ export class ShellCommands implements Commands {
       return { kind: 'failed', said: error instanceof Error ? error.message : String(error) };
     }
   }
+}
+
+/** As repmgr fills them in; what an event does not have is empty. */
+export function notificationValues(event: ClusterEvent): Placeholders {
+  const { primary } = event;
+  return {
+    n: String(event.nodeId ?? 0),
+    e: event.event,
+    s: event.ok ? '1' : '0',
+    t: event.time,
+    d: event.details,
+    p: primary === null ? '' : String(primary.id ?? 0),
+    c: primary?.conninfo ?? '',
+    a: primary?.name ?? '',
+  };
+}
+
+/** As pgpool fills them in: -1 stands for a node that has no number. The failed node is the old primary. */
+export function failoverValues(from: ServerNamed, to: ServerNamed): Placeholders {
+  const id = ({ id: number }: ServerNamed): string => String(number ?? -1);
+  const text = (value: string | number | null): string => String(value ?? '');
+  return {
+    d: id(from),
+    h: text(from.host),
+    p: text(from.port),
+    D: text(from.dataDirectory),
+    m: id(to),
+    H: text(to.host),
+    M: id(from),
+    P: id(from),
+    r: text(to.port),
+    R: text(to.dataDirectory),
+    N: text(from.host),
+    S: text(from.port),
+  };
 }
 
 function whatWentWrong(result: CommandResult, limitMs: number): string {

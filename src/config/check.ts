@@ -45,6 +45,7 @@ ajv.addVocabulary([
   'synonyms',
   'patternText',
   'secret',
+  'placeholders',
   'renamed',
   'unused',
   'methods',

@@ -6,6 +6,8 @@
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { posix } from 'node:path';
+import { misfitOfCheck } from '../core/budget.ts';
+import { CLUSTER_EVENTS, EVENTS_OF_REPMGR_ONLY, isClusterEvent } from '../core/cluster-events.ts';
 import { margin, orderlyStopLead } from '../core/lease.ts';
 import { fromFailoverPriority, toFailoverPriority } from '../core/policy.ts';
 import { nodeName } from '../core/store.ts';
@@ -14,6 +16,7 @@ import { PghaError } from '../errors.ts';
 import { check, isMap, type Path, type Remark } from './check.ts';
 import { type Environment, overlay } from './environment.ts';
 import { parseFile } from './file.ts';
+import { didYouMean } from './nearest.ts';
 import {
   type BootstrapConfig,
   type CommandsConfig,
@@ -27,10 +30,12 @@ import {
   localSchema,
   type PostgresConfig,
   type RestApiConfig,
+  SERVICE_SETTINGS,
   settingAt,
   settingsBelow,
+  witnessSchema,
 } from './schema.ts';
-import { isSameEverywhere, isSetByPgha, misfitOfTimes, resolveCluster, timesOf } from './settings.ts';
+import { checkTimeoutOf, isSameEverywhere, isSetByPgha, misfitOfTimes, resolveCluster, timesOf } from './settings.ts';
 import { isWildcard, parseAddress, parseAddresses, printAddress, printSeconds, splitAddress } from './units.ts';
 
 export interface LoadRequest {
@@ -61,7 +66,8 @@ export function loadConfig(request: LoadRequest): Loaded {
   const problems: Remark[] = [...overlaid.problems];
   const warnings: Remark[] = [];
   const logFormat = takePatroniLogFormat(overlaid.document, warnings);
-  const checked = check(localSchema, overlaid.document, (path) =>
+  const isWitness = String(overlaid.document['role']).trim().toLowerCase() === 'witness';
+  const checked = check(isWitness ? witnessSchema : localSchema, overlaid.document, (path) =>
     overlaid.origins.has(path.join('\n')) ? null : file.sourceOf(path),
   );
   problems.push(...checked.problems);
@@ -230,13 +236,16 @@ function build(from: Builder): Config {
   }
   const runtimeDirectory = posix.normalize(text(from, 'runtime_directory') ?? `/run/pgha/${scope}-${name}`);
   const localOverrides = overridesOf(from);
-  const postgresql = buildPostgres(from, runtimeDirectory);
+  const isWitness = text(from, 'role') === 'witness';
+  const postgresql = isWitness ? buildLogins(from) : buildPostgres(from, runtimeDirectory);
   const restapi = buildRestApi(from);
   const node = buildNode(from, name);
   checkTimes(from, localOverrides);
-  checkPorts(from, postgresql, restapi);
   const etcd = buildEtcd(from);
-  checkReachable(from, postgresql, etcd);
+  if (!isWitness) {
+    checkPorts(from, postgresql, restapi);
+    checkReachable(from, postgresql, etcd);
+  }
   return {
     scope,
     namespace: `/${(text(from, 'namespace') ?? '').replace(/^\/+|\/+$/g, '')}`,
@@ -250,7 +259,8 @@ function build(from: Builder): Config {
     postgresql,
     bootstrap: buildBootstrap(from),
     log: buildLog(from),
-    guard: { mode: text(from, 'guard') === 'off' ? 'off' : 'on' },
+    // Without a Postgres there is nothing to strike at.
+    guard: { mode: isWitness || text(from, 'guard') === 'off' ? 'off' : 'on' },
     commands: buildCommands(from),
     runtimeDirectory,
   };
@@ -302,7 +312,13 @@ function buildNode(from: Builder, name: string): { policy: Config['node']; tags:
     );
   }
   if (upstream === name && name !== '') complain(from, 'upstream_node', 'names this node itself');
-  const noFailover = tags['nofailover'] === true || role === 'standby' || role === 'witness' || effective === 0;
+  if (role === 'witness') {
+    if (effective > 0 && (priority !== null || tagMeans !== null))
+      warn(from, priority !== null ? 'priority' : 'tags.failover_priority', 'has no effect: a witness never leads');
+    if (upstream !== null) warn(from, 'upstream_node', 'has no effect: a witness receives nothing');
+    return { policy: witnessPolicy(from, name), tags: witnessTags(tags) };
+  }
+  const noFailover = tags['nofailover'] === true || role === 'standby' || effective === 0;
   if (upstream !== null) tags['replicatefrom'] = upstream;
   if (noFailover) tags['nofailover'] = true;
   if (priority !== null && tagged === null) tags['failover_priority'] = toFailoverPriority(priority);
@@ -311,20 +327,43 @@ function buildNode(from: Builder, name: string): { policy: Config['node']; tags:
     const partner = tag === 'nofailover' ? 'failover_priority' : tag === 'nosync' ? 'sync_priority' : null;
     if (tags[tag] === false && (partner === null || tags[partner] === undefined)) delete tags[tag];
   }
-  const nodeId = valueAt(from.value, ['node_id']);
   return {
     policy: {
       name: nodeName(name),
-      nodeId: typeof nodeId === 'number' ? nodeId : null,
+      nodeId: nodeIdOf(from),
       priority: effective,
       noFailover,
       location: text(from, 'location') ?? 'default',
-      role: role === 'witness' ? 'witness' : 'node',
+      role: 'node',
       upstream: upstreamOf(upstream, tags['replicatefrom']),
       validates: text(from, 'failover_validation_command') !== null,
     },
     tags,
   };
+}
+
+function nodeIdOf(from: Builder): number | null {
+  const nodeId = valueAt(from.value, ['node_id']);
+  return typeof nodeId === 'number' ? nodeId : null;
+}
+
+function witnessPolicy(from: Builder, name: string): Config['node'] {
+  return {
+    name: nodeName(name),
+    nodeId: nodeIdOf(from),
+    priority: 0,
+    noFailover: true,
+    location: text(from, 'location') ?? 'default',
+    role: 'witness',
+    upstream: null,
+    validates: false,
+  };
+}
+
+/** So that no member of Patroni makes a candidate or a slot of it, and no balancer sends anybody there. */
+function witnessTags(given: Config['tags']): Config['tags'] {
+  const { clonefrom: _c, replicatefrom: _r, failover_priority: _f, sync_priority: _s, ...own } = given;
+  return { ...own, nofailover: true, noloadbalance: true, nosync: true, nostream: true };
 }
 
 function upstreamOf(upstream: string | null, replicateFrom: unknown): Config['node']['upstream'] {
@@ -333,10 +372,80 @@ function upstreamOf(upstream: string | null, replicateFrom: unknown): Config['no
 }
 
 function buildCommands(from: Builder): CommandsConfig {
+  warnOfPlaceholders(from);
+  const service = Object.fromEntries(SERVICE_SETTINGS.map((name) => [name, text(from, name)]));
+  for (const name of SERVICE_SETTINGS) {
+    if (!callsRepmgr(service[name] ?? '')) continue;
+    complain(
+      from,
+      name,
+      'calls repmgr, which knows nothing of the leader key and would decide on its own: pgha never runs it. ' +
+        'Remove this (pgha does it itself), or write what has to be done without repmgr',
+    );
+  }
+  if (service['service_start_command'] !== null && service['service_stop_command'] === null) {
+    warn(
+      from,
+      'service_start_command',
+      'stands without service_stop_command: a start that a service manager still has in hand when leadership is lost cannot be called back',
+    );
+  }
   return {
     failoverValidation: text(from, 'failover_validation_command'),
     failoverValidationTimeout: seconds(Number(get(from, 'failover_validation_timeout'))),
+    childNodesDisconnect: text(from, 'child_nodes_disconnect_command'),
+    service: service as CommandsConfig['service'],
+    serviceTimeout: seconds(Number(get(from, 'service_command_timeout'))),
+    eventNotification: text(from, 'event_notification_command'),
+    eventNotifications: wantedEvents(from),
+    eventNotificationTimeout: seconds(Number(get(from, 'event_notification_timeout'))),
+    failover: failoverCommand(from),
+    failoverTimeout: seconds(Number(get(from, 'failover_command_timeout'))),
   };
+}
+
+/** repmgr's own names are known, also those whose events never come here: a file that is moved over should load. */
+function wantedEvents(from: Builder): readonly string[] | null {
+  const given = get(from, 'event_notifications');
+  if (!Array.isArray(given) || given.length === 0) return null;
+  const names = given.map(String);
+  const never = names.filter((name) => Object.hasOwn(EVENTS_OF_REPMGR_ONLY, name));
+  for (const name of never)
+    warn(from, 'event_notifications', `${name} is never told here: ${EVENTS_OF_REPMGR_ONLY[name] ?? ''}`);
+  const strange = names.filter((name) => !isClusterEvent(name) && !never.includes(name));
+  if (strange.length > 0) {
+    const known = Object.keys(CLUSTER_EVENTS);
+    const said = strange.map((name) => `${JSON.stringify(name)}${didYouMean(name, known)}`);
+    complain(from, 'event_notifications', `no such event: ${said.join(', ')}`);
+  }
+  return names;
+}
+
+/** A script of pgpool's compares numbers of nodes. */
+function failoverCommand(from: Builder): string | null {
+  const command = text(from, 'failover_command');
+  if (command !== null && nodeIdOf(from) === null)
+    warn(from, 'failover_command', '%m is -1 on this node, and %d, %M and %P are where it fails: set node_id');
+  return command;
+}
+
+/** As a program of the command line, wherever it stands: `sudo -u postgres /usr/bin/repmgr -f ...`. */
+const callsRepmgr = (command: string): boolean => /(^|[\s;&|('"/])repmgr(["']?\s|$)/.test(command);
+
+function warnOfPlaceholders(from: Builder): void {
+  for (const { path, setting } of settingsBelow(localSchema)) {
+    const known = setting.placeholders;
+    const command = valueAt(from.value, path);
+    if (known === undefined || typeof command !== 'string') continue;
+    const strange = new Set([...command.matchAll(/%(.)/g)].map(([, letter = '']) => letter));
+    for (const letter of [...known, '%']) strange.delete(letter);
+    if (strange.size === 0) continue;
+    warn(
+      from,
+      path.join('.'),
+      `${[...strange].map((letter) => `%${letter}`).join(', ')} means nothing here and is left as it is; filled in: ${[...known].map((letter) => `%${letter}`).join(', ')}, and %% for a percent sign`,
+    );
+  }
 }
 
 /** Every secret may stand in a file of its own; its content never appears in a message. */
@@ -461,6 +570,36 @@ function buildPostgres(from: Builder, runtimeDirectory: string): PostgresConfig 
     pgHba,
     pgIdent: lines(from, 'postgresql.pg_ident'),
     basebackup: optionsOf(from, 'postgresql.basebackup', REFUSED_BASEBACKUP),
+  };
+}
+
+/** Of a witness: how to log in to the servers that it checks, and nothing that would be of a Postgres here. */
+function buildLogins(from: Builder): PostgresConfig {
+  const section = valueAt(from.value, ['postgresql']);
+  for (const name of Object.keys(isMap(section) ? section : {})) {
+    if (name !== 'authentication' && name !== 'database')
+      warn(from, `postgresql.${name}`, 'has no effect: no Postgres runs on a witness');
+  }
+  if (isGiven(from, 'bootstrap')) warn(from, 'bootstrap', 'has no effect: a witness makes no cluster');
+  const superuser = buildLogin(from, 'superuser', null);
+  return {
+    listen: { addresses: '', port: 5432 },
+    connectAddress: { host: '', port: 5432 },
+    dataDir: '',
+    configDir: null,
+    binDir: null,
+    database: text(from, 'postgresql.database') ?? 'postgres',
+    unixSocketDirectory: null,
+    pgpass: null,
+    authentication: {
+      superuser,
+      replication: buildLogin(from, 'replication', null),
+      rewind: buildLogin(from, 'rewind', superuser),
+    },
+    parameters: {},
+    pgHba: null,
+    pgIdent: null,
+    basebackup: [],
   };
 }
 
@@ -685,6 +824,11 @@ function checkTimes(from: Builder, overrides: Readonly<Record<string, unknown>>)
       path,
       `ttl ${printSeconds(times.ttl)} is used up by the safety margin ${printSeconds(margin(ttl) / 1000)} and ${printSeconds(orderlyStopLead(ttl) / 1000)} for an orderly stop`,
     );
+  }
+  const slowCheck = misfitOfCheck({ ttl, checkTimeout: checkTimeoutOf(dcs, overrides) });
+  if (slowCheck !== null && !hasProblem(from, 'bootstrap.dcs.connection_check_timeout')) {
+    const own = overrides['connection_check_timeout'] !== undefined;
+    complain(from, own ? 'connection_check_timeout' : 'bootstrap.dcs.connection_check_timeout', slowCheck);
   }
   if (times.ttl < 10) {
     warn(

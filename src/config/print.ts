@@ -2,13 +2,14 @@
  * A checked configuration for people: what was understood, and the times that follow from it. Passwords are never
  * part of it. Used by `pgha --validate-config FILE`.
  */
+import { type Budget, budgets, suspicion, suspicionFormula } from '../core/budget.ts';
 import { margin, orderlyStopLead } from '../core/lease.ts';
 import type { ClusterPolicy } from '../core/policy.ts';
 import { type Millis, millis } from '../core/time.ts';
 import { PghaError } from '../errors.ts';
 import type { Environment } from './environment.ts';
 import { loadConfig } from './load.ts';
-import type { Config, Login } from './schema.ts';
+import { type Config, type Login, SERVICE_SETTINGS } from './schema.ts';
 import { resolveSettings } from './settings.ts';
 import { printAddress, printBytes, printSeconds } from './units.ts';
 
@@ -56,25 +57,35 @@ export function describeConfig(config: Config, warnings: readonly string[] = [])
       ['others reach it at', printAddress(config.restapi.connectAddress)],
       ['commands', config.restapi.authentication === null ? 'no password: protect the port' : 'with a password'],
     ]),
-    block('Postgres', [
-      ['data directory', config.postgresql.dataDir],
-      ['programs', config.postgresql.binDir ?? 'the usual places, then PATH'],
-      ['listens on', `${config.postgresql.listen.addresses}, port ${config.postgresql.listen.port}`],
-      ['others reach it at', printAddress(config.postgresql.connectAddress)],
-      ['superuser', loginOf(config.postgresql.authentication.superuser)],
-      ['replication', loginOf(config.postgresql.authentication.replication)],
-      ['pg_rewind', loginOf(config.postgresql.authentication.rewind)],
-      ['own parameters', Object.keys(config.postgresql.parameters).join(', ') || 'none'],
-    ]),
+    block('Postgres', postgresFacts(config)),
     block('Set on this node only, over the settings of the cluster', [
       ['names', overrides.length === 0 ? 'none' : overrides.join(', ')],
     ]),
     'Times (of a cluster that this file makes; one that exists has its own, see `pgha-ctl show-config`)\n',
     ...describeTimes(policy.cluster).map((line) => `  ${line}\n`),
+    '\nWhat each failure costs (its phases: `pgha-ctl explain --budget --config FILE`)\n',
+    ...budgets(policy.cluster).map((one) => `  ${sentenceOf(one)}\n`),
     list('Adjusted', adjustments),
     list('Without effect in bootstrap.dcs', notUnderstood),
     list('Warnings', warnings),
   ].join('');
+}
+
+function postgresFacts(config: Config): readonly (readonly [string, string])[] {
+  const { postgresql } = config;
+  const commands = SERVICE_SETTINGS.filter((name) => config.commands.service[name] !== null);
+  if (config.node.role === 'witness') return [['none', 'this node is a witness']];
+  return [
+    ['data directory', postgresql.dataDir],
+    ['programs', postgresql.binDir ?? 'the usual places, then PATH'],
+    ['listens on', `${postgresql.listen.addresses}, port ${postgresql.listen.port}`],
+    ['others reach it at', printAddress(postgresql.connectAddress)],
+    ['superuser', loginOf(postgresql.authentication.superuser)],
+    ['replication', loginOf(postgresql.authentication.replication)],
+    ['pg_rewind', loginOf(postgresql.authentication.rewind)],
+    ['own parameters', Object.keys(postgresql.parameters).join(', ') || 'none'],
+    ...(commands.length === 0 ? [] : [['commands of yours', commands.join(', ')] as const]),
+  ];
 }
 
 /** What the settings come to when something happens, a sentence each. */
@@ -82,17 +93,13 @@ export function describeTimes(policy: ClusterPolicy): readonly string[] {
   const { ttl, loopWait, retryTimeout } = policy;
   const reserve = margin(ttl);
   const lead = orderlyStopLead(ttl);
-  const checks = policy.reconnectAttempts + 1;
-  // A look at Postgres may take a little longer than its check.
-  const look = millis(policy.checkTimeout + 200);
-  const suspicion = millis(loopWait + checks * look + policy.reconnectAttempts * policy.reconnectInterval);
   return [
     `loop_wait ${print(loopWait)} + 2 × retry_timeout ${print(retryTimeout)} = ${print(millis(loopWait + 2 * retryTimeout))}, within ttl ${print(ttl)}`,
     `A proof of leadership is used for ttl ${print(ttl)} − margin ${print(reserve)} = ${print(millis(ttl - reserve))}: then the guard ends Postgres.`,
     `Without a new proof Postgres stops in order ${print(lead)} before that, ${print(millis(ttl - reserve - lead))} after the last one.`,
     `The primary's node vanishes: another takes over within ttl ${print(ttl)} + 1 s = ${print(millis(ttl + 1000))}.`,
     `The postmaster dies, its node lives: ${crash(policy)}.`,
-    `Postgres is there but silent: given up after loop_wait ${print(loopWait)} + ${checks} checks of ${print(look)} + ${policy.reconnectAttempts} × reconnect_interval ${print(policy.reconnectInterval)} = at most ${print(suspicion)} (connection_check_type ${policy.checkType}).`,
+    `Postgres is there but silent: given up after ${suspicionFormula(policy)} = at most ${print(suspicion(policy))} (connection_check_type ${policy.checkType}).`,
     `A standby more than ${printBytes(Number(policy.maximumLagOnFailoverBytes))} behind does not take over.`,
     ...(policy.failover === 'manual' ? ['failover is manual: no node takes over by itself.'] : []),
   ];
@@ -109,6 +116,26 @@ function crash(policy: ClusterPolicy): string {
     case 'failover':
       return `handed over, ${rescue}`;
   }
+}
+
+/** One failure with its phases, a line each; what every failure costs is docs/timing.md in numbers. */
+export function describeBudget(budget: Budget): readonly string[] {
+  const length = (value: Millis | null): string => (value === null ? '?' : print(value)).padStart(8);
+  return [
+    sentenceOf(budget),
+    '     usual  at worst',
+    ...budget.phases.map(
+      ({ what, formula, usual, worst, writesGoOn }) =>
+        `  ${length(usual)}  ${length(worst)}  ${what}${writesGoOn ? ' (writes go on)' : ''}${formula === '' ? '' : `: ${formula}`}`,
+    ),
+    ...budget.notes.map((note) => `  ${note}`),
+  ];
+}
+
+function sentenceOf({ title, phases, usual, worst, plus }: Budget): string {
+  if (phases.every(({ writesGoOn }) => writesGoOn)) return `${title}: writes go on.`;
+  const more = plus === null ? '' : `, and as long as this takes: ${plus}`;
+  return `${title}: no writes for ${print(usual)}, at worst ${print(worst)}${more}.`;
 }
 
 const print = (length: Millis): string => printSeconds(length / 1000);

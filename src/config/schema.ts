@@ -53,6 +53,7 @@ export interface CtlConfig {
   readonly keyfile: string | null;
 }
 
+/** Of a witness only the logins and the database mean something. */
 export interface PostgresConfig {
   /** listen_addresses as Postgres takes it (comma-separated), and the port. */
   readonly listen: { readonly addresses: string; readonly port: number };
@@ -88,10 +89,33 @@ export interface LogConfig {
   readonly file: string | null;
 }
 
+/** The operator's commands that do something to Postgres. */
+export const SERVICE_SETTINGS = [
+  'service_start_command',
+  'service_stop_command',
+  'service_restart_command',
+  'service_reload_command',
+  'promote_command',
+  'follow_command',
+] as const;
+export type ServiceSetting = (typeof SERVICE_SETTINGS)[number];
+
 /** Commands of the operator's own; each is run by a shell, with a time limit, and never in the way of a failover. */
 export interface CommandsConfig {
   readonly failoverValidation: string | null;
   readonly failoverValidationTimeout: Millis;
+  readonly childNodesDisconnect: string | null;
+  /** Used in the place of our own way with Postgres; null: our own way. */
+  readonly service: Readonly<Record<ServiceSetting, string | null>>;
+  /** Limit of each command of `service`, and of `childNodesDisconnect`. */
+  readonly serviceTimeout: Millis;
+  readonly eventNotification: string | null;
+  /** Names of the events that are wanted; null: all of them. */
+  readonly eventNotifications: readonly string[] | null;
+  readonly eventNotificationTimeout: Millis;
+  /** pgpool's: run on a new primary. */
+  readonly failover: string | null;
+  readonly failoverTimeout: Millis;
 }
 
 export interface GuardConfig {
@@ -177,6 +201,8 @@ export interface Setting {
   readonly additionalProperties?: true | { readonly type: readonly string[] };
   /** Never printed; may come from a file named by `<key>_file`. */
   readonly secret?: true;
+  /** A command in which these letters after a percent sign are filled in. */
+  readonly placeholders?: string;
 }
 
 export interface Section {
@@ -304,7 +330,7 @@ const CLUSTER_SETTINGS = shared({
   connection_check_type: setting(
     'repmgr',
     'choice',
-    'How the local Postgres is checked: `ping` (it answers), `connection` (a new connection each time), `query` (a statement).',
+    "How Postgres is checked, the local one and the leader's from other nodes: `ping` (it answers), `connection` (a new login each time), `query` (a statement).",
     { default: 'ping', enum: ['ping', 'connection', 'query'] },
   ),
   connection_check_timeout: setting('pgha', 'duration', 'Time limit of one check.', { default: 1, minimum: 0.1 }),
@@ -313,7 +339,10 @@ const CLUSTER_SETTINGS = shared({
     minimum: 1,
     maximum: 1000,
   }),
-  reconnect_interval: setting('repmgr', 'duration', 'Pause between those checks.', { default: 1, minimum: 0.1 }),
+  reconnect_interval: setting('repmgr', 'duration', 'Pause between those checks, less what the first of them took.', {
+    default: 1,
+    minimum: 0.1,
+  }),
   primary_visibility_consensus: setting(
     'repmgr',
     'boolean',
@@ -354,6 +383,45 @@ const CLUSTER_SETTINGS = shared({
     default: 'automatic',
     enum: ['automatic', 'manual'],
   }),
+  child_nodes_check_interval: setting('repmgr', 'duration', 'How often the leader counts its standbys.', {
+    default: 5,
+    minimum: 1,
+  }),
+  child_nodes_connected_min_count: setting(
+    'repmgr',
+    'integer',
+    'With fewer standbys connected than this, child_nodes_disconnect_command is run. -1 and 0: not set.',
+    { default: -1, minimum: -1, maximum: 1_000_000 },
+  ),
+  child_nodes_disconnect_min_count: setting(
+    'repmgr',
+    'integer',
+    'With so many standbys lost, child_nodes_disconnect_command is run; only where child_nodes_connected_min_count is not set. -1 and 0: not set. With neither it is run when the last one is lost.',
+    { default: -1, minimum: -1, maximum: 1_000_000 },
+  ),
+  child_nodes_disconnect_timeout: setting(
+    'repmgr',
+    'duration',
+    'The newest loss must be so old before child_nodes_disconnect_command is run.',
+    { default: 30 },
+  ),
+  child_nodes_connected_include_witness: setting('repmgr', 'boolean', 'A witness counts among the standbys here.', {
+    default: false,
+  }),
+  monitoring_history: setting(
+    'repmgr',
+    'boolean',
+    'The leader keeps in etcd how far the standbys were behind, for a day; `pgha-ctl history --lag` prints it.',
+    { default: false },
+  ),
+  log_status_interval: setting(
+    'repmgr',
+    'duration',
+    'Every so often one line in the log says how this node stands. 0: never.',
+    {
+      default: 300,
+    },
+  ),
   pause: setting('Patroni', 'boolean', 'Maintenance: pgha watches and changes nothing. Use `pgha-ctl pause`.', {
     default: false,
   }),
@@ -385,7 +453,6 @@ const NO_SYNC = 'this version replicates asynchronously only: commits do not wai
 const NO_LOGICAL_SLOTS =
   'this version keeps the slots of its members only: others are not made, and those that exist are left alone';
 const NOT_YET = 'not acted on by this version';
-const BUILT_IN = 'not needed: pgha does this itself';
 
 /** Documented by Patroni or repmgr, without effect in the cluster-wide document. */
 const CLUSTER_UNUSED: Readonly<Record<string, string>> = {
@@ -547,6 +614,55 @@ const etcdSection = (description: string): Section =>
 const NO_THREADS = 'pgha has no thread pool';
 const LOG_ROTATION = 'pgha does not rotate: write to standard output, or use logrotate';
 const ETCD_ONLY = 'pgha speaks etcd only (API v3): use an etcd3 section';
+const NO_SSH = 'pgha never uses ssh: each node acts for its own Postgres';
+const NO_BARMAN = 'this version copies with pg_basebackup only';
+const UNIT_OF_PGHA = 'not needed: the service manager starts and stops pgha, and knows its process';
+const BY_THE_KEY = 'not needed: whom to follow stands in the leader key, and every node watches it';
+
+/** What repmgr documents and a leader key makes needless, or what goes by another measure here; with the reason. */
+const REPMGR_UNUSED: Readonly<Record<string, string>> = {
+  replication_type: 'replication is always physical',
+  witness_sync_interval: 'not needed: a witness reads etcd like all others, there is no table to copy',
+  log_facility: 'pgha writes to standard output or to `log.file`; the service manager hands it to syslog',
+  repmgr_bindir: 'pgha never runs repmgr',
+  ssh_options: NO_SSH,
+  rsync_options: NO_SSH,
+  pg_ctl_options: 'not needed: pgha does not run pg_ctl',
+  service_promote_command: 'not needed: the node that holds the key promotes; see promote_command',
+  repmgrd_service_start_command: UNIT_OF_PGHA,
+  repmgrd_service_stop_command: UNIT_OF_PGHA,
+  repmgrd_pid_file: UNIT_OF_PGHA,
+  barman_host: NO_BARMAN,
+  barman_server: NO_BARMAN,
+  barman_config: NO_BARMAN,
+  pg_backupapi_host: NO_BARMAN,
+  pg_backupapi_node_name: NO_BARMAN,
+  pg_backupapi_backup_id: NO_BARMAN,
+  pg_backupapi_remote_ssh_command: NO_BARMAN,
+  promote_check_timeout: 'see primary_start_timeout: the limit of a promotion',
+  promote_check_interval: 'not needed: a promotion is looked at every few milliseconds',
+  primary_follow_timeout: BY_THE_KEY,
+  standby_follow_timeout: 'not needed: a standby that does not stream is looked at until it does',
+  standby_follow_restart: 'not needed: the upstream is changed without a restart where Postgres can (13 and newer)',
+  shutdown_check_timeout: 'see primary_stop_timeout',
+  standby_reconnect_timeout: 'not needed: an old primary comes back by itself, however long it takes',
+  wal_receive_check_timeout: 'not needed: the candidate has confirmed the shutdown checkpoint before Postgres is gone',
+  node_rejoin_timeout: 'not needed: an old primary comes back by itself, however long it takes',
+  archive_ready_warning: NOT_YET,
+  archive_ready_critical: NOT_YET,
+  replication_lag_warning: NOT_YET,
+  replication_lag_critical: NOT_YET,
+  degraded_monitoring_timeout: 'pgha never gives up: it goes on looking, and says what it sees',
+  async_query_timeout: 'see connection_check_timeout',
+  repmgrd_standby_startup_timeout: 'not needed: a standby that starts is looked at until it answers',
+  repmgrd_exit_on_inactive_node: 'not needed: a member is active while its key in etcd lives',
+  always_promote: 'not needed: see `pgha-ctl failover`, which asks the operator',
+  promote_delay: 'not needed: a candidate waits for the gate and no longer',
+  failover_delay: 'not needed: a candidate waits for the gate and no longer',
+  reconnect_loop_sync: 'not needed: candidates stand back in order of rank',
+  connection_check_query: 'the statement is fixed; see connection_check_type',
+};
+
 const PLAIN_NAME = { pattern: '^[^/\\s]+$', patternText: 'a name without blanks and slashes', minLength: 1 } as const;
 
 const { pause: _clusterOnly, ...LOCALLY_OVERRIDABLE } = CLUSTER_SETTINGS;
@@ -573,10 +689,15 @@ export const localSchema: Section = section(
       maximum: 2_147_483_647,
     }),
     location: setting('repmgr', 'text', 'Site of this node.', { default: 'default', minLength: 1 }),
-    upstream_node: setting('repmgr', 'text', 'Name of the node to stream from; the same as the tag `replicatefrom`.', {
-      defaultText: 'the leader',
-      minLength: 1,
-    }),
+    upstream_node: setting(
+      'repmgr',
+      'text',
+      'Name of the node to stream from; the same as the tag `replicatefrom`. While that one cannot send, its own upstream is used, and so on up to the leader.',
+      {
+        defaultText: 'the leader',
+        minLength: 1,
+      },
+    ),
     role: setting(
       'repmgr',
       'choice',
@@ -587,7 +708,7 @@ export const localSchema: Section = section(
       'repmgr',
       'text',
       'Command that is asked on the winner before it takes the key; another exit code than 0 is a veto. %n %a node, %v visible, %u and %t members.',
-      { minLength: 1 },
+      { minLength: 1, placeholders: 'navut' },
     ),
     failover_validation_timeout: setting(
       'pgha',
@@ -595,6 +716,72 @@ export const localSchema: Section = section(
       'Time limit of that command; one that takes longer counts as a veto.',
       { default: 5, minimum: 0.1 },
     ),
+    child_nodes_disconnect_command: setting(
+      'repmgr',
+      'text',
+      'Command that the leader runs once when it has lost too many of its standbys. %p is the node_id of this node.',
+      { minLength: 1, placeholders: 'p' },
+    ),
+    service_start_command: setting(
+      'repmgr',
+      'text',
+      'Command that starts Postgres, in the place of our own start. Whether Postgres runs is seen by us.',
+      { minLength: 1 },
+    ),
+    service_stop_command: setting(
+      'repmgr',
+      'text',
+      'Command of an orderly stop. What still runs after half of the time for the stop is stopped by us; a fence never waits for it.',
+      { minLength: 1 },
+    ),
+    service_restart_command: setting('repmgr', 'text', 'Command that restarts a standby.', { minLength: 1 }),
+    service_reload_command: setting(
+      'repmgr',
+      'text',
+      'Command that is run after settings of Postgres were written. What it did not do is done by us.',
+      { minLength: 1 },
+    ),
+    promote_command: setting(
+      'repmgr',
+      'text',
+      'Command that promotes Postgres, in the place of our own promotion. Whether it was promoted is seen by us.',
+      { minLength: 1 },
+    ),
+    follow_command: setting(
+      'repmgr',
+      'text',
+      'Command that makes this standby follow a new primary; afterwards it is made sure that it does. %n and %a are the node_id and the name of the primary, %c how to connect to it.',
+      { minLength: 1, placeholders: 'nac' },
+    ),
+    service_command_timeout: setting(
+      'pgha',
+      'duration',
+      'Time limit of each `service_*_command`, of promote_command, follow_command and child_nodes_disconnect_command.',
+      { default: 60, minimum: 1 },
+    ),
+    event_notification_command: setting(
+      'repmgr',
+      'text',
+      'Command that is run for each event of this node, beside everything else. %n node_id, %e event, %s 1 or 0, %t time, %d details; where the event has one, %p node_id, %a name and %c address of the other node.',
+      { minLength: 1, placeholders: 'nestdpca' },
+    ),
+    event_notifications: setting('repmgr', 'list', 'The events for which it is run; see events.md.', {
+      defaultText: 'all',
+    }),
+    event_notification_timeout: setting('pgha', 'duration', 'Time limit of one run of that command.', {
+      default: 10,
+      minimum: 0.1,
+    }),
+    failover_command: setting(
+      'pgha',
+      'text',
+      "Command that is run on a new primary after a failover or switchover, with pgpool's placeholders: %d %h %p %D the failed node, %m %H %r %R the new primary, %M %P %N %S the old one. A notification: pgha has promoted already.",
+      { minLength: 1, placeholders: 'dhpDmHMPrRNS' },
+    ),
+    failover_command_timeout: setting('pgha', 'duration', 'Time limit of one run of failover_command.', {
+      default: 60,
+      minimum: 0.1,
+    }),
     guard: setting(
       'pgha',
       'choice',
@@ -769,26 +956,8 @@ export const localSchema: Section = section(
       ...CLUSTER_UNUSED,
       thread_pool_size: NO_THREADS,
       thread_stack_size: NO_THREADS,
+      ...REPMGR_UNUSED,
       watchdog: 'this version opens no watchdog device: the guard process ends a primary whose leadership has run out',
-      promote_command: BUILT_IN,
-      follow_command: BUILT_IN,
-      service_promote_command: BUILT_IN,
-      repmgrd_service_start_command: BUILT_IN,
-      repmgrd_service_stop_command: BUILT_IN,
-      repmgrd_pid_file: BUILT_IN,
-      monitoring_history: 'pgha keeps no history table',
-      degraded_monitoring_timeout: 'pgha never gives up',
-      async_query_timeout: 'see connection_check_timeout',
-      always_promote: 'see pgha-ctl failover',
-      log_status_interval: 'an unchanged state is not logged again',
-      event_notification_command: NOT_YET,
-      event_notifications: NOT_YET,
-      child_nodes_check_interval: NOT_YET,
-      child_nodes_connected_min_count: NOT_YET,
-      child_nodes_disconnect_min_count: NOT_YET,
-      child_nodes_disconnect_timeout: NOT_YET,
-      child_nodes_disconnect_command: NOT_YET,
-      child_nodes_connected_include_witness: NOT_YET,
     },
     refused: {
       pause: 'this holds for the whole cluster: use `pgha-ctl pause`',
@@ -807,13 +976,30 @@ export const localSchema: Section = section(
       replication_user: "this is repmgr's name: write `postgresql.authentication.replication.username`",
       log_level: "this is repmgr's name: write `log.level`",
       log_file: "this is repmgr's name: write `log.file`",
-      service_start_command: 'pgha starts Postgres itself; remove this, and disable the unit of Postgres',
-      service_stop_command: 'pgha stops Postgres itself; remove this, and disable the unit of Postgres',
-      service_restart_command: 'pgha restarts Postgres itself; remove this, and disable the unit of Postgres',
-      service_reload_command: 'pgha reloads Postgres itself; remove this, and disable the unit of Postgres',
+      passfile: "this is repmgr's name: write `postgresql.pgpass`",
+      use_primary_conninfo_password:
+        "this is repmgr's name: write `postgresql.authentication.replication.password`, or `password_file`",
+      pg_basebackup_options: "this is repmgr's name: write `postgresql.basebackup`",
+      tablespace_mapping: "this is repmgr's name: write `tablespace-mapping=OLD=NEW` in `postgresql.basebackup`",
+      restore_command: 'this is a parameter of Postgres: write it into `postgresql.parameters`',
+      archive_cleanup_command: 'this is a parameter of Postgres: write it into `postgresql.parameters`',
+      recovery_min_apply_delay: 'this is a parameter of Postgres: write it into `postgresql.parameters`',
     },
   },
 );
+
+/** The file of a node without Postgres: the section says only how to log in to the servers that it checks. */
+export const witnessSchema: Section = {
+  ...localSchema,
+  required: ['scope', 'name'],
+  properties: { ...localSchema.properties, postgresql: withoutRequired(localSchema.properties['postgresql']) },
+};
+
+function withoutRequired(node: Setting | Section | undefined): Section {
+  if (node === undefined || !isSection(node)) throw new Error('the schema has no section postgresql');
+  const { required: _required, ...rest } = node;
+  return rest;
+}
 
 export interface NamedSetting {
   /** `postgresql.use_slots` as a list of its parts. */

@@ -3,6 +3,7 @@
  * Pure. What comes from etcd is never fatal: what makes no sense falls back, what cannot hold is adjusted, and every
  * such step is listed. New documents are checked strictly before they are stored.
  */
+import { longestCheck, misfitOfCheck } from '../core/budget.ts';
 import type { ClusterPolicy, Policy } from '../core/policy.ts';
 import { type Millis, millis } from '../core/time.ts';
 import type { ServerSettings } from '../ports/postgres.ts';
@@ -96,7 +97,7 @@ export function resolveCluster(stored: unknown, overrides: Document): ResolvedCl
     primaryCrash: value('primary_crash') as ClusterPolicy['primaryCrash'],
     walRescueTimeout: ms('wal_rescue_timeout'),
     checkType: value('connection_check_type') as ClusterPolicy['checkType'],
-    checkTimeout: ms('connection_check_timeout'),
+    checkTimeout: checkThatFits(inMillis(times.ttl), ms('connection_check_timeout'), adjustments),
     reconnectAttempts: Number(value('reconnect_attempts')),
     reconnectInterval: ms('reconnect_interval'),
     primaryVisibilityConsensus: value('primary_visibility_consensus') === true,
@@ -105,11 +106,20 @@ export function resolveCluster(stored: unknown, overrides: Document): ResolvedCl
     primaryNotificationTimeout: ms('primary_notification_timeout'),
     electionRerunInterval: ms('election_rerun_interval'),
     locationPolicy: value('location_policy') as ClusterPolicy['locationPolicy'],
+    childNodes: {
+      checkInterval: ms('child_nodes_check_interval'),
+      connectedMinCount: Number(value('child_nodes_connected_min_count')),
+      disconnectMinCount: Number(value('child_nodes_disconnect_min_count')),
+      disconnectTimeout: ms('child_nodes_disconnect_timeout'),
+      includeWitness: value('child_nodes_connected_include_witness') === true,
+    },
     failover: standbyCluster ? 'manual' : (value('failover') as ClusterPolicy['failover']),
     pause: value('pause') === true,
     usePgRewind: value('postgresql.use_pg_rewind') === true,
     useSlots: value('postgresql.use_slots') === true,
     memberSlotsTtl: ms('member_slots_ttl'),
+    monitoringHistory: value('monitoring_history') === true,
+    logStatusInterval: ms('log_status_interval'),
     removeDataDirectoryOnRewindFailure: value('postgresql.remove_data_directory_on_rewind_failure') === true,
     removeDataDirectoryOnDivergedTimelines: value('postgresql.remove_data_directory_on_diverged_timelines') === true,
   };
@@ -166,6 +176,15 @@ function madeToFit(times: Times, adjustments: string[]): Times {
     `${misfit}. Running with loop_wait ${printSeconds(fitted.loopWait)}, retry_timeout ${printSeconds(fitted.retryTimeout)}`,
   );
   return fitted;
+}
+
+/** A check that could outlast the window is cut to what fits. */
+function checkThatFits(ttl: Millis, checkTimeout: Millis, adjustments: string[]): Millis {
+  const misfit = misfitOfCheck({ ttl, checkTimeout });
+  if (misfit === null) return checkTimeout;
+  const fitting = longestCheck(ttl);
+  adjustments.push(`${misfit}. Running with ${printSeconds(fitting / 1000)}`);
+  return fitting;
 }
 
 /** null counts as not set; an old name counts where the new one is not set. */
@@ -328,6 +347,9 @@ export function validateStored(candidate: unknown, config: Config): readonly str
   if (alone !== null) return [alone];
   const here = misfitOfTimes(timesOf(checked.value, config.localOverrides));
   if (here !== null) problems.push(`with what the file of ${config.node.name} sets: ${here}`);
+  const ttl = inMillis(timesOf(checked.value, {}).ttl);
+  const slowCheck = misfitOfCheck({ ttl, checkTimeout: checkTimeoutOf(checked.value, {}) });
+  if (slowCheck !== null) problems.push(slowCheck);
   const postgresql = checked.value['postgresql'];
   const parameters = isMap(postgresql) ? postgresql['parameters'] : undefined;
   for (const [name, value] of Object.entries(isMap(parameters) ? parameters : {})) {
@@ -337,6 +359,12 @@ export function validateStored(candidate: unknown, config: Config): readonly str
     if (misfit !== null) problems.push(`postgresql.parameters.${name}: ${misfit}`);
   }
   return problems;
+}
+
+/** The limit of one check of Postgres, of a checked document with overrides over it. */
+export function checkTimeoutOf(document: Document, overrides: Document): Millis {
+  const name = 'connection_check_timeout';
+  return inMillis(Number(overrides[name] ?? document[name] ?? settingAt(clusterSchema, name).default));
 }
 
 /** The three times of a checked document with overrides over it, before any adjustment. */

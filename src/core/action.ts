@@ -12,7 +12,8 @@ export type Action =
   | { readonly do: 'start-standby'; readonly upstream: NodeName | null }
   | { readonly do: 'restart' }
   | { readonly do: 'promote' }
-  | { readonly do: 'follow'; readonly upstream: NodeName | null }
+  /** `silent`: the member that was followed until now and sent nothing; it is left alone for a while. */
+  | { readonly do: 'follow'; readonly upstream: NodeName | null; readonly silent?: NodeName }
   /** Takes a free key, or one that still stands although its owner's window has closed. */
   | {
       readonly do: 'acquire';

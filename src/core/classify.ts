@@ -15,6 +15,7 @@ export type Situation =
   | { readonly kind: 'leaving' }
   | { readonly kind: 'unusable'; readonly sentence: string }
   | { readonly kind: 'busy' }
+  | { readonly kind: 'witnessing' }
   | { readonly kind: 'uninformed' }
   | { readonly kind: 'maintenance' }
   | { readonly kind: 'switching-over'; readonly holding: Holding; readonly cluster: ClusterView }
@@ -36,6 +37,9 @@ export function classify(view: View): Situation {
   // One thing at a time: what runs has been decided, and ends or is ended by its own limits.
   if (view.operation !== null) return { kind: 'busy' };
   if (view.leaving) return { kind: 'leaving' };
+  // Before anything that looks at a Postgres: there is none, and that is no reason to copy one. A key that names this
+  // node from earlier days is given up like any other that cannot be used.
+  if (view.policy.node.role === 'witness' && leadership.kind !== 'holding') return { kind: 'witnessing' };
   // Whoever leads with a directory that cannot be used any more has to give the key up: a decision of the leader.
   if (local.kind === 'unusable' && leadership.kind !== 'holding')
     return { kind: 'unusable', sentence: `${local.code}: ${local.sentence}` };
@@ -88,7 +92,7 @@ export function adoptable(view: View): boolean {
  * The key stands although its owner's window has closed: etcd deletes late, and a new etcd leader restarts every lease
  * (protocol.md 13). Only for an owner who writes holds; his `status` must be of his term.
  */
-function ownerIsGone(view: View, leader: LeaderKey): boolean {
+export function ownerIsGone(view: View, leader: LeaderKey): boolean {
   const { gate } = view;
   return gate?.beat != null && gate.beat.term === leader.term && gate.beat.release === null && gateOpen(gate, view.now);
 }

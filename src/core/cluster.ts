@@ -18,6 +18,7 @@ export const KEYS = {
   failsafe: 'failsafe',
   member: (name: string): Key => `members/${name}`,
   membersPrefix: 'members/',
+  lastTakeover: 'pgha/last_takeover',
 } as const;
 
 /** Our own facts of a member; absent in a member that runs Patroni. */
@@ -32,6 +33,12 @@ export interface MemberExtras {
   readonly role: 'node' | 'witness';
   /** The member it was told to stream from; null: the leader. */
   readonly upstream: NodeName | null;
+  /** The member whose server it receives from now; null: from none that is known. */
+  readonly receivesFrom: NodeName | null;
+  /** For the operator's scripts; null: a witness, or it does not say. */
+  readonly dataDirectory: string | null;
+  /** What is wrong with its running Postgres, in a word or two, for people; absent: nothing. */
+  readonly trouble?: string;
 }
 
 export interface Member {
@@ -115,6 +122,8 @@ export interface ClusterView {
   readonly config: { readonly value: Readonly<Record<string, unknown>>; readonly revision: Revision } | null;
   readonly failover: FailoverRequest | null;
   readonly history: readonly HistoryLine[];
+  /** The decision record of the last takeover, as text: see decision-record.ts. null: there is none. */
+  readonly lastTakeover: string | null;
   readonly members: readonly Member[];
   readonly notUnderstood: readonly { readonly key: Key; readonly why: string }[];
 }
@@ -124,6 +133,8 @@ type Json = Readonly<Record<string, unknown>>;
 const isObject = (value: unknown): value is Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 const text = (value: unknown): string | null => (typeof value === 'string' ? value : null);
+const nameOrNull = (value: unknown): NodeName | null =>
+  typeof value === 'string' && value !== '' ? nodeName(value) : null;
 const whole = (value: unknown): number | null =>
   typeof value === 'number' && Number.isSafeInteger(value) ? value : null;
 const bytes = (value: unknown): Lsn | null => {
@@ -177,6 +188,7 @@ export function readCluster(
     config: config === undefined || configValue === null ? null : { value: configValue, revision: config.modRevision },
     failover: readFailover(byKey.get(KEYS.failover), notUnderstood),
     history: readHistory(byKey.get(KEYS.history), notUnderstood),
+    lastTakeover: byKey.get(KEYS.lastTakeover)?.value ?? null,
     members,
     notUnderstood,
   };
@@ -300,7 +312,10 @@ function readExtras(value: unknown): MemberExtras | null {
     sawPrimary: whole(value['saw_primary_ms']),
     guard: value['guard'] === 'off' ? 'off' : 'on',
     role: value['role'] === 'witness' ? 'witness' : 'node',
-    upstream: typeof value['upstream'] === 'string' ? nodeName(value['upstream']) : null,
+    upstream: nameOrNull(value['upstream']),
+    receivesFrom: nameOrNull(value['receives_from']),
+    dataDirectory: text(value['data_dir']),
+    ...(typeof value['trouble'] === 'string' ? { trouble: value['trouble'] } : {}),
   };
 }
 
@@ -315,6 +330,9 @@ export function writeExtras(extras: MemberExtras): Json {
     guard: extras.guard,
     ...(extras.role === 'node' ? {} : { role: extras.role }),
     ...(extras.upstream === null ? {} : { upstream: extras.upstream }),
+    ...(extras.receivesFrom === null ? {} : { receives_from: extras.receivesFrom }),
+    ...(extras.dataDirectory === null ? {} : { data_dir: extras.dataDirectory }),
+    ...(extras.trouble === undefined ? {} : { trouble: extras.trouble }),
   };
 }
 

@@ -12,6 +12,7 @@ import { leave } from './situations/leaving.ts';
 import { standAside } from './situations/maintenance.ts';
 import { rejoin } from './situations/rejoining.ts';
 import { switchOver } from './situations/switching-over.ts';
+import { bearWitness } from './situations/witnessing.ts';
 import type { View } from './view.ts';
 
 export interface Judgement {
@@ -36,6 +37,8 @@ function inSituation(view: View, situation: Situation): Decision {
       return decision('node.unusable', situation.sentence);
     case 'busy':
       return decision('node.busy', `${view.operation?.kind ?? 'something'} is under way`);
+    case 'witnessing':
+      return bearWitness(view);
     case 'uninformed':
       return decision('node.waiting-for-etcd', 'etcd has not answered yet');
     case 'maintenance':

@@ -44,9 +44,11 @@ export interface Running {
   readonly pendingRestart: readonly { readonly name: string; readonly from: string; readonly to: string }[];
   /**
    * null: the configured check passed. Otherwise the check that failed (the held query counts whichever type is
-   * configured) and what it said. The other facts are then the last that were known.
+   * configured) and what it said; `disk`: processes wait for its WAL to be written, and none is. The other facts are then the last that were known.
    */
-  readonly failing: { readonly check: 'ping' | 'connection' | 'query'; readonly said: string } | null;
+  readonly failing: { readonly check: 'ping' | 'connection' | 'query' | 'disk'; readonly said: string } | null;
+  /** What says that new sessions find no room (53300). It serves the ones it has: shown, and no failure. Absent: there is room. */
+  readonly full?: string;
 }
 
 export interface Primary extends Running {
@@ -110,7 +112,13 @@ export type LocalPostgres =
   | Primary
   | Standby
   /** The postmaster is there, nothing was ever learned from it, and it does not answer. */
-  | { readonly kind: 'silent'; readonly since: Millis; readonly said: string };
+  | {
+      readonly kind: 'silent';
+      readonly since: Millis;
+      readonly said: string;
+      /** It did answer: that it has no room for another connection (53300). It lives, and more is not known. */
+      readonly full?: true;
+    };
 
 /** May this Postgres accept a write, or be about to? Silence and orphans count. */
 export function mayWrite(local: LocalPostgres): boolean {
@@ -131,6 +139,14 @@ export function mayWrite(local: LocalPostgres): boolean {
     default:
       return ((never: never) => never)(local);
   }
+}
+
+/** What is wrong with a server that runs, in words that stay the same while it does; null: nothing that is known. */
+export function troubleOf(local: LocalPostgres): string | null {
+  if (local.kind === 'silent') return local.full === true ? 'no room for sessions' : 'no answer';
+  if (local.kind !== 'primary' && local.kind !== 'standby') return null;
+  if (local.failing !== null) return local.failing.check === 'disk' ? 'disk hangs' : `${local.failing.check} fails`;
+  return local.full === undefined ? null : 'no room for sessions';
 }
 
 /** How far this standby's WAL reaches. */

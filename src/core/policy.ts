@@ -7,6 +7,18 @@ import type { Millis } from './time.ts';
 
 export type CheckType = 'ping' | 'connection' | 'query';
 
+/** When the loss of standbys makes the leader run child_nodes_disconnect_command. */
+export interface ChildNodesPolicy {
+  readonly checkInterval: Millis;
+  /** Fewer connected than this; 0 and less: not set. */
+  readonly connectedMinCount: number;
+  /** So many lost; counts where the other is not set. 0 and less: not set. */
+  readonly disconnectMinCount: number;
+  /** So old the newest loss must be. */
+  readonly disconnectTimeout: Millis;
+  readonly includeWitness: boolean;
+}
+
 export interface ClusterPolicy {
   readonly ttl: Millis;
   readonly loopWait: Millis;
@@ -36,10 +48,15 @@ export interface ClusterPolicy {
   readonly electionRerunInterval: Millis;
   /** Whether the lead may go to another location than that of the last leader while nobody there can be seen. */
   readonly locationPolicy: 'strict' | 'prefer' | 'off';
+  readonly childNodes: ChildNodesPolicy;
   readonly pause: boolean;
   readonly usePgRewind: boolean;
   readonly useSlots: boolean;
   readonly memberSlotsTtl: Millis;
+  /** The leader keeps a history of lags. */
+  readonly monitoringHistory: boolean;
+  /** How often the log says how this node stands; 0: never. */
+  readonly logStatusInterval: Millis;
   readonly removeDataDirectoryOnRewindFailure: boolean;
   readonly removeDataDirectoryOnDivergedTimelines: boolean;
 }

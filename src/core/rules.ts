@@ -10,6 +10,7 @@ export const RULES = {
   'fence.without-window': 'Postgres may accept writes and no proven window is open: it stops now',
   'fence.orphans': 'the postmaster is gone and its children are not: they are ended before anything else',
   'blind.standby': 'etcd does not answer: a standby goes on, and takes part in no election',
+  'witness.watching': 'no Postgres runs here: this node says whom it sees, and never leads',
   'maintenance.hands-off': 'the cluster is paused: nothing is started, stopped or promoted',
   'leading.primary': 'this node leads and its Postgres accepts writes',
   'leading.waiting-for-window': 'the key is ours; the gate or the proof is not there yet, so nothing is promoted',
@@ -54,8 +55,12 @@ export const RULES = {
   'leaderless.start-standby':
     'there is no leader and Postgres is down here: it is started as a standby, so that its position counts',
   'leaderless.wait-for-data': 'there is no leader and no data here: wait for one to copy from',
-  'following.streaming': 'this standby receives from the leader',
-  'following.waiting-to-stream': 'this standby follows the leader and does not receive from it yet',
+  'following.streaming': 'this standby receives from its upstream: the leader, or the member that was configured',
+  'following.upstream-away':
+    "the configured upstream cannot feed this standby: it receives from that one's upstream, or from the leader",
+  'following.upstream-silent':
+    'the upstream sends nothing while the leader goes on: the next one up is followed, and the leader stays',
+  'following.waiting-to-stream': 'this standby follows its upstream and does not receive from it yet',
   'following.leader-not-ready': 'the leader is not a running primary yet',
   'following.learn-lineage': 'the leader is new: its history is compared with ours before we follow it',
   'following.follow': "our history is part of the leader's: receive from it",

@@ -11,6 +11,7 @@ import type { Policy } from './policy.ts';
 import type { NodeName, Revision } from './store.ts';
 import type { Instant, Millis } from './time.ts';
 import type { TimelineHistory } from './timeline.ts';
+import type { UpstreamMemory } from './upstream.ts';
 
 /** This node's leadership as its lease keeper knows it at one instant. */
 export type Leadership =
@@ -45,7 +46,7 @@ export type DcsView =
       readonly answering: boolean;
     };
 
-/** The leader's line of descent, asked for through a replication connection. */
+/** Another server's line of descent, asked for through a replication connection. */
 export interface LearnedLineage {
   readonly of: NodeName;
   /** The leadership during which it was asked. */
@@ -116,6 +117,10 @@ export interface View {
   /** End of the local WAL, found since Postgres stopped; null: not looked for yet. */
   readonly endOfWal: Lsn | null;
   readonly lineage: LearnedLineage | null;
+  /** The same of another standby that this one may receive from. */
+  readonly upstreamLineage: LearnedLineage | null;
+  /** What is remembered of members that could feed this standby. */
+  readonly upstreams: UpstreamMemory;
   /** The service is being stopped. */
   readonly leaving: boolean;
   readonly operatorRequest: 'restart' | 'reinitialize' | null;
@@ -123,7 +128,7 @@ export interface View {
   readonly leaderlessSince: Instant | null;
   /** Candidates for which a rescue of our tail has failed since Postgres stopped. */
   readonly rescueFailed: boolean;
-  /** Since when this standby follows its leader without receiving anything; null while it streams. */
+  /** Since when this standby follows its upstream without receiving anything; null while it streams. */
   readonly notStreamingSince: Instant | null;
   /**
    * Members whose keys ran out a short while ago. After an outage of etcd longer than the TTL all leases are gone, and

@@ -74,7 +74,7 @@ export class Endpoint {
       const failure = failureFrom(error);
       if (failure.kind === 'refused') this.answered(client);
       else this.failed(client);
-      this.adaptLogin(failure.cause);
+      this.adaptLogin(client, failure.cause);
       throw error;
     }
   }
@@ -133,8 +133,9 @@ export class Endpoint {
     this.reopen();
   }
 
-  private adaptLogin(cause: string): void {
-    if (this.config.username === null || this.closed) return;
+  private adaptLogin(client: Etcd3, cause: string): void {
+    // Two calls through one client find the same mismatch: the second must not close what the first has opened.
+    if (client !== this.client || this.config.username === null || this.closed) return;
     const mismatch = loginMismatch(cause);
     if (mismatch === null) return;
     this.login = mismatch !== 'not-wanted' && this.config.password !== null;

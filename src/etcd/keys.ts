@@ -12,7 +12,10 @@
  *       sync                        JSON {leader, quorum, sync_standby}
  *       history                     JSON array of timelines
  *       failsafe                    JSON {name: api_url}
- *       pgha/                       what only pgha reads: events, and what later protocols need
+ *       pgha/                       what only pgha reads
+ *         events/<name>             JSON array: what happened to one member; not in the read of each cycle
+ *         lag                       JSON array: how far the standbys were behind; not in the read of each cycle
+ *         last_takeover             JSON: how the present leader came to lead
  */
 import type { Key } from '../core/store.ts';
 
@@ -21,24 +24,49 @@ export function basePath(namespace: string, scope: string): string {
   return `/${namespace}/${scope}/`.replace(/\/{2,}/g, '/');
 }
 
-export interface KeySpace {
-  /** First key of the range that holds everything of this cluster. */
+export interface Range {
   readonly first: Buffer;
-  /** End of that range, exclusive. */
+  /** Exclusive. */
   readonly end: Buffer;
+}
+
+export interface KeySpace extends Range {
+  /** Everything of this cluster but the chronicle, which is large and which no cycle needs. */
+  readonly decisive: readonly Range[];
+  /** `pgha/events/` and `pgha/lag`. */
+  readonly chronicle: readonly Range[];
   absolute(key: Key): Buffer;
   relative(bytes: Buffer): Key;
 }
 
+/** Where the keys of ports/chronicle.ts stand, below the cluster's path. */
+export const CHRONICLE = 'pgha/';
+
 export function keySpace(base: string): KeySpace {
-  const first = Buffer.from(base);
-  // The base ends with a slash, and the byte after it, '0', ends the range: no carry to think of.
-  const end = Buffer.from(first);
-  end[end.length - 1] = (end[end.length - 1] ?? 0) + 1;
+  const whole = below(base);
+  const lag = Buffer.from(`${base}${CHRONICLE}lag`);
+  // In the order of their keys, so that what lies between them is the rest.
+  const chronicle = [
+    below(`${base}${CHRONICLE}events/`),
+    { first: lag, end: Buffer.concat([lag, Buffer.from([0])]) },
+  ] as const;
   return {
-    first,
-    end,
+    ...whole,
+    decisive: [
+      { first: whole.first, end: chronicle[0].first },
+      { first: chronicle[0].end, end: chronicle[1].first },
+      { first: chronicle[1].end, end: whole.end },
+    ],
+    chronicle,
     absolute: (key) => Buffer.from(base + key),
     relative: (bytes) => bytes.toString().slice(base.length),
   };
+}
+
+/** @param prefix - ends with a slash: the byte after it, '0', ends the range, and there is no carry to think of */
+function below(prefix: string): Range {
+  const first = Buffer.from(prefix);
+  const end = Buffer.from(first);
+  end[end.length - 1] = (end[end.length - 1] ?? 0) + 1;
+  return { first, end };
 }

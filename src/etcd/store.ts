@@ -8,9 +8,10 @@
 import type { Etcd3, IStatusResponse } from 'etcd3';
 import type { EtcdConfig } from '../config/schema.ts';
 import type { LeaseId, Txn } from '../core/store.ts';
-import { leaseId } from '../core/store.ts';
+import { ABSENT, leaseId } from '../core/store.ts';
 import type { Instant, Millis } from '../core/time.ts';
 import { between, millis, seconds } from '../core/time.ts';
+import type { Chronicle } from '../ports/chronicle.ts';
 import type { Clock } from '../ports/clock.ts';
 import type {
   Change,
@@ -32,8 +33,8 @@ import { Endpoint } from './endpoint.ts';
 import type { Hedged } from './hedge.ts';
 import { hedge } from './hedge.ts';
 import { keepAliveOnce } from './keep-alive.ts';
-import type { KeySpace } from './keys.ts';
-import { keySpace } from './keys.ts';
+import type { KeySpace, Range } from './keys.ts';
+import { CHRONICLE, keySpace } from './keys.ts';
 import { within } from './time-limit.ts';
 import { watchPrefix } from './watch.ts';
 
@@ -61,6 +62,29 @@ export interface EtcdSurroundings {
 }
 
 export class EtcdDcs implements Dcs {
+  /** The keys that are for people, through the same connections. */
+  readonly chronicle: Chronicle = {
+    read: async (limit) => {
+      const answer = await this.readRanges(this.keys.chronicle, limit);
+      if (answer.kind === 'unanswered') return answer;
+      const entries = answer.entries.map((entry) => ({ ...entry, key: entry.key.slice(CHRONICLE.length) }));
+      return { kind: 'answered', entries };
+    },
+    put: async (relative, value, known, limit) => {
+      const key = CHRONICLE + relative;
+      const answer = await this.txn(
+        {
+          compare: [known === ABSENT ? { key, createRevision: ABSENT } : { key, modRevision: known }],
+          success: [{ op: 'put', key, value, lease: null }],
+          failure: [{ op: 'get', key }],
+        },
+        limit,
+      );
+      if (answer.kind !== 'answered') return { kind: 'unknown', cause: answer.cause };
+      if (answer.succeeded) return { kind: 'applied', revision: answer.header.revision };
+      return { kind: 'refused', found: answer.found.get(key) ?? null };
+    },
+  };
   private readonly keys: KeySpace;
   private readonly config: EtcdConfig;
   private readonly surroundings: EtcdSurroundings;
@@ -122,15 +146,23 @@ export class EtcdDcs implements Dcs {
     void this.probe();
   }
 
-  async read(limit: Millis): Promise<ReadAnswer> {
+  read(limit: Millis): Promise<ReadAnswer> {
+    return this.readRanges(this.keys.decisive, limit);
+  }
+
+  private async readRanges(ranges: readonly Range[], limit: Millis): Promise<ReadAnswer> {
+    // One transaction without writes: all of it is read at one revision, and linearizably.
+    const success = ranges.map(({ first, end }) => ({ request_range: { key: first, range_end: end } }));
     const outcome = await this.ask('read', { limit, stagger: STAGGER }, (client, options) =>
-      client.kv.range({ key: this.keys.first, range_end: this.keys.end }, options),
+      client.kv.txn({ compare: [], success, failure: [] }, options),
     );
     if (outcome.kind !== 'answered') return { kind: 'unanswered', cause: causeOf(outcome) };
     return {
       kind: 'answered',
       header: headerFrom(outcome.value.header),
-      entries: outcome.value.kvs.map((kv) => keyValueFrom(this.keys, kv)),
+      entries: outcome.value.responses.flatMap((response) =>
+        response.response_range.kvs.map((kv) => keyValueFrom(this.keys, kv)),
+      ),
     };
   }
 

@@ -4,7 +4,7 @@
  * fresh read, and everything counts as changed then.
  *
  * etcd3's `Watcher` is not used: a stopped member leaves it silent for good, and two breaks in a row made it lose
- * 50 of 52 events. Silence is told from quiet by asking for progress twice a second.
+ * 50 of 52 events. Silence is told from quiet by asking for progress once a second.
  */
 import type { Etcd3, IWatchResponse } from 'etcd3';
 import { revision } from '../core/store.ts';
@@ -13,7 +13,7 @@ import type { Change, StopWatching } from '../ports/dcs.ts';
 import type { CallOptions, Endpoint } from './endpoint.ts';
 import type { KeySpace } from './keys.ts';
 
-const PROGRESS_EVERY_MS = 500;
+const PROGRESS_EVERY_MS = 1_000;
 const SILENT_AFTER_MS = 2_000;
 const OPENING_LIMIT = millis(1_000);
 const FIRST_PAUSE_MS = 100;

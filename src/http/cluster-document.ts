@@ -21,8 +21,12 @@ export interface ShownMember {
   readonly receive_lsn?: string;
   readonly replay_lag?: number | 'unknown';
   readonly replay_lsn?: string;
+  /** The member whose server it receives from, where that is known. */
+  readonly receives_from?: string;
   readonly lag?: number | 'unknown';
   readonly lsn?: string;
+  /** What is wrong with its running Postgres. */
+  readonly trouble?: string;
 }
 
 export interface ShownCluster {
@@ -52,11 +56,14 @@ export function clusterDocument(view: ClusterView, scope: string): ShownCluster 
 
 function shown(member: Member, view: ClusterView): ShownMember {
   const isLeader = view.leader?.name === member.name;
+  const isWitness = member.pgha?.role === 'witness';
   const { raw } = member;
+  const from = member.pgha?.receivesFrom ?? null;
   return {
     name: member.name,
-    role: isLeader ? (isStandbyCluster(view) ? 'standby_leader' : 'leader') : 'replica',
-    state: isLeader ? member.state : (member.replicationState ?? member.state),
+    role: isLeader ? (isStandbyCluster(view) ? 'standby_leader' : 'leader') : isWitness ? 'witness' : 'replica',
+    // What counts members that are well looks for this word.
+    state: isWitness ? 'running' : isLeader ? member.state : (member.replicationState ?? member.state),
     ...(member.apiUrl === null ? {} : { api_url: member.apiUrl }),
     ...(member.host === null ? {} : { host: member.host }),
     ...(member.port === null ? {} : { port: member.port }),
@@ -65,7 +72,9 @@ function shown(member: Member, view: ClusterView): ShownMember {
     ...('pending_restart_reason' in raw ? { pending_restart_reason: raw['pending_restart_reason'] } : {}),
     ...('scheduled_restart' in raw ? { scheduled_restart: raw['scheduled_restart'] } : {}),
     ...(Object.keys(member.tags).length === 0 ? {} : { tags: member.tags }),
-    ...(isLeader ? {} : lags(member, view.status?.optime ?? lsn(0))),
+    ...(isLeader || from === null ? {} : { receives_from: from }),
+    ...(isLeader || isWitness ? {} : lags(member, view.status?.optime ?? lsn(0))),
+    ...(member.pgha?.trouble === undefined ? {} : { trouble: member.pgha.trouble }),
   };
 }
 

@@ -4,6 +4,7 @@
  */
 import type { FastifyInstance } from 'fastify';
 import type { ClusterView } from '../core/cluster.ts';
+import { eventAsJson } from '../core/cluster-events.ts';
 import { between, type Millis, millis } from '../core/time.ts';
 import { sendJson, sendPage } from './answers.ts';
 import { clusterDocument } from './cluster-document.ts';
@@ -56,6 +57,13 @@ export function clusterRoutes(app: FastifyInstance, parts: HttpParts): void {
   });
 
   parts.segment(app, 'GET', 'failsafe', (_request, reply) => sendPage(reply, 502, 'No failsafe list was ever seen.'));
+
+  const readEvents = single(() => parts.control.readEvents());
+  parts.segment(app, 'GET', 'pgha/events', async (_request, reply) => {
+    const { events, ofAll } = await readEvents();
+    // Newest first. Without etcd a member knows only its own.
+    return sendJson(reply, ofAll ? 200 : 503, events.map(eventAsJson));
+  });
 
   parts.segment(app, 'GET', 'status', (_request, reply) => sendJson(reply, 200, decisionDocument(parts)));
 }

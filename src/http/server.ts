@@ -15,6 +15,7 @@ import type { EventLog } from '../ports/event-log.ts';
 import { errorPage, sendJson, sendPage } from './answers.ts';
 import { clusterRoutes } from './cluster.ts';
 import { controlRoutes } from './control.ts';
+import { explainRoutes } from './explain.ts';
 import { isLive, isReady, lookAt, type NodeHealth, passes } from './health.ts';
 import { metricsRoutes } from './metrics.ts';
 import { rescueRoutes } from './rescue.ts';
@@ -157,6 +158,7 @@ export function buildHttp(options: {
   clusterRoutes(app, parts);
   metricsRoutes(app, parts);
   controlRoutes(app, parts);
+  explainRoutes(app, parts);
   rescueRoutes(app, parts);
   app.setNotFoundHandler(unknownPath);
   return app;

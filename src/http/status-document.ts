@@ -132,7 +132,8 @@ function pghaFields(published: Published, version: string): Fields {
     saw_primary_of: published.sawPrimaryOf,
     validates: policy.node.validates,
     validating: published.validating,
-    failing: 'failing' in local ? local.failing : null,
+    failing: failingCheck(local),
+    full: 'full' in local ? (local.full === true ? local.said : (local.full ?? null)) : null,
     leadership: leadership.kind,
     term: leadership.kind === 'holding' ? leadership.term.toString() : null,
     guard: published.guard,
@@ -157,10 +158,25 @@ export function instantFields(node: NodeHealth): Fields {
     gate_ms: gate === null ? null : gate.opensAt === 'never' ? 'never' : left(gate.opensAt, now),
     saw_primary_ms: published.sawPrimary === null ? null : Math.round(published.sawPrimary + ageOf(node)),
     vetoed_for_ms: published.vetoedFor === null ? null : Math.max(0, Math.round(published.vetoedFor - ageOf(node))),
+    upstream_check: upstreamCheck(node),
     cluster_age_ms: published.clusterAt === null ? null : Math.round(between(published.clusterAt, now)),
     age_ms: Math.round(ageOf(node)),
     stale: isStale(node),
   };
+}
+
+/** What the leader's Postgres said to this node, in the words of its check. */
+function upstreamCheck({ published, now }: NodeHealth): Fields | null {
+  const check = published.upstreamCheck;
+  if (check === null) return null;
+  const { kind, said } = check.answer;
+  return { of: check.of, kind, said, age_ms: Math.round(between(check.at, now)) };
+}
+
+/** One from which nothing was ever learned fails too, whatever was asked. */
+function failingCheck(local: LocalPostgres): Fields | null {
+  if (local.kind === 'silent' && local.full !== true) return { check: null, said: local.said };
+  return local.kind === 'primary' || local.kind === 'standby' ? local.failing : null;
 }
 
 function left(until: Instant, now: Instant): number | null {

@@ -16,7 +16,25 @@ export interface ServerAddress {
   readonly name: string;
   readonly host: string;
   readonly port: number;
+  /** For the operator's commands; absent or null: it has none, or is not asked for. */
+  readonly nodeId?: number | null;
 }
+
+/**
+ * What a server says when somebody asks it from outside whether it is there. Only `alive` and `full` are signs of life
+ * of a server that works.
+ */
+export type ServerCheck =
+  /** @property inRecovery - null: this way of asking does not tell. `said`: it refused us all the same, and how. */
+  | { readonly kind: 'alive'; readonly inRecovery: boolean | null; readonly said: string | null }
+  /** 53300: no room for another connection. It serves those it has. */
+  | { readonly kind: 'full'; readonly said: string }
+  /** 57P03: it starts up, shuts down, or is a standby that cannot be read. */
+  | { readonly kind: 'not-ready'; readonly said: string }
+  /** The machine answers, and no server does: nobody listens, or the connection was ended without a word. */
+  | { readonly kind: 'refused'; readonly said: string }
+  /** No answer within the limit: a server that hangs, a network or a machine that does not answer; `said` tells how far it came. */
+  | { readonly kind: 'silent'; readonly said: string };
 
 /** Told while something takes long: for /patroni, `list` and the log. */
 export type Progress = (sentence: string, fraction: number | null) => void;
@@ -113,8 +131,8 @@ export interface Postgres {
   /** Writes the settings and reloads, if anything differs. */
   applySettings(settings: ServerSettings): Promise<void>;
   /**
-   * Slots for these members exist; inactive ones of former members go, if pgha has made them (`made`); standbys' are
-   * advanced to `positions`. Slots that somebody else made are never touched.
+   * Slots for these members exist; inactive ones of former members go, if pgha has made them (`made`); inactive ones of
+   * members are advanced to `positions`. Slots that somebody else made are never touched.
    */
   keepSlots(
     members: readonly string[],
@@ -130,6 +148,11 @@ export interface Postgres {
   deliverWal(tl: Timeline, chunks: readonly WalChunk[], end: Lsn, signal: AbortSignal): Promise<void>;
   /** Asks another server for its lineage through a replication connection. */
   lineage(of: ServerAddress, limit: Millis): Promise<Lineage | null>;
+  /**
+   * Asks another member's server whether it is there: `ping` for any answer, `connection` for a login, `query` for a
+   * statement. Answers within `limit` and never throws.
+   */
+  checkServer(of: ServerAddress, type: CheckType, limit: Millis): Promise<ServerCheck>;
   /** The local history file of this server's timeline; empty on timeline 1. */
   ownHistory(tl: Timeline): Promise<TimelineHistory>;
 }

@@ -30,6 +30,13 @@ export interface CommandOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Written to standard input, which is then closed. */
   readonly input?: string;
+  /** Between SIGTERM and SIGKILL, in milliseconds; 2 s when left out, 0 for SIGKILL at once. */
+  readonly graceMs?: number;
+  /**
+   * An open file that takes both outputs, for what leaves a server behind: its output must not end with us. Nothing of
+   * it is then kept or told.
+   */
+  readonly outputTo?: number;
   /** Messages in English, because they are read by a program. `false` where the locale is an input, as for initdb. */
   readonly plainLocale?: boolean;
 }
@@ -47,6 +54,9 @@ export interface CommandResult {
 const KEPT_OUTPUT = 256 * 1024;
 /** Between SIGTERM and SIGKILL: pg_basebackup removes what it made when it is asked politely. */
 const GRACE = millis(2_000);
+
+/** For what a program has written last: it is in the pipes when it exits. */
+const LEFT_BEHIND = millis(200);
 
 /**
  * @param program - a name from the directory of the Postgres binaries, or an absolute path
@@ -70,7 +80,7 @@ export function runCommand(
       child = spawn(path, args, {
         // A group of its own: pg_basebackup has a second process that receives the WAL, and both have to end.
         detached: true,
-        stdio: ['pipe', 'pipe', 'pipe'],
+        stdio: ['pipe', options.outputTo ?? 'pipe', options.outputTo ?? 'pipe'],
         env: environment(options),
         cwd: '/',
         ...(place.runAs === undefined ? {} : { uid: place.runAs.uid, gid: place.runAs.gid }),
@@ -90,8 +100,9 @@ export function runCommand(
     const end = (why: 'cancel' | 'limit'): void => {
       if (endedBy !== 'itself') return;
       endedBy = why;
-      signalGroup(child, 'SIGTERM');
-      after(GRACE, () => signalGroup(child, 'SIGKILL'));
+      const grace = options.graceMs ?? GRACE;
+      signalGroup(child, grace > 0 ? 'SIGTERM' : 'SIGKILL');
+      if (grace > 0) after(grace, () => signalGroup(child, 'SIGKILL'));
     };
     const cancelled = (): void => end('cancel');
     options.signal?.addEventListener('abort', cancelled, { once: true });
@@ -99,13 +110,16 @@ export function runCommand(
 
     const quietLimit = options.quietLimitMs;
     let quiet: (() => void) | null = null;
+    let exited = false;
     const heard = (): void => {
-      if (quietLimit === undefined) return;
+      if (quietLimit === undefined || exited) return;
       quiet?.();
       quiet = after(quietLimit, () => end('limit'));
     };
     heard();
 
+    // Nor may this process live on because of it.
+    if (options.outputTo !== undefined) child.unref();
     const stdout = collect(child.stdout, 'stdout', options.onLine, heard);
     const stderr = collect(child.stderr, 'stderr', options.onLine, heard);
     // A program that never reads its input closes it; that is its business.
@@ -125,8 +139,14 @@ export function runCommand(
       settle();
       neverStarted(cause);
     });
-    // Something that the program left running in the background may hold its outputs open: `close` would wait for it.
-    child.once('exit', () => after(1_000, () => void [child.stdout?.destroy(), child.stderr?.destroy()]));
+    child.once('exit', () => {
+      exited = true;
+      // It kept its limits; what it left running in the background has none.
+      if (endedBy === 'itself') for (const cancel of timers) cancel();
+      quiet?.();
+      // That may hold the outputs open, and `close` would wait for it. What waits in the pipes is read before.
+      after(LEFT_BEHIND, () => setImmediate(() => void [child.stdout?.destroy(), child.stderr?.destroy()]));
+    });
     child.once('close', (code, endSignal) => {
       if (!started) return;
       settle();

@@ -41,6 +41,11 @@ export interface ConnectionOptions {
   readonly limit: Millis;
   /** The server ends a statement by itself after so long; 0 is never. */
   readonly statementTimeout: Millis;
+  /**
+   * One of the places that are kept for replication: for a server without room for anybody else. Statements without
+   * parameters only, and none that is prepared.
+   */
+  readonly reserved?: boolean;
   /** Once, when the connection has ended, whoever ended it. */
   readonly ended?: () => void;
 }
@@ -54,7 +59,11 @@ export class Connection {
   readonly #place: Place;
   #open = true;
 
-  private constructor(client: pg.Client, place: Place) {
+  /** One of the places for replication, see {@link ConnectionOptions}. */
+  readonly reserved: boolean;
+
+  private constructor(client: pg.Client, place: Place, reserved: boolean) {
+    this.reserved = reserved;
     this.#client = client;
     this.#place = place;
   }
@@ -88,12 +97,13 @@ export class Connection {
       user: login.username,
       database: place.config.postgresql.database,
       application_name: 'pgha',
+      ...(options.reserved === true ? { replication: 'database' } : {}),
       options: sessionOptions(place.version, options.statementTimeout),
       ...(login.password === null ? {} : { password: login.password }),
       // The server is on this machine: encrypted where it insists, and there is no name to verify.
       ...(host.startsWith('/') || !insistsOnTls(login.sslmode) ? {} : { ssl: { rejectUnauthorized: false } }),
     });
-    const connection = new Connection(client, place);
+    const connection = new Connection(client, place, options.reserved === true);
     // Before connect: an error without a listener ends the process. It may fire twice; the end counts once.
     const ended = (): void => {
       if (!connection.#open) return;

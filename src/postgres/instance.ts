@@ -17,6 +17,7 @@ import type {
   Postgres,
   Progress,
   ServerAddress,
+  ServerCheck,
   ServerSettings,
   SlotState,
   WalChunk,
@@ -25,15 +26,25 @@ import type { Random } from '../ports/random.ts';
 import { copyFrom } from './basebackup.ts';
 import { bootstrapCluster } from './bootstrap.ts';
 import { asMember, DeathWatch, familyOf, signalProcess } from './family.ts';
+import { FollowCommand } from './follow-command.ts';
 import { readHistoryFile, readLineage } from './lineage.ts';
 import { Lookout } from './look.ts';
 import { readMarker } from './markers.ts';
 import { findPlace, type Place } from './place.ts';
 import { Probe } from './probe.ts';
-import { follow, promote, type RunningServer, reload, withdraw } from './recovery.ts';
+import { follow, promote, type RunningServer, reload, reloadByCommand, withdraw } from './recovery.ts';
 import { rewindFrom } from './rewind.ts';
+import { ServerChecks } from './server-check.ts';
 import { setStandbySignal, writeConfiguration, writeUpstream } from './server-config.ts';
-import { limitServerLog, startServer, stopForSwitchover, stopServer } from './server-process.ts';
+import {
+  hasStandbySignal,
+  limitServerLog,
+  restartByCommand,
+  startServer,
+  stopForSwitchover,
+  stopServer,
+} from './server-process.ts';
+import { ServiceCommands } from './service-commands.ts';
 import { keepSlots } from './slots.ts';
 import { afterSwitchover, checkpoint, cleanAutoConf, prepareSwitchover } from './switchover.ts';
 import { deliverWal, endOfWal, readWal } from './wal-rescue.ts';
@@ -52,6 +63,9 @@ interface Parts {
   readonly probe: Probe;
   readonly lookout: Lookout;
   readonly server: RunningServer;
+  readonly service: ServiceCommands;
+  readonly following: FollowCommand;
+  readonly serverChecks: ServerChecks;
 }
 
 const LIMIT_SERVER_LOG_EVERY: Millis = millis(60_000);
@@ -197,19 +211,29 @@ export class PostgresInstance implements Postgres {
   }
 
   async promote(stillAllowed: () => boolean, signal: AbortSignal): Promise<void> {
-    await promote((await this.#opened()).server, stillAllowed, signal);
+    const { server, following } = await this.#opened();
+    await following.stop();
+    await promote(server, stillAllowed, signal);
     this.#withdrawn = false;
   }
 
   async follow(upstream: ServerAddress | null): Promise<void> {
     this.#withdrawn = false;
-    const { server } = await this.#opened();
+    const { server, service, following } = await this.#opened();
+    if (upstream !== null && service.has('follow_command')) {
+      following.begin(upstream);
+      return;
+    }
+    await following.stop();
     await told('The upstream was not changed', follow(server, upstream));
   }
 
   async withdraw(signal: AbortSignal): Promise<Lsn> {
     this.#withdrawn = true;
-    return withdraw((await this.#opened()).server, signal);
+    const { server, following } = await this.#opened();
+    // A follow_command that is still at work must not give the standby its upstream back.
+    await following.stop();
+    return withdraw(server, signal);
   }
 
   async checkpoint(): Promise<void> {
@@ -218,16 +242,28 @@ export class PostgresInstance implements Postgres {
   }
 
   async restart(limit: Millis): Promise<void> {
-    const place = await this.open();
+    const { place, service, probe } = await this.#opened();
+    if (service.has('service_restart_command') && (await hasStandbySignal(place))) {
+      this.#withdrawn = false;
+      const postmaster = await restartByCommand(place);
+      probe.forget();
+      this.#watch.watch(postmaster);
+      return;
+    }
     await stopServer(place, 'fast', limit);
     await this.#startable();
     await this.#start(place);
   }
 
   async applySettings(settings: ServerSettings): Promise<void> {
-    const { place, probe } = await this.#opened();
+    const { place, probe, server, service } = await this.#opened();
     const { changed } = await told('The settings were not written', writeConfiguration(place, settings));
     if (!changed) return;
+    if (service.has('service_reload_command')) {
+      // Beside everything else: what follows in the caller's round does not wait for an operator's command.
+      void reloadByCommand(server, service).finally(() => probe.settingsChanged());
+      return;
+    }
     reload(place);
     probe.settingsChanged();
   }
@@ -262,6 +298,15 @@ export class PostgresInstance implements Postgres {
     return readLineage(await this.open(), of, limit);
   }
 
+  async checkServer(of: ServerAddress, type: CheckType, limit: Millis): Promise<ServerCheck> {
+    try {
+      return await (await this.#opened()).serverChecks.check(of, type, limit);
+    } catch (error) {
+      // Nothing was asked: where our own Postgres lives could not be found out.
+      return { kind: 'silent', said: error instanceof Error ? error.message : String(error) };
+    }
+  }
+
   async ownHistory(tl: Timeline): Promise<TimelineHistory> {
     return readHistoryFile(await this.open(), tl);
   }
@@ -278,12 +323,14 @@ export class PostgresInstance implements Postgres {
   async #open(): Promise<Parts> {
     const found = await findPlace(this.#config, this.#log, this.#clock);
     const current = (): Config => this.#config;
-    const place: Place = {
+    const fixed = {
       ...found,
       get config() {
         return current();
       },
     };
+    const service = new ServiceCommands(fixed);
+    const place: Place = Object.assign(fixed, { service });
     const probe = new Probe(place, () => {
       this.#watch.suspect();
       for (const listener of this.#doubters) listener();
@@ -293,7 +340,15 @@ export class PostgresInstance implements Postgres {
       place,
       ask: (text: string, limit: Millis) => probe.ask(text, [], lookout.endpoint, limit),
     };
-    this.#parts = { place, probe, lookout, server };
+    this.#parts = {
+      place,
+      probe,
+      lookout,
+      server,
+      service,
+      following: new FollowCommand(server, service),
+      serverChecks: new ServerChecks(place),
+    };
     return this.#parts;
   }
 
@@ -301,6 +356,7 @@ export class PostgresInstance implements Postgres {
   async #startable(): Promise<Parts> {
     const parts = await this.#opened();
     const { place } = parts;
+    await parts.following.stop();
     const marker = await readMarker(place);
     if (marker !== null) {
       throw new PghaError('PGHA_POSTGRES_START_FAILED', {

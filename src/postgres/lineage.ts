@@ -11,7 +11,7 @@ import { PghaError } from '../errors.ts';
 import type { Lineage, ServerAddress } from '../ports/postgres.ts';
 import { readText } from './durable-file.ts';
 import type { Place } from './place.ts';
-import { askRemote } from './remote.ts';
+import { askRemote, type Query } from './remote.ts';
 
 const IN_HOT_STANDBY_SINCE = 140_000;
 
@@ -20,14 +20,9 @@ export async function readLineage(place: Place, of: ServerAddress, limit: Millis
   const login = place.config.postgresql.authentication.replication;
   try {
     return await askRemote(place, { address: of, login, as: { replication: true } }, limit, async (query) => {
-      const [version] = await query('SHOW server_version_num');
-      // in_hot_standby came with 14. Before, a transaction is read-only in recovery, and else only where a setting
-      // makes it so: then this errs to "in recovery", and its caller waits.
-      const setting =
-        Number(version?.['server_version_num']) >= IN_HOT_STANDBY_SINCE ? 'in_hot_standby' : 'transaction_read_only';
       // Asked first: a promotion that ends between the two questions then reads as "in recovery", and its caller asks
       // again. The other way round it would read as a primary on the timeline that it has just left.
-      const [recovery] = await query(`SHOW ${setting}`);
+      const inRecovery = await askInRecovery(query);
       const [system] = await query('IDENTIFY_SYSTEM');
       const tl = timeline(Number(system?.['timeline']));
       return {
@@ -35,13 +30,24 @@ export async function readLineage(place: Place, of: ServerAddress, limit: Millis
         timeline: tl,
         position: parseLsn(String(system?.['xlogpos'])),
         history: tl === 1 ? [] : parseHistory(historyText(await query(`TIMELINE_HISTORY ${tl}`))),
-        inRecovery: recovery?.[setting] !== 'off',
+        inRecovery,
       };
     });
   } catch (error) {
     place.log.write('debug', 'action.failed', `${of.name} did not tell its timeline history.`, { error });
     return null;
   }
+}
+
+/** Over a replication connection, which knows no functions. */
+export async function askInRecovery(query: Query): Promise<boolean> {
+  const [version] = await query('SHOW server_version_num');
+  // in_hot_standby came with 14. Before, a transaction is read-only in recovery, and else only where a setting
+  // makes it so: then this errs to "in recovery", and its caller waits.
+  const setting =
+    Number(version?.['server_version_num']) >= IN_HOT_STANDBY_SINCE ? 'in_hot_standby' : 'transaction_read_only';
+  const [recovery] = await query(`SHOW ${setting}`);
+  return recovery?.[setting] !== 'off';
 }
 
 /** The content comes as text from a current server, as bytes from older ones. */

@@ -3,11 +3,12 @@
  * `LocalPostgres` that holds. It changes nothing and never throws. "No answer" never becomes "stopped": that takes a
  * family of processes that is seen to be empty.
  */
-import type { LocalPostgres, Primary, Standby } from '../core/local.ts';
+import type { LocalPostgres, Primary, Running, Standby } from '../core/local.ts';
 import type { CheckType } from '../core/policy.ts';
 import { between, type Instant, laterBy, type Millis, millis } from '../core/time.ts';
 import type { ErrorCode } from '../errors.ts';
-import { answerIn, type CheckAnswer, connectionCheck, ping } from './checks.ts';
+import type { ServerCheck } from '../ports/postgres.ts';
+import { ALIVE, answerIn, connectionCheck, isSignOfLife, ping } from './checks.ts';
 import { type Endpoint, endpointOf, leftUntil } from './connection.ts';
 import { latestTimeline, readControlData } from './control-data.ts';
 import { DataDirectory, type DirectoryFacts } from './data-directory.ts';
@@ -36,18 +37,15 @@ interface Phase {
   readonly since: Instant;
 }
 
-type ProbeAnswer = { readonly kind: 'told'; readonly probed: Probed } | Exclude<CheckAnswer, { kind: 'accepting' }>;
+type ProbeAnswer = { readonly kind: 'told'; readonly probed: Probed } | Exclude<ServerCheck, { kind: 'alive' }>;
 
 interface Answers {
   readonly told: ProbeAnswer;
-  readonly checked: CheckAnswer;
+  readonly checked: ServerCheck;
 }
 
 /** With a server that answers, the files add little: they are not waited for longer than this. */
 const FILES_BESIDE_ANSWERS = 250;
-
-/** Said by the held query when the server has no room for its connection. */
-const BUSY = 'too many connections';
 
 export class Lookout {
   readonly #place: Place;
@@ -91,7 +89,7 @@ export class Lookout {
       asked !== null && same(known, postmaster) ? await asked : await this.#meet(postmaster, facts, deadline, check);
     // It may have ended while it was asked.
     if (answers.told.kind !== 'told' && !isAlive(postmaster)) return this.#withoutPostmaster(facts, deadline);
-    return this.#judge(postmaster, facts, answers, check);
+    return this.#judge(postmaster, facts, answers, check, limit);
   }
 
   /** null: the disk does not answer, and the processes are asked instead. */
@@ -201,24 +199,30 @@ export class Lookout {
       return { kind: 'told', probed: await this.#probe.look(this.#endpoint, limit) };
     } catch (error) {
       const answer = answerIn(error);
-      return answer.kind === 'accepting' ? { kind: 'no-response', said: BUSY } : answer;
+      return answer.kind === 'alive' ? { kind: 'refused', said: answer.said ?? 'the held query failed' } : answer;
     }
   }
 
-  #check(limit: Millis, check: CheckType): Promise<CheckAnswer> {
+  #check(limit: Millis, check: CheckType): Promise<ServerCheck> {
     switch (check) {
       case 'ping':
         return ping(this.#place, this.#endpoint, limit);
       case 'connection':
         return connectionCheck(this.#place, this.#endpoint, limit);
       case 'query':
-        return Promise.resolve({ kind: 'accepting' }); // the held query is it
+        return Promise.resolve(ALIVE); // the held query is it
       default:
         return ((never: never) => never)(check);
     }
   }
 
-  #judge(postmaster: ProcessId, facts: DirectoryFacts | null, answers: Answers, check: CheckType): LocalPostgres {
+  #judge(
+    postmaster: ProcessId,
+    facts: DirectoryFacts | null,
+    answers: Answers,
+    check: CheckType,
+    limit: Millis,
+  ): LocalPostgres {
     const { told, checked } = answers;
     const { pidFile } = facts ?? { pidFile: null };
     if (pidFile !== null && pidFile.port !== null && pidFile.pid === postmaster.pid) {
@@ -227,15 +231,16 @@ export class Lookout {
     if (told.kind === 'told') {
       this.#phase = null;
       this.#receiverPid = told.probed.receiverPid;
-      const { server } = told.probed;
+      const server = withFullness(told.probed.server, checked);
       this.#known = { postmaster, server };
-      // 57P03 while sessions still work is a smart shutdown: a server that writes, and that fails its check.
-      return checked.kind === 'accepting' ? server : { ...server, failing: { check, said: checked.said } };
+      const isStopping = pidFile?.status === 'stopping' && pidFile.pid === postmaster.pid;
+      const failing = failure(check, answers, isStopping, limit);
+      return failing === null ? server : { ...server, failing };
     }
-    if (pidFile?.status === 'stopping' || (told.kind === 'rejecting' && isShuttingDown(told.said))) {
+    if (pidFile?.status === 'stopping' || (told.kind === 'not-ready' && isShuttingDown(told.said))) {
       return { kind: 'stopping', since: this.#lasting('stopping', postmaster) };
     }
-    if (told.kind === 'rejecting' || pidFile?.status === 'starting' || notListeningYet(facts, postmaster)) {
+    if (told.kind === 'not-ready' || pidFile?.status === 'starting' || notListeningYet(facts, postmaster)) {
       const asPrimary = facts === null || !facts.standbySignal;
       return { kind: 'starting', since: this.#lasting('starting', postmaster), asPrimary };
     }
@@ -243,12 +248,15 @@ export class Lookout {
       // Too many connections is an answer: the server is there, and what is known of it is a little older.
       // Not of a standby: it may have been promoted since, and would be taken for one that cannot write.
       const { server } = this.#known;
-      if (told.said === BUSY && checked.kind === 'accepting' && server.kind === 'primary') return server;
-      const failed =
-        checked.kind === 'accepting' ? ({ check: 'query', said: told.said } as const) : { check, said: checked.said };
-      return { ...this.#known.server, failing: failed };
+      if (told.kind === 'full' && isSignOfLife(checked) && server.kind === 'primary')
+        return { ...server, full: told.said };
+      const failing = isSignOfLife(checked)
+        ? ({ check: 'query', said: told.said } as const)
+        : { check, said: checked.said };
+      return { ...server, failing };
     }
-    return { kind: 'silent', since: this.#lasting('silent', postmaster), said: told.said };
+    const since = this.#lasting('silent', postmaster);
+    return { kind: 'silent', since, said: told.said, ...(told.kind === 'full' ? { full: true } : {}) };
   }
 
   /** How long the same postmaster has been in the same state. */
@@ -259,6 +267,20 @@ export class Lookout {
     }
     return between(this.#phase.since, now);
   }
+}
+
+/** What fails in a server that answered the held query; null: nothing. */
+function failure(check: CheckType, { told, checked }: Answers, isStopping: boolean, limit: Millis): Running['failing'] {
+  // A smart shutdown: its sessions still work, and it will never take another one.
+  if (!isSignOfLife(checked)) return { check, said: checked.said };
+  if (isStopping) return { check, said: 'it is shutting down: its sessions go on, no other begins' };
+  const stands = told.kind === 'told' ? told.probed.walStands : null;
+  if (stands === null || stands < limit) return null;
+  return { check: 'disk', said: `processes have waited ${Math.round(stands)} ms for WAL to be written, and none was` };
+}
+
+function withFullness(server: Primary | Standby, checked: ServerCheck): Primary | Standby {
+  return checked.kind === 'full' && server.full === undefined ? { ...server, full: checked.said } : server;
 }
 
 function same(a: ProcessId | null, b: ProcessId): boolean {

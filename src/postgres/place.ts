@@ -10,6 +10,7 @@ import { type Millis, millis } from '../core/time.ts';
 import { PghaError } from '../errors.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { EventLog } from '../ports/event-log.ts';
+import type { ServiceCommands } from './service-commands.ts';
 import { FILE_LIMIT, withLimit } from './time-limit.ts';
 
 export interface Place {
@@ -31,6 +32,8 @@ export interface Place {
   readonly config: Config;
   readonly log: EventLog;
   readonly clock: Clock;
+  /** The operator's own commands, where Postgres is controlled by them. */
+  readonly service?: ServiceCommands;
   /** Whom Postgres and its programs run as, where that is not ourselves: tests run as root, and Postgres refuses to. */
   readonly runAs?: { readonly uid: number; readonly gid: number };
 }

@@ -9,6 +9,7 @@ import { type Instant, LONG_AGO, laterBy, type Millis, millis } from '../core/ti
 import { Connection, type Endpoint, leftUntil, type Row } from './connection.ts';
 import type { Place } from './place.ts';
 import { withLimit } from './time-limit.ts';
+import { WalProgress } from './wal-progress.ts';
 
 /** pg_settings takes milliseconds, and settings that wait for a restart wait for long. */
 const PENDING_RESTART_EVERY: Millis = millis(5_000);
@@ -24,6 +25,8 @@ export interface Probed {
   readonly server: Primary | Standby;
   /** The WAL receiver's process, whatever its state; null when there is none. */
   readonly receiverPid: number | null;
+  /** For how long processes of a primary have waited for WAL to be written while none was; null: it flows. */
+  readonly walStands: Millis | null;
 }
 
 export class Probe {
@@ -37,6 +40,7 @@ export class Probe {
   #pending: Running['pendingRestart'] = [];
   #pendingAskedAt: Instant = LONG_AGO;
   #receivedTimeline: Timeline | null = null;
+  readonly #wal = new WalProgress();
 
   /** @param connectionEnded - the held connection is gone, whoever ended it */
   constructor(place: Place, connectionEnded: () => void) {
@@ -58,6 +62,7 @@ export class Probe {
     this.#pending = [];
     this.#pendingAskedAt = LONG_AGO;
     this.#receivedTimeline = null;
+    this.#wal.forget();
   }
 
   /** Settings were changed: what waits for a restart is asked for again with the next look. */
@@ -81,9 +86,14 @@ export class Probe {
     if (observed.receiver !== null && observed.receiver.timeline > (this.#receivedTimeline ?? 0)) {
       this.#receivedTimeline = observed.receiver.timeline;
     }
+    const flushed = observed.inRecovery ? null : observed.flushed;
+    const walStands = this.#wal.note(this.#place.clock.now(), flushed, observed.walWaiting);
     const read = await this.#timelineBeingRead(observed);
     this.#refreshPending(endpoint);
-    return serverFrom(observed, this.#pending, timeline(Math.max(this.#receivedTimeline ?? 0, read ?? 0)));
+    // There is room again: a connection of the ordinary kind takes its place with the next statement.
+    if (observed.full === null && this.#connection?.reserved === true) this.#letGo();
+    const newest = timeline(Math.max(this.#receivedTimeline ?? 0, read ?? 0));
+    return { ...serverFrom(observed, this.#pending, newest), walStands };
   }
 
   /**
@@ -102,7 +112,8 @@ export class Probe {
     const deadline = laterBy(clock.now(), limit);
     await this.#waitForHanging(limit);
     const connection = await this.#connected(endpoint, leftUntil(deadline, clock.now()));
-    const answer = connection.start(text, values, prepareAs);
+    if (connection.reserved && values.length > 0) throw new Error('the server has no room for another connection');
+    const answer = connection.start(text, values, connection.reserved ? undefined : prepareAs);
     return withLimit(clock, leftUntil(deadline, clock.now()), 'the held query', answer, () => {
       this.#letHang(answer);
     });
@@ -132,8 +143,7 @@ export class Probe {
     if (clock.now() - hanging.since > this.#patience) {
       this.#patience = millis(Math.min(LONGEST_PATIENCE, this.#patience * 2));
       this.#hanging = null;
-      this.#connection?.close();
-      this.#connection = null;
+      this.#letGo();
       return;
     }
     await withLimit(clock, limit, 'the held query', hanging.settled);
@@ -148,9 +158,20 @@ export class Probe {
   }
 
   async #connect(endpoint: Endpoint, limit: Millis): Promise<Connection> {
+    const deadline = laterBy(this.#place.clock.now(), limit);
+    try {
+      return await this.#open(endpoint, limit, false);
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== TOO_MANY_CONNECTIONS) throw error;
+      return this.#open(endpoint, leftUntil(deadline, this.#place.clock.now()), true);
+    }
+  }
+
+  async #open(endpoint: Endpoint, limit: Millis, reserved: boolean): Promise<Connection> {
     const connection: Connection = await Connection.open(this.#place, endpoint, {
       limit,
       statementTimeout: SERVER_STATEMENT_TIMEOUT,
+      reserved,
       ended: () => {
         if (this.#connection === connection) this.#connection = null;
         this.#connectionEnded();
@@ -158,6 +179,11 @@ export class Probe {
     });
     this.#connection = connection;
     return connection;
+  }
+
+  #letGo(): void {
+    this.#connection?.close();
+    this.#connection = null;
   }
 
   /**
@@ -193,6 +219,7 @@ export class Probe {
 }
 
 const OBJECT_NOT_IN_PREREQUISITE_STATE = '55000';
+const TOO_MANY_CONNECTIONS = '53300';
 const TITLE_LIMIT: Millis = millis(100);
 
 const PROBE = `
@@ -212,7 +239,10 @@ SELECT r.in_recovery,
             'YYYY-MM-DD HH24:MI:SS.USTZH:TZM') END AS replayed_at,
        CASE WHEN r.in_recovery THEN pg_catalog.pg_is_wal_replay_paused() ELSE false END AS replay_paused,
        CASE WHEN r.in_recovery THEN pg_catalog.current_setting('primary_conninfo') ELSE '' END AS conninfo,
-       a.startup_pid, a.startup_waits_for, a.receiver_pid,
+       a.startup_pid, a.startup_waits_for, a.receiver_pid, a.wal_waiting, a.clients,
+       pg_catalog.current_setting('max_connections')::int AS max_connections,
+       pg_catalog.current_setting('superuser_reserved_connections')::int
+         + coalesce(pg_catalog.current_setting('reserved_connections', true)::int, 0) AS kept_back,
        (SELECT pg_catalog.row_to_json(w) FROM (
           SELECT status, sender_host, sender_port, received_tli,
                  extract(epoch FROM pg_catalog.clock_timestamp() - last_msg_receipt_time) * 1000 AS silent_for
@@ -220,14 +250,18 @@ SELECT r.in_recovery,
        (SELECT pg_catalog.json_agg(x) FROM (
           SELECT application_name, usename, client_addr, state, sync_state, sync_priority,
                  sent_lsn, flush_lsn, replay_lsn
-            FROM pg_catalog.pg_stat_replication) x) AS senders
+            FROM pg_catalog.pg_stat_replication WHERE pid <> pg_catalog.pg_backend_pid()) x) AS senders
   FROM (SELECT pg_catalog.pg_is_in_recovery() AS in_recovery) r,
        pg_catalog.pg_control_system() s,
        pg_catalog.pg_control_checkpoint() c,
        pg_catalog.pg_control_recovery() m,
        (SELECT max(pid) FILTER (WHERE backend_type = 'startup') AS startup_pid,
                max(wait_event) FILTER (WHERE backend_type = 'startup') AS startup_waits_for,
-               max(pid) FILTER (WHERE backend_type = 'walreceiver') AS receiver_pid
+               max(pid) FILTER (WHERE backend_type = 'walreceiver') AS receiver_pid,
+               count(*) FILTER (WHERE backend_type = 'client backend')::int AS clients,
+               extract(epoch FROM max(pg_catalog.clock_timestamp() - coalesce(query_start, pg_catalog.clock_timestamp()))
+                 FILTER (WHERE wait_event_type = 'IO' AND pg_catalog.lower(wait_event)
+                         IN ('walwrite', 'walsync', 'walinitwrite', 'walinitsync'))) * 1000 AS wal_waiting
           FROM pg_catalog.pg_stat_activity) a`;
 
 const PENDING_RESTART = `
@@ -257,6 +291,10 @@ export interface Observed {
   readonly receiverPid: number | null;
   readonly receiver: Receiver | null;
   readonly senders: readonly Sender[];
+  /** How long the oldest statement runs that waits for WAL to be written; null: nobody waits. */
+  readonly walWaiting: Millis | null;
+  /** Why ordinary users find no room for another session; null: there is room. */
+  readonly full: string | null;
 }
 
 export function observe(row: Row): Observed {
@@ -266,6 +304,7 @@ export function observe(row: Row): Observed {
     const printed = text(value);
     return printed === null ? null : parseLsn(printed);
   };
+  const waiting = number(row['wal_waiting']);
   const senders = (Array.isArray(row['senders']) ? row['senders'] : []) as readonly Row[];
   return {
     inRecovery: row['in_recovery'] === true,
@@ -297,7 +336,15 @@ export function observe(row: Row): Observed {
       flushed: position(sender['flush_lsn']),
       replayed: position(sender['replay_lsn']),
     })),
+    walWaiting: waiting === null ? null : millis(Math.max(0, waiting)),
+    full: fullness(number(row['clients']) ?? 0, number(row['max_connections']), number(row['kept_back']) ?? 0),
   };
+}
+
+/** As InitPostgres counts: the last places are kept for superusers, and replication has places of its own. */
+function fullness(clients: number, places: number | null, keptBack: number): string | null {
+  if (places === null || clients < places - keptBack) return null;
+  return `${clients} of ${places} connections are in use, and the last ${keptBack} are kept for superusers`;
 }
 
 function receiverFrom(row: Row | null): Receiver | null {
@@ -312,13 +359,18 @@ function receiverFrom(row: Row | null): Receiver | null {
 }
 
 /** @param read - the newest timeline that the receiver or the startup process was seen on since the server's start */
-export function serverFrom(observed: Observed, pendingRestart: Running['pendingRestart'], read: Timeline): Probed {
+export function serverFrom(
+  observed: Observed,
+  pendingRestart: Running['pendingRestart'],
+  read: Timeline,
+): Omit<Probed, 'walStands'> {
   const running = {
     systemId: systemId(observed.systemId),
     version: observed.version,
     startedAt: observed.startedAt,
     pendingRestart,
     failing: null,
+    ...(observed.full === null ? {} : { full: observed.full }),
     senders: observed.senders,
   };
   if (!observed.inRecovery) {

@@ -5,14 +5,16 @@
 import { unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { furthest, type Lsn, NOWHERE, parseLsn } from '../core/lsn.ts';
-import { laterBy, type Millis, millis } from '../core/time.ts';
+import { between, type Instant, laterBy, type Millis, millis } from '../core/time.ts';
 import { type ErrorCode, PghaError } from '../errors.ts';
 import type { ServerAddress } from '../ports/postgres.ts';
 import type { Row } from './connection.ts';
 import { asMember, type FamilyMember, isAlive, type ProcessId, signalProcess } from './family.ts';
 import type { Place } from './place.ts';
+import { upstreamIn } from './probe.ts';
 import { writeUpstream } from './server-config.ts';
 import { runningPostmaster, startServer, stopServer } from './server-process.ts';
+import type { CommandEnd, OperatorCommand, ServiceCommands } from './service-commands.ts';
 import { FILE_LIMIT, withLimit } from './time-limit.ts';
 
 /** The running server, as these steps need it. */
@@ -29,10 +31,18 @@ const WAKE_EVERY: Millis = millis(20);
 /** Without a receiver for so long after the last one ended, with its upstream empty: none comes again by itself. */
 const QUIET_FOR: Millis = millis(50);
 const RESTART_LIMIT: Millis = millis(30_000);
+/** So soon after a reload the postmaster has read its files. */
+const RELOAD_SEEN: Millis = millis(2_000);
+/** A command that takes its time is not worth a reload, and a line in the server's log, every 20 ms. */
+const WAKE_OFTEN_FOR: Millis = millis(1_000);
+const WAKE_SELDOM: Millis = millis(500);
+/** So soon after promote_command said that it is done the server is out of recovery, or it is not promoted. */
+const PROMOTE_SEEN: Millis = millis(2_000);
 /** primary_conninfo is taken over by a reload from here on. */
 const RELOADABLE_UPSTREAM = 13;
 
 const IN_RECOVERY = 'SELECT pg_catalog.pg_is_in_recovery() AS in_recovery';
+const UPSTREAM = "SELECT pg_catalog.current_setting('primary_conninfo') AS conninfo";
 const RECEIVER = `
 SELECT pg_catalog.pg_is_in_recovery() AS in_recovery,
        (SELECT max(pid) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'walreceiver') AS pid,
@@ -67,6 +77,42 @@ async function seeReceiver(server: RunningServer): Promise<ReceiverSeen> {
 export function reload(place: Place): void {
   const postmaster = runningPostmaster(place);
   if (postmaster !== null) signalProcess(postmaster, 'SIGHUP');
+}
+
+/**
+ * The operator's service_reload_command, and the plain signal where it did not make the server read its files. Never
+ * throws; it is for settings only: where milliseconds count, the signal is sent without it.
+ */
+export async function reloadByCommand(server: RunningServer, service: ServiceCommands): Promise<void> {
+  const { place } = server;
+  const loadedAt = async (): Promise<unknown> =>
+    (await server.ask('SELECT pg_catalog.pg_conf_load_time()::text AS at', ASK_LIMIT))[0]?.['at'];
+  // What is at work is of more weight, and only one is at a time.
+  if (service.busy) return reload(place);
+  try {
+    const before = await loadedAt();
+    const command = await service.begin('service_reload_command');
+    // Something more urgent took its place, and reads the files anyway or is followed by a start.
+    if (command === null) return reload(place);
+    const end = await command.ended;
+    const until = laterBy(place.clock.now(), RELOAD_SEEN);
+    while (place.clock.now() < until) {
+      if ((await loadedAt()) !== before) return;
+      await place.clock.sleep(WAKE_EVERY);
+    }
+    const sentence = `${end.sentence}; Postgres did not read its settings, and is told to by our own signal`;
+    place.log.write('warn', 'command.distrusted', sentence);
+  } catch {
+    // A server that does not answer reads its files when it can.
+  }
+  reload(place);
+}
+
+/** Whether primary_conninfo, as the server has it in force, names this upstream. */
+export async function isToldToFollow(server: RunningServer, upstream: ServerAddress): Promise<boolean> {
+  const [row] = await server.ask(UPSTREAM, ASK_LIMIT);
+  const conninfo = row?.['conninfo'];
+  return typeof conninfo === 'string' && upstreamIn(conninfo) === `${upstream.host}:${upstream.port}`;
 }
 
 /**
@@ -162,6 +208,7 @@ export async function promote(server: RunningServer, stillAllowed: () => boolean
   const { place } = server;
   const postmaster = runningPostmaster(place);
   if (postmaster === null) throw promoteFailed(new Error('Postgres does not run'));
+  await place.service?.quiet();
   if (!stillAllowed()) throw notAllowed();
   try {
     const [row] = await server.ask(IN_RECOVERY, ASK_LIMIT);
@@ -180,7 +227,73 @@ export async function promote(server: RunningServer, stillAllowed: () => boolean
     throw promoteFailed(cause);
   }
   if (!stillAllowed()) throw notAllowed();
-  await promoteNow(server, postmaster, stillAllowed, signal);
+  if (place.service?.has('promote_command') === true) {
+    await promoteByCommand(server, place.service, postmaster, stillAllowed, signal);
+  } else await promoteNow(server, postmaster, stillAllowed, signal);
+}
+
+/**
+ * The operator's promote_command in the place of the promote file. Only `pg_is_in_recovery()` says that it worked: one
+ * that goes on after that does so for itself, within its limit. One that fails, hangs or says yes and does nothing is a
+ * failed promotion, and whatever it still has at work is ended before that is told.
+ */
+async function promoteByCommand(
+  server: RunningServer,
+  service: ServiceCommands,
+  postmaster: ProcessId,
+  stillAllowed: () => boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  const { place } = server;
+  const { clock, dataDir } = place;
+  const command = await service.begin('promote_command', { stillAllowed });
+  if (command === null) throw notAllowed();
+  const kill = (): void => void command.kill();
+  signal.addEventListener('abort', kill, { once: true });
+  try {
+    const began = clock.now();
+    let endedAt: Instant | null = null;
+    let wakeAt = laterBy(began, WAKE_EVERY);
+    for (;;) {
+      // Looked at before the question: what it did was done by the time the server is asked.
+      const end = command.end();
+      const rows = await server.ask(IN_RECOVERY, ASK_LIMIT).catch(() => []);
+      if (rows[0]?.['in_recovery'] === false) {
+        command.letGo();
+        void tellOfPromoteCommand(place, command);
+        return;
+      }
+      signal.throwIfAborted();
+      if (!isAlive(postmaster)) throw new Error('Postgres ended while it was promoted');
+      // Ours is done in a moment; this may begin its deed long after it was begun itself.
+      if (!stillAllowed()) throw new Error('leadership was not proven any more, so promote_command was ended');
+      const now = clock.now();
+      if (end !== null) endedAt ??= now;
+      if (end !== null && (!end.orderly || now >= laterBy(endedAt ?? now, PROMOTE_SEEN))) {
+        throw new Error(`${end.sentence}, and Postgres is still in recovery`);
+      }
+      if (now >= wakeAt) {
+        signalProcess(postmaster, 'SIGHUP');
+        wakeAt = laterBy(now, between(began, now) < WAKE_OFTEN_FOR ? WAKE_EVERY : WAKE_SELDOM);
+      }
+      await clock.sleep(POLL_EVERY);
+    }
+  } catch (cause) {
+    await command.kill();
+    await withLimit(clock, FILE_LIMIT, 'removing the promote file', unlink(join(dataDir, 'promote'))).catch(
+      () => undefined,
+    );
+    throw cause instanceof PghaError ? cause : promoteFailed(cause);
+  } finally {
+    signal.removeEventListener('abort', kill);
+  }
+}
+
+async function tellOfPromoteCommand(place: Place, command: OperatorCommand): Promise<void> {
+  const end: CommandEnd = await command.ended;
+  if (end.orderly) return;
+  const sentence = `${end.sentence}; but Postgres is promoted, and that is what counts`;
+  place.log.write('warn', 'command.distrusted', sentence);
 }
 
 async function promoteNow(

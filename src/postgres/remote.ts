@@ -9,9 +9,11 @@ import type { Login } from '../config/schema.ts';
 import { type Millis, millis } from '../core/time.ts';
 import type { ServerAddress } from '../ports/postgres.ts';
 import type { Place } from './place.ts';
-import { withLimit } from './time-limit.ts';
+import { silence, TimeLimitError, withLimit } from './time-limit.ts';
 
 export type Row = Readonly<Record<string, unknown>>;
+/** What the server reported of itself with the login: `server_version`, `in_hot_standby`, ... */
+export type Reported = ReadonlyMap<string, string>;
 /** One statement and its rows. */
 export type Query = (sql: string, values?: readonly unknown[]) => Promise<readonly Row[]>;
 
@@ -32,7 +34,7 @@ export async function askRemote<T>(
   place: Pick<Place, 'clock' | 'config'>,
   target: RemoteTarget,
   limit: Millis,
-  ask: (query: Query) => Promise<T>,
+  ask: (query: Query, reported: Reported) => Promise<T>,
 ): Promise<T> {
   const until = place.clock.now() + limit;
   let failure: unknown;
@@ -53,7 +55,7 @@ async function connectAndAsk<T>(
   target: RemoteTarget,
   limit: Millis,
   ssl: pg.ClientConfig['ssl'],
-  ask: (query: Query) => Promise<T>,
+  ask: (query: Query, reported: Reported) => Promise<T>,
 ): Promise<T> {
   const { login, address, as } = target;
   const settings = {
@@ -64,7 +66,6 @@ async function connectAndAsk<T>(
     ...(login.password === null ? {} : { password: login.password }),
     ssl: ssl ?? false,
     application_name: `pgha ${place.config.node.name}`,
-    connectionTimeoutMillis: Math.max(1, limit),
     ...('database' in as
       ? { database: as.database, options: `-c statement_timeout=${Math.max(1, Math.ceil(limit))}` }
       : { database: 'replication', replication: 'true' }),
@@ -72,23 +73,46 @@ async function connectAndAsk<T>(
   const client = new pg.Client(settings);
   // After destroy the driver may tell twice that the connection ended; without a listener that ends the process.
   client.on('error', () => undefined);
+  const reported = new Map<string, string>();
+  wireOf(client).on('parameterStatus', ({ parameterName, parameterValue }) =>
+    reported.set(parameterName, parameterValue),
+  );
+  // A server that hangs still gets connections from the kernel: how far it came tells it from a network that is silent.
+  let connected = false;
+  wireOf(client).on('connect', () => {
+    connected = true;
+  });
   const work = async (): Promise<T> => {
     await client.connect();
     return ask(
       async (sql, values) => (await client.query<Row>(sql, values === undefined ? undefined : [...values])).rows,
+      reported,
     );
   };
   try {
     return await withLimit(place.clock, limit, `asking ${address.host}:${address.port}`, work());
+  } catch (error) {
+    if (error instanceof TimeLimitError) throw new TimeLimitError(silence(connected, limit));
+    throw error;
   } finally {
     // end() says good-bye and may wait for ever for the answer: it is not waited for, and the socket goes anyway.
     client.end().catch(() => undefined);
-    place.clock.timer(millis(50), () => socketOf(client)?.destroy());
+    place.clock.timer(millis(50), () => wireOf(client).stream.destroy());
   }
 }
 
-function socketOf(client: pg.Client): { destroy: () => void } | undefined {
-  return (client as unknown as { connection?: { stream?: { destroy: () => void } } }).connection?.stream;
+/** What the driver knows of the conversation, and does not show in its types. */
+interface Wire {
+  readonly stream: { destroy: () => void };
+  on(event: 'connect', listener: () => void): void;
+  on(
+    event: 'parameterStatus',
+    listener: (message: { readonly parameterName: string; readonly parameterValue: string }) => void,
+  ): void;
+}
+
+function wireOf(client: pg.Client): Wire {
+  return (client as unknown as { connection: Wire }).connection;
 }
 
 async function tlsAttempts(login: Login): Promise<readonly pg.ClientConfig['ssl'][]> {

@@ -573,7 +573,7 @@ async function writeIdent(place: Place): Promise<{ readonly file: string | null;
  * ALTER SYSTEM writes to a file that wins over all of ours. What pgha decides goes from it: recovery settings (also those
  * of pg_basebackup -R), addresses, and what has to be the same on all nodes. The rest stays in force.
  */
-async function removeOursFromAutoConf(place: Place): Promise<boolean> {
+export async function removeOursFromAutoConf(place: Place): Promise<boolean> {
   const path = join(place.dataDir, AUTO_FILE);
   const text = await readText(place, path);
   if (text === null) return false;

@@ -18,7 +18,8 @@ export type SlotWarning = (slot: string, what: 'create' | 'advance' | 'drop', er
  * slot that stands in `made`, is physical, permanent, inactive, and belongs to nobody in `members` is dropped.
  *
  * @param made - names of slots that pgha has made, as `status` in etcd remembers them
- * @param positions - where a member's slot stands on the primary, by slot name or by member name; used on a standby
+ * @param positions - by slot name or by member name. On a standby: where the slot stands on the primary. On a primary: how
+ *   far members have come that receive from elsewhere
  * @param version - major version
  * @returns the physical slots afterwards
  */
@@ -60,11 +61,12 @@ export async function keepSlots(
       warn(name, 'create', error);
       continue;
     }
-    if (server?.['standby'] !== true || replayed === null || slot?.['active'] === true) continue;
-    // A member without a known position is the primary, or somebody who needs nothing older than we replay: its slot
-    // must not hold back WAL for ever.
+    if (slot?.['active'] === true) continue;
+    // On a standby, a member without a known position is the primary, or somebody who needs nothing older than we
+    // replay: its slot must not hold back WAL for ever. A primary gives up only what is known not to be needed.
     const known = positions.get(name) ?? positions.get(member) ?? replayed;
-    const target = known < replayed ? known : replayed;
+    if (known === null) continue;
+    const target = replayed === null || known < replayed ? known : replayed;
     const restart = lsnOf(slot?.['restart_lsn']);
     if (restart !== null && restart >= target) continue;
     // One made just now begins at the last restart point, which may be beyond the position: nothing to move then.

@@ -43,3 +43,9 @@ export function withLimit<T>(
     );
   });
 }
+
+/** What is said of a server that did not answer. The kernel takes connections also for one that hangs. */
+export function silence(connected: boolean, limit: Millis): string {
+  const within = `within ${Math.round(limit)} ms`;
+  return connected ? `connected, and no answer ${within}: it hangs` : `no connection ${within}`;
+}

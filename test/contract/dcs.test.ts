@@ -556,6 +556,52 @@ describe('the adapter', () => {
   });
 });
 
+describe('the chronicle, in a real etcd', () => {
+  let etcd: EtcdServers;
+  let dcs: EtcdDcs;
+  beforeAll(async () => {
+    etcd = await startEtcd();
+    dcs = await openReal(etcd.endpoints);
+  });
+  afterAll(async () => {
+    await dcs.close();
+    await etcd.stop();
+  });
+
+  it('is apart from what a cycle reads, however large it is', async () => {
+    await dcs.txn(txn([], [put('leader', 'a'), put('status', 's'), put('pgha/last_takeover', 't')], []), LIMIT);
+    expect(await dcs.chronicle.put('events/a', '[]', ABSENT, LIMIT)).toMatchObject({ kind: 'applied' });
+    expect(await dcs.chronicle.put('lag', 'x'.repeat(60_000), ABSENT, LIMIT)).toMatchObject({ kind: 'applied' });
+    expect([...(await entries(dcs)).keys()]).toEqual(['leader', 'pgha/last_takeover', 'status']);
+    const told = await dcs.chronicle.read(LIMIT);
+    expect(told.kind === 'answered' && told.entries.map(({ key }) => key)).toEqual(['events/a', 'lag']);
+  });
+
+  it('writes only over what it knows, and says what stands there', async () => {
+    const first = await dcs.chronicle.put('events/b', '1', ABSENT, LIMIT);
+    expect(await dcs.chronicle.put('events/b', '2', ABSENT, LIMIT)).toMatchObject({
+      kind: 'refused',
+      found: { value: '1' },
+    });
+    const known = first.kind === 'applied' ? first.revision : ABSENT;
+    const second = await dcs.chronicle.put('events/b', '2', known, LIMIT);
+    expect(second).toMatchObject({ kind: 'applied' });
+    expect(await dcs.chronicle.put('events/b', '3', known, LIMIT)).toMatchObject({ kind: 'refused' });
+    await dcs.txn(txn([], [del('pgha/events/b')], []), LIMIT);
+    expect(await dcs.chronicle.put('events/b', '3', known, LIMIT)).toEqual({ kind: 'refused', found: null });
+  });
+
+  it('answers within its limit when etcd does not', async () => {
+    etcd.members[0]?.freeze();
+    try {
+      expect(await dcs.chronicle.put('events/c', '1', ABSENT, millis(300))).toMatchObject({ kind: 'unknown' });
+      expect(await dcs.chronicle.read(millis(300))).toMatchObject({ kind: 'unanswered' });
+    } finally {
+      etcd.members[0]?.thaw();
+    }
+  });
+});
+
 // ---- words for transactions ---------------------------------------------------------------------------------------------
 
 function txn(compare: readonly Compare[], success: readonly Op[], failure: readonly Op[]): Txn {

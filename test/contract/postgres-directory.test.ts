@@ -448,6 +448,22 @@ describe('nodes of one cluster', () => {
     await session(a, (query) => keepSlots(query, 'a', ['a', 'b'], MADE, new Map(), 15));
   });
 
+  test('slots on the primary: that of a standby below another one goes with what it reports, and only then', async () => {
+    const keep = (positions: ReadonlyMap<string, Lsn>) =>
+      session(a, (query) => keepSlots(query, 'a', ['a', 'b', 'below'], MADE, positions, 15));
+    const restart = (slots: Awaited<ReturnType<typeof keep>>) => slots.find(({ name }) => name === 'below')?.restartLsn;
+    const made = restart(await keep(new Map()));
+    await sql(a, 'INSERT INTO t SELECT generate_series(1, 1000)');
+    const at = parseLsn(String(await one(a, 'SELECT pg_current_wal_flush_lsn()')));
+    expect(restart(await keep(new Map()))).toBe(made);
+    expect(restart(await keep(new Map([['below', lsn(at - 100n)]])))).toBe(at - 100n);
+    // Never back, and never the slot of one that streams from here.
+    expect(restart(await keep(new Map([['below', lsn(at - 200n)]])))).toBe(at - 100n);
+    await session(a, (query) =>
+      keepSlots(query, 'a', ['a', 'b'], new Set([...MADE, 'below']), new Map([['b', lsn(0n)]]), 15),
+    );
+  });
+
   test('a logical slot is none of our business', async () => {
     // wal_level is replica here: a slot cannot be made, so it is put before the function as a row it must not ask for.
     const asked: string[] = [];

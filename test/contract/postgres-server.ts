@@ -52,8 +52,10 @@ export interface TestServer {
   readonly dataDir: string;
   readonly port: number;
   readonly address: ServerAddress;
+  /** What the adapter wrote to the log. */
+  readonly told: readonly { readonly event: string; readonly sentence: string }[];
   /** Of a connection that is closed by {@link PostgresServers.end}, or earlier. */
-  connect(): Promise<pg.Client>;
+  connect(user?: string): Promise<pg.Client>;
   sql(text: string): Promise<readonly Record<string, unknown>[]>;
   look(limit?: Millis): Promise<LocalPostgres>;
   /** Looks until it is of this kind (and `when` holds); fails with what it was last. */
@@ -73,8 +75,6 @@ export interface PostgresServers {
   addCopy(name: string, of: TestServer): Promise<TestServer>;
   end(): Promise<void>;
 }
-
-const silent: EventLog = { write: () => undefined };
 
 export async function postgresServers(): Promise<PostgresServers> {
   const directory = await mkdtemp(join(tmpdir(), 'pgha-pg-'));
@@ -130,9 +130,11 @@ async function testServer(directory: string, name: string, connections: pg.Clien
     readFile: () => configFile(name, dataDir, runtime, port),
   }).config;
   const clock = new SystemClock();
-  const instance = new PostgresInstance({ config, log: silent, clock, random: systemRandom() });
-  const connect = async (): Promise<pg.Client> => {
-    const client = new pg.Client({ host: '127.0.0.1', port, user: 'postgres', database: 'postgres' });
+  const told: { event: string; sentence: string }[] = [];
+  const log: EventLog = { write: (_, event, sentence) => void told.push({ event, sentence }) };
+  const instance = new PostgresInstance({ config, log, clock, random: systemRandom() });
+  const connect = async (user = 'postgres'): Promise<pg.Client> => {
+    const client = new pg.Client({ host: '127.0.0.1', port, user, database: 'postgres' });
     client.on('error', () => undefined);
     connections.push(client);
     await client.connect();
@@ -146,6 +148,7 @@ async function testServer(directory: string, name: string, connections: pg.Clien
     dataDir,
     port,
     address: { name, host: '127.0.0.1', port },
+    told,
     connect,
     async sql(text) {
       const client = await connect();

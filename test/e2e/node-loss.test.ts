@@ -16,6 +16,12 @@ describeOnHosts('the node of the primary is lost', () => {
     await cluster.waitForWrites(20);
     const pause = await cluster.pauseSince(lost);
     expect(await cluster.leader()).toBe(next);
+    // What the lost node has told outlives it.
+    await until('the failover stands among the events', 10_000, async () => {
+      const { stdout } = await cluster.ctl(['events', '--limit', '100', '--format', 'tsv'], { node: next });
+      const told = (node: string, event: string): boolean => stdout.includes(`\t${node}\t${event}\t`);
+      return told(old, 'repmgrd_start') && told(next, 'repmgrd_failover_promote') && told(old, 'standby_unregister');
+    });
     cluster.reviveNode(old);
     await endsWell(cluster, { mayLose: true });
     console.log(`node lost (TTL ${cluster.ttlMs} ms): writes paused ${pause?.ms.toFixed(0)} ms`);

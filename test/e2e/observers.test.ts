@@ -8,6 +8,13 @@ import { runOn } from './lib/client.ts';
 import { describeOnHosts, endsWell, sharedCluster } from './lib/scenario.ts';
 import { sleep, until } from './lib/time.ts';
 
+interface TakeoverRecord {
+  readonly node: string;
+  readonly phases: readonly { readonly phase: string; readonly actual_ms: number }[];
+  readonly followers: readonly { readonly name: string }[];
+  readonly judgement_ms: number | null;
+}
+
 describeOnHosts('observers', () => {
   const shared = sharedCluster();
 
@@ -55,6 +62,43 @@ describeOnHosts('observers', () => {
     const firstNew = Math.min(...yes(next).map(({ answered }) => answered));
     expect(yes(old).length).toBeGreaterThan(0);
     expect(lastOld).toBeLessThan(firstNew);
+  });
+
+  it('explain says who could lead, and after a failover how that came about', async () => {
+    const cluster = shared.current;
+    const old = await cluster.primary();
+    const said = await cluster.ctl(['explain', '--format', 'json']);
+    const { leader, members } = JSON.parse(said.stdout) as {
+      leader: string;
+      members: { node: string; verdict: string; rule: string; sentence: string }[];
+    };
+    expect({ code: said.code, leader }).toEqual({ code: 0, leader: old });
+    const verdicts = new Map(members.map(({ node, verdict }) => [node, verdict]));
+    expect(verdicts.get(old)).toBe('leads');
+    // Who goes first depends on who has received a record more at this moment; one of them always does.
+    expect(cluster.others(old).map(({ name }) => verdicts.get(name))).toContain('first');
+    cluster.killPostmaster(old);
+    const next = await cluster.waitForPrimary(15_000, [old]);
+    const record = await until(
+      'the takeover is on record, with its followers',
+      20_000,
+      async () => {
+        const { code, stdout } = await cluster.ctl(['explain', '--last', '--format', 'json']);
+        const read = code === 0 ? (JSON.parse(stdout) as TakeoverRecord) : null;
+        return read?.node === next && read.followers.length === cluster.nodes.length - 1 ? read : null;
+      },
+      300,
+    );
+    expect(record).toMatchObject({ kind: 'hand-over', previous: old, release: { candidate: next } });
+    expect(record.phases.map(({ phase }) => phase)).toEqual(
+      expect.arrayContaining(['key taken', 'proven and guarded', 'promotion sent', 'promotion']),
+    );
+    expect(record.judgement_ms).not.toBeNull();
+    const { stdout } = await cluster.ctl(['explain', '--last']);
+    expect(stdout).toContain(`${next} took over from ${old}`);
+    expect(cluster.node(next).logText()).toMatch(/failover\.completed .*judgement_ms=/);
+    const why = await cluster.ctl(['explain']);
+    expect(why.stdout).toMatch(new RegExp(`- ${next} leads in term \\d+, .* by leaderless\\.`));
   });
 
   it('the port answers 503 while the daemon is dead and nothing while it is frozen', async () => {

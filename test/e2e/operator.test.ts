@@ -1,8 +1,9 @@
 /** What an operator asks for, and what the daemon refuses. */
 import { execFileSync } from 'node:child_process';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, it } from 'vitest';
+import { afterAll, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { postgresBinDir } from '../../scripts/ensure.mjs';
 import { Cluster } from './lib/cluster.ts';
@@ -12,7 +13,18 @@ import { describeOnHosts, endsWell, sharedCluster } from './lib/scenario.ts';
 import { monotonic, sleep, until } from './lib/time.ts';
 
 describeOnHosts('switchover', () => {
-  const shared = sharedCluster();
+  // Where the operator's commands of all nodes write to; they run as the user of Postgres.
+  const told = mkdtempSync(join(tmpdir(), 'pgha-told-'));
+  chmodSync(told, 0o777);
+  afterAll(() => rmSync(told, { recursive: true, force: true }));
+  const shared = sharedCluster({
+    node: (name) => ({
+      event_notification_command: `echo "%n %e %s '%a' %d" >> ${told}/${name}; sleep 0.05; test %e != standby_follow`,
+      event_notifications: 'standby_promote, standby_switchover, standby_follow, repmgrd_standby_reconnect',
+      failover_command: `echo %d %m %P %M >> ${told}/${name}.failover`,
+      monitoring_history: true,
+    }),
+  });
 
   it('under load to a named candidate and back: no row lost, no rewind, a short pause', async () => {
     const cluster = shared.current;
@@ -41,6 +53,55 @@ describeOnHosts('switchover', () => {
       await cluster.waitAllStreaming();
     }
     await endsWell(cluster);
+  });
+
+  it("is told in etcd and to the operator's commands, also when these fail", async () => {
+    const cluster = shared.current;
+    const first = await cluster.primary();
+    const [second = '', third = ''] = cluster.others(first).map(({ name }) => name);
+    const number = (name: string): string => name.slice(1);
+    const lines = (file: string): readonly string[] =>
+      existsSync(join(told, file)) ? readFileSync(join(told, file), 'utf8').trim().split('\n') : [];
+    const before = new Map([first, second, third].map((name) => [name, lines(name).length]));
+    const { code, stdout, stderr } = await cluster.ctl(['switchover', '--candidate', second, '--force']);
+    expect({ code, text: stdout + stderr }).toMatchObject({ code: 0 });
+    await cluster.waitAllStreaming();
+
+    const news = (name: string): readonly string[] => lines(name).slice(before.get(name));
+    await until('the commands have run', 10_000, () => [first, second, third].every((name) => news(name).length > 0));
+    await until('the new primary has told both of its events', 10_000, () => news(second).length >= 2);
+    expect(
+      news(second)
+        .slice(0, 2)
+        .map((line) => line.split(' ').slice(0, 4).join(' ')),
+    ).toEqual([`${number(second)} standby_promote 1 '${first}'`, `${number(second)} standby_switchover 1 '${first}'`]);
+    expect(news(third).join()).toContain(
+      `${number(third)} standby_follow 1 '${second}' ${third} follows ${second} now`,
+    );
+    expect(news(first).join()).toContain(`${number(first)} repmgrd_standby_reconnect 1 '${second}'`);
+    await until('its failure is said', 10_000, () =>
+      cluster.node(third).logText().includes('event_notification_command: exit code 1'),
+    );
+    const change = `${number(first)} ${number(second)} ${number(first)} ${number(first)}`;
+    await until('failover_command has run', 10_000, () => lines(`${second}.failover`).at(-1) === change);
+
+    // Written within a second or so; a member that serves them reads the same list.
+    const events = async (...options: string[]): Promise<readonly Record<string, unknown>[]> => {
+      const { code, stdout, stderr } = await cluster.ctl(['events', '--format', 'json', ...options]);
+      expect({ code, stderr }).toMatchObject({ code: 0 });
+      return JSON.parse(stdout) as Record<string, unknown>[];
+    };
+    await until('the events stand in etcd', 10_000, async () => {
+      const found = await events('--event', 'standby_switchover', '--node', second);
+      return found.length > 0 && found[0]?.['Other node'] === first && found[0]?.['OK'] === true;
+    });
+    const served = JSON.parse((await cluster.http(third, '/pgha/events')).body) as Record<string, unknown>[];
+    expect(served.map((event) => event['event'])).toContain('standby_switchover');
+    expect((await events('--limit', '2')).length).toBe(2);
+    expect(await cluster.ctl(['events', '--event', 'standby_promoted'])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('did you mean `standby_promote`?'),
+    });
   });
 
   it('under load while one standby has been cut off for 3 s: the pause stays short', async () => {

@@ -83,16 +83,6 @@ describeOnHosts('our own processes', () => {
     console.log(`service stopped: writes paused ${pause?.ms.toFixed(0)} ms`);
     expect(pause?.ms).toBeLessThan(cluster.ttlMs);
   });
-
-  it('Postgres of the primary frozen: writes come back, here or elsewhere, and never on two nodes', async () => {
-    const cluster = shared.current;
-    const old = await cluster.primary();
-    await cluster.startWriter({ sessions: 2 });
-    cluster.freezeFamily(old);
-    await cluster.waitForPrimary(cluster.ttlMs + 20_000, [old]);
-    cluster.thawFamily(old);
-    await endsWell(cluster);
-  });
 });
 
 describeOnHosts('the tests themselves', () => {

@@ -2,7 +2,18 @@
  * Draws plans from seeds, in three ways that are all needed: a random subset of fault kinds per plan (one plan in
  * twenty has none), lengths that cluster around TTL, stop-by and loop times, and faults tied to events.
  */
-import type { Fault, FaultyRequest, NodeRef, Occasion, Plan, PlannedFault, RequestFate, When } from './plan.ts';
+import type {
+  Brought,
+  Fault,
+  FaultyRequest,
+  Member,
+  NodeRef,
+  Occasion,
+  Plan,
+  PlannedFault,
+  RequestFate,
+  When,
+} from './plan.ts';
 import { drawStory, type Story } from './stories.ts';
 import { SeededRandom } from './world/random.ts';
 
@@ -29,7 +40,40 @@ const KINDS: readonly Kind[] = [
   'request',
   'switchover',
   'ttl',
+  'machine-suspend',
+  'wall-step',
+  'etcd-freeze',
+  'etcd-wipe',
+  'etcd-restore',
+  'split',
+  'check-fails',
+  'promotions-fail',
+  'starts-fail',
+  'wal-unreadable',
+  'directory-unusable',
+  'foreign-data',
+  'maintenance',
+  'settings',
+  'restart',
+  'reinitialize',
+  'scheduled-switchover',
+  'failover-by-hand',
+  'connections-full',
+  'guard-pause',
+  'garbage',
+  'reload',
 ];
+
+/** Rare in a data centre, and hard on everything else in the plan. */
+const RARE: ReadonlySet<Kind> = new Set<Kind>([
+  'machine-suspend',
+  'etcd-wipe',
+  'etcd-restore',
+  'foreign-data',
+  'maintenance',
+  'directory-unusable',
+  'wal-unreadable',
+]);
 
 const OCCASIONS: readonly Occasion[] = [
   'beat-sent',
@@ -76,14 +120,22 @@ export const SETTINGS: readonly Settings[] = [
   { ttlMs: 30_000, loopWaitMs: 10_000, retryTimeoutMs: 10_000 },
 ];
 
-/** @param focus - stories that each plan shall tell; none: drawn like everything else */
-export function drawPlan(seed: number, focus: readonly Story[] = []): Plan {
+/**
+ * @param focus - stories that each plan shall tell; none: drawn like everything else
+ * @param shape - what each plan shall have, whatever was drawn
+ */
+export function drawPlan(seed: number, focus: readonly Story[] = [], shape: Partial<Plan> = {}): Plan {
+  return { ...drawAny(seed, focus), ...shape };
+}
+
+function drawAny(seed: number, focus: readonly Story[]): Plan {
   const random = new SeededRandom(`plan:${seed}`);
   const shape = random.fork('shape');
   const settings = shape.pick(SETTINGS);
-  const count = shape.chance(0.7) || focus.length > 0 ? 3 : shape.whole(1, 3);
-  const nodes = ['a', 'b', 'c'].slice(0, count);
-  const etcdMembers = shape.chance(0.75) || focus.length > 0 ? 3 : 1;
+  const usual = shape.chance(0.7) || focus.length > 0;
+  const count = usual ? 3 : random.fork('size').pick([1, 2, 2, 3, 4, 5]);
+  const nodes = ['a', 'b', 'c', 'd', 'e'].slice(0, count);
+  const etcdMembers = shape.chance(0.75) || focus.length > 0 ? (random.fork('etcd size').chance(0.1) ? 5 : 3) : 1;
   const slow = shape.chance(0.25);
   const quiet = random.fork('quiet').chance(0.05);
   const crashes = random.fork('crashes');
@@ -95,10 +147,13 @@ export function drawPlan(seed: number, focus: readonly Story[] = []): Plan {
     if (onlyCrashes) return drawCrashes(crashes);
     return drawFaults(random.fork('faults'), nodes, etcdMembers, settings);
   };
-  const faults = draw();
+  // What was set before the first start would leave a cluster whose first leader fails without any.
+  const manual = focus.length === 0 && !quiet && random.fork('manual').chance(0.05);
+  const faults = manual ? [...draw(), manualFrom(random.fork('manual from'))] : draw();
   const safetyMs = Math.max(60_000, 6 * settings.ttlMs) + shape.whole(0, 60_000);
   const left = shape.whole(0, 5);
   const healthy = count < 3 ? nodes : nodes.filter((_, i) => i !== left);
+  const neverLead = count === 3 && policy.fork('never').chance(0.15) ? policy.pick(nodes) : null;
   return {
     seed,
     nodes,
@@ -116,16 +171,149 @@ export function drawPlan(seed: number, focus: readonly Story[] = []): Plan {
     policy: {
       primaryCrash: policy.pick(['auto', 'auto', 'auto', 'restart', 'failover'] as const),
       visibilityConsensus: policy.chance(0.5),
-      neverLeads: count === 3 && policy.chance(0.15) ? policy.pick(nodes) : null,
+      neverLeads: neverLead,
     },
+    ...(focus.length > 0 ? {} : drawShape(random.fork('more'), nodes, quiet, neverLead)),
     guardUnitMs: shape.chance(0.5) ? shape.whole(100, 1_500) : null,
     profile: faults.length === 0 ? 'quiet' : [...new Set(faults.map((one) => one.fault.kind))].join(' '),
     faults,
+    ...(focus.length === 0 && !quiet && random.fork('early').chance(0.1)
+      ? { early: drawEarly(random.fork('early faults'), nodes, settings) }
+      : {}),
     safetyMs,
     healthyNodes: healthy,
     livenessMs:
       4 * Math.max(settings.ttlMs, ...faults.map(({ fault }) => (fault.kind === 'ttl' ? fault.ttlMs : 0))) + 60_000,
   };
+}
+
+/** What files of nodes say beside the times. Half of all plans keep to the defaults. */
+function drawShape(
+  random: SeededRandom,
+  nodes: readonly string[],
+  quiet: boolean,
+  neverLeads: string | null,
+): Pick<Plan, 'config' | 'members' | 'brought'> {
+  const config: Record<string, unknown> = {};
+  const set = (chance: number, name: string, from: readonly unknown[]): void => {
+    const stream = random.fork(name);
+    if (stream.chance(chance)) config[name] = stream.pick(from);
+  };
+  const some = random.chance(0.5);
+  if (some) {
+    set(0.4, 'standby_disconnect_on_failover', [true]);
+    set(0.3, 'sibling_nodes_disconnect_timeout', [1, 5, 30]);
+    set(0.3, 'primary_notification_timeout', [1, 5, 60]);
+    set(0.3, 'election_rerun_interval', [1, 5, 15]);
+    set(0.5, 'location_policy', ['strict', 'prefer']);
+    set(0.4, 'connection_check_type', ['ping', 'connection', 'query']);
+    set(0.3, 'connection_check_timeout', [0.3, 2]);
+    set(0.3, 'reconnect_attempts', [1, 3, 5]);
+    set(0.3, 'reconnect_interval', [0.2, 2]);
+    set(0.2, 'primary_start_timeout', [5, 20]);
+    set(0.2, 'primary_stop_timeout', [1, 5]);
+    set(0.2, 'maximum_lag_on_failover', [0, 2_000]);
+    set(0.2, 'wal_rescue_timeout', [0.05, 1]);
+  }
+  const members: Record<string, Member> = {};
+  const witness = random.fork('witness').chance(0.15) ? nodes.at(-1) : null;
+  const cascades = nodes.length > 2 && random.fork('cascades').chance(0.3);
+  const validated = random.fork('validation').chance(0.25);
+  for (const name of nodes) {
+    const own = random.fork(`member ${name}`);
+    if (!some) continue;
+    members[name] = {
+      ...(own.chance(0.3) ? { priority: own.pick([1, 50, 100, 200]) } : {}),
+      ...(own.chance(0.2) ? { nodeId: own.pick([null, 7, 100]) } : {}),
+      ...(nodes.length > 2 && own.chance(0.06) ? { noFailover: true } : {}),
+      ...(nodes.length > 1 && name === witness ? { witness: true as const } : {}),
+      ...(cascades && own.chance(0.6) ? { upstream: own.pick(nodes.filter((one) => one !== name)) } : {}),
+      ...(own.chance(0.5) ? { location: own.pick(['north', 'south']) } : {}),
+      ...(validated && own.chance(0.7)
+        ? { validation: own.pick(['approves', 'approves', 'vetoes', 'hangs', 'sometimes'] as const) }
+        : {}),
+    };
+  }
+  // Somebody has to be there who may lead.
+  const mayLead = ({ witness, noFailover, validation }: Member): boolean =>
+    witness !== true && noFailover !== true && validation !== 'vetoes' && validation !== 'hangs';
+  if (some && !nodes.some((name) => name !== neverLeads && mayLead(members[name] ?? {}))) {
+    members[nodes.find((name) => name !== neverLeads) ?? 'a'] = {};
+  }
+  const brought = random.fork('brought');
+  return {
+    config,
+    members,
+    brought: !quiet && brought.chance(0.08) ? drawBrought(brought, nodes, members) : null,
+  };
+}
+
+function drawBrought(
+  random: SeededRandom,
+  nodes: readonly string[],
+  members: Readonly<Record<string, Member>>,
+): Brought | null {
+  const lead = nodes.filter((name) => members[name]?.witness !== true && members[name]?.noFailover !== true);
+  const node = random.pick(lead);
+  const as = random.pick(['running primary', 'running primary', 'stopped primary', 'stopped standby'] as const);
+  // A standby alone is never the beginning of a cluster: somebody else has to be.
+  if (as === 'stopped standby' && lead.length < 2) return null;
+  return { node, as, ...(as === 'running primary' && random.chance(0.5) ? { standbys: true as const } : {}) };
+}
+
+/** Its file says that this node never leads. */
+export function neverLeads(plan: Plan, name: string): boolean {
+  const { priority = 100, noFailover = false, witness = false } = plan.members?.[name] ?? {};
+  return plan.policy?.neverLeads === name || priority <= 0 || noFailover || witness;
+}
+
+/** Nothing that an operator has set keeps it from leading when all is well. */
+export function canLead(plan: Plan, name: string): boolean {
+  const { validation } = plan.members?.[name] ?? {};
+  return !neverLeads(plan, name) && validation !== 'vetoes' && validation !== 'hangs';
+}
+
+function manualFrom(random: SeededRandom): PlannedFault {
+  const fault: Fault = {
+    kind: 'settings',
+    patch: { failover: 'manual' },
+    for: Math.round(random.between(10_000, 120_000)),
+  };
+  return { when: { at: Math.round(random.between(0, 5_000)) }, fault };
+}
+
+const LONGEST_EARLY_MS = 5_000;
+
+function brief(fault: Fault): Fault {
+  const lengths = ['for', 'bootAfter', 'restartAfter', 'ms'];
+  const shorter = Object.entries(fault).map(([name, value]) =>
+    lengths.includes(name) ? [name, Math.min(LONGEST_EARLY_MS, Number(value))] : [name, value],
+  );
+  return Object.fromEntries(shorter) as Fault;
+}
+
+/** While the cluster is being made. */
+function drawEarly(random: SeededRandom, nodes: readonly string[], settings: Settings): PlannedFault[] {
+  const kinds = ['request', 'request', 'request', 'daemon-kill', 'power-loss', 'etcd-kill', 'guard-kill'] as const;
+  return Array.from({ length: random.whole(1, 3) }, (_, i) => {
+    const stream = random.fork(`early ${i}`);
+    const when: When = stream.chance(0.5)
+      ? { at: Math.round(stream.between(0, 8_000)) }
+      : {
+          on: stream.pick([
+            'acquire-sent',
+            'key-won',
+            'beat-sent',
+            'guard-armed',
+            'copy-begins',
+            'daemon-started',
+          ] as const),
+          nth: stream.whole(1, 3),
+          node: null,
+          after: Math.round(stream.between(0, 50)),
+        };
+    return { when, fault: brief(drawFault(stream, stream.pick(kinds), nodes, settings)) };
+  });
 }
 
 /** Postgres dies and its node lives, again and again: then nothing that was acknowledged may be lost. */
@@ -147,7 +335,9 @@ function drawFaults(
   etcdMembers: number,
   settings: Settings,
 ): PlannedFault[] {
-  const kinds = KINDS.filter((kind) => random.chance(0.3) && (etcdMembers > 1 || !needsMajority(kind)));
+  const kinds = KINDS.filter(
+    (kind) => random.chance(RARE.has(kind) ? 0.06 : 0.22) && (etcdMembers > 1 || !needsMajority(kind)),
+  );
   if (kinds.length === 0) kinds.push(random.pick(['daemon-kill', 'postmaster-kill', 'request', 'cut'] as const));
   const count = random.whole(1, 8);
   const horizon = Math.max(60_000, 6 * settings.ttlMs);
@@ -194,6 +384,30 @@ function drawFocus(
   return faults;
 }
 
+/** What operators change, and change back. */
+const PATCHES: readonly Readonly<Record<string, unknown>>[] = [
+  { failover: 'manual' },
+  { primary_crash: 'restart' },
+  { primary_crash: 'failover' },
+  { standby_disconnect_on_failover: true },
+  { location_policy: 'strict' },
+  { primary_visibility_consensus: true },
+  { maximum_lag_on_failover: 0 },
+  { connection_check_type: 'query' },
+  // What no schema allows: told, and not used.
+  { reconnect_attempts: 'many', ttl: -1 },
+];
+
+const GARBLED = ['config', 'failover', 'history', 'status', 'members/stranger'] as const;
+const GARBAGE = [
+  '',
+  'not JSON',
+  '[]',
+  '{"pgha": 7}',
+  'null',
+  '{"optime": "first", "leader": 3, "ttl": "soon"}',
+] as const;
+
 /** What makes leaders change. */
 const INDUCERS: readonly Kind[] = [
   'daemon-kill',
@@ -209,7 +423,7 @@ const INDUCERS: readonly Kind[] = [
 ];
 
 const needsMajority = (kind: Kind): boolean =>
-  kind === 'etcd-isolate' || kind === 'etcd-move-leader' || kind === 'etcd-stuck-leader';
+  kind === 'etcd-isolate' || kind === 'etcd-freeze' || kind === 'etcd-move-leader' || kind === 'etcd-stuck-leader';
 
 function drawWhen(random: SeededRandom, nodes: readonly string[], horizon: number): When {
   if (random.chance(0.5)) return { at: Math.round(random.between(0, horizon)) };
@@ -279,8 +493,54 @@ function drawFault(random: SeededRandom, kind: Kind, nodes: readonly string[], s
       return { kind, member: random.pick(['leader', 'leader', 'follower', 'all'] as const), for: length() };
     case 'etcd-isolate':
       return { kind, member: random.pick(['leader', 'follower'] as const), for: length() };
+    case 'etcd-freeze':
+      return { kind, member: random.pick(['leader', 'follower'] as const), for: length() };
     case 'etcd-move-leader':
+    case 'etcd-wipe':
       return { kind };
+    case 'etcd-restore':
+      return { kind, ageMs: length(), newCluster: random.chance(0.5) };
+    case 'machine-suspend':
+      return { kind, node, for: length(), bootClock: random.chance(0.5) };
+    case 'wall-step':
+      return { kind, node, by: Math.round(random.pick([-1, 1]) * random.pick([200, 700, 5_000, 3_600_000])) };
+    case 'split': {
+      const some = nodes.filter(() => random.chance(0.5));
+      return { kind, nodes: some, etcd: random.pick(['none', 'these', 'rest'] as const), for: length() };
+    }
+    case 'garbage':
+      return { kind, key: random.pick(GARBLED), value: random.pick(GARBAGE) };
+    case 'reload':
+      return { kind, node };
+    case 'check-fails':
+    case 'connections-full':
+    case 'guard-pause':
+    case 'wal-unreadable':
+    case 'directory-unusable':
+      return { kind, node, for: length() };
+    case 'promotions-fail':
+    case 'starts-fail':
+      return {
+        kind,
+        node: random.pick(['event', 'other', ...nodes]),
+        count: kind === 'starts-fail' && random.chance(0.2) ? 100_000 : random.whole(1, 3),
+      };
+    case 'foreign-data':
+      return { kind, node: 'other', bootAfter: length() };
+    case 'maintenance':
+      return { kind, for: Math.round(random.between(2_000, 60_000)) };
+    case 'settings':
+      return { kind, patch: random.pick(PATCHES), for: length() };
+    case 'restart':
+      return { kind, node };
+    case 'reinitialize':
+      return { kind, node: random.pick(['other', 'other', 'holder']), force: random.chance(0.3) };
+    case 'scheduled-switchover': {
+      const inMs = Math.round(random.between(500, 20_000));
+      return { kind, inMs, withdrawAfter: random.chance(0.3) ? Math.round(inMs * random.between(0.2, 1.2)) : null };
+    }
+    case 'failover-by-hand':
+      return { kind, to: random.pick(['other', 'other', 'holder', ...nodes]) };
     case 'etcd-stuck-leader':
       return { kind, for: length(), attached: random.chance(0.3) ? 'holder' : null };
     case 'etcd-early-revocation':

@@ -63,12 +63,22 @@ interface Ledger {
   /** A release was sent and no newer beat of this node was applied: P4. */
   releaseSentAt: number | null;
   lease: LeaseId | null;
-  /** Neither guard nor daemon could end Postgres when the window closed (protocol.md 10). */
+  /** Nothing could end Postgres when the window closed (protocol.md 10): by design, and counted. */
   excused: boolean;
   wrote: boolean;
+  /** Its newest beat says that its window has no end: maintenance. */
+  endless: boolean;
+  /** etcd took this lease away, or it was changed for a shorter one: until the window ends that is no fault of the node. */
+  pardonedLease: LeaseId | null;
+  pardonedUntil: number;
+  /** Since when the health check says 200 although writes do not work. */
+  wrong200Since: number | null;
 }
 
-const LONGEST_TTL = 30_000;
+/** A suspension is noticed within a tick of the guard; half a second later it strikes, and a hung family takes a while. */
+const AFTER_SUSPENSION_MS = 200 + 500 + 25 + 400;
+/** A suspension that is shorter goes unnoticed; the margin covers it. */
+const UNNOTICED_MS = 500;
 
 /** Clock rates differ by at most 0.1 % each way; a millisecond for rounding. */
 const late = (hold: number): number => hold * 1.0021 + 1;
@@ -81,11 +91,14 @@ export class Invariants {
   private readonly fail: (invariant: string, sentence: string) => void;
   private readonly mark: (name: string) => void;
   private readonly marginMs: number;
+  private readonly guarded: boolean;
+  private readonly strict: boolean;
   private lastStatus: StatusVersion[] = [];
   private leaderName: string | null = null;
-  /** S2 and S3 look away until then; S1 and the P invariants never do. */
-  private lookAwayUntil = Number.NEGATIVE_INFINITY;
-  private readonly graceMs: number;
+  private paused = false;
+  /** The newest version of `status` names no end: no time opens anybody's gate. */
+  endless = false;
+  private byHand = false;
   /** Seconds during which a node was writable although nothing could have ended it. */
   exposure = 0;
   private lastCheck = 0;
@@ -95,6 +108,9 @@ export class Invariants {
     readonly now: () => number;
     readonly etcd: EtcdTruth;
     readonly ttlMs: number;
+    readonly guarded: boolean;
+    /** Nobody is excused: for the canary, which has to break S1. */
+    readonly strict: boolean;
     readonly fail: (invariant: string, sentence: string) => void;
     readonly mark: (name: string) => void;
   }) {
@@ -108,13 +124,18 @@ export class Invariants {
       lease: null,
       excused: false,
       wrote: false,
+      endless: false,
+      pardonedLease: null,
+      pardonedUntil: Number.NEGATIVE_INFINITY,
+      wrong200Since: null,
     }));
+    this.guarded = parts.guarded;
+    this.strict = parts.strict;
     this.now = parts.now;
     this.etcd = parts.etcd;
     this.fail = parts.fail;
     this.mark = parts.mark;
     this.marginMs = Math.max(1_000, 500 + parts.ttlMs / 250);
-    this.graceMs = 3 * parts.ttlMs;
   }
 
   private ledger(name: string): Ledger {
@@ -181,16 +202,40 @@ export class Invariants {
   }
 
   /**
-   * The leader changed its lease for one of another TTL. A window that was proven under the longer TTL outlives a lease of the shorter one; others wait
-   * for its hold all the same (rule 8). S2, which looks at the lease, looks away for as long.
+   * The leader changed its lease for one of another TTL. A window that was proven under the longer TTL outlives a lease
+   * of the shorter one; others wait for its hold all the same (rule 8).
    */
   ttlChanged(): void {
-    this.lookAwayUntil = Math.max(this.lookAwayUntil, this.now() + LONGEST_TTL);
+    this.pardon(this.ledgers.find((one) => one.node.name === this.leaderName));
   }
 
-  /** etcd itself gave a lease up before its time. */
-  etcdRevokedEarly(): void {
-    this.lookAwayUntil = Math.max(this.lookAwayUntil, this.now() + this.graceMs);
+  /** etcd itself gave a lease up before its time: inside of its window the node may take the key again (rule 6). */
+  etcdRevokedEarly(lease: LeaseId): void {
+    this.pardon(this.ledgers.find((one) => one.lease === lease));
+  }
+
+  private pardon(ledger: Ledger | undefined): void {
+    if (ledger === undefined) return;
+    ledger.pardonedLease = ledger.lease;
+    ledger.pardonedUntil = ledger.endless ? Number.POSITIVE_INFINITY : ledger.windowBound + 1;
+  }
+
+  /**
+   * etcd was wiped or restored: whoever leads may go on until his window ends, and what was promised in versions of
+   * `status` that nobody can read any more still counts.
+   */
+  etcdReplaced(): void {
+    for (const ledger of this.ledgers) this.pardon(ledger);
+    this.endless = false;
+  }
+
+  /** An operator named a leader and answers for the last one (rule 10): that one is not counted any more. */
+  failedOverByHand(): void {
+    this.byHand = true;
+  }
+
+  settings(config: Readonly<Record<string, unknown>>): void {
+    this.paused = config['pause'] === true;
   }
 
   applied(changes: readonly AppliedChange[]): void {
@@ -213,12 +258,16 @@ export class Invariants {
     }
   }
 
+  /** Who sent it last: after etcd was wiped, terms are given again, and one text may have been sent by two. */
   private writerOf(text: string): string | null {
-    return this.ledgers.find((one) => one.sent.some((beat) => beat.text === text))?.node.name ?? null;
+    const sentAt = (one: Ledger): number => one.sent.findLast((beat) => beat.text === text)?.sentAt ?? -1;
+    const latest = this.ledgers.toSorted((a, b) => sentAt(b) - sentAt(a))[0];
+    return latest === undefined || sentAt(latest) < 0 ? null : latest.node.name;
   }
 
   private statusApplied(writer: string, text: string, holdMs: number | null, release: boolean, at: number): void {
     const own = this.ledger(writer);
+    this.endless = holdMs === null;
     this.lastStatus = [...this.lastStatus.filter((one) => one.writer !== writer), { writer, at, hold: holdMs }];
     for (const ledger of this.ledgers) {
       if (ledger === own || holdMs === null) continue;
@@ -240,8 +289,11 @@ export class Invariants {
     own.mustEndBy = Number.POSITIVE_INFINITY;
     const beat = own.sent.findLast((one) => one.text === text && one.sentAt <= at);
     if (beat === undefined) return;
-    if (beat.hold === null) own.windowBound = Number.POSITIVE_INFINITY;
-    else own.windowBound = Math.max(own.windowBound, beat.from + beat.hold);
+    if (beat.hold !== null) own.windowBound = Math.max(own.windowBound, beat.from + beat.hold);
+    // Maintenance has ended: the window gets an end before anything is proven again, and the lease may be gone.
+    const resumed = own.endless && beat.hold !== null;
+    own.endless = beat.hold === null;
+    if (resumed) this.pardon(own);
     if (own.releaseSentAt !== null && beat.sentAt >= own.releaseSentAt) own.releaseSentAt = null;
   }
 
@@ -253,15 +305,15 @@ export class Invariants {
     for (const ledger of this.ledgers) {
       const { node } = ledger;
       const { server, guard } = node;
-      const writes = server.acceptsWrites();
+      const writes = server.acceptsWrites() && !node.clock.isSuspended;
       this.noteExcuse(ledger, writes, now);
-      this.checkWindow(ledger, now);
+      if (!ledger.excused && !node.clock.isSuspended && !this.justResumed(ledger, now)) this.checkWindow(ledger, now);
       if (!writes) {
         ledger.wrote = false;
         continue;
       }
       ledger.wrote = true;
-      if (ledger.excused) {
+      if (ledger.excused || this.justResumed(ledger, now)) {
         this.exposure += Math.max(0, now - this.lastCheck) / 1000;
         continue;
       }
@@ -271,7 +323,8 @@ export class Invariants {
     // S1: at most one instance accepts writes (asynchronous replication: what it accepts, it acknowledges). A node that
     // is excused is not counted: guard and daemon were both not there when its window closed (protocol.md 10).
     if (writable > 1) {
-      const names = this.ledgers.filter((one) => one.wrote && !one.excused).map((one) => one.node.name);
+      const counted = this.ledgers.filter((one) => one.wrote && !one.excused && !this.justResumed(one, now));
+      const names = counted.map((one) => one.node.name);
       this.fail('S1', `${names.join(' and ')} accept writes at the same time`);
     }
     this.lastCheck = now;
@@ -282,25 +335,45 @@ export class Invariants {
       ledger.excused = false;
       return;
     }
+    if (ledger.excused || this.strict) return;
     const { guard, clock } = ledger.node;
     const daemon = ledger.node.daemon();
-    const nobody = !guard.alive && (daemon === null || daemon.process.paused);
-    if (!nobody || ledger.excused || guard.written === null) return;
-    if (now >= clock.trueTimeOf(guard.written)) {
+    const nobody = (!guard.alive || guard.paused) && (daemon === null || daemon.process.paused);
+    const ends = this.guarded
+      ? guard.written === null
+        ? null
+        : clock.trueTimeOf(guard.written)
+      : ledger.windowBound - this.marginMs;
+    // Its clock stood still, so the deadline on it lies later than it was meant.
+    const meant = clock.resumedAt > 0 ? Math.min(ends ?? now, ledger.windowBound - this.marginMs) : ends;
+    if (nobody && meant !== null && now >= meant) {
       ledger.excused = true;
       this.mark('excused: neither guard nor daemon was there');
+    } else if (guard.missedSuspension) {
+      ledger.excused = true;
+      this.mark('excused: the guard was not there when the machine came back');
+    } else if (this.byHand && ledger.endless && this.leaderName !== null && this.leaderName !== ledger.node.name) {
+      ledger.excused = true;
+      this.mark('excused: an operator failed over by hand from a leader in maintenance');
     }
+  }
+
+  /** protocol.md 10: from resumption to the guard's strike, or to the first refused beat. */
+  private justResumed(ledger: Ledger, now: number): boolean {
+    return !this.strict && now < ledger.node.clock.resumedAt + AFTER_SUSPENSION_MS;
   }
 
   /**
    * P2: no window is longer than S + hold of a beat that was applied, and the guard strikes the margin before its end.
-   * Off: never (paused clusters are not drawn yet).
+   * Off: for a leader in maintenance, whose beats name no end.
    */
   private checkWindow(ledger: Ledger, now: number): void {
+    if (ledger.endless) return;
     const { clock, guard, name } = ledger.node;
+    const slack = clock.resumedAt > 0 ? UNNOTICED_MS : 0.5;
     if (guard.written !== null) {
       const ends = clock.trueTimeOf(guard.written);
-      if (ends > now && ends + this.marginMs / clock.rate > ledger.windowBound + 0.5) {
+      if (ends > now && ends + this.marginMs / clock.rate > ledger.windowBound + slack) {
         const over = ends + this.marginMs / clock.rate - ledger.windowBound;
         this.fail(
           'P2',
@@ -315,10 +388,12 @@ export class Invariants {
     const until = clock.trueTimeOf(leadership.until);
     // Rule 5: the window is open only once the guard has acked the deadline that belongs to it.
     const struck = clock.trueTimeOf(leadership.deadline);
-    if (guard.written !== null && struck > now && struck > clock.trueTimeOf(guard.written) + 0.5) {
+    // A guard that noticed a suspension has cut it, and the daemon hears of it.
+    const { cut } = guard;
+    if (!cut && guard.written !== null && struck > now && struck > clock.trueTimeOf(guard.written) + 0.5) {
       this.fail('P2', `${name} believes in a window whose deadline its guard was never told`);
     }
-    if (until > now && until > ledger.windowBound + 0.5) {
+    if (until > now && until > ledger.windowBound + slack) {
       this.fail(
         'P2',
         `${name} believes in a window that is ${(until - ledger.windowBound).toFixed(1)} ms longer than the beats that were applied allow`,
@@ -339,17 +414,43 @@ export class Invariants {
     if (ledger.releaseSentAt !== null) {
       this.fail('P4', `${name} accepts writes after it sent a release, and no newer beat was applied`);
     }
+    // In maintenance nobody promotes, and nothing is armed: the node may write for as long as it is the last that leads.
+    if (this.paused || this.endless || ledger.endless) return;
+    // A server that ran before anybody led here may go on until its first window opens; then it is one like any other.
+    if (armed !== null) ledger.node.server.managed = true;
+    if (!ledger.node.server.managed) return;
     // Rule 21: armed before Postgres starts as primary or is promoted.
-    if (armed === null) this.fail('S2', `${name} accepts writes and its guard was not armed`);
-    // S2: who accepts writes has a lease that has not run out on etcd's own clock. Off for a while after etcd itself
-    // gave a lease up early, and after the TTL was changed.
-    if (now < this.lookAwayUntil) return;
+    if (this.guarded && armed === null) this.fail('S2', `${name} accepts writes and its guard was not armed`);
+    // S2: who accepts writes has a lease that has not run out on etcd's own clock.
+    if (this.isPardoned(ledger, now)) return;
     const left = ledger.lease === null ? null : this.etcd.leaseLeft(ledger.lease);
     if (left === null || left <= 0) {
       this.fail(
         'S2',
         `${name} accepts writes and its lease ${left === null ? 'is gone' : `ran out ${(-left).toFixed(0)} ms ago`}`,
       );
+    }
+  }
+
+  private isPardoned(ledger: Ledger, now: number): boolean {
+    return ledger.pardonedLease !== null && ledger.lease === ledger.pardonedLease && now <= ledger.pardonedUntil;
+  }
+
+  /**
+   * S11: the health check says 200 only where a window is open and writes work. `lateMs`: how long an unchanged answer
+   * may outlive the truth.
+   */
+  healthChecked(name: string, says200: boolean, lateMs: number): void {
+    const ledger = this.ledger(name);
+    const now = this.now();
+    if (!says200 || ledger.node.server.acceptsWrites()) {
+      ledger.wrong200Since = null;
+      return;
+    }
+    ledger.wrong200Since ??= now;
+    if (now - ledger.wrong200Since > lateMs) {
+      const since = (now - ledger.wrong200Since).toFixed(0);
+      this.fail('S11', `the health check of ${name} says 200, and for ${since} ms no write has worked`);
     }
   }
 
@@ -363,6 +464,11 @@ export class Invariants {
     const now = this.now();
     const others = this.lastStatus.filter((one) => one.writer !== name);
     const last = others[others.length - 1];
+    if (last !== undefined && last.hold === null && !this.byHand && this.endless) {
+      this.fail('P3', `${name} promotes although ${last.writer} went in maintenance and may write without an end`);
+    }
+    const ledger = this.ledger(name);
+    if (ledger.excused || this.justResumed(ledger, now)) return;
     if (last !== undefined && last.hold !== null && now < last.at + early(last.hold)) {
       const missing = last.at + early(last.hold) - now;
       this.fail(
@@ -379,8 +485,9 @@ export class Invariants {
   }
 
   private ownsKey(name: string, what: string): void {
-    if (this.now() < this.lookAwayUntil) return;
-    if (this.ledger(name).excused) return;
+    const ledger = this.ledger(name);
+    const now = this.now();
+    if (ledger.excused || this.justResumed(ledger, now) || this.isPardoned(ledger, now) || ledger.endless) return;
     const leader = this.etcd.leader();
     if (leader?.name !== name)
       this.fail('S3', `${name} ${what} while ${leader === null ? 'nobody' : leader.name} owns the key`);

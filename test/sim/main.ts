@@ -2,14 +2,19 @@
  * The simulation as a process: runs seeds or plans and prints one JSON line for each. scripts/sim.mjs bundles it, starts
  * it on both cores and makes sentences of what it says.
  *
- *   seeds FIRST COUNT STEP       that many seeds, every STEP-th
+ *   seeds FIRST COUNT STEP       that many seeds, every STEP-th; COVERAGE=1 prints the lines of core/ that were run
+ *   list SEED...                 these seeds
  *   plan FILE...                 the plans of files; TRACE=1 tells the story, UNTIL=ms stops there
  *   seed N                       the same for the plan of a seed; PLAN=1 prints it instead
+ *   shrink FILE                  a failing plan made small, for at most BUDGET milliseconds
+ *   canary                       a plan that has to fail
  */
 import { readFileSync } from 'node:fs';
+import { Coverage } from './coverage.ts';
 import { drawPlan } from './draw.ts';
 import type { Plan } from './plan.ts';
 import { runPlan } from './run.ts';
+import { CANARY, shrink } from './shrink.ts';
 import type { Story } from './stories.ts';
 import type { Verdict } from './world/world.ts';
 
@@ -23,7 +28,9 @@ export interface Report extends Omit<Verdict, 'marks'> {
 
 /** For mutants: see mutants/table.ts. */
 const FOCUS = (process.env['FOCUS'] ?? '').split(';').filter((name) => name !== '') as Story[];
+const SHAPE = JSON.parse(process.env['SHAPE'] ?? '{}') as Partial<Plan>;
 const MUTED = (process.env['MUTE'] ?? '').split(' ');
+const SHRINK_MS = Number(process.env['BUDGET'] ?? 20_000);
 
 function report(plan: Plan, verdict: Verdict, milliseconds: number): Report {
   return {
@@ -47,12 +54,11 @@ function print(line: unknown): void {
   process.stdout.write(`${JSON.stringify(line)}\n`);
 }
 
-async function seeds(first: number, count: number, step: number): Promise<void> {
-  for (let i = 0; i < count; i += 1) {
-    const seed = first + i * step;
-    const plan = drawPlan(seed, FOCUS);
-    print(await timed(plan));
-  }
+async function seeds(wanted: readonly number[]): Promise<void> {
+  const coverage = process.env['COVERAGE'] === '1' ? new Coverage() : null;
+  await coverage?.start();
+  for (const seed of wanted) print(await timed(drawPlan(seed, FOCUS, SHAPE)));
+  if (coverage !== null) print({ lines: await coverage.take(import.meta.url) });
 }
 
 async function one(plan: Plan, path: string | null = null): Promise<void> {
@@ -63,17 +69,53 @@ async function one(plan: Plan, path: string | null = null): Promise<void> {
   print({ ...report(plan, verdict, performance.now() - began), path });
 }
 
+async function small(plan: Plan): Promise<void> {
+  const judge = async (candidate: Plan): Promise<Verdict | null> => {
+    const verdict = await runPlan(candidate, { echo: null, until: null, mute: MUTED });
+    return verdict.ok ? null : verdict;
+  };
+  const first = await judge(plan);
+  const invariant = first?.invariant ?? null;
+  if (invariant === null) {
+    print({ ...(await timed(plan)), tried: 0 });
+    return;
+  }
+  const ends = performance.now() + SHRINK_MS;
+  const strict = async (candidate: Plan): Promise<{ readonly invariant: string; readonly at: number } | null> => {
+    const verdict = await judge(candidate);
+    return verdict?.invariant == null ? null : { invariant: verdict.invariant, at: verdict.at };
+  };
+  const { plan: shrunk, tried } = await shrink(plan, invariant, strict, () => performance.now() > ends);
+  print({ ...(await timed(shrunk)), tried });
+}
+
+const fromFile = (path: string): Plan => (JSON.parse(readFileSync(path, 'utf8')) as { readonly plan: Plan }).plan;
+
 const [command, ...rest] = process.argv.slice(2);
 const [a = '1', b = '1', c = '1'] = rest;
-if (command === 'seeds') await seeds(Number(a), Number(b), Number(c));
-else if (command === 'seed' && process.env['PLAN'] === '1') print(drawPlan(Number(a), FOCUS));
-else if (command === 'seed') await one(drawPlan(Number(a), FOCUS));
-else if (command === 'plan') {
-  for (const path of rest) {
-    const file = JSON.parse(readFileSync(path, 'utf8')) as { readonly plan: Plan };
-    await one(file.plan, path);
-  }
-} else {
-  process.stderr.write('usage: seeds FIRST COUNT STEP | seed N | plan FILE...\n');
-  process.exitCode = 2;
+switch (command) {
+  case 'seeds':
+    await seeds(Array.from({ length: Number(b) }, (_, i) => Number(a) + i * Number(c)));
+    break;
+  case 'list':
+    await seeds(rest.map(Number));
+    break;
+  case 'seed':
+    if (process.env['PLAN'] === '1') print(drawPlan(Number(a), FOCUS, SHAPE));
+    else await one(drawPlan(Number(a), FOCUS, SHAPE));
+    break;
+  case 'plan':
+    for (const path of rest) await one(fromFile(path), path);
+    break;
+  case 'shrink':
+    await small(fromFile(a));
+    break;
+  case 'canary':
+    await one(CANARY);
+    break;
+  default:
+    process.stderr.write(
+      'usage: seeds FIRST COUNT STEP | list SEED... | seed N | plan FILE... | shrink FILE | canary\n',
+    );
+    process.exitCode = 2;
 }

@@ -36,6 +36,8 @@ export type NodeRef = string;
 export type RequestFate = 'lost' | 'answer-lost' | 'late' | 'slow';
 export type FaultyRequest = 'beat' | 'keepalive' | 'release' | 'acquire' | 'take-over' | 'retake' | 'grant' | 'read';
 
+export type GarbledKey = 'config' | 'failover' | 'history' | 'status' | 'members/stranger';
+
 export type Fault =
   | { readonly kind: 'daemon-kill'; readonly node: NodeRef; readonly restartAfter: number }
   | { readonly kind: 'daemon-pause'; readonly node: NodeRef; readonly for: number }
@@ -73,12 +75,73 @@ export type Fault =
       readonly ms: number;
       readonly count: number;
     }
+  /** Virtual machines are moved and saved: nothing on it runs. `bootClock`: whether that clock noticed it. */
+  | { readonly kind: 'machine-suspend'; readonly node: NodeRef; readonly for: number; readonly bootClock: boolean }
+  | { readonly kind: 'wall-step'; readonly node: NodeRef; readonly by: number }
+  | { readonly kind: 'etcd-freeze'; readonly member: 'leader' | 'follower'; readonly for: number }
+  | { readonly kind: 'etcd-wipe' }
+  /** Back to what it held that long ago: revisions go back, leases are gone. */
+  | { readonly kind: 'etcd-restore'; readonly ageMs: number; readonly newCluster: boolean }
+  /** These nodes on one side, the rest on the other; `etcd`: which side does not reach it. */
+  | {
+      readonly kind: 'split';
+      readonly nodes: readonly string[];
+      readonly etcd: 'none' | 'these' | 'rest';
+      readonly for: number;
+    }
+  /** The local check fails although Postgres works for everybody else. */
+  | { readonly kind: 'check-fails'; readonly node: NodeRef; readonly for: number }
+  /** All connections are taken: it serves those it has. */
+  | { readonly kind: 'connections-full'; readonly node: NodeRef; readonly for: number }
+  | { readonly kind: 'guard-pause'; readonly node: NodeRef; readonly for: number }
+  /** Somebody writes something else into a key that pgha reads. */
+  | { readonly kind: 'garbage'; readonly key: GarbledKey; readonly value: string }
+  | { readonly kind: 'reload'; readonly node: NodeRef }
+  | { readonly kind: 'promotions-fail'; readonly node: NodeRef; readonly count: number }
+  | { readonly kind: 'starts-fail'; readonly node: NodeRef; readonly count: number }
+  | { readonly kind: 'wal-unreadable'; readonly node: NodeRef; readonly for: number }
+  /** A file system that is not mounted, wrong permissions: seen once Postgres is down. */
+  | { readonly kind: 'directory-unusable'; readonly node: NodeRef; readonly for: number }
+  /** The machine comes back with another cluster's data. */
+  | { readonly kind: 'foreign-data'; readonly node: NodeRef; readonly bootAfter: number }
+  /** What operators do. */
+  | { readonly kind: 'maintenance'; readonly for: number }
+  | { readonly kind: 'settings'; readonly patch: Json; readonly for: number }
+  | { readonly kind: 'restart'; readonly node: NodeRef }
+  | { readonly kind: 'reinitialize'; readonly node: NodeRef; readonly force: boolean }
+  | { readonly kind: 'scheduled-switchover'; readonly inMs: number; readonly withdrawAfter: number | null }
+  | { readonly kind: 'failover-by-hand'; readonly to: NodeRef }
   | { readonly kind: 'switchover'; readonly to: 'other' | null }
   | { readonly kind: 'ttl'; readonly ttlMs: number; readonly loopWaitMs: number; readonly retryTimeoutMs: number };
 
 export interface PlannedFault {
   readonly when: When;
   readonly fault: Fault;
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+/** What a node's own file says of it. */
+export interface Member {
+  readonly priority?: number;
+  /** null: none is set. */
+  readonly nodeId?: number | null;
+  readonly noFailover?: boolean;
+  readonly location?: string;
+  /** Whom it streams from; absent: the leader. */
+  readonly upstream?: string;
+  /** It has no Postgres. */
+  readonly witness?: true;
+  /** Its failover_validation_command; absent: none. */
+  readonly validation?: 'approves' | 'vetoes' | 'hangs' | 'sometimes';
+}
+
+/** What there is before the first daemon starts. */
+export interface Brought {
+  readonly node: string;
+  /** All other nodes are its running standbys: a cluster that somebody else has kept is taken over. */
+  readonly standbys?: true;
+  readonly as: 'running primary' | 'stopped primary' | 'stopped standby';
 }
 
 export interface Plan {
@@ -104,10 +167,20 @@ export interface Plan {
     /** A node with priority 0; null: each may lead. */
     readonly neverLeads: string | null;
   };
+  /** Cluster-wide settings beside the times, as in a configuration file. */
+  readonly config?: Json;
+  readonly members?: Readonly<Record<string, Member>>;
+  /** null, absent: everything is new. */
+  readonly brought?: Brought | null;
+  readonly guard?: 'off';
+  /** A plan that has to fail: nobody is excused. */
+  readonly canary?: true;
   /** The guard is a unit of its own, which the service manager starts again after so long; null: only the daemon does. */
   readonly guardUnitMs: number | null;
   readonly profile: string;
   readonly faults: readonly PlannedFault[];
+  /** They strike while the cluster is being made; times count from the start. */
+  readonly early?: readonly PlannedFault[];
   /** How long phase one lasts, and which nodes are well in phase two. */
   readonly safetyMs: number;
   readonly healthyNodes: readonly string[];

@@ -30,6 +30,13 @@ export const STORIES = [
   'back while the next one has lost the key',
   'etcd stuck between beat and keepalive',
   'new primary lost unheard',
+  'wall clock stepped',
+  'lost in maintenance',
+  'suspended',
+  'foreign data',
+  'leader reinitialised',
+  'postmaster killed',
+  'copy cut off',
 ] as const;
 
 export type Story = (typeof STORIES)[number];
@@ -272,6 +279,56 @@ export function drawStory(
           node: 'event',
           bootAfter: near(random.between(0.6, 3) * ttlMs),
         }),
+      ];
+    case 'wall clock stepped':
+      // The wall clock of the leader is set, and then it is cut off.
+      return [
+        at(0, {
+          kind: 'wall-step',
+          node: 'holder',
+          by: Math.round(random.pick([-1, 1, 1]) * random.between(0.3, 2) * ttlMs),
+        }),
+        at(random.between(50, 3_000), cutOff('holder', near(1.5 * ttlMs))),
+      ];
+    case 'lost in maintenance': {
+      // The leader is lost while operators have the wheel, for longer than any lease lasts.
+      const length = Math.round(random.between(2, 4) * ttlMs + 25_000);
+      return [
+        at(0, { kind: 'maintenance', for: length }),
+        at(
+          random.between(0.4, 0.7) * length,
+          random.pick([...lost, { kind: 'postmaster-kill', node: 'holder', orphans: false }]),
+        ),
+      ];
+    }
+    case 'suspended':
+      // The leader's machine stands still for about its window, and cannot reach etcd when it goes on.
+      return [
+        at(0, {
+          kind: 'machine-suspend',
+          node: 'holder',
+          for: near(random.between(0.3, 1.6) * ttlMs),
+          bootClock: random.chance(0.5),
+        }),
+        ...(random.chance(0.7) ? [at(random.between(1, 200), cutOff('holder', near(3 * ttlMs)))] : []),
+      ];
+    case 'foreign data':
+      // A standby comes back with another cluster's data.
+      return [at(0, { kind: 'foreign-data', node: 'other', bootAfter: near(3_000) })];
+    case 'leader reinitialised':
+      // An operator asks the leader, of all nodes, to be copied anew.
+      return [at(0, { kind: 'reinitialize', node: 'holder', force: random.chance(0.5) })];
+    case 'copy cut off':
+      // The leader is lost while another node is copied from it.
+      return [
+        at(0, { kind: 'reinitialize', node: 'other', force: false }),
+        on('copy-begins', random.between(10, 500), { kind: 'power-loss', node: 'holder', bootAfter: near(2 * ttlMs) }),
+      ];
+    case 'postmaster killed':
+      // Postgres dies under load, and its node lives.
+      return [
+        at(0, { kind: 'postmaster-kill', node: 'primary', orphans: random.chance(0.3) }),
+        ...(random.chance(0.5) ? [at(random.between(3_000, 20_000), { kind: 'postgres-crash', node: 'primary' })] : []),
       ];
     default:
       return ((never: never) => never)(told);

@@ -1,10 +1,14 @@
-/** Somebody else leads and our Postgres runs: receive from him, once his history is known to contain ours. */
+/**
+ * Somebody else leads and our Postgres runs: receive from him, or from the standby that was configured, once the history
+ * of both is known to contain ours.
+ */
 import type { ClusterView, LeaderKey, Member } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
 import { position, type Standby } from '../local.ts';
 import { printLsn } from '../lsn.ts';
 import { between, millis } from '../time.ts';
 import { kinship } from '../timeline.ts';
+import { chooseUpstream, type UpstreamChoice } from '../upstream.ts';
 import { type LearnedLineage, memberNamed, ownHistory, type View } from '../view.ts';
 
 /** A standby that follows and receives nothing for so long has its history compared again. */
@@ -41,8 +45,32 @@ function asStandby(view: View, cluster: ClusterView, leader: LeaderKey, local: S
   if (view.operatorRequest === 'restart') {
     return decision('following.restart-requested', 'an operator asked for a restart', [{ do: 'restart' }]);
   }
+  const choice = chooseUpstream(view, cluster, leader, local, lineageOf(view, leader));
+  return askFirst(view, leader, choice, receiveFrom(view, cluster, leader, local, choice));
+}
+
+/** Another standby that could feed this one is asked for its history, beside what is done or instead of a detour. */
+function askFirst(view: View, leader: LeaderKey, choice: UpstreamChoice, otherwise: Decision): Decision {
+  const { ask } = choice;
+  if (ask === null || otherwise.actions.some((action) => action.do !== 'follow')) return otherwise;
+  // What the leader's line is has to be known first.
+  const of = lineageOf(view, leader) === null ? leader.name : ask;
+  const question = { do: 'learn-lineage', of } as const;
+  if (otherwise.actions.length === 0) return { ...otherwise, actions: [question] };
+  return decision('following.learn-lineage', `${ask} is to be followed: compare its history with ours`, [question]);
+}
+
+function receiveFrom(
+  view: View,
+  cluster: ClusterView,
+  leader: LeaderKey,
+  local: Standby,
+  choice: UpstreamChoice,
+): Decision {
+  const { name: from, instead, silent } = choice;
   const member = memberNamed(cluster, leader.name);
-  if (member?.host == null || member.port == null) {
+  const upstream = memberNamed(cluster, from);
+  if (member?.host == null || member.port == null || upstream === null) {
     return decision(
       'following.leader-not-ready',
       `${leader.name} holds the key; its address is not known yet`,
@@ -50,13 +78,16 @@ function asStandby(view: View, cluster: ClusterView, leader: LeaderKey, local: S
       millis(200),
     );
   }
-  const follows = local.follows === `${member.host}:${member.port}`;
+  const follows = local.follows === `${upstream.host}:${upstream.port}`;
   const stuck = view.notStreamingSince !== null && between(view.notStreamingSince, view.now) > RECOMPARE_MS;
   if (follows && local.receiver?.streaming === true && !onOlderLine(local, member)) {
-    return decision('following.streaming', `receiving from ${leader.name} at ${printLsn(position(local))}`);
+    const sentence = `receiving from ${from} at ${printLsn(position(local))}`;
+    return instead === null
+      ? decision('following.streaming', sentence)
+      : decision('following.upstream-away', `${sentence}: ${instead}`);
   }
   if (follows && !stuck && !onOlderLine(local, member)) {
-    return decision('following.waiting-to-stream', `following ${leader.name}; nothing received yet`, [], millis(200));
+    return decision('following.waiting-to-stream', `following ${from}; nothing received yet`, [], millis(200));
   }
 
   const lineage = lineageOf(view, leader, stuck);
@@ -82,14 +113,19 @@ function asStandby(view: View, cluster: ClusterView, leader: LeaderKey, local: S
     if (follows)
       return decision(
         'following.waiting-to-stream',
-        `following ${leader.name} on its line; nothing received yet`,
+        `following ${from} on the line of ${leader.name}; nothing received yet`,
         [],
         millis(500),
       );
+    if (silent !== null) {
+      return decision('following.upstream-silent', `${instead ?? `${silent} sends nothing`}: ${from} is followed`, [
+        { do: 'follow', upstream: from, silent },
+      ]);
+    }
     return decision(
       'following.follow',
-      `${leader.name} is on timeline ${lineage.timeline}; ours (${local.timeline}, ${printLsn(position(local))}) is part of it`,
-      [{ do: 'follow', upstream: leader.name }],
+      `${from === leader.name ? '' : `${from} is followed; `}${leader.name} is on timeline ${lineage.timeline}; ours (${local.timeline}, ${printLsn(position(local))}) is part of it${instead === null ? '' : `; ${instead}`}`,
+      [{ do: 'follow', upstream: from }],
     );
   }
   const left = local.timeline === lineage.timeline ? 'came there another way, which left ours' : 'left ours';

@@ -2,6 +2,7 @@
 import type { ClusterView } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
 import { gateOpen } from '../gate.ts';
+import type { LocalPostgres } from '../local.ts';
 import { millis } from '../time.ts';
 import type { View } from '../view.ts';
 import { memberNamed } from '../view.ts';
@@ -24,6 +25,8 @@ function intoEmptyScope(view: View, cluster: ClusterView): Decision {
   switch (local.kind) {
     case 'absent':
     case 'half-made': {
+      const former = formerCluster(view, local);
+      if (former !== null) return decision('joining.wait-for-bootstrap', former);
       const again = backingOff(view, 'bootstrap');
       if (again !== null) return again;
       if (view.policy.node.noFailover || view.policy.node.priority <= 0) {
@@ -70,6 +73,19 @@ function intoEmptyScope(view: View, cluster: ClusterView): Decision {
     'node.busy',
     `Postgres here is ${local.kind}; the scope ${cluster.clusterId} is looked at again later`,
   );
+}
+
+/**
+ * etcd was wiped while this node had no data of its own: the cluster exists, and a second one would lock out whoever has
+ * its data. null: nothing speaks of a former cluster.
+ */
+function formerCluster(view: View, local: LocalPostgres): string | null {
+  const after = 'a member that has its data brings it back; to make a new cluster here, start this service anew';
+  if (view.lastLeader !== null)
+    return `etcd has forgotten the cluster that ${view.lastLeader} led, and there is no data here: ${after}`;
+  if (local.kind === 'half-made' && local.by !== 'initdb')
+    return `the data directory here is an unfinished ${local.by} from another member, and etcd knows no cluster: ${after} with an empty directory`;
+  return null;
 }
 
 function copyFromLeader(view: View, cluster: ClusterView): Decision {

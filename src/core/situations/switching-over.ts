@@ -5,6 +5,7 @@ import type { ClusterView, FailoverRequest } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
 import { distance } from '../lsn.ts';
 import { between } from '../time.ts';
+import { isFed } from '../upstream.ts';
 import type { View } from '../view.ts';
 import { contenders } from './leaderless.ts';
 import { others } from './leading.ts';
@@ -37,21 +38,24 @@ export function switchOver(view: View, holding: Holding, cluster: ClusterView): 
   });
   if (!fresh)
     return decision('switchover.check', `ask ${names.join(', ')} first`, [{ do: 'ask-peers', waitFor: names }]);
-  return check(view, request, no);
+  return check(view, cluster, request, no);
 }
 
-function check(view: View, request: FailoverRequest, no: (why: string) => Decision): Decision {
+function check(view: View, cluster: ClusterView, request: FailoverRequest, no: (why: string) => Decision): Decision {
   const { local } = view;
   if (local.kind !== 'primary') return no(`Postgres is ${local.kind}`);
   const names = request.candidate === null ? others(view) : [request.candidate];
   const reasons: string[] = [];
+  const streamHere = new Set(
+    local.senders.filter((sender) => sender.state === 'streaming').map((sender) => sender.applicationName),
+  );
   const fit = contenders(view, names).filter((c) => {
     if (c.timeline !== local.timeline) reasons.push(`${c.name} is on timeline ${c.timeline}, not ${local.timeline}`);
     const behind = distance(c.position, local.flushed);
     const lagging = behind > view.policy.cluster.maximumLagOnFailoverBytes;
     if (lagging) reasons.push(`${c.name} is ${behind} bytes behind`);
-    const streams = local.senders.some((sender) => sender.applicationName === c.name && sender.state === 'streaming');
-    if (!streams) reasons.push(`${c.name} does not stream from here`);
+    const streams = isFed(cluster, streamHere, c.name);
+    if (!streams) reasons.push(`${c.name} does not stream from here, nor through another standby`);
     return c.timeline === local.timeline && !lagging && streams;
   });
   const best = rank(fit)[0];

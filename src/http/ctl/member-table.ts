@@ -30,7 +30,9 @@ const PENDING = column('Pending restart');
 const REASON = column('Pending restart reason');
 const SCHEDULED = column('Scheduled restart');
 const TAGS = column('Tags');
-const OPTIONAL = [PENDING, REASON, SCHEDULED, TAGS];
+/** Only in the extended form, where Patroni has no such column, and only where somebody is in trouble. */
+const TROUBLE = column('Trouble');
+const OPTIONAL = [PENDING, REASON, SCHEDULED, TAGS, TROUBLE];
 
 /** Longer reasons would push everything else off the screen. */
 const LONGEST_REASON = 50;
@@ -56,7 +58,8 @@ export function byUpstream(members: readonly ShownMember[]): Order {
   const sorted = [...members].sort(byName);
   const leader = sorted.find((member) => member.role.endsWith('leader'));
   const parentOf = (member: ShownMember): string | undefined => {
-    const wanted = member.tags?.['replicatefrom'];
+    // Where it receives from; of a member that does not say, where it was told to.
+    const wanted = member.receives_from ?? member.tags?.['replicatefrom'];
     const known = typeof wanted === 'string' && wanted !== member.name && sorted.some((one) => one.name === wanted);
     return known ? wanted : leader?.name;
   };
@@ -104,6 +107,7 @@ function facts(member: ShownMember): Cell[] {
     reasons(member.pending_restart_reason),
     schedule(member.scheduled_restart),
     member.tags ?? '',
+    member.trouble ?? '',
   ];
 }
 
@@ -191,7 +195,9 @@ function withoutEmpty({ columns, rows }: Rows, extended: boolean, pretty = false
     .map((one, index) => ({ one, index }))
     .filter(({ one, index }) => {
       if (one === CLUSTER) return !pretty;
-      return extended || !OPTIONAL.includes(one) || rows.some((row) => row[index] !== '');
+      const isSaid = rows.some((row) => row[index] !== '');
+      if (one === TROUBLE) return extended && isSaid;
+      return extended || !OPTIONAL.includes(one) || isSaid;
     });
   return {
     columns: kept.map(({ one }) => one),

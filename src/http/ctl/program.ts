@@ -172,10 +172,29 @@ function build(terminal: Terminal, start: (work: Work) => () => Promise<void>): 
       start(async (session) => (await import('./edit-config.ts')).editConfig(session, name, options))(),
     );
 
-  listed(command('history', 'the timelines the cluster came through').addArgument(one)).action(
-    (name: string | undefined, options: Parsed) =>
+  listed(command('history', 'the timelines the cluster came through').addArgument(one))
+    .option('--lag', 'how far the standbys were behind instead, in bytes')
+    .action((name: string | undefined, options: Parsed) =>
       start(async (session) => (await import('./history.ts')).history(session, name, options))(),
-  );
+    );
+  listed(command('events', 'what happened, newest first').addArgument(one))
+    .option('--event <name>', 'only this event')
+    .option('--node <name>', 'only events about this node; a name or a node_id')
+    .option('--limit <number>', 'so many at most', wholeNumber, 20)
+    .action((name: string | undefined, options: Parsed) =>
+      start(async (session) => (await import('./events.ts')).events(session, name, options))(),
+    );
+  command('explain', 'which member could lead now, and what stops the others')
+    .addArgument(one)
+    .option('--last', 'how the last takeover came about')
+    .addOption(new Option('--budget', 'what each failure costs at worst, by the settings').conflicts('last'))
+    .option('--config <file>', "with --budget: of the cluster that this node's file makes, instead of etcd's")
+    .addOption(
+      new Option('-f, --format <format>', 'how to print').choices(['pretty', 'json', 'yaml']).default('pretty'),
+    )
+    .action((name: string | undefined, options: Parsed) =>
+      start(async (session) => (await import('./explain.ts')).explain(session, name, options))(),
+    );
   acting(withMembers(command('version', 'the version of pgha-ctl, and of members'))).action(
     (cluster: string | undefined, members: string[], options: Parsed) =>
       start(async (session) => (await import('./version.ts')).version(session, words(cluster, members), options))(),
@@ -199,6 +218,13 @@ function build(terminal: Terminal, start: (work: Work) => () => Promise<void>): 
 function positive(text: string): number {
   const number = Number(text);
   if (!(number > 0)) throw new InvalidArgumentError('a number of seconds is expected');
+  return number;
+}
+
+function wholeNumber(text: string): number {
+  const number = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(number) || number < 1)
+    throw new InvalidArgumentError('a whole number of at least 1 is expected');
   return number;
 }
 

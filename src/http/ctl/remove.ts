@@ -37,13 +37,15 @@ export async function remove(
   }
 
   const store = await session.store(scope);
-  const all = await store.read(LIMIT);
+  const [all, told] = await Promise.all([store.read(LIMIT), store.chronicle.read(LIMIT)]);
   if (all.kind === 'unanswered') throw new Refusal(`etcd does not answer: ${all.cause}. Nothing was removed.`);
-  for (let first = 0; first < all.entries.length; first += AT_ONCE) {
+  if (told.kind === 'unanswered') throw new Refusal(`etcd does not answer: ${told.cause}. Nothing was removed.`);
+  const keys = [...all.entries.map(({ key }) => key), ...told.entries.map(({ key }) => `pgha/${key}`)];
+  for (let first = 0; first < keys.length; first += AT_ONCE) {
     const answer = await store.txn(
       {
         compare: [],
-        success: all.entries.slice(first, first + AT_ONCE).map((entry) => ({ op: 'delete', key: entry.key })),
+        success: keys.slice(first, first + AT_ONCE).map((key) => ({ op: 'delete', key })),
         failure: [],
       },
       LIMIT,

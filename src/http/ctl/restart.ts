@@ -22,6 +22,8 @@ const RESTART_LIMIT = millis(3_600_000);
 export async function restart(session: Session, words: readonly string[], options: RestartOptions): Promise<number> {
   const { scope, view, names } = await targets(session, words);
   let members = [...pick(view, scope, names, options.role)];
+  // Whoever means all of them means those with a Postgres.
+  if (names.length === 0) members = members.filter((member) => member.pgha?.role !== 'witness');
   if (options.pending === true) members = members.filter((member) => member.pendingRestart);
   if (members.length === 0) throw new Refusal(`No member of ${scope} matches: nothing was restarted.`);
   if (options.any === true) members = members.slice(0, 1);

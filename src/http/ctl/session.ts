@@ -4,12 +4,14 @@
  * no member answers) go through `store`.
  */
 import { type ClusterView, type Member, readCluster } from '../../core/cluster.ts';
+import type { KeyValue } from '../../core/store.ts';
 import { type Millis, millis } from '../../core/time.ts';
+import type { Chronicle } from '../../ports/chronicle.ts';
 import type { Dcs } from '../../ports/dcs.ts';
 import type { CtlContext } from './context.ts';
 import { Misuse, Refusal, type Terminal } from './terminal.ts';
 
-export type Store = Pick<Dcs, 'read' | 'txn' | 'close'>;
+export type Store = Pick<Dcs, 'read' | 'txn' | 'close'> & { readonly chronicle: Pick<Chronicle, 'read'> };
 
 export interface ApiAnswer {
   readonly status: number;
@@ -78,6 +80,18 @@ export class Session {
     return readCluster(answer.entries, answer.header);
   }
 
+  /** What is kept for people. @throws {Refusal} when etcd does not answer, or there is no such cluster */
+  async readChronicle(scope: string): Promise<readonly KeyValue[]> {
+    const answer = await (await this.store(scope)).chronicle.read(READ_LIMIT);
+    if (answer.kind === 'unanswered') {
+      const { etcd } = await this.context();
+      throw new Refusal(`etcd does not answer (${etcd.endpoints.join(', ')}): ${answer.cause}`);
+    }
+    // What a cluster left behind is still told.
+    if (answer.entries.length === 0) await this.readExisting(scope);
+    return answer.entries;
+  }
+
   /** @throws {Refusal} also when there is nothing at all under that name */
   async readExisting(scope: string): Promise<ClusterView> {
     const view = await this.read(scope);
@@ -136,7 +150,7 @@ export function hasRole(member: Member, view: ClusterView, role: Role): boolean 
       return leads && member.role === 'standby_leader';
     case 'replica':
     case 'standby':
-      return !leads;
+      return !leads && member.pgha?.role !== 'witness';
     default:
       return ((never: never) => never)(role);
   }

@@ -5,7 +5,7 @@
 export type Format = 'pretty' | 'tsv' | 'json' | 'yaml' | 'yml';
 export const FORMATS: readonly Format[] = ['pretty', 'tsv', 'json', 'yaml', 'yml'];
 
-export type Cell = string | number | Readonly<Record<string, unknown>>;
+export type Cell = string | number | boolean | Readonly<Record<string, unknown>>;
 
 export interface Column {
   readonly title: string;

@@ -31,6 +31,10 @@ import { monotonic, sleep, until } from './time.ts';
 export interface ClusterOptions {
   /** How many nodes; h1, h2, ... */
   readonly nodes?: number;
+  /** Standbys may stream from other standbys: `node` says which. */
+  readonly cascade?: boolean;
+  /** A node without Postgres besides, w1. */
+  readonly witness?: boolean;
   /** Nodes that are not started at first. */
   readonly notStarted?: readonly string[];
   readonly etcdMembers?: 1 | 3;
@@ -63,7 +67,7 @@ export function hostNames(options: ClusterOptions = {}): string[] {
   const nodes = Array.from({ length: options.nodes ?? 3 }, (_, i) => `h${i + 1}`);
   const etcd =
     options.etcdOnNodes === true ? [] : Array.from({ length: options.etcdMembers ?? 1 }, (_, i) => `e${i + 1}`);
-  return [...nodes, ...etcd, 'client'];
+  return [...nodes, ...(options.witness === true ? ['w1'] : []), ...etcd, 'client'];
 }
 
 /** The daemon's own default, in seconds. */
@@ -143,6 +147,8 @@ export class Cluster {
   readonly network: Network;
   readonly etcd: Etcd;
   readonly nodes: readonly Node[];
+  readonly witness: Node | null;
+  private readonly cascade: boolean;
   readonly client: Client;
   readonly directory: string;
   readonly ttlMs: number;
@@ -155,6 +161,8 @@ export class Cluster {
     network: Network;
     etcd: Etcd;
     nodes: readonly Node[];
+    witness: Node | null;
+    cascade: boolean;
     client: Client;
     watcher: Client;
     directory: string;
@@ -165,6 +173,8 @@ export class Cluster {
     this.network = parts.network;
     this.etcd = parts.etcd;
     this.nodes = parts.nodes;
+    this.witness = parts.witness;
+    this.cascade = parts.cascade;
     this.client = parts.client;
     this.watcher = parts.watcher;
     this.directory = parts.directory;
@@ -187,16 +197,18 @@ export class Cluster {
         ? nodeNames.slice(0, options.etcdMembers ?? 1)
         : names.filter((n) => /^e\d+$/.test(n));
     const etcd = await startEtcd(network, etcdHosts, 'client', directory);
-    const nodes = nodeNames.map(
-      (name) =>
-        new Node(name, network.host(name), serverDirectory(join(directory, name), 0o755), join(dist, 'pgha.js')),
-    );
+    const nodeOn = (name: string): Node =>
+      new Node(name, network.host(name), serverDirectory(join(directory, name), 0o755), join(dist, 'pgha.js'));
+    const nodes = nodeNames.map(nodeOn);
+    const witness = options.witness === true ? nodeOn('w1') : null;
     const clientHost = network.host('client');
     const cluster = new Cluster({
       scope: options.scope ?? 'e2e',
       network,
       etcd,
       nodes,
+      witness,
+      cascade: options.cascade === true,
       client: await Client.start(clientHost, 'client'),
       watcher: await Client.start(clientHost, 'watcher'),
       directory,
@@ -206,6 +218,8 @@ export class Cluster {
     nodes.forEach((node, index) => {
       cluster.configure(node, options, index);
     });
+    if (witness !== null) cluster.configureWitness(witness, options);
+    witness?.daemon.start();
     for (const node of nodes) if (options.notStarted?.includes(node.name) !== true) node.daemon.start();
     if (options.dontWait !== true) {
       try {
@@ -277,8 +291,31 @@ export class Cluster {
     chmodSync(node.configFile, account === null ? 0o600 : 0o644);
   }
 
+  private get everyNode(): readonly Node[] {
+    return this.witness === null ? this.nodes : [...this.nodes, this.witness];
+  }
+
+  private configureWitness(node: Node, options: ClusterOptions): void {
+    serverDirectory(join(node.directory, 'run'), 0o755);
+    const address = `${node.host.address}:${node.apiPort}`;
+    const base = {
+      scope: this.scope,
+      name: node.name,
+      role: 'witness',
+      runtime_directory: join(node.directory, 'run'),
+      restapi: { listen: address, connect_address: address },
+      etcd3: { hosts: this.etcd.endpoints.map((endpoint) => endpoint.replace('http://', '')) },
+      postgresql: { authentication: { replication: REPLICATION } },
+    };
+    writeFileSync(
+      node.configFile,
+      stringify(merge(base, options.node?.(node.name) ?? {}), { aliasDuplicateObjects: false }),
+    );
+    chmodSync(node.configFile, serverAccount() === null ? 0o600 : 0o644);
+  }
+
   node(name: string): Node {
-    const found = this.nodes.find((n) => n.name === name);
+    const found = this.everyNode.find((n) => n.name === name);
     if (found === undefined) throw new Error(`there is no node '${name}'`);
     return found;
   }
@@ -347,15 +384,16 @@ export class Cluster {
         limitMs,
         async () => {
           const now = await this.primary();
-          const rows = await this.sql(
-            now,
-            'select application_name as name, state, replay_lsn::text as replay from pg_stat_replication',
+          const senders = this.cascade ? this.nodes.map(({ name }) => name) : [now];
+          const asked = senders.map((name) =>
+            this.sql(
+              name,
+              `select application_name as name, state, replay_lsn::text as replay, replay_lsn >= '${lsn}' as far from pg_stat_replication`,
+            ).catch(() => []),
           );
+          const rows = (await Promise.all(asked)).flat();
           seen = `primary ${now}; wanted ${lsn}; ${JSON.stringify(rows)}`;
-          const streaming = await this.sql(
-            now,
-            `select application_name as name from pg_stat_replication where state = 'streaming' and replay_lsn >= '${lsn}'`,
-          );
+          const streaming = rows.filter((row) => row['state'] === 'streaming' && row['far'] === true);
           return wanted.every((name) => streaming.some((row) => row['name'] === name));
         },
         100,
@@ -543,7 +581,7 @@ export class Cluster {
   /** Collects all logs where they survive the run. */
   saveLogs(): string {
     const place = mkdtempSync(join(tmpdir(), 'pgha-e2e-failed-'));
-    for (const node of this.nodes) {
+    for (const node of this.everyNode) {
       for (const file of ['daemon.log', 'pgha.yml', 'postgres.log', 'data/postgresql.conf', 'data/log']) {
         const source = join(node.directory, file);
         if (existsSync(source)) cpSync(source, join(place, node.name, file.replace('data/', '')), { recursive: true });
@@ -557,13 +595,13 @@ export class Cluster {
   /** The error with the place of the logs, and the last lines of every daemon's. */
   explain(error: unknown): Error {
     const place = this.saveLogs();
-    const tails = this.nodes.map((node) => `--- ${node.name}\n${node.logText().split('\n').slice(-25).join('\n')}`);
+    const tails = this.everyNode.map((node) => `--- ${node.name}\n${node.logText().split('\n').slice(-25).join('\n')}`);
     appendFileSync(join(place, 'error.txt'), `${String(error)}\n${error instanceof Error ? error.stack : ''}\n`);
     return new Error(`${String(error)}\nlogs: ${place}\n${tails.join('\n')}`, { cause: error });
   }
 
   async destroy(): Promise<void> {
-    for (const node of this.nodes) node.daemon.killForGood();
+    for (const node of this.everyNode) node.daemon.killForGood();
     this.client.stop();
     this.watcher.stop();
     await until(

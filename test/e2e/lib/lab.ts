@@ -1,6 +1,7 @@
 /** What the demo and the bench take from the test library; they bundle this file and import the result. */
 export { Client, type CommandResult, repository, runOn } from './client.ts';
 export { Cluster, type ClusterOptions, hostNames, type Node } from './cluster.ts';
+export { type DecisionTime, decisionTimes } from './decision-times.ts';
 export { startHaproxy } from './haproxy.ts';
 export { environment, giveServersTheirOwnNode, launch, serverDirectory, stepDown } from './launch.ts';
 export { judge, longestPause, overlaps } from './ledger.ts';

@@ -82,6 +82,9 @@ function sweepDeadRuns(): void {
 function remove(name: string): void {
   const directory = join(parent, name);
   removeSharedMemory(directory);
+  const mounts = mountsBelow(directory);
+  // Who writes to a frozen file system dies of no signal.
+  for (const place of mounts) attempt('fsfreeze', '--unfreeze', place);
   for (let round = 0; round < 50; round++) {
     const pids = processesOf(name, directory);
     for (const pid of pids) {
@@ -104,10 +107,28 @@ function remove(name: string): void {
       }
     }
   }
+  for (const place of mounts) attempt('umount', place);
   try {
     rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
   } catch {
     // belongs to another user
+  }
+}
+
+/** File systems that a test has mounted in a directory of its run. */
+function mountsBelow(directory: string): string[] {
+  if (!existsSync('/proc/mounts')) return [];
+  return readFileSync('/proc/mounts', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' ')[1] ?? '')
+    .filter((place) => place.startsWith(`${directory}/`));
+}
+
+function attempt(program: string, ...args: string[]): void {
+  try {
+    execFileSync(program, args, { stdio: 'ignore', timeout: 10_000 });
+  } catch {
+    // it was not frozen, or is gone already
   }
 }
 

@@ -231,6 +231,18 @@ export class EtcdModel {
     this.eachClient((client) => client.breakWatches());
   }
 
+  /** Somebody who knows nothing of conditions: a script, another program, a person. */
+  putByStranger(key: Key, value: string): void {
+    this.consensus(
+      () =>
+        void this.applyNow('a stranger', {
+          compare: [],
+          success: [{ op: 'put', key, value, lease: null }],
+          failure: [],
+        }),
+    );
+  }
+
   wipe(): void {
     this.restore(new KeyStore(), { newCluster: true });
   }

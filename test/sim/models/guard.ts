@@ -2,7 +2,7 @@
  * The guard process of one machine: armed with a deadline of the machine's clock, it ends the whole Postgres family when
  * that passes, whatever the daemon does. Its file outlives it; a reboot loses the file. And the daemon's end of it.
  */
-import type { Instant, Millis } from '../../../src/core/time.ts';
+import { type Instant, instant, type Millis } from '../../../src/core/time.ts';
 import type { Arming, Guard, GuardAnswer } from '../../../src/ports/guard.ts';
 import type { Incarnation, MachineClock } from '../world/incarnation.ts';
 import type { SeededRandom } from '../world/random.ts';
@@ -14,6 +14,12 @@ export interface GuardEvents {
   mark(name: string): void;
   armed(arming: Arming): void;
 }
+
+/** While armed: how often the clocks are looked at. */
+const LOOK_MS = 200;
+/** What is left of a deadline once the machine may have been suspended (protocol.md 24). */
+const AFTER_SUSPENSION_MS = 500;
+const TOLERATED_MS = 500;
 
 export class GuardProcess {
   private readonly name: string;
@@ -29,6 +35,17 @@ export class GuardProcess {
   private timer: Cancel | null = null;
   private life = 0;
   private readonly onDeath: (() => void)[] = [];
+  private readonly onSuspicion: (() => void)[] = [];
+  /** How far boot and wall clock were ahead of the monotonic one when that was looked at last. */
+  private lead = { boot: 0, wall: 0 };
+  /** Counts what looked like a suspension: who extends the deadline has to know of the last. */
+  suspicions = 0;
+  /** The deadline was cut since it was armed, and the daemon may not know it yet. */
+  cut = false;
+  private pausedUntil = Number.NEGATIVE_INFINITY;
+  private armedAt = Number.NEGATIVE_INFINITY;
+  /** It was not there when the machine came back from a suspension, and its file says a deadline from before. */
+  missedSuspension = false;
 
   constructor(parts: {
     readonly name: string;
@@ -46,15 +63,40 @@ export class GuardProcess {
     this.events = parts.events;
   }
 
+  /** SIGSTOP. Goes on after `ms`, with all that came meanwhile. */
+  pause(ms: number): void {
+    if (!this.alive) return;
+    this.events.trace(this.name, 'guard stopped (SIGSTOP)');
+    this.pausedUntil = Math.max(this.pausedUntil, this.scheduler.now() + ms);
+  }
+
+  get paused(): boolean {
+    return this.alive && this.scheduler.now() < this.pausedUntil;
+  }
+
+  whenAwake(run: () => void): void {
+    this.clock.whenAwake(() => {
+      if (this.paused) this.scheduler.after(this.pausedUntil - this.scheduler.now(), () => this.whenAwake(run));
+      else run();
+    });
+  }
+
   whenItDies(listener: () => void): void {
     this.onDeath.push(listener);
+  }
+
+  whenItSuspects(listener: () => void): void {
+    this.onSuspicion.push(listener);
   }
 
   start(): void {
     if (this.alive) return;
     this.alive = true;
+    this.pausedUntil = Number.NEGATIVE_INFINITY;
     this.life += 1;
     this.arming = this.file;
+    this.lead = this.readLead();
+    this.missedSuspension = this.file !== null && this.clock.resumedAt > this.armedAt;
     if (this.file !== null) {
       this.events.mark('guard armed itself from its file');
       this.set();
@@ -66,14 +108,48 @@ export class GuardProcess {
     }
   }
 
-  arm(arming: Arming): void {
+  /**
+   * @param suspicions - of how many the daemon knows
+   * @returns whether it was armed: a proof that was under way while the machine stood still extends nothing
+   */
+  arm(arming: Arming, suspicions = this.suspicions): boolean {
+    if (this.arming !== null) this.lookAtClocks();
+    const isLater = this.arming === null || arming.deadline > this.arming.deadline;
+    if (isLater && suspicions !== this.suspicions) return false;
     this.file = arming;
     this.arming = arming;
+    this.lead = this.readLead();
+    this.armedAt = this.scheduler.now();
+    this.cut = false;
+    this.missedSuspension = false;
     this.events.armed(arming);
+    this.set();
+    return true;
+  }
+
+  private readLead(): { boot: number; wall: number } {
+    return { boot: this.clock.standstill(), wall: this.clock.wall() - this.clock.now() };
+  }
+
+  /** protocol.md 24 */
+  private lookAtClocks(): void {
+    const lead = this.readLead();
+    const ahead = lead.boot - this.lead.boot > TOLERATED_MS || lead.wall - this.lead.wall > TOLERATED_MS;
+    this.lead = ahead ? lead : { boot: Math.min(lead.boot, this.lead.boot), wall: Math.min(lead.wall, this.lead.wall) };
+    if (!ahead || this.arming === null) return;
+    this.suspicions += 1;
+    this.cut = true;
+    const deadline = instant(Math.min(this.arming.deadline, this.clock.now() + AFTER_SUSPENSION_MS));
+    this.arming = { ...this.arming, deadline };
+    this.file = this.arming;
+    this.events.mark('guard cut its deadline after a suspension');
+    this.events.trace(this.name, 'guard: the machine may have been suspended');
+    for (const listener of this.onSuspicion) listener();
     this.set();
   }
 
   disarm(): void {
+    this.missedSuspension = false;
     this.file = null;
     this.arming = null;
     this.timer?.();
@@ -87,9 +163,33 @@ export class GuardProcess {
     // A tick late, never early.
     const at = this.clock.trueTimeOf(arming.deadline) - this.scheduler.now();
     const wait = Math.max(0, at) + this.random.between(0.5, 25);
-    this.timer = this.scheduler.after(wait, () => {
+    const fire = (): void => {
       if (!this.alive || this.life !== life || this.arming !== arming) return;
-      this.strike();
+      if (this.clock.isSuspended || this.paused) {
+        this.whenAwake(fire);
+        return;
+      }
+      // The clocks are looked at every now and then while armed; what matters is that they were looked at before this.
+      this.lookAtClocks();
+      if (this.arming !== arming) return;
+      if (this.clock.now() < arming.deadline) this.set();
+      else this.strike();
+    };
+    this.timer = this.scheduler.after(wait, fire);
+  }
+
+  /** The machine goes on: with the next tick the clocks tell. */
+  resumed(): void {
+    this.noticeSoon();
+  }
+
+  /** The wall clock was set. */
+  noticeSoon(): void {
+    const { life } = this;
+    this.scheduler.after(this.random.between(1, LOOK_MS), () => {
+      this.whenAwake(() => {
+        if (this.alive && this.life === life && this.arming !== null) this.lookAtClocks();
+      });
     });
   }
 
@@ -144,15 +244,24 @@ export class SimulatedGuard implements Guard {
   private readonly random: SeededRandom;
   private readonly scheduler: Scheduler;
   private readonly listeners: (() => void)[] = [];
+  private readonly suspected: (() => void)[] = [];
   private starting = false;
   /** One connection: what is sent later arrives later. */
   private lastArrival = 0;
+  private suspicions: number;
 
   constructor(guard: GuardProcess, process: Incarnation, random: SeededRandom, scheduler: Scheduler) {
     this.guard = guard;
     this.process = process;
     this.random = random;
     this.scheduler = scheduler;
+    this.suspicions = guard.suspicions;
+    guard.whenItSuspects(() => {
+      this.process.later(this.random.between(0.3, 1.5), () => {
+        this.suspicions = this.guard.suspicions;
+        for (const listener of this.suspected) listener();
+      });
+    });
     if (!guard.alive) this.replaceSoon();
     guard.whenItDies(() => {
       this.process.later(this.random.between(0.5, 5), () => this.replaceSoon());
@@ -170,6 +279,11 @@ export class SimulatedGuard implements Guard {
     });
   }
 
+  /** As the adapter tells the daemon, which tells the lease keeper. */
+  onSuspended(listener: () => void): void {
+    this.suspected.push(listener);
+  }
+
   private onTheWay(): number {
     const now = this.scheduler.now();
     this.lastArrival = Math.max(this.lastArrival + 0.001, now + this.random.between(0.3, 1.5));
@@ -177,22 +291,28 @@ export class SimulatedGuard implements Guard {
   }
 
   arm(arming: Arming, limit: Millis): Promise<GuardAnswer> {
-    return this.call(limit, () => this.guard.arm(arming), { kind: 'acked' as const });
+    // What the daemon knew when it sent this.
+    const { suspicions } = this;
+    return this.call(limit, () => this.guard.arm(arming, suspicions));
   }
 
   disarm(limit: Millis): Promise<GuardAnswer> {
-    return this.call(limit, () => this.guard.disarm(), { kind: 'acked' as const });
+    return this.call(limit, () => {
+      this.guard.disarm();
+      return true;
+    });
   }
 
   armed(limit: Millis): Promise<Arming | null | 'silent'> {
     return new Promise((resolve) => {
       this.scheduler.after(this.onTheWay(), () => {
-        if (!this.guard.alive) {
-          this.process.later(Math.max(0, limit), () => resolve('silent'));
-          return;
-        }
-        const now = this.guard.arming;
-        this.process.later(this.random.between(0.3, 1.5), () => resolve(now));
+        // Nobody waits longer than the limit for one that is there and does not answer.
+        this.process.later(Math.max(0, limit), () => resolve('silent'));
+        if (!this.guard.alive) return;
+        this.guard.whenAwake(() => {
+          const now = this.guard.arming;
+          this.process.later(this.random.between(0.3, 1.5), () => resolve(now));
+        });
       });
     });
   }
@@ -201,17 +321,41 @@ export class SimulatedGuard implements Guard {
     this.listeners.push(listener);
   }
 
-  private call(limit: Millis, run: () => void, done: GuardAnswer): Promise<GuardAnswer> {
+  private call(limit: Millis, run: () => boolean): Promise<GuardAnswer> {
     return new Promise((resolve) => {
-      // The request is on its way: it arrives also when the daemon dies meanwhile.
+      // The request is on its way: it arrives also when the daemon dies meanwhile, and not while the machine stands still.
       this.scheduler.after(this.onTheWay(), () => {
-        if (!this.guard.alive) {
-          this.process.later(Math.max(0, limit), () => resolve({ kind: 'silent', cause: 'no guard' }));
-          return;
-        }
-        run();
-        this.process.later(this.random.between(0.3, 1.5), () => resolve(done));
+        this.process.later(Math.max(0, limit), () => resolve({ kind: 'silent', cause: 'no answer in time' }));
+        this.guard.whenAwake(() => {
+          if (!this.guard.alive) return;
+          const answer: GuardAnswer = run() ? { kind: 'acked' } : { kind: 'silent', cause: 'it refused: prove anew' };
+          this.process.later(this.random.between(0.3, 1.5), () => resolve(answer));
+        });
       });
     });
+  }
+}
+
+/** `guard: off`: every arm is acked, nothing is promised. */
+export class NoGuard implements Guard {
+  readonly mode = 'off';
+  private arming: Arming | null = null;
+
+  async arm(arming: Arming): Promise<GuardAnswer> {
+    this.arming = arming;
+    return { kind: 'acked' };
+  }
+
+  async disarm(): Promise<GuardAnswer> {
+    this.arming = null;
+    return { kind: 'acked' };
+  }
+
+  async armed(): Promise<Arming | null> {
+    return this.arming;
+  }
+
+  onReplaced(): void {
+    // There is none that could be replaced.
   }
 }

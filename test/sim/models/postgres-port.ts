@@ -4,6 +4,7 @@
  */
 import { type LocalPostgres, type Running, systemId } from '../../../src/core/local.ts';
 import { type Lsn, lsn, type Timeline, timeline } from '../../../src/core/lsn.ts';
+import type { CheckType } from '../../../src/core/policy.ts';
 import type { Millis } from '../../../src/core/time.ts';
 import { millis } from '../../../src/core/time.ts';
 import type { TimelineHistory } from '../../../src/core/timeline.ts';
@@ -13,12 +14,15 @@ import type {
   Postgres,
   Progress,
   ServerAddress,
+  ServerCheck,
   ServerSettings,
   SlotState,
   WalChunk,
 } from '../../../src/ports/postgres.ts';
+import type { Deed } from '../conduct.ts';
 import type { Incarnation } from '../world/incarnation.ts';
 import type { PostgresServer } from './postgres-server.ts';
+import { checkSimulatedServer } from './server-check.ts';
 import { endOf, historyOf, indexAt, type WalEntry } from './wal.ts';
 
 export interface PostgresPortParts {
@@ -30,6 +34,8 @@ export interface PostgresPortParts {
   readonly addressOf: (name: string) => ServerAddress | null;
   readonly newSystemId: () => string;
   readonly failChance: number;
+  /** The daemon is about to do something to its Postgres. */
+  readonly does: (deed: Deed, source: string | null) => void;
 }
 
 const VERSION = 150018;
@@ -91,7 +97,11 @@ export class SimulatedPostgres implements Postgres {
       return { kind: 'silent', since: this.since(this.failingSince), said: 'no answer in time' };
     }
     await this.wait(server.random.between(0.3, 2.5));
-    return this.facts();
+    const facts = this.facts();
+    if (facts.kind !== 'primary' && facts.kind !== 'standby') return facts;
+    if (server.full) return { ...facts, full: 'sorry, too many clients already' };
+    if (server.scheduler.now() >= server.trouble.checkFailsUntil) return facts;
+    return { ...facts, failing: { check: 'connection', said: 'the local check fails' } };
   }
 
   private facts(): LocalPostgres {
@@ -109,6 +119,10 @@ export class SimulatedPostgres implements Postgres {
   private inspect(): LocalPostgres {
     const { server } = this;
     const { disk, processes } = server;
+    // What runs goes on, and is seen, also when its directory cannot be read any more.
+    if (processes.kind === 'none' && server.scheduler.now() < server.trouble.unusableUntil) {
+      return { kind: 'unusable', code: 'PGHA_DATA_DIRECTORY_UNREADABLE', sentence: 'the file system is not there' };
+    }
     if (disk.kind === 'absent') return { kind: 'absent' };
     if (disk.kind === 'half-made') return { kind: 'half-made', by: disk.by };
     const { data } = disk;
@@ -158,6 +172,7 @@ export class SimulatedPostgres implements Postgres {
             kind: 'primary',
             flushed: lsn(server.end),
             senders,
+            managed: server.managed,
             checkpointed: data.controlTimeline === data.branch.id,
           };
         }
@@ -198,6 +213,7 @@ export class SimulatedPostgres implements Postgres {
     signal: AbortSignal,
   ): Promise<ReturnType<typeof systemId>> {
     const { server } = this;
+    this.parts.does('bootstrap', null);
     if (server.disk.kind === 'whole') throw this.error('PGHA_BOOTSTRAP_FAILED', 'the data directory is not empty');
     server.disk = { kind: 'half-made', by: 'initdb' };
     progress('initdb', null);
@@ -209,6 +225,7 @@ export class SimulatedPostgres implements Postgres {
 
   async copy(source: ServerAddress, _settings: ServerSettings, progress: Progress, signal: AbortSignal): Promise<void> {
     const { server } = this;
+    this.parts.does('copy', source.name);
     if (server.disk.kind === 'whole') throw this.error('PGHA_COPY_FAILED', 'the data directory is not empty');
     if (server.processes.kind !== 'none') throw this.error('PGHA_COPY_FAILED', 'Postgres runs in it');
     server.events.trace(server.name, `copies from ${source.name}`);
@@ -217,6 +234,7 @@ export class SimulatedPostgres implements Postgres {
     for (let i = 0; i < steps; i += 1) {
       progress(`copying from ${source.name}`, i / steps);
       await this.step(server.random.between(50, 400), signal);
+      if (!this.works(source)) server.events.mark('copy cut off');
       this.needSource(source, 'PGHA_COPY_FAILED');
     }
     if (server.random.chance(this.parts.failChance)) throw this.error('PGHA_COPY_FAILED', 'the connection was closed');
@@ -236,6 +254,7 @@ export class SimulatedPostgres implements Postgres {
     const own = server.needData();
     if (server.processes.kind !== 'none') throw this.error('PGHA_REWIND_FAILED', 'Postgres runs');
     server.events.trace(server.name, `rewinds to ${source.name}`);
+    this.parts.does('rewind', source.name);
     const at = this.parts.at(source);
     if (at === server) server.events.violated('S7', `${server.name} rewinds to itself`);
     progress(`rewinding to ${source.name}`, null);
@@ -253,22 +272,21 @@ export class SimulatedPostgres implements Postgres {
     server.events.trace(server.name, `rewound to ${source.name}`);
   }
 
-  private needSource(source: ServerAddress, code: ErrorCode) {
+  private works(source: ServerAddress): boolean {
     const server = this.parts.at(source);
-    if (
-      server === null ||
-      !server.takesConnections() ||
-      server.data === null ||
-      !server.network.connects('replication', this.server.name, server.name)
-    ) {
-      throw this.error(code, `${source.name} does not answer`);
-    }
-    return server.data;
+    return server?.takesConnections() === true && server.network.connects('replication', this.server.name, server.name);
+  }
+
+  private needSource(source: ServerAddress, code: ErrorCode) {
+    const data = this.parts.at(source)?.data ?? null;
+    if (data === null || !this.works(source)) throw this.error(code, `${source.name} does not answer`);
+    return data;
   }
 
   async wipe(): Promise<void> {
     await this.wait(this.server.random.between(5, 50));
     if (this.server.processes.kind !== 'none') throw this.error('PGHA_DATA_DIRECTORY_LOCKED', 'Postgres runs in it');
+    this.parts.does('wipe', null);
     this.server.events.trace(this.server.name, 'data directory wiped');
     this.server.disk = { kind: 'absent' };
   }
@@ -290,15 +308,19 @@ export class SimulatedPostgres implements Postgres {
       throw this.error('PGHA_POSTGRES_START_FAILED', `Postgres is ${server.processes.kind}`);
     }
     if (server.disk.kind === 'absent') throw this.error('PGHA_POSTGRES_START_FAILED', 'there is no data directory');
+    this.parts.does(asPrimary ? 'start as a primary' : 'start as a standby', null);
+    server.managed = true;
     if (!asPrimary && server.data !== null) server.data.upstream = upstream?.name ?? null;
     server.start(asPrimary);
     await this.wait(server.random.between(1, 5));
+    if (server.processes.kind === 'none') throw this.error('PGHA_POSTGRES_START_FAILED', 'Postgres ended at once');
   }
 
   async stop(mode: 'fast' | 'immediate', limit: Millis): Promise<void> {
     const { server } = this;
     await this.wait(0.2);
     if (server.processes.kind === 'none') return;
+    this.parts.does('stop', null);
     if (mode === 'fast' && server.processes.kind !== 'orphans') {
       server.stopFast();
       if (await this.until(() => server.processes.kind === 'none', this.length(limit))) return;
@@ -311,6 +333,7 @@ export class SimulatedPostgres implements Postgres {
     const { server } = this;
     await this.wait(0.2);
     if (server.processes.kind === 'none') return null;
+    this.parts.does('stop', null);
     server.stopFast();
     const ended = await this.until(() => server.processes.kind === 'none', this.length(limit));
     if (!ended) {
@@ -337,7 +360,11 @@ export class SimulatedPostgres implements Postgres {
       throw this.error('PGHA_PROMOTE_FAILED', 'Postgres is no standby');
     }
     if (server.hung) throw this.error('PGHA_POSTGRES_UNREACHABLE', 'Postgres does not answer');
-    if (!stillAllowed()) throw this.error('PGHA_PROMOTE_NOT_ALLOWED', 'the window is not open any more');
+    if (!stillAllowed()) {
+      server.events.mark('window closed between winning and promoting');
+      throw this.error('PGHA_PROMOTE_NOT_ALLOWED', 'the window is not open any more');
+    }
+    this.parts.does('promote', null);
     let finished = false;
     server.promote(() => {
       finished = true;
@@ -400,6 +427,8 @@ export class SimulatedPostgres implements Postgres {
 
   async endOfWal(tl: Timeline, from: Lsn): Promise<Lsn> {
     await this.wait(this.server.random.between(3, 40));
+    if (this.server.scheduler.now() < this.server.trouble.walUnreadableUntil)
+      throw this.error('PGHA_RESCUE_FAILED', 'the WAL cannot be read');
     const data = this.server.needData();
     const end = endOf(data.wal);
     return data.branch.id === tl && BigInt(end) > from ? lsn(end) : from;
@@ -461,6 +490,10 @@ export class SimulatedPostgres implements Postgres {
       })),
       inRecovery: processes.recovery,
     };
+  }
+
+  checkServer(of: ServerAddress, type: CheckType, limit: Millis): Promise<ServerCheck> {
+    return checkSimulatedServer(this.process, this.server.name, this.parts.at(of), type, limit);
   }
 
   async ownHistory(tl: Timeline): Promise<TimelineHistory> {

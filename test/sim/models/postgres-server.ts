@@ -101,6 +101,17 @@ export class PostgresServer {
   private life = 0;
   private retrying = false;
   private retries = 0;
+  /** pgha has started or configured it: no stranger's server that is taken in as it runs. */
+  managed = true;
+  /** What the plan lets go wrong with it. */
+  readonly trouble = {
+    checkFailsUntil: -1,
+    fullUntil: -1,
+    promotions: 0,
+    starts: 0,
+    walUnreadableUntil: -1,
+    unusableUntil: -1,
+  };
   /** How often it was started, stopped or copied: for quiet plans (S13). */
   restarts = 0;
   copies = 0;
@@ -140,6 +151,11 @@ export class PostgresServer {
 
   get end(): number {
     return this.data === null ? 0 : endOf(this.data.wal);
+  }
+
+  /** No room for another session. */
+  get full(): boolean {
+    return this.scheduler.now() < this.trouble.fullUntil;
   }
 
   get hung(): boolean {
@@ -236,6 +252,16 @@ export class PostgresServer {
       `postgres starts as ${asPrimary ? 'primary' : 'standby'}${crashed ? ' (crash recovery)' : ''}`,
     );
     let length = crashed ? this.random.between(100, 300) : this.random.between(20, 60);
+    if (this.trouble.starts > 0) {
+      this.trouble.starts -= 1;
+      // At once, or in the middle of its recovery.
+      if (this.random.chance(0.5)) {
+        this.gone('it did not start');
+        return;
+      }
+      this.continueAfter(length, () => this.gone('it did not start'));
+      return;
+    }
     if (this.random.chance(this.timing.slowStartChance)) length += this.random.between(500, 15_000);
     this.continueAfter(length, () => {
       this.processes = { kind: 'running', recovery: !asPrimary, since: this.scheduler.now() };
@@ -314,6 +340,7 @@ export class PostgresServer {
       (processes.kind === 'stopping' && processes.wasPrimary && !processes.fast);
     const fastAlready = processes.kind === 'stopping' && processes.fast;
     this.events.trace(this.name, 'postgres is ended (immediate)');
+    if (this.promoting) this.events.mark('a promotion under way was ended');
     this.life += 1;
     const { life } = this;
     this.processes = {
@@ -402,6 +429,8 @@ export class PostgresServer {
   powerLoss(): void {
     if (this.processes.kind !== 'none') this.gone('power lost');
     this.hungUntil = -1;
+    this.trouble.checkFailsUntil = -1;
+    this.trouble.fullUntil = -1;
   }
 
   private gone(how: string): void {
@@ -426,6 +455,12 @@ export class PostgresServer {
     this.endReceiver();
     this.events.promotionBegins(this);
     let length = this.random.between(10, 80);
+    if (this.trouble.promotions > 0) {
+      this.trouble.promotions -= 1;
+      // The startup process died of it, and the postmaster with it.
+      this.continueAfter(length, () => this.gone('it failed to promote'));
+      return;
+    }
     if (this.random.chance(this.timing.slowPromotionChance)) length += this.random.between(500, 12_000);
     this.continueAfter(length, () => {
       if (this.processes.kind !== 'running' || !this.processes.recovery) return;
@@ -675,6 +710,13 @@ export class PostgresServer {
         highestKnown: 1,
       },
     };
+  }
+
+  /** Somebody restored another cluster's data here. */
+  foreign(systemId: string): void {
+    if (this.processes.kind !== 'none') throw new Error(`Postgres of ${this.name} runs`);
+    this.initdb(systemId);
+    this.copiedAt = this.scheduler.now();
   }
 
   /** The directory as a copy of `source`, or this one rewound to it: the same WAL, to be started as a standby. */

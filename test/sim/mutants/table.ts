@@ -5,6 +5,7 @@
  * are not here: what they are about is not simulated yet.
  */
 
+import type { Plan } from '../plan.ts';
 import type { Story } from '../stories.ts';
 
 export interface Edit {
@@ -24,12 +25,19 @@ export interface Mutant {
   readonly mute?: readonly string[];
   /** Stories that all plans of this mutant tell (stories.ts); left out: plans as always. */
   readonly focus?: readonly Story[];
+  /** What all plans of this mutant have: settings that it is about. */
+  readonly shape?: Partial<Plan>;
   /** Budget. */
   readonly seeds: number;
 }
 
 const LEADERSHIP = 'src/core/leadership.ts';
 const KEEPER = 'src/agent/lease-keeper.ts';
+const AGENT = 'src/agent/agent.ts';
+const ACT = 'src/agent/act.ts';
+const LEADING = 'src/core/situations/leading.ts';
+const LEADERLESS = 'src/core/situations/leaderless.ts';
+const REJOINING = 'src/core/situations/rejoining.ts';
 
 /** In one of the transactions of core/leadership.ts; `from` is unique to it. */
 function inTxn(from: string, without: string): Edit {
@@ -528,5 +536,285 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     caughtBy: ['L1', 'L2'],
     seeds: 400,
+  },
+  {
+    name: 'window on the wall clock',
+    story: 'simulation.md 7: whoever sets the wall clock sets the window',
+    edits: [
+      {
+        file: KEEPER,
+        find: `    const sentAt = clock.now();
+    const suspendedFor`,
+        replace: `    const zero = (clock as unknown as { zero?: number }).zero ?? clock.wall() - clock.now();
+    (clock as unknown as { zero?: number }).zero = zero;
+    const sentAt = laterBy(clock.now(), millis(clock.wall() - clock.now() - zero));
+    const suspendedFor`,
+      },
+    ],
+    caughtBy: ['P2', 'S2'],
+    focus: ['wall clock stepped'],
+    seeds: 60,
+  },
+  {
+    name: 'a half-made directory is started',
+    story: 'simulation.md 7: a copy was cut off, and nobody leads',
+    edits: [
+      {
+        file: 'src/core/situations/leaderless.ts',
+        find: `    case 'half-made':
+      return decision(
+        'leaderless.wait-for-data',`,
+        replace: `    case 'half-made':
+      return decision('leaderless.start-standby', 'planted', [{ do: 'start-standby', upstream: null }]);
+      return decision(
+        'leaderless.wait-for-data',`,
+      },
+    ],
+    caughtBy: ['S7'],
+    focus: ['copy cut off'],
+    seeds: 40,
+  },
+  {
+    name: 'rewind from any running node',
+    story: 'simulation.md 7: the source is a standby',
+    edits: [
+      {
+        file: REJOINING,
+        find: `[{ do: 'rewind', source: leader.name }]`,
+        replace: `[
+      { do: 'rewind', source: cluster.members.find((m) => m.name !== view.self && m.name !== leader.name)?.name ?? leader.name },
+    ]`,
+      },
+    ],
+    caughtBy: ['S7'],
+    focus: ['new leader restarted', 'rebooted between winning and promoting'],
+    seeds: 100,
+  },
+  {
+    name: 'the leader is copied anew from itself',
+    story: 'simulation.md 7: an operator asks for it, and nothing stands in the way',
+    edits: [
+      {
+        file: AGENT,
+        find: `        if (this.keeper.leadership.kind === 'holding')
+          return { kind: 'refused', sentence: 'I am the leader, can not reinitialize' };
+`,
+        replace: '',
+      },
+      { file: AGENT, find: `leader === null || leader === this.self ? null`, replace: `leader === null ? null` },
+      {
+        file: AGENT,
+        find: `    if (lineage === null) throw new Error(\`\${source.name} does not answer: nothing was removed here\`);`,
+        replace: `    if (lineage === null) return this.parts.postgres.wipe();`,
+      },
+    ],
+    caughtBy: ['S7'],
+    focus: ['leader reinitialised'],
+    seeds: 30,
+  },
+  {
+    name: 'silent is taken for stopped',
+    story: 'simulation.md 7: a primary that hangs is given up as if it were down, and wakes',
+    edits: [
+      {
+        file: 'src/core/local.ts',
+        find: `    case 'orphans':
+    case 'silent':
+      return true;`,
+        replace: `    case 'orphans':
+      return true;
+    case 'silent':
+      return false;`,
+      },
+      {
+        file: LEADING,
+        find: `  return decision('leading.give-up-silent', \`\${count} checks failed one after the other, last: \${said}\`, [
+    { do: 'stop-immediately' },
+  ]);`,
+        replace: `  return giveUp(view, said);`,
+      },
+      { file: ACT, find: `  if (agent.downSince() === null) return false;\n`, replace: '' },
+      {
+        file: KEEPER,
+        find: `invariant(down !== null, 'a release is only sent`,
+        replace: `invariant(down !== undefined, 'a release is only sent`,
+      },
+    ],
+    caughtBy: ['P4', 'P1', 'S1', 'S2'],
+    focus: ['new primary hangs'],
+    seeds: 60,
+  },
+  {
+    name: 'settings are read once, maintenance too',
+    story: 'simulation.md 7: an operator takes the wheel and nobody lets go of it',
+    edits: [
+      {
+        file: AGENT,
+        find: `    this.resolved = this.settings.resolve(cluster.config?.value ?? null);
+    const { log } = this.parts;`,
+        replace: `    if (first) this.resolved = this.settings.resolve(cluster.config?.value ?? null);
+    const { log } = this.parts;`,
+      },
+    ],
+    caughtBy: ['S12'],
+    focus: ['lost in maintenance'],
+    seeds: 30,
+  },
+  {
+    name: 'the beats of a leader in maintenance name an end',
+    story: 'protocol.md 10: its guard is disarmed, and others hold its window for over',
+    edits: [
+      { file: KEEPER, find: 'beatTxn(tenure, seq, paused ? null : hold,', replace: 'beatTxn(tenure, seq, hold,' },
+    ],
+    caughtBy: ['P2', 'S2', 'P1', 'S1', 'S3'],
+    focus: ['lost in maintenance'],
+    seeds: 60,
+  },
+  {
+    name: 'a suspension is not noticed',
+    story: 'protocol.md 24: the clock stood still, and the deadline with it',
+    edits: [
+      { file: 'test/sim/models/guard.ts', find: 'const TOLERATED_MS = 500;', replace: 'const TOLERATED_MS = 1e12;' },
+    ],
+    caughtBy: ['P2', 'S2', 'P1', 'S1'],
+    focus: ['suspended'],
+    seeds: 40,
+  },
+  {
+    name: 'foreign data are brought into the cluster',
+    story: 'S9: a directory of another cluster is taken for one that diverged',
+    edits: [
+      {
+        file: 'src/core/classify.ts',
+        find: `  if (foreign !== null) return { kind: 'unusable', sentence: foreign };`,
+        replace: '',
+      },
+      {
+        file: REJOINING,
+        find: 'if (lineage.systemId !== local.systemId) {',
+        replace: `if (lineage.systemId === ('' as string)) {`,
+      },
+    ],
+    caughtBy: ['S9'],
+    focus: ['foreign data'],
+    seeds: 40,
+  },
+  {
+    name: 'the tail of a dead primary is not brought over',
+    story: 'design 4: the best candidate lacks the end of the WAL and is given the key all the same',
+    edits: [{ file: LEADING, find: 'if (best.position >= end) {', replace: 'if (best.position >= 0n) {' }],
+    caughtBy: ['S5'],
+    focus: ['postmaster killed'],
+    seeds: 100,
+  },
+  {
+    name: 'manual failover is not manual',
+    story: 'failover: manual reports and does nothing',
+    edits: [
+      {
+        file: LEADERLESS,
+        find: `const manual = view.policy.cluster.failover === 'manual' &&`,
+        replace: `const manual = view.policy.cluster.failover === ('never' as string) &&`,
+      },
+    ],
+    caughtBy: ['S12'],
+    focus: ['new primary hangs', 'new leader restarted'],
+    shape: { config: { failover: 'manual' } },
+    seeds: 40,
+  },
+  {
+    name: 'priority 0 is elected',
+    story: 'a node that never leads is the best candidate',
+    edits: [
+      { file: LEADERLESS, find: 'if (node.priority <= 0) return', replace: `if (node.name === ('' as string)) return` },
+    ],
+    caughtBy: ['S12'],
+    focus: ['new leader restarted', 'stale candidate'],
+    shape: { policy: { primaryCrash: 'auto', visibilityConsensus: false, neverLeads: 'b' } },
+    seeds: 60,
+  },
+  {
+    name: 'the location rule is ignored',
+    story: 'location_policy strict: the site that lost sight of the leader elects one of its own',
+    edits: [
+      {
+        file: LEADERLESS,
+        find: `if (locationPolicy === 'off' || theirs === null`,
+        replace: `if (locationPolicy !== ('never' as string) || theirs === null`,
+      },
+    ],
+    caughtBy: ['S12'],
+    focus: ['new leader restarted', 'new primary hangs'],
+    shape: {
+      config: { location_policy: 'strict' },
+      members: { a: { location: 'north' }, b: { location: 'south' }, c: { location: 'west' } },
+    },
+    seeds: 40,
+  },
+  {
+    name: 'the validation command is not asked first',
+    story: 'failover_validation_command has the last word before the key is taken',
+    edits: [
+      {
+        file: LEADERLESS,
+        find: `  if (!policy.node.validates || cluster.failover !== null) return null;`,
+        replace: `  if (policy.node.validates || cluster.failover !== null) return null;`,
+      },
+    ],
+    caughtBy: ['S12'],
+    focus: ['new leader restarted', 'interrupted handover'],
+    shape: { members: { a: { validation: 'approves' }, b: { validation: 'approves' }, c: { validation: 'approves' } } },
+    seeds: 40,
+  },
+  {
+    name: 'a vetoed candidate goes all the same',
+    story: 'what failover_validation_command says is heard and not heeded',
+    edits: [
+      {
+        file: LEADERLESS,
+        find: `  if (validation.kind === 'approved' && between`,
+        replace: `  if (validation.kind === 'vetoed') return null;
+  if (validation.kind === 'approved' && between`,
+      },
+      {
+        file: LEADERLESS,
+        find: `  if (validation.kind !== 'vetoed' || !view.policy.node.validates) return null;`,
+        replace: `  if (validation.kind !== 'vetoed' || view.policy.node.validates) return null;`,
+      },
+    ],
+    caughtBy: ['S12'],
+    focus: ['new leader restarted', 'interrupted handover'],
+    shape: { members: { a: { validation: 'vetoes' }, b: { validation: 'vetoes' }, c: { validation: 'sometimes' } } },
+    seeds: 60,
+  },
+  {
+    name: 'positions are compared while they grow',
+    story: 'standby_disconnect_on_failover: nobody ends his receiver',
+    edits: [
+      {
+        file: LEADERLESS,
+        find: `(local.receiver !== null || local.follows !== null)`,
+        replace: `local.follows === ('' as string)`,
+      },
+    ],
+    caughtBy: ['S12'],
+    focus: ['revoked while cut off'],
+    shape: { config: { standby_disconnect_on_failover: true } },
+    seeds: 40,
+  },
+  {
+    name: 'the receivers of others are not waited for',
+    story: 'standby_disconnect_on_failover: another standby still receives',
+    edits: [
+      {
+        file: LEADERLESS,
+        find: `  if (receiving.length === 0) return null;`,
+        replace: `  if (receiving.length >= 0) return null;`,
+      },
+    ],
+    caughtBy: ['S12'],
+    focus: ['candidate restarted', 'revoked while cut off'],
+    shape: { config: { standby_disconnect_on_failover: true, sibling_nodes_disconnect_timeout: 60 } },
+    seeds: 150,
   },
 ];

@@ -4,8 +4,10 @@ import type { AgentSettings, AgentParts as Parts } from '../../../src/agent/part
 import { resolveCluster } from '../../../src/config/settings.ts';
 import { nodeName } from '../../../src/core/store.ts';
 import { millis } from '../../../src/core/time.ts';
-import type { Plan } from '../plan.ts';
+import type { Member, Plan } from '../plan.ts';
+import type { Incarnation } from './incarnation.ts';
 import type { RunningAgent } from './machine.ts';
+import type { SeededRandom } from './random.ts';
 
 export interface AgentParts extends Parts {
   readonly name: string;
@@ -29,44 +31,73 @@ export function makeAgent({ name, index, ...parts }: AgentParts, plan: Plan): Ru
           primary_crash: plan.policy.primaryCrash,
           primary_visibility_consensus: plan.policy.visibilityConsensus,
         }),
+    ...plan.config,
     postgresql: {
       remove_data_directory_on_rewind_failure: plan.postgres.mayCopyAnew,
       remove_data_directory_on_diverged_timelines: plan.postgres.mayCopyAnew,
     },
   };
+  const member = plan.members?.[name] ?? {};
   const node = {
     name: nodeName(name),
-    nodeId: index + 1,
-    priority: plan.policy?.neverLeads === name ? 0 : 100,
-    noFailover: false,
-    location: 'default',
-    role: 'node' as const,
-    upstream: null,
-    validates: false,
+    nodeId: member.nodeId === undefined ? index + 1 : member.nodeId,
+    priority: plan.policy?.neverLeads === name ? 0 : (member.priority ?? 100),
+    noFailover: member.noFailover ?? false,
+    location: member.location ?? 'default',
+    role: member.witness === true ? ('witness' as const) : ('node' as const),
+    upstream: member.upstream === undefined ? null : nodeName(member.upstream),
+    validates: member.validation !== undefined,
   };
   const settings: AgentSettings = {
     self: nodeName(name),
     apiUrl: `http://${host}:8008/patroni`,
-    connUrl: `postgres://${host}:5432/postgres`,
+    connUrl: plan.members?.[name]?.witness === true ? null : `postgres://${host}:5432/postgres`,
     tags: {},
-    guardMode: 'on',
+    guardMode: plan.guard ?? 'on',
     resolve: (stored) => {
       // A node's own file carries the same values until the cluster's configuration exists.
       const { cluster, server, adjustments } = resolveCluster(stored ?? initialConfig, {});
       return { policy: { cluster, node }, server, adjustments, notUnderstood: [] };
     },
     validate: () => [],
-    merge: (stored, patch) => ({ ...stored, ...patch }),
+    merge: (stored, patch) =>
+      Object.fromEntries(Object.entries({ ...stored, ...patch }).filter(([, value]) => value !== null)),
     initialConfig,
-    reload: async () => undefined,
+    reload: async () => agent.settingsRead(),
   };
-  const agent = new Agent(parts, settings);
+  const agent: Agent = new Agent(parts, settings);
   return new Proxy(agent, {
     get(target, property) {
       if (property === 'stop') return (how: 'hand-over' | 'leave-running') => target.stop(how, STOP_LIMIT);
+      if (property === 'suspect') return (because: string) => target.keeper.suspect(because);
       if (property === 'leadershipNow') return () => target.keeper.leadership;
       const value: unknown = Reflect.get(target, property, target);
       return typeof value === 'function' ? value.bind(target) : value;
     },
   }) as unknown as RunningAgent;
+}
+
+/** The adapter bounds each run of the command; one that hangs is a no. */
+const VALIDATION_LIMIT_MS = 5_000;
+
+/** This node's failover_validation_command, and the others. */
+export function operatorsCommands(
+  kind: Member['validation'],
+  process: Incarnation,
+  random: SeededRandom,
+  hears: { readonly told: (event: string) => void; readonly validated: (approved: boolean) => void },
+): AgentParts['commands'] {
+  return {
+    validateFailover: async () => {
+      await process.answer(kind === 'hangs' ? VALIDATION_LIMIT_MS : random.between(5, 900), () => undefined);
+      if (kind === 'hangs') return { kind: 'vetoed', said: 'it did not end in time' };
+      const no = kind === 'vetoes' || (kind === 'sometimes' && random.chance(0.5));
+      hears.validated(!no);
+      return no ? { kind: 'vetoed', said: 'exit code 1' } : { kind: 'approved' };
+    },
+    // Slow, as scripts are: nobody may wait for it.
+    childNodesLost: () => process.answer(random.between(5, 20_000), () => ({ kind: 'done' })),
+    notify: ({ event }) => hears.told(event),
+    failedOver: () => undefined,
+  };
 }

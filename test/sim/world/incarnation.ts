@@ -6,13 +6,22 @@ import { type Instant, instant, type Millis, millis, type WallTime, wallTime } f
 import type { CancelTimer, Clock } from '../../../src/ports/clock.ts';
 import type { Cancel, Scheduler } from './scheduler.ts';
 
-/** The clocks of one machine: all its processes share them, and a reboot starts the monotonic one anew. */
+/**
+ * The clocks of one machine: all its processes share them, and a reboot starts the monotonic one anew. While the machine
+ * is suspended nothing on it runs and the monotonic clock stands still; only the wall clock, and on some machines the
+ * boot clock, tell of it afterwards.
+ */
 export class MachineClock {
   private readonly scheduler: Scheduler;
   /** 1.001 runs 0.1 % fast. */
   readonly rate: number;
   private base: number;
-  private readonly wallOffset: number;
+  private wallOffset: number;
+  private suspendedAt: number | null = null;
+  private suspendedFor = 0;
+  private asleep: (() => void)[] = [];
+  /** True time of the last resumption. */
+  resumedAt = Number.NEGATIVE_INFINITY;
 
   constructor(scheduler: Scheduler, rate: number, base: number, wallOffset: number) {
     this.scheduler = scheduler;
@@ -22,7 +31,43 @@ export class MachineClock {
   }
 
   now(): Instant {
-    return instant(this.base + this.scheduler.now() * this.rate);
+    return instant(this.base + (this.suspendedAt ?? this.scheduler.now()) * this.rate);
+  }
+
+  get isSuspended(): boolean {
+    return this.suspendedAt !== null;
+  }
+
+  /** Runs it now, or when the machine goes on. */
+  whenAwake(run: () => void): void {
+    if (this.suspendedAt === null) run();
+    else this.asleep.push(run);
+  }
+
+  suspend(): void {
+    this.suspendedAt ??= this.scheduler.now();
+  }
+
+  /** @param bootClock - whether the clock that counts suspension noticed it */
+  resume(bootClock: boolean): void {
+    if (this.suspendedAt === null) return;
+    const length = this.scheduler.now() - this.suspendedAt;
+    this.base -= length * this.rate;
+    if (bootClock) this.suspendedFor += length;
+    this.suspendedAt = null;
+    this.resumedAt = this.scheduler.now();
+    // Each as an event of its own, in order: all at the same instant.
+    for (const run of this.asleep.splice(0)) this.scheduler.after(0, run);
+  }
+
+  /** By how much the boot clock has run ahead of the monotonic one. */
+  standstill(): Millis {
+    return millis(this.suspendedFor);
+  }
+
+  /** Somebody sets the wall clock. */
+  stepWall(by: number): void {
+    this.wallOffset += by;
   }
 
   /** What this machine's clock says at a true time. */
@@ -46,6 +91,9 @@ export class MachineClock {
 
   reboot(): void {
     this.base = -this.scheduler.now() * this.rate + 5_000;
+    this.suspendedAt = null;
+    this.suspendedFor = 0;
+    this.asleep = [];
   }
 }
 
@@ -68,6 +116,10 @@ export class Incarnation implements Clock {
   /** Lets something reach the process: now, when it goes on, or never. */
   deliver(run: () => void): void {
     if (!this.alive) return;
+    if (this.machine.isSuspended) {
+      this.machine.whenAwake(() => this.deliver(run));
+      return;
+    }
     if (this.paused) {
       this.held.push(run);
       return;
@@ -129,26 +181,37 @@ export class Incarnation implements Clock {
   }
 
   suspendedFor(): Millis {
-    return millis(0);
+    return this.machine.standstill();
   }
 
   timer(after: Millis, run: () => void): CancelTimer {
     if (!this.alive) return () => undefined;
     let open = true;
-    // A timer never fires early, and fires up to a fraction of a millisecond late.
-    const length = Math.max(0, this.machine.trueLength(after)) + 0.01;
-    const cancel = this.scheduler.after(length, () => {
-      this.pending.delete(cancel);
-      this.deliver(() => {
-        if (!open) return;
-        open = false;
-        run();
+    const due = this.machine.now() + Math.max(0, after);
+    let cancel: Cancel = () => undefined;
+    const set = (local: number): void => {
+      // A timer never fires early, and fires up to a fraction of a millisecond late.
+      cancel = this.scheduler.after(this.machine.trueLength(local) + 0.01, () => {
+        this.pending.delete(stop);
+        this.deliver(() => {
+          if (!open) return;
+          const left = due - this.machine.now();
+          // The clock stood still meanwhile.
+          if (left > 1) {
+            set(left);
+            return;
+          }
+          open = false;
+          run();
+        });
       });
-    });
-    this.pending.add(cancel);
+      this.pending.add(stop);
+    };
+    const stop = (): void => cancel();
+    set(Math.max(0, after));
     return () => {
       open = false;
-      this.pending.delete(cancel);
+      this.pending.delete(stop);
       cancel();
     };
   }

@@ -4,8 +4,11 @@
  */
 import type { Control } from '../../../src/agent/published.ts';
 import type { Leadership } from '../../../src/core/view.ts';
-import { type GuardProcess, SimulatedGuard } from '../models/guard.ts';
-import type { SimulatedPostgres } from '../models/postgres-port.ts';
+import type { Guard } from '../../../src/ports/guard.ts';
+import type { Postgres } from '../../../src/ports/postgres.ts';
+import type { NoPostgres } from '../../../src/postgres/none.ts';
+import { type GuardProcess, NoGuard, SimulatedGuard } from '../models/guard.ts';
+import { SimulatedPostgres } from '../models/postgres-port.ts';
 import type { PostgresServer } from '../models/postgres-server.ts';
 import { SimulatedStateFile, type StoredOnMachine } from '../models/state-file.ts';
 import { Incarnation, type MachineClock } from './incarnation.ts';
@@ -16,21 +19,24 @@ import type { Scheduler } from './scheduler.ts';
 export interface RunningAgent extends Control {
   /** Its leadership at this very instant; `published()` shows the last cycle's. */
   leadershipNow(): Leadership;
+  /** What the daemon does when its guard says that the machine may have been suspended. */
+  suspect(because: string): void;
   start(): Promise<void>;
   stop(how: 'hand-over' | 'leave-running'): Promise<void>;
 }
 
 export interface DaemonPorts {
   readonly process: Incarnation;
-  readonly postgres: SimulatedPostgres;
-  readonly guard: SimulatedGuard;
+  readonly postgres: Postgres;
+  readonly guard: Guard;
   readonly state: SimulatedStateFile;
 }
 
 export interface Daemon {
   readonly process: Incarnation;
   readonly control: RunningAgent;
-  readonly postgres: SimulatedPostgres;
+  /** null: a witness has none. */
+  readonly postgres: SimulatedPostgres | null;
 }
 
 export class Machine {
@@ -41,11 +47,12 @@ export class Machine {
   private readonly parts: {
     readonly scheduler: Scheduler;
     readonly random: SeededRandom;
-    readonly makePostgres: (process: Incarnation) => SimulatedPostgres;
+    readonly makePostgres: (process: Incarnation) => SimulatedPostgres | NoPostgres;
     readonly makeAgent: (ports: DaemonPorts) => RunningAgent;
     readonly daemonFailed: (what: string, error: unknown) => void;
     readonly trace: (what: string) => void;
     readonly guardUnitMs: number | null;
+    readonly guardMode: 'on' | 'off';
   };
   private readonly stored: StoredOnMachine = { state: null };
   private running: Daemon | null = null;
@@ -62,7 +69,9 @@ export class Machine {
     if (guardUnitMs !== null) {
       guard.whenItDies(() => {
         scheduler.after(guardUnitMs, () => {
-          if (this.on) guard.start();
+          clock.whenAwake(() => {
+            if (this.on) guard.start();
+          });
         });
       });
     }
@@ -74,17 +83,27 @@ export class Machine {
 
   startDaemon(): void {
     if (!this.on) return;
+    if (this.clock.isSuspended) {
+      this.clock.whenAwake(() => {
+        if (this.running === null) this.startDaemon();
+      });
+      return;
+    }
     if (this.running !== null) throw new Error(`the simulator started a second daemon on ${this.name}`);
     this.starts += 1;
     const { scheduler, random } = this.parts;
     const own = random.fork(`daemon ${this.starts}`);
     const process = new Incarnation(scheduler, this.clock, (error) => this.parts.daemonFailed('an exception', error));
     const postgres = this.parts.makePostgres(process);
-    const guard = new SimulatedGuard(this.guard, process, own.fork('guard'), scheduler);
+    const guard =
+      this.parts.guardMode === 'off'
+        ? new NoGuard()
+        : new SimulatedGuard(this.guard, process, own.fork('guard'), scheduler);
     const state = new SimulatedStateFile(this.stored, process, own.fork('state'));
     this.parts.trace(`daemon starts (${this.starts})`);
     const control = this.parts.makeAgent({ process, postgres, guard, state });
-    this.running = { process, control, postgres };
+    this.running = { process, control, postgres: postgres instanceof SimulatedPostgres ? postgres : null };
+    if (guard instanceof SimulatedGuard) guard.onSuspended(() => control.suspect('the clocks say so'));
     control.start().catch((error: unknown) => {
       if (process.alive) this.parts.daemonFailed('it did not start', error);
     });
@@ -94,6 +113,8 @@ export class Machine {
   killDaemon(): void {
     if (this.running === null) return;
     this.parts.trace('daemon killed');
+    if (this.running.control.published().operation !== null)
+      this.server.events.mark('daemon ended in the middle of work');
     this.running.process.kill();
     this.running = null;
   }
@@ -107,13 +128,30 @@ export class Machine {
   resumeDaemon(): void {
     if (this.running === null || !this.running.process.paused) return;
     this.parts.trace('daemon goes on (SIGCONT)');
+    const { written } = this.guard;
+    if (written !== null && this.clock.now() > written) this.server.events.mark('daemon woke after its window');
     this.running.process.resume();
+  }
+
+  /** The whole machine stands still, as a virtual machine does that is moved or saved; nothing on it notices. */
+  suspend(ms: number): void {
+    if (!this.on || this.clock.isSuspended) return;
+    this.parts.trace('machine suspended');
+    this.clock.suspend();
+    this.server.hungUntil = Math.max(this.server.hungUntil, this.parts.scheduler.now() + ms);
+  }
+
+  resume(bootClock: boolean): void {
+    if (!this.clock.isSuspended) return;
+    this.parts.trace('machine goes on');
+    this.clock.resume(bootClock);
+    this.guard.resumed();
   }
 
   /** The service manager asks it to stop; it exits when it has, or is killed when it takes too long. */
   stopDaemon(how: 'hand-over' | 'leave-running', gone: () => void): void {
     const daemon = this.running;
-    if (daemon === null || daemon.process.paused) return;
+    if (daemon === null || daemon.process.paused || this.clock.isSuspended) return;
     this.parts.trace(`daemon is asked to stop (${how})`);
     const end = (): void => {
       if (this.running !== daemon) return;

@@ -7,17 +7,25 @@ import type { Txn } from '../../../src/core/store.ts';
 import type { Instant } from '../../../src/core/time.ts';
 import { millis } from '../../../src/core/time.ts';
 import type { Facts, Severity } from '../../../src/ports/event-log.ts';
+import type { ServerAddress } from '../../../src/ports/postgres.ts';
+import { NoPostgres } from '../../../src/postgres/none.ts';
 import { Clients } from '../clients.ts';
+import { Conduct } from '../conduct.ts';
+import { canLead, neverLeads } from '../draw.ts';
 import { Invariants } from '../invariants.ts';
+import { SimulatedChronicle } from '../models/chronicle.ts';
 import { DcsLine, type Fate, kindOf, type RequestKind } from '../models/dcs-line.ts';
 import { EtcdModel } from '../models/etcd.ts';
 import { GuardProcess } from '../models/guard.ts';
 import { SimulatedPeers } from '../models/peers.ts';
 import { SimulatedPostgres } from '../models/postgres-port.ts';
 import { PostgresServer, type ServerEvents } from '../models/postgres-server.ts';
+import { checkSimulatedServer } from '../models/server-check.ts';
 import { WalArchive } from '../models/wal.ts';
-import type { Fault, FaultyRequest, NodeRef, Occasion, Plan } from '../plan.ts';
-import { type AgentParts, makeAgent } from './agent.ts';
+import { Operators } from '../operators.ts';
+import type { Occasion, Plan } from '../plan.ts';
+import { type AgentParts, makeAgent, operatorsCommands } from './agent.ts';
+import { Faults } from './faults.ts';
 import { type Incarnation, MachineClock } from './incarnation.ts';
 import { Machine } from './machine.ts';
 import { Network } from './network.ts';
@@ -47,6 +55,12 @@ export interface WorldOptions {
   readonly mute?: readonly string[];
 }
 
+/** How often health checks come. */
+const POLL_MS = 500;
+/** A Postgres that fails to start so often is one that does not start. */
+const FOR_GOOD = 100;
+/** What an operator sets right when the liveness phase begins. */
+const AS_IT_SHOULD_BE = { pause: null, failover: null, location_policy: null };
 /** The cluster must be whole by then. */
 const WARM_UP_MS = 120_000;
 const TWICE = 'known limitation: timeline number given twice';
@@ -61,6 +75,7 @@ export class World {
   private readonly random: SeededRandom;
   private readonly trace: Trace;
   private readonly archive = new WalArchive();
+  private readonly chronicle = new SimulatedChronicle();
   private readonly machines: readonly Machine[];
   private readonly etcd: EtcdModel;
   private readonly clients: Clients;
@@ -70,19 +85,9 @@ export class World {
   /** When the cluster was first whole. */
   private wholeAt = 0;
   private systemIds = 0;
-  private readonly occasions = new Map<string, number>();
-  private readonly tied: {
-    fault: Fault;
-    on: Occasion;
-    node: string | null;
-    nth: number;
-    after: number;
-    seen: number;
-  }[] = [];
-  private readonly requestFaults: { node: string; request: FaultyRequest; fate: Fate; left: number }[] = [];
-  private readonly heal: (() => void)[] = [];
-  /** A node whose keepalives reach one etcd member only. */
-  private attached: { readonly node: string; readonly member: number } | null = null;
+  private readonly faults: Faults;
+  private readonly operators: Operators;
+  private readonly conduct: Conduct;
   private readonly leaderTerms: bigint[] = [];
   private readonly stops = new Map<string, number>();
 
@@ -118,17 +123,62 @@ export class World {
         },
       },
       ttlMs: plan.settings.ttlMs,
+      guarded: plan.guard !== 'off',
+      strict: plan.canary === true,
       fail: (invariant, sentence) => this.fail(invariant, sentence),
       mark: (name) => this.trace.mark(name),
     });
+    this.operators = new Operators({
+      scheduler: this.queue,
+      random: this.random.fork('operators'),
+      machines: this.machines,
+      events: {
+        say: (who, what) => this.say(who, what),
+        mark: (name) => this.trace.mark(name),
+        fail: (invariant, sentence) => this.fail(invariant, sentence),
+      },
+    });
+    this.conduct = new Conduct({
+      plan,
+      actors: this.machines,
+      etcd: this.etcd,
+      network: this.network,
+      now: () => this.queue.now(),
+      askedOf: (name) => this.operators.disturbed.get(name),
+      fail: (invariant, sentence) => this.fail(invariant, sentence),
+    });
+    this.faults = new Faults({
+      plan,
+      queue: this.queue,
+      network: this.network,
+      etcd: this.etcd,
+      machines: this.machines,
+      operators: this.operators,
+      events: {
+        say: (who, what) => this.say(who, what),
+        mark: (name) => this.trace.mark(name),
+        etcdReplaced: () => {
+          this.invariants.etcdReplaced();
+          this.conduct.etcdReplaced();
+          this.settings(readConfig(this.etcd.keyNow(KEYS.config)?.value ?? '{}'));
+          this.faults.occasion('key-gone', null);
+        },
+        byHand: () => {
+          this.invariants.failedOverByHand();
+          this.conduct.failedOverByHand();
+        },
+        disturbed: () => this.conduct.disturbed(),
+      },
+    });
     this.etcd.onApplied((txn, by, revision) => this.applied(txn, by, revision));
     this.etcd.onRevoked((lease, why, changes) => {
-      if (why === 'early') this.invariants.etcdRevokedEarly();
+      if (why === 'early') this.invariants.etcdRevokedEarly(lease);
       for (const { key } of changes) {
         if (key !== KEYS.leader) continue;
         this.say('etcd', `lease ${lease} ${why}: the leader key is gone`);
+        this.conduct.keyGone();
         this.invariants.applied([{ key, value: null, revision: this.etcd.revisionNow(), lease: null }]);
-        this.occasion('key-gone', null);
+        this.faults.occasion('key-gone', null);
       }
     });
   }
@@ -137,11 +187,14 @@ export class World {
 
   async run(): Promise<Verdict> {
     const { plan } = this;
+    this.bringAlong();
     for (const [i, machine] of this.machines.entries()) {
       this.queue.after(this.random.between(0, 300) + i, () => machine.startDaemon());
     }
     this.clients.start(plan.workload.clients);
     this.watchWholeness();
+    this.faults.begin(plan.early ?? []);
+    this.poll();
     const limit = this.options.until ?? Number.POSITIVE_INFINITY;
     const go = (until: number): Promise<void> =>
       this.queue.run(
@@ -149,9 +202,10 @@ export class World {
         () => this.eachEvent(),
         () => this.failure !== null || this.phase === 'over',
       );
-    await go(WARM_UP_MS);
+    const warmUp = plan.early === undefined ? WARM_UP_MS : 3 * WARM_UP_MS;
+    await go(warmUp);
     if (this.phase === 'warm-up' && this.failure === null && this.queue.now() < limit) {
-      this.fail('L1', `the cluster was not whole after ${WARM_UP_MS / 1000} s without any fault: ${this.describe()}`);
+      this.fail('L0', `the cluster was not whole after ${warmUp / 1000} s: ${this.describe()}`);
     }
     if (this.failure === null) await go(this.wholeAt + plan.safetyMs);
     if (this.failure === null && this.phase !== 'over' && this.queue.now() < limit) {
@@ -226,6 +280,8 @@ export class World {
 
   private fail(invariant: string, sentence: string): void {
     if (this.failure !== null || this.options.mute?.includes(invariant) === true) return;
+    // It has to break that one; those nearer the cause would speak first.
+    if (this.plan.canary === true && invariant !== 'S1') return;
     this.failure = { invariant, sentence, at: this.queue.now() };
     this.say('!!', `${invariant}: ${sentence}`);
   }
@@ -253,46 +309,68 @@ export class World {
 
   private isWhole(): boolean {
     const leader = this.writableLeader();
-    return leader !== null && this.machines.every((one) => one === leader || this.streams(one, leader));
+    return (
+      leader !== null && this.machines.every((one) => one === leader || this.streams(one, leader) || this.isStuck(one))
+    );
   }
 
   private streams(one: Machine, leader: Machine): boolean {
+    if (this.isWitness(one)) return one.daemon() !== null;
     const { receiver } = one.server;
-    return receiver !== null && !receiver.stalled && receiver.from === leader.server && one.server.caughtUp;
+    if (receiver === null || receiver.stalled || !one.server.caughtUp) return false;
+    if (receiver.from === leader.server) return true;
+    // By way of another standby.
+    const upstream = this.machines.find((other) => other.server === receiver.from);
+    return upstream !== undefined && upstream !== one && this.streams(upstream, leader);
   }
 
-  /** It says that an operator has to allow what would bring it back. */
+  /** It says that an operator has to allow, or to do, what would bring it back. */
   private isStuck(one: Machine): boolean {
-    return !this.plan.postgres.mayCopyAnew && one.daemon()?.control.published().decision.rule === 'rejoin.stuck';
+    const rule = one.daemon()?.control.published().decision.rule;
+    if (rule === 'node.unusable' || rule === 'joining.foreign-data') return this.hasForeignData(one);
+    return !this.plan.postgres.mayCopyAnew && rule === 'rejoin.stuck';
+  }
+
+  private isWitness(one: Machine): boolean {
+    return this.plan.members?.[one.name]?.witness === true;
+  }
+
+  private hasForeignData(one: Pick<Machine, 'server'>): boolean {
+    const theirs = this.etcd.keyNow(KEYS.initialize)?.value ?? '';
+    return one.server.data !== null && one.server.data.systemId !== theirs;
   }
 
   private beginSafety(): void {
     this.phase = 'safety';
     this.wholeAt = this.queue.now();
-    this.occasions.clear();
     this.leaderTerms.length = 0;
     for (const { server, name } of this.machines) this.stops.set(name, server.restarts + 1000 * server.copies);
     this.clients.books.longestPause = 0;
     this.clients.books.lastAck = this.queue.now();
     this.say('world', `the cluster is whole; ${this.plan.faults.length} faults are planned (${this.plan.profile})`);
-    for (const { when, fault } of this.plan.faults) {
-      if ('at' in when) this.queue.after(when.at, () => this.strike(fault, null));
-      else this.tied.push({ fault, on: when.on, node: when.node, nth: when.nth, after: when.after, seen: 0 });
-    }
+    this.faults.endOfWarmUp();
+    this.faults.begin(this.plan.faults);
   }
 
   /** A random part of the cluster is healed, every other fault is made permanent (simulation.md 5). */
   private beginLiveness(): void {
     this.phase = 'liveness';
-    this.requestFaults.length = 0;
-    this.tied.length = 0;
-    for (const one of this.heal.splice(0)) one();
+    this.faults.end();
     this.etcd.setOutOfSpace(false);
     for (let i = 0; i < this.etcd.size; i += 1) this.etcd.setMember(i, 'up');
     const well = this.wellNodes();
     this.say('world', `liveness: ${well.map((one) => one.name).join(', ')} and etcd are healed`);
     for (const machine of this.machines) {
       machine.server.hungUntil = -1;
+      const { trouble } = machine.server;
+      Object.assign(trouble, {
+        checkFailsUntil: -1,
+        fullUntil: -1,
+        promotions: 0,
+        walUnreadableUntil: -1,
+        unusableUntil: -1,
+      });
+      if (trouble.starts < FOR_GOOD || well.length === this.machines.length) trouble.starts = 0;
       if (!well.includes(machine)) {
         machine.powerLoss();
         continue;
@@ -302,7 +380,55 @@ export class World {
       if (machine.daemon() === null) machine.startDaemon();
       if (!machine.guard.alive && this.plan.guardUnitMs !== null) machine.guard.start();
     }
+    this.operators.change(AS_IT_SHOULD_BE);
     this.watchLiveness();
+    this.queue.after(20_000, () => this.rescueByHand());
+  }
+
+  /**
+   * The last leader went in maintenance and has not come back: no time opens the gate of the others, and an operator has
+   * to say who leads.
+   */
+  private rescueByHand(): void {
+    if (this.phase !== 'liveness') return;
+    const leader = this.writableLeader();
+    if (leader === null && this.invariants.endless) {
+      const fit = this.machines.filter((one) => one.on && canLead(this.plan, one.name) && one.daemon() !== null);
+      const best = fit.toSorted(
+        (a, b) => (b.server.data?.branch.id ?? 0) - (a.server.data?.branch.id ?? 0) || b.server.end - a.server.end,
+      )[0];
+      if (best !== undefined) {
+        this.invariants.failedOverByHand();
+        this.conduct.failedOverByHand();
+        const request = { kind: 'failover' as const, leader: null, candidate: best.name, scheduledAt: null };
+        this.operators.switchover(best, request, () => undefined);
+      }
+    }
+    this.queue.after(20_000, () => this.rescueByHand());
+  }
+
+  /** Health checks of a load balancer, and what is looked at now and then. */
+  private poll(): void {
+    if (this.phase === 'over') return;
+    this.operators.check();
+    this.conduct.look();
+    for (const machine of this.machines) {
+      const daemon = machine.daemon();
+      if (daemon !== null) this.markRule(daemon.control.published().decision, daemon.control.now());
+      const answers = daemon !== null && !daemon.process.paused && !machine.clock.isSuspended;
+      const { loopWait, checkTimeout } = daemon?.control.published().policy.cluster ?? { loopWait: 0, checkTimeout: 0 };
+      this.invariants.healthChecked(
+        machine.name,
+        answers && daemon.control.writable(),
+        2 * loopWait + checkTimeout + POLL_MS,
+      );
+    }
+    this.queue.after(POLL_MS, () => this.poll());
+  }
+
+  /** A rule that has stood for a while was reached, also where the log had nothing to say of a change. */
+  private markRule({ rule, since }: { readonly rule: string; readonly since: number }, now: number): void {
+    if (now - since > 1_000 && !this.trace.marks.has(`rule ${rule}`)) this.trace.mark(`rule ${rule}`);
   }
 
   /** The planned ones, if one of them can be elected: it has the newest timeline and nearly all WAL. Else all. */
@@ -311,10 +437,14 @@ export class World {
     const data = this.machines.flatMap((one) => (one.server.data === null ? [] : [one.server]));
     const newest = Math.max(0, ...data.map((one) => one.data?.branch.id ?? 0));
     const furthest = Math.max(0, ...data.map((one) => one.end));
+    // Who can come back as a primary after etcd was wiped is not for the plan to say.
+    if (this.plan.faults.some(({ fault }) => fault.kind === 'etcd-wipe')) return this.machines;
     const fit = planned.some(
       ({ server, name }) =>
-        name !== this.plan.policy?.neverLeads &&
+        canLead(this.plan, name) &&
+        server.trouble.starts < FOR_GOOD &&
         server.data !== null &&
+        !this.hasForeignData({ server }) &&
         server.data.branch.id === newest &&
         furthest - server.end < 500_000,
     );
@@ -327,7 +457,8 @@ export class World {
       if (this.phase !== 'liveness') return;
       const leader = this.writableLeader();
       const up = this.machines.filter((one) => one.on);
-      if (leader !== null && up.every((one) => one === leader || this.streams(one, leader) || this.isStuck(one))) {
+      const left = (one: Machine): boolean => this.isStuck(one) || one.server.trouble.starts > 0;
+      if (leader !== null && up.every((one) => one === leader || this.streams(one, leader) || left(one))) {
         this.phase = 'over';
         this.say('world', `alive: ${leader.name} leads, ${up.length - 1} stream from it`);
       } else this.watchLiveness();
@@ -336,13 +467,30 @@ export class World {
 
   private checkLiveness(): void {
     const leader = this.writableLeader();
-    if (leader === null) {
+    if (leader === null && this.onlyStandbysAreLeft()) {
+      this.trace.mark('etcd wiped while nobody led: an operator has to say who was the primary');
+    } else if (leader === null && !this.machines.some((one) => this.couldLead(one))) {
+      this.trace.mark('nobody could be elected');
+    } else if (leader === null) {
       // L1: after healing there is a writable leader within T. Not demanded where nobody could be elected.
       this.fail('L1', `no writable leader ${this.plan.livenessMs / 1000} s after healing: ${this.describe()}`);
     } else {
       // L2, first half: all healed standbys stream from it within T and the time of a copy.
       this.fail('L2', `not all standbys stream ${this.plan.livenessMs / 1000} s after healing: ${this.describe()}`);
     }
+  }
+
+  private couldLead(one: Machine): boolean {
+    return one.on && canLead(this.plan, one.name) && one.server.data !== null && !this.hasForeignData(one);
+  }
+
+  /** Nobody can say who was the primary: a standby never claims an empty scope. */
+  private onlyStandbysAreLeft(): boolean {
+    return (
+      this.plan.faults.some(({ fault }) => fault.kind === 'etcd-wipe') &&
+      (this.etcd.keyNow(KEYS.initialize)?.value ?? '') === '' &&
+      this.machines.every(({ server }) => server.data === null || server.data.standbySignal)
+    );
   }
 
   /** S13: without faults no change of leader, no restart, no copy. Only in quiet plans. */
@@ -386,25 +534,26 @@ export class World {
     const events: ServerEvents = {
       trace: (who, what) => {
         this.say(who, what);
-        if (what.startsWith('copies from')) this.occasion('copy-begins', name);
+        if (what.startsWith('copies from')) this.faults.occasion('copy-begins', name);
       },
       mark: (mark) => this.trace.mark(mark),
       promotionBegins: () => {
-        this.occasion('promotion-begins', name);
+        this.faults.occasion('promotion-begins', name);
         this.invariants.promotionBegins(name);
       },
       promoted: () => {
-        this.occasion('promoted', name);
+        this.faults.occasion('promoted', name);
         this.invariants.promoted(name);
+        this.conduct.promoted(name);
         // S12, its last part. Never off.
-        if (plan.policy?.neverLeads === name) this.fail('S12', `${name} has priority 0 and was promoted`);
+        if (neverLeads(plan, name)) this.fail('S12', `${name} may never lead and was promoted`);
       },
       startedAsPrimary: () => undefined,
       postmasterGone: () => {
-        this.occasion('postmaster-gone', name);
-        this.machine(name)?.daemon()?.postgres.postmasterGone();
+        this.faults.occasion('postmaster-gone', name);
+        this.machine(name)?.daemon()?.postgres?.postmasterGone();
       },
-      connectionsBroke: () => this.machine(name)?.daemon()?.postgres.connectionsBroke(),
+      connectionsBroke: () => this.machine(name)?.daemon()?.postgres?.connectionsBroke(),
       violated: (invariant, sentence) => this.fail(invariant, sentence),
     };
     const server = new PostgresServer({
@@ -433,7 +582,7 @@ export class World {
       events: {
         trace: (who, what) => this.say(who, what),
         mark: (mark) => this.trace.mark(mark),
-        armed: () => this.occasion('guard-armed', name),
+        armed: () => this.faults.occasion('guard-armed', name),
       },
     });
     return new Machine(name, clock, server, guard, {
@@ -441,7 +590,7 @@ export class World {
       random: random.fork('daemons'),
       makePostgres: (process) => this.makePostgres(server, process),
       makeAgent: (ports) => {
-        this.occasion('daemon-started', name);
+        this.faults.occasion('daemon-started', name);
         const { process } = ports;
         const inner = this.etcd.client(
           name,
@@ -452,7 +601,14 @@ export class World {
           },
         );
         const parts: AgentParts = {
-          commands: { validateFailover: async () => ({ kind: 'approved' }) },
+          commands: operatorsCommands(plan.members?.[name]?.validation, process, random.fork('validation'), {
+            told: (event) => this.trace.mark(`cluster event ${event}`),
+            validated: (approved) => this.conduct.validated(name, approved),
+          }),
+          chronicle: this.chronicle.endOf(
+            process,
+            () => this.etcd.leaderNow() !== null && this.etcd.link(name).faults.cutFrom !== 'all',
+          ),
           name,
           index: plan.nodes.indexOf(name),
           clock: process,
@@ -480,29 +636,60 @@ export class World {
       },
       daemonFailed: (what, error) => this.fail('X1', `the daemon of ${name} failed: ${what}: ${describe(error)}`),
       trace: (what) => this.say(name, what),
-      guardUnitMs: plan.guardUnitMs,
+      guardUnitMs: plan.guard === 'off' ? null : plan.guardUnitMs,
+      guardMode: plan.guard ?? 'on',
     });
   }
 
-  private makePostgres(server: PostgresServer, process: Incarnation): SimulatedPostgres {
+  /** What there is before the first daemon starts. */
+  private bringAlong(): void {
+    const { brought } = this.plan;
+    const server = brought == null ? undefined : this.machine(brought.node)?.server;
+    if (brought == null || server === undefined) return;
+    this.trace.mark(`brought along: ${brought.as}`);
+    server.initdb('6888888888888888888');
+    const data = server.needData();
+    data.control = brought.as === 'stopped standby' ? 'shut down in recovery' : 'shut down';
+    data.standbySignal = brought.as === 'stopped standby';
+    if (brought.as !== 'running primary') return;
+    server.managed = false;
+    server.start(true);
+    if (brought.standbys !== true) return;
+    for (const one of this.machines) {
+      if (one.server === server || this.isWitness(one)) continue;
+      one.server.becomeLike(data);
+      one.server.needData().upstream = brought.node;
+      one.server.managed = false;
+      one.server.start(false);
+    }
+  }
+
+  private makePostgres(server: PostgresServer, process: Incarnation): SimulatedPostgres | NoPostgres {
     const addressOf = (name: string) => {
       const i = this.plan.nodes.indexOf(name);
       return i < 0 ? null : { name, host: `10.0.0.${i + 1}`, port: 5432 };
     };
+    const at = (address: ServerAddress): PostgresServer | null => {
+      const machine = this.machines.find((one) => addressOf(one.name)?.host === address.host);
+      return machine?.on === true ? machine.server : null;
+    };
+    if (this.plan.members?.[server.name]?.witness === true) {
+      return new NoPostgres(server.name, {
+        check: (of, type, limit) => checkSimulatedServer(process, server.name, at(of), type, limit),
+      });
+    }
     return new SimulatedPostgres({
       server,
       process,
       address: addressOf(server.name) ?? { name: server.name, host: '10.0.0.99', port: 5432 },
-      at: (address) => {
-        const machine = this.machines.find((one) => addressOf(one.name)?.host === address.host);
-        return machine?.on === true ? machine.server : null;
-      },
+      at,
       addressOf,
       newSystemId: () => {
         this.systemIds += 1;
         return `7${this.systemIds.toString().padStart(18, '0')}`;
       },
       failChance: this.plan.postgres.failChance,
+      does: (deed, source) => this.conduct.does(server.name, deed, source),
     });
   }
 
@@ -532,6 +719,7 @@ export class World {
       this.fail('X1', `${sentence}: ${describe(error)}`);
     const rule = facts?.['rule'];
     if (event === 'decision.changed' && typeof rule === 'string') this.trace.mark(`rule ${rule}`);
+    if (sentence.startsWith('the leader key was found to be ours')) this.trace.mark('own key found');
     if (severity !== 'debug') this.say(name, `[${event}] ${sentence}`);
   }
 
@@ -549,22 +737,24 @@ export class World {
     };
     const occasion = now[kind];
     if (occasion !== undefined && (kind !== 'keepalive' || this.etcd.keyNow(KEYS.leader)?.value === name)) {
-      this.occasion(occasion, name);
+      this.faults.occasion(occasion, name);
     }
-    if (this.attached?.node === name) {
-      const { member } = this.attached;
-      const others = Array.from({ length: this.etcd.size }, (_, i) => i).filter((i) => i !== member);
-      this.etcd.link(name).set({ cutFrom: kind === 'keepalive' ? others : [] });
-    }
-    const fault = this.requestFaults.find((one) => one.node === name && one.request === kind && one.left > 0);
-    if (fault === undefined) return { kind: 'normal' };
-    fault.left -= 1;
-    this.say(name, `request ${kind}: ${fault.fate.kind}${'ms' in fault.fate ? ` by ${fault.fate.ms} ms` : ''}`);
-    this.trace.mark(`request ${kind} ${fault.fate.kind}`);
-    return fault.fate;
+    return this.faults.fateOf(name, kind);
+  }
+
+  private settings(config: Readonly<Record<string, unknown>>): void {
+    this.invariants.settings(config);
+    this.conduct.settings(config);
   }
 
   private applied(txn: Txn, by: string, revision: bigint): void {
+    for (const op of txn.success) {
+      if (op.op !== 'put' || op.key !== KEYS.config) continue;
+      const config = readConfig(op.value);
+      if (config['pause'] === true && this.etcd.keyNow(KEYS.leader) === null)
+        this.trace.mark('maintenance began while nobody led');
+      this.settings(config);
+    }
     const changes = txn.success.flatMap((op) =>
       op.op === 'get' || (op.key !== KEYS.leader && op.key !== KEYS.status)
         ? []
@@ -585,240 +775,26 @@ export class World {
     this.leaderTerms.push(revision);
     if (leader.value === null) {
       this.say('etcd', `${by} released the key`);
-      this.occasion('key-gone', null);
+      this.conduct.keyGone();
+      this.faults.occasion('key-gone', null);
     } else {
       this.say('etcd', `${leader.value} has the key (${kindOf(txn)}, term ${revision})`);
       this.trace.mark(`key by ${kindOf(txn)}`);
-      this.occasion('key-won', leader.value);
+      const how = kindOf(txn);
+      if (how === 'acquire' || how === 'take-over')
+        this.conduct.keyTaken(leader.value, how === 'take-over', this.etcd.keyNow(KEYS.status));
+      this.faults.occasion('key-won', leader.value);
     }
   }
+}
 
-  // ---- faults ------------------------------------------------------------------------------------------------
-
-  private occasion(what: Occasion, node: string | null): void {
-    if (this.phase !== 'safety') return;
-    for (const one of this.tied) {
-      if (one.on !== what || (one.node !== null && one.node !== node)) continue;
-      one.seen += 1;
-      if (one.seen !== one.nth) continue;
-      // Never within the event itself: what happens in it is whole before the fault strikes.
-      this.queue.after(one.after, () => this.strike(one.fault, node));
-    }
-  }
-
-  private resolve(ref: NodeRef, event: string | null): Machine | null {
-    const holder = this.etcd.keyNow(KEYS.leader)?.value ?? null;
-    switch (ref) {
-      case 'event':
-        return this.machine(event ?? holder ?? '');
-      case 'holder':
-        return this.machine(holder ?? '');
-      case 'primary':
-        return this.machines.find((one) => one.server.acceptsWrites()) ?? null;
-      case 'other':
-        return this.machines.find((one) => one.name !== holder && !one.server.acceptsWrites() && one.on) ?? null;
-      default:
-        return this.machine(ref);
-    }
-  }
-
-  private strike(fault: Fault, event: string | null): void {
-    if (this.phase !== 'safety') return;
-    const machine = 'node' in fault ? this.resolve(fault.node, event) : null;
-    if ('node' in fault && (machine === null || !machine.on)) return;
-    this.trace.mark(`fault ${fault.kind}`);
-    this.say(
-      'fault',
-      `${fault.kind}${machine === null ? '' : ` ${machine.name}`} ${JSON.stringify({ ...fault, kind: undefined, node: undefined })}`,
-    );
-    if (machine !== null) this.strikeMachine(fault, machine);
-    else this.strikeCluster(fault);
-  }
-
-  private strikeMachine(fault: Fault, machine: Machine): void {
-    const { queue } = this;
-    const restart = (ms: number): void => {
-      queue.after(ms, () => {
-        if (machine.on && machine.daemon() === null && this.phase !== 'over') machine.startDaemon();
-      });
-    };
-    switch (fault.kind) {
-      case 'daemon-kill':
-        machine.killDaemon();
-        restart(fault.restartAfter);
-        return;
-      case 'daemon-pause':
-        machine.pauseDaemon();
-        queue.after(fault.for, () => machine.resumeDaemon());
-        return;
-      case 'daemon-stop':
-        machine.stopDaemon('hand-over', () => restart(fault.restartAfter));
-        return;
-      case 'daemon-restart':
-        machine.stopDaemon('leave-running', () => restart(fault.restartAfter));
-        return;
-      case 'guard-kill':
-        machine.guard.kill();
-        return;
-      case 'power-loss':
-        machine.powerLoss();
-        queue.after(fault.bootAfter, () => {
-          if (this.phase !== 'safety') return;
-          machine.boot();
-          restart(500);
-        });
-        return;
-      case 'postmaster-kill':
-        machine.server.killPostmaster(fault.orphans);
-        return;
-      case 'postgres-crash':
-        machine.server.crash();
-        return;
-      case 'backend-crash':
-        machine.server.backendCrash();
-        return;
-      case 'postgres-hang':
-        if (machine.server.processes.kind !== 'none') machine.server.hungUntil = queue.now() + fault.for;
-        return;
-      case 'cut':
-        this.cut(fault, machine);
-        return;
-      case 'etcd-early-revocation': {
-        const key = this.etcd.keyNow(KEYS.leader);
-        if (key !== null && key.value === machine.name && key.lease !== null) this.etcd.expireLeaseEarly(key.lease);
-        return;
-      }
-      case 'request':
-        this.requestFaults.push({
-          node: machine.name,
-          request: fault.request,
-          fate:
-            fault.fate === 'late' || fault.fate === 'slow' ? { kind: fault.fate, ms: fault.ms } : { kind: fault.fate },
-          left: fault.count,
-        });
-        return;
-      default:
-        throw new Error(`${fault.kind} does not concern one machine`);
-    }
-  }
-
-  private cut(fault: Extract<Fault, { kind: 'cut' }>, machine: Machine): void {
-    const { network, queue } = this;
-    const planes =
-      fault.plane === null ? (['daemon-etcd', 'daemon-daemon', 'replication', 'client'] as const) : [fault.plane];
-    const undo: (() => void)[] = [];
-    for (const plane of planes) {
-      if (plane === 'daemon-etcd') {
-        this.etcd.link(machine.name).set({ cutFrom: 'all' });
-        undo.push(() => this.etcd.link(machine.name).set({ cutFrom: [] }));
-        continue;
-      }
-      const ends =
-        plane === 'client'
-          ? Array.from({ length: this.plan.workload.clients }, (_, i) => `client${i}`)
-          : this.machines.filter((one) => one !== machine).map((one) => one.name);
-      for (const end of ends)
-        undo.push(fault.oneWay ? network.cut(plane, machine.name, end) : network.cutBoth(plane, machine.name, end));
-    }
-    this.healLater(
-      fault.for,
-      () => {
-        for (const one of undo) one();
-        this.say('world', `links of ${machine.name} are back`);
-      },
-      queue,
-    );
-  }
-
-  private healLater(ms: number, heal: () => void, queue = this.queue): void {
-    let open = true;
-    const once = (): void => {
-      if (!open) return;
-      open = false;
-      heal();
-    };
-    this.heal.push(once);
-    queue.after(ms, once);
-  }
-
-  private strikeCluster(fault: Fault): void {
-    const { etcd } = this;
-    const leader = etcd.leaderNow()?.member ?? 0;
-    const follower = etcd.size === 1 ? 0 : (leader + 1) % etcd.size;
-    switch (fault.kind) {
-      case 'etcd-kill': {
-        const which =
-          fault.member === 'all'
-            ? Array.from({ length: etcd.size }, (_, i) => i)
-            : [fault.member === 'leader' ? leader : follower];
-        for (const i of which) etcd.setMember(i, 'down');
-        this.healLater(fault.for, () => {
-          for (const i of which) etcd.setMember(i, 'up');
-        });
-        return;
-      }
-      case 'etcd-isolate': {
-        const i = fault.member === 'leader' ? leader : follower;
-        etcd.setMember(i, 'isolated');
-        this.healLater(fault.for, () => etcd.setMember(i, 'up'));
-        return;
-      }
-      case 'etcd-move-leader':
-        etcd.moveLeader();
-        return;
-      case 'etcd-stuck-leader':
-        if (etcd.size > 1) this.stickEtcd(fault);
-        return;
-      case 'etcd-no-space':
-        etcd.setOutOfSpace(true);
-        this.healLater(fault.for, () => etcd.setOutOfSpace(false));
-        return;
-      case 'switchover':
-        this.switchover(fault.to);
-        return;
-      case 'ttl':
-        this.changeSettings(fault);
-        return;
-      default:
-        throw new Error(`${fault.kind} concerns one machine`);
-    }
-  }
-
-  private stickEtcd(fault: Extract<Fault, { kind: 'etcd-stuck-leader' }>): void {
-    const member = this.etcd.stuckLeader(fault.for);
-    const attached = fault.attached === null ? null : this.resolve(fault.attached, null);
-    if (member === null || attached === null) return;
-    this.attached = { node: attached.name, member };
-    this.healLater(fault.for, () => {
-      this.attached = null;
-      this.etcd.link(attached.name).set({ cutFrom: [] });
-    });
-  }
-
-  private changeSettings({ ttlMs, loopWaitMs, retryTimeoutMs }: Extract<Fault, { kind: 'ttl' }>): void {
-    const daemon = this.resolve('holder', null)?.daemon() ?? null;
-    const patch = { ttl: ttlMs / 1000, loop_wait: loopWaitMs / 1000, retry_timeout: retryTimeoutMs / 1000 };
-    daemon?.process.deliver(() => {
-      daemon.control
-        .patchConfig(patch)
-        .catch((error: unknown) => this.fail('X1', `patchConfig was rejected: ${describe(error)}`));
-    });
-  }
-
-  private switchover(to: 'other' | null): void {
-    const holder = this.resolve('holder', null);
-    const daemon = holder?.daemon() ?? null;
-    if (holder === null || daemon === null) return;
-    const candidate = to === null ? null : (this.resolve('other', null)?.name ?? null);
-    daemon.process.deliver(() => {
-      daemon.control.switchover({ kind: 'switchover', leader: holder.name, candidate, scheduledAt: null }).then(
-        (outcome) => {
-          this.trace.mark(`switchover ${outcome.kind}`);
-          this.say(holder.name, `switchover: ${outcome.kind}${'sentence' in outcome ? `: ${outcome.sentence}` : ''}`);
-        },
-        (error: unknown) => this.fail('X1', `switchover was rejected: ${describe(error)}`),
-      );
-    });
+/** What stands there need not be what it should be. */
+function readConfig(text: string): Readonly<Record<string, unknown>> {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>) : {};
+  } catch {
+    return {};
   }
 }
 

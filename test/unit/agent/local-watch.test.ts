@@ -11,6 +11,7 @@ const LIMIT = millis(1_200);
 const SPACING = millis(1_000);
 /** So long a look takes. */
 const TAKES = 10;
+let takes: number;
 
 let clock: FakeClock;
 let seen: LocalPostgres;
@@ -21,11 +22,12 @@ beforeEach(() => {
   clock = new FakeClock();
   seen = aStandby();
   looks = 0;
+  takes = TAKES;
   const postgres = {
     look: async () => {
       looks += 1;
       const then = seen;
-      await clock.sleep(millis(TAKES));
+      await clock.sleep(millis(takes));
       return then;
     },
   } as unknown as Postgres;
@@ -150,10 +152,52 @@ describe('failing checks', () => {
     expect(watch.failing?.count).toBe(1);
   });
 
+  it('are not those of a server that says that it has no room: it has answered', async () => {
+    for (let i = 0; i < 5; i++) {
+      await look({ kind: 'silent', since: millis(5), said: 'too many clients', full: true });
+      await clock.pass(1_000);
+    }
+    expect(watch.failing).toBeNull();
+    expect(watch.downSince).toBeNull();
+  });
+
   it('are forgotten with the first that passes', async () => {
     await look(aSilent());
     expect(watch.failing?.count).toBe(1);
     await look(aPrimary());
     expect(watch.failing).toBeNull();
+  });
+});
+
+describe('the next look', () => {
+  it('comes when it was wanted while nothing fails', async () => {
+    await look(aPrimary());
+    expect(watch.nextLookIn(millis(2_000), SPACING, 2)).toBe(2_000);
+  });
+
+  it.each([
+    ['the interval is as long as the limit', 2, 1_000, 1_000],
+    ['the interval is shorter', 4, 500, 1_200],
+    ['the interval is longer than a cycle', 3, 5_000, 800],
+    ['there is one attempt', 1, 1_500, 1_000],
+  ])(
+    'judges a server that hangs within attempts × (limit + interval) when %s',
+    async (_when, attempts, interval, limit) => {
+      takes = limit;
+      seen = aPrimary({ failing: FAILING });
+      const spacing = millis(interval);
+      for (let i = 0; (watch.failing?.count ?? 0) <= attempts && i < 50; i++) {
+        if (i > 0) await clock.pass(watch.nextLookIn(millis(Math.min(2_000, interval)), spacing, attempts));
+        await clock.outcome(watch.look(millis(limit), spacing));
+      }
+      expect(clock.now() - START).toBeLessThanOrEqual(attempts * (limit + interval) + 1);
+      expect(clock.now() - START).toBeGreaterThan(attempts * interval);
+    },
+  );
+
+  it('comes after the whole interval when the checks fail at once', async () => {
+    takes = 0;
+    await look(aPrimary({ failing: FAILING }));
+    expect(watch.nextLookIn(millis(1_000), SPACING, 2)).toBe(1_000);
   });
 });

@@ -5,7 +5,7 @@ import type { AgentSettings } from '../../../src/agent/parts.ts';
 import { readCluster } from '../../../src/core/cluster.ts';
 import type { LocalPostgres } from '../../../src/core/local.ts';
 import { timeline } from '../../../src/core/lsn.ts';
-import { revision } from '../../../src/core/store.ts';
+import { nodeName, revision } from '../../../src/core/store.ts';
 import { millis } from '../../../src/core/time.ts';
 import type { Leadership } from '../../../src/core/view.ts';
 import {
@@ -16,6 +16,7 @@ import {
   aStopped,
   at,
   before,
+  FAILING,
   holding,
   isStarting,
   NOW,
@@ -35,6 +36,8 @@ const facts = (over: Partial<MemberFacts> = {}): MemberFacts => ({
   operation: null,
   node: aNode('b', { nodeId: 2 }),
   pause: false,
+  receivesFrom: null,
+  dataDirectory: null,
   sawPrimaryAt: null,
   now: NOW,
   ...over,
@@ -43,6 +46,25 @@ const written = (over: Partial<MemberFacts> = {}): Record<string, unknown> =>
   JSON.parse(writeMember(facts(over))) as Record<string, unknown>;
 
 describe("a member's key", () => {
+  it('of a witness says so in state and role, and tells nothing of a Postgres', () => {
+    const witness = { ...settings, connUrl: null, guardMode: 'off' } as AgentSettings;
+    const node = aNode('w', { role: 'witness', noFailover: true, priority: 0 });
+    const key = written({ settings: witness, node, local: { kind: 'absent' } });
+    expect(key).toMatchObject({ state: 'witness', role: 'witness', pgha: { role: 'witness', guard: 'off' } });
+    for (const name of ['conn_url', 'xlog_location', 'timeline', 'replication_state'])
+      expect(key).not.toHaveProperty(name);
+  });
+
+  it('names the member that a standby was told to follow, and the one that it receives from', () => {
+    const node = aNode('b', { upstream: nodeName('c') });
+    const extras = written({ node, receivesFrom: nodeName('a') })['pgha'];
+    expect(extras).toMatchObject({ upstream: 'c', receives_from: 'a' });
+  });
+
+  it('does not say that a standby streams which does not answer', () => {
+    expect(written({ local: aStandby({ failing: FAILING }) })).not.toHaveProperty('replication_state');
+  });
+
   it('is what Patroni would write, with our own object at its end', () => {
     const value = writeMember(facts());
     expect(value).toBe(

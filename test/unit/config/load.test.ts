@@ -95,13 +95,16 @@ describe('a minimal file', () => {
 });
 
 describe('files that people have', () => {
-  it.each(['config/pgha.yml', 'config/pgha-minimal.yml'])('loads the example %s without a warning', (path) => {
-    const secrets = Object.fromEntries(
-      ['superuser', 'replication', 'restapi'].map((name) => [`/etc/pgha/${name}.password`, `secret of ${name}\n`]),
-    );
-    const { warnings } = load(readFileSync(inRepository(path), 'utf8'), {}, secrets);
-    expect(warnings).toEqual([]);
-  });
+  it.each(['config/pgha.yml', 'config/pgha-minimal.yml', 'config/pgha-witness.yml'])(
+    'loads the example %s without a warning',
+    (path) => {
+      const secrets = Object.fromEntries(
+        ['superuser', 'replication', 'restapi'].map((name) => [`/etc/pgha/${name}.password`, `secret of ${name}\n`]),
+      );
+      const { warnings } = load(readFileSync(inRepository(path), 'utf8'), {}, secrets);
+      expect(warnings).toEqual([]);
+    },
+  );
 
   it('loads a Patroni file as it is, with warnings only', () => {
     const { config, warnings } = load(readFileSync(inRepository('test/unit/config/fixtures/patroni.yml'), 'utf8'));
@@ -267,6 +270,16 @@ describe('mistakes in a file', () => {
     ],
     ['a section that is none', `${MINIMAL}tags: [a]\n`, /tags: must be a section/],
     [
+      'events that do not exist',
+      `${MINIMAL}event_notifications: standby_promote, standby_promoted, nonsense\n`,
+      /event_notifications: no such event: "standby_promoted"; did you mean `standby_promote`\?, "nonsense"$/,
+    ],
+    [
+      'a command that may take no time at all',
+      `${MINIMAL}event_notification_timeout: 0\n`,
+      /event_notification_timeout: must be at least/,
+    ],
+    [
       'a parameter that is a list',
       MINIMAL.replace('  data_dir', '  parameters: {work_mem: [1]}\n  data_dir'),
       /parameters\.work_mem: must be text, a number or a boolean/,
@@ -420,6 +433,44 @@ describe('who may lead', () => {
   });
 });
 
+describe('a witness', () => {
+  const WITNESS = MINIMAL.replace(/postgresql:.*/s, 'role: witness\n');
+
+  it('needs no Postgres, never leads, and is told apart from candidates, balancers and owners of slots', () => {
+    const { config, warnings } = load(WITNESS);
+    expect(warnings).toEqual([]);
+    expect(config.node).toMatchObject({ role: 'witness', noFailover: true, priority: 0, upstream: null });
+    expect(config.tags).toEqual({ nofailover: true, noloadbalance: true, nosync: true, nostream: true });
+    expect(config.guard.mode).toBe('off');
+  });
+
+  it('may say how to log in to the servers that it checks', () => {
+    const logins = 'postgresql: {database: probe, authentication: {replication: {username: eye, password: secret}}}\n';
+    const { config, warnings } = load(WITNESS + logins);
+    expect(warnings).toEqual([]);
+    expect(config.postgresql).toMatchObject({
+      database: 'probe',
+      authentication: { replication: { username: 'eye', password: 'secret' } },
+    });
+  });
+
+  it.each([
+    ['a data directory', 'postgresql: {data_dir: /srv/pg}', 'postgresql.data_dir'],
+    ['an address of Postgres', "postgresql: {listen: '*:5432'}", 'postgresql.listen'],
+    ['a priority', 'priority: 50', 'priority'],
+    ['an upstream', 'upstream_node: pg2', 'upstream_node'],
+    ['what makes a cluster', 'bootstrap: {dcs: {ttl: 20}}', 'bootstrap'],
+  ])('is warned that %s has no effect', (_what, line, name) => {
+    const { warnings } = load(`${WITNESS}${line}\n`);
+    expect(warnings).toHaveLength(1);
+    expect(warnings[0]).toContain(`${name}: has no effect`);
+  });
+
+  it('is what the role says: without it Postgres is missing', () => {
+    expect(problems(WITNESS.replace('role: witness', 'role: standby'))).toEqual(['postgresql: missing']);
+  });
+});
+
 describe('the environment', () => {
   it('overrides the file, and pgha names override those of Patroni', () => {
     const env = {
@@ -513,5 +564,48 @@ describe('secrets', () => {
     expect(refusal(text).message).not.toContain('hidden');
     const url = MINIMAL.replace('10.0.0.2:2379', 'http://me:hidden@10.0.0.2:2379');
     expect(refusal(url).message).not.toContain('hidden');
+  });
+});
+
+describe('what is told to the operator', () => {
+  it('goes to his commands, for the events that he names', () => {
+    const { config, warnings } = load(
+      `${MINIMAL}node_id: 1
+event_notification_command: /usr/bin/tell %n %e %s %t %d %p %c %a %%
+event_notifications: [standby_promote, fenced]
+event_notification_timeout: 500ms
+failover_command: /usr/bin/failover.sh %d %h %p %D %m %H %M %P %r %R %N %S
+monitoring_history: yes
+log_status_interval: 60
+`,
+    );
+    expect(warnings).toEqual([]);
+    expect(config.commands).toMatchObject({
+      eventNotification: '/usr/bin/tell %n %e %s %t %d %p %c %a %%',
+      eventNotifications: ['standby_promote', 'fenced'],
+      eventNotificationTimeout: 500,
+      failoverTimeout: 60_000,
+    });
+    expect(config.cluster).toMatchObject({ monitoringHistory: true, logStatusInterval: 60_000 });
+  });
+
+  it('is everything where no events are named', () => {
+    expect(load(MINIMAL).config.commands.eventNotifications).toBeNull();
+    expect(load(`${MINIMAL}event_notifications: ''\n`).config.commands.eventNotifications).toBeNull();
+    expect(load(MINIMAL).config.cluster).toMatchObject({ monitoringHistory: false, logStatusInterval: 300_000 });
+  });
+
+  it("takes over repmgr's list, and says which of its events never come", () => {
+    const { config, warnings } = load(`${MINIMAL}event_notifications: 'primary_register,standby_follow'\n`);
+    expect(config.commands.eventNotifications).toEqual(['primary_register', 'standby_follow']);
+    expect(warnings).toEqual([expect.stringContaining('primary_register is never told here')]);
+  });
+
+  it('warns of placeholders that mean nothing, and of numbers that are not there', () => {
+    const { warnings } = load(`${MINIMAL}event_notification_command: 'tell %e %x'\nfailover_command: f %d\n`);
+    expect(warnings).toEqual([
+      expect.stringMatching(/event_notification_command: %x means nothing here/),
+      expect.stringMatching(/failover_command: .*set node_id/),
+    ]);
   });
 });

@@ -58,8 +58,18 @@ describe('pgha --validate-config', () => {
         Without a new proof Postgres stops in order 2 s before that, 7 s after the last one.
         The primary's node vanishes: another takes over within ttl 10 s + 1 s = 11 s.
         The postmaster dies, its node lives: handed over at once, missing WAL is brought to a standby within 2 s; without a candidate a restart here may take 300 s.
-        Postgres is there but silent: given up after loop_wait 2 s + 5 checks of 1.2 s + 4 × reconnect_interval 1 s = at most 12 s (connection_check_type ping).
+        Postgres is there but silent: given up after loop_wait 2 s + reconnect_attempts 4 × (connection_check_timeout 1 s + reconnect_interval 1 s) = at most 10 s (connection_check_type ping).
         A standby more than 1 MB behind does not take over.
+
+      What each failure costs (its phases: \`pgha-ctl explain --budget --config FILE\`)
+        The postmaster dies, its node lives: no writes for 0 s, at worst 9 s, and as long as this takes: promotion.
+        Postgres is there and does not answer (stopped, or hung on its disk): no writes for 10 s, at worst 20 s, and as long as this takes: promotion.
+        The primary's node is lost: no writes for 10 s, at worst 25.9 s, and as long as this takes: promotion.
+        The primary's node is cut off from etcd and from the others: no writes for 10 s, at worst 25.9 s, and as long as this takes: promotion.
+        etcd is lost as a whole: no writes for 100 ms, at worst 3.6 s, and as long as this takes: etcd is away, Postgres is started here.
+        The daemon dies, Postgres and the guard live: writes go on.
+        The daemon hangs: no writes for 10 s, at worst 25.9 s, and as long as this takes: promotion.
+        An operator asks for a switchover: no writes for 0 s, at worst 16.5 s, and as long as this takes: orderly stop, promotion.
 
       Warnings
         line 10, watchdog: has no effect: this version opens no watchdog device: the guard process ends a primary whose leadership has run out

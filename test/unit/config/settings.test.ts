@@ -96,6 +96,12 @@ describe('the settings in force', () => {
       /Running with loop_wait 1 s, retry_timeout 3 s/,
     ],
     [
+      'shorten a check that outlasts the window',
+      { ttl: 10, connection_check_timeout: 20 },
+      { checkTimeout: 6_800 },
+      /connection_check_timeout 20 s .* Running with 6\.8 s/,
+    ],
+    [
       'let nobody take over on their own beside a standby cluster',
       { standby_cluster: { host: 'x' } },
       { failover: 'manual' },
@@ -208,6 +214,11 @@ describe('a document before it is stored', () => {
       /wal_keep_size: must be at least 16 MB/,
     ],
     ['a parameter that pgha sets', { postgresql: { parameters: { port: 1 } } }, /port: pgha sets this/],
+    [
+      'a check that outlasts the window',
+      { ttl: 10, connection_check_timeout: 7 },
+      /^connection_check_timeout 7 s .* = 7 s: .* Lower it to 6\.8 s at most/,
+    ],
     ['no object at all', [1], /must be an object/],
   ])('must not have %s', (_name, document, expected) => {
     const found = validateStored(document, plain);

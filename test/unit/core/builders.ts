@@ -16,6 +16,7 @@ import type { RuleId } from '../../../src/core/rules.ts';
 import { leaseId, type NodeName, nodeName, type Revision, revision } from '../../../src/core/store.ts';
 import { type Instant, instant, millis, seconds } from '../../../src/core/time.ts';
 import { parseHistory } from '../../../src/core/timeline.ts';
+import { NOTHING_REMEMBERED } from '../../../src/core/upstream.ts';
 import type { Attempts, LearnedLineage, OperationKind, View } from '../../../src/core/view.ts';
 
 export const NOW: Instant = instant(100_000);
@@ -186,6 +187,7 @@ export function aCluster(over: ClusterOver = {}): ClusterView {
     config: null,
     failover: null,
     history: [],
+    lastTakeover: null,
     members: ['a', 'b', 'c'].map((name) => aMember(name)),
     notUnderstood: [],
     ...rest,
@@ -372,6 +374,8 @@ export function aView(over: ViewOver = {}): View {
     attempts: new Map(),
     endOfWal: null,
     lineage: null,
+    upstreamLineage: null,
+    upstreams: NOTHING_REMEMBERED,
     leaving: false,
     operatorRequest: null,
     leaderlessSince: null,

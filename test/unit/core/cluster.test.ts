@@ -32,7 +32,16 @@ function cluster(keys: Readonly<Record<string, unknown>>): ClusterView {
   return readCluster(entries, { clusterId: 'one', revision: revision(100) });
 }
 
-const EMPTY = { leader: null, status: null, initialize: null, config: null, failover: null, history: [], members: [] };
+const EMPTY = {
+  leader: null,
+  status: null,
+  initialize: null,
+  config: null,
+  failover: null,
+  history: [],
+  lastTakeover: null,
+  members: [],
+};
 
 describe('an empty scope', () => {
   it('says nothing, which is no error', () => {
@@ -161,6 +170,8 @@ describe("a member's key", () => {
       guard: 'off',
       role: 'witness',
       upstream: nodeName('a'),
+      receivesFrom: nodeName('c'),
+      dataDirectory: '/var/lib/postgresql/15/main',
     } as const;
     expect(cluster({ 'members/a': { pgha: writeExtras(extras) } }).members[0]?.pgha).toEqual(extras);
   });

@@ -4,6 +4,7 @@ import { decide } from '../../../src/core/decide.ts';
 import { RULES } from '../../../src/core/rules.ts';
 import type { Case } from './builders.ts';
 import { fencing, leaving, maintenance, others } from './situations/before-all-else.ts';
+import { cascading, witnessing } from './situations/cascading.ts';
 import { byConsensus, byHandOnly, byLocation, byReceivers, byReturning, byValidation } from './situations/election.ts';
 import { following, joining, rejoining } from './situations/following.ts';
 import { atTheGate, byOperator, electing, eligible, notRunning, takingOver } from './situations/leaderless.ts';
@@ -20,6 +21,8 @@ const tables: Readonly<Record<string, readonly Case[]>> = {
   'a leader whose Postgres is down': handingOver,
   'a leader asked to hand over': switchingOver,
   'a follower': following,
+  'a standby below another': cascading,
+  'a witness': witnessing,
   'a node that comes back': rejoining,
   'a node that joins': joining,
   'a candidate at the gate': atTheGate,

@@ -299,6 +299,7 @@ describe('pgha-ctl edit-config', () => {
 describe('pgha-ctl remove', () => {
   it('removes every key after three confirmations', async () => {
     const world = aWorld({ typed: ['demo', 'Yes I am aware', 'a'] });
+    Object.assign(world.clusters.demo, { 'pgha/events/a': [], 'pgha/lag': [] });
     const ran = await ctl(world, 'remove', 'demo');
     expect(ran.code).toBe(0);
     expect(world.clusters.demo).toEqual({});

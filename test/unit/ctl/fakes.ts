@@ -66,7 +66,7 @@ export async function ctl(world: World, ...args: string[]): Promise<Ran> {
       read: async () => ({
         kind: 'answered',
         header: { clusterId: '1', raftTerm: 1n, revision: revision(99) },
-        entries: entriesOf(world.clusters[scope] ?? {}),
+        entries: entriesOf(world.clusters[scope] ?? {}).filter(({ key }) => !/^pgha\/(events\/|lag$)/.test(key)),
       }),
       txn: async (txn) => {
         txns.push(txn);
@@ -81,6 +81,14 @@ export async function ctl(world: World, ...args: string[]): Promise<Ran> {
           succeeded: true,
           found: new Map(),
         };
+      },
+      chronicle: {
+        read: async () => ({
+          kind: 'answered',
+          entries: entriesOf(world.clusters[scope] ?? {})
+            .filter(({ key }) => /^pgha\/(events\/|lag$)/.test(key))
+            .map((entry) => ({ ...entry, key: entry.key.slice('pgha/'.length) })),
+        }),
       },
       close: async () => {},
     }),

@@ -57,6 +57,25 @@ describe('pgha-ctl list', () => {
     );
   });
 
+  it('shows a witness as one, without positions', async () => {
+    const demo = threeMembers();
+    const said = { state: 'witness', role: 'witness', pgha: { version: '0.1.0', role: 'witness' } };
+    demo['members/w'] = { api_url: 'http://10.0.0.9:8008/patroni', ...said };
+    const { out } = await ctl({ clusters: { demo } }, 'list', '-f', 'json');
+    expect(JSON.parse(out)).toContainEqual({ Cluster: 'demo', Member: 'w', Role: 'Witness', State: 'running' });
+    expect((await ctl({ clusters: { demo } }, 'dsn', '-m', 'w')).code).toBe(1);
+  });
+
+  it('names the trouble of a member in the extended form only, and only while there is some', async () => {
+    const demo = threeMembers();
+    expect((await ctl({ clusters: { demo } }, 'list', '--extended')).out).not.toContain('Trouble');
+    demo['members/b'] = { ...(demo['members/b'] as object), pgha: { version: '0.1.0', trouble: 'disk hangs' } };
+    expect((await ctl({ clusters: { demo } }, 'list')).out).not.toContain('disk hangs');
+    const { out } = await ctl({ clusters: { demo } }, 'list', '--extended');
+    expect(out).toContain('| Trouble');
+    expect(out).toContain('| disk hangs');
+  });
+
   it('prints one object per member as JSON, without what is empty', async () => {
     const { out } = await ctl({ clusters: { demo: threeMembers() } }, 'list', '-f', 'json');
     expect(JSON.parse(out)).toEqual([
@@ -113,6 +132,19 @@ describe('pgha-ctl topology', () => {
     const { out } = await ctl({ clusters: { demo } }, 'topology');
     const first = out.split('\n').map((line) => line.split('|')[1]);
     expect(first.slice(3, 6)).toEqual([' a      ', ' + b    ', '   + c  ']);
+  });
+
+  it('goes by where a standby really receives from, where that is known', async () => {
+    const demo = threeMembers();
+    const told = { tags: { replicatefrom: 'b' }, pgha: { version: '0.1.0', upstream: 'b', receives_from: 'a' } };
+    demo['members/c'] = { ...(demo['members/c'] as object), ...told };
+    const { out } = await ctl({ clusters: { demo } }, 'topology');
+    expect(
+      out
+        .split('\n')
+        .map((line) => line.split('|')[1])
+        .slice(3, 6),
+    ).toEqual([' a      ', ' + b    ', ' + c    ']);
   });
 
   it('does not lose members that name each other as their source', async () => {

@@ -24,6 +24,35 @@ describe('the range of a cluster', () => {
     expect(inside(Buffer.from('/service/demo'))).toBe(false);
   });
 
+  it('that a cycle reads holds all of it but events and lags, and nothing twice', () => {
+    const { first, end, decisive, chronicle, absolute } = keySpace('/service/demo/');
+    const within = (ranges: typeof decisive, key: string): number =>
+      ranges.filter((range) => {
+        const bytes = absolute(key);
+        return Buffer.compare(bytes, range.first) >= 0 && Buffer.compare(bytes, range.end) < 0;
+      }).length;
+    for (const key of [
+      'config',
+      'leader',
+      'members/a',
+      'members/events',
+      'pgha/',
+      'pgha/events',
+      'pgha/eventsx',
+      'pgha/la',
+    ]) {
+      expect([key, within(decisive, key), within(chronicle, key)]).toEqual([key, 1, 0]);
+    }
+    for (const key of ['pgha/lag/', 'pgha/lagx', 'pgha/last_takeover', 'pgha/zz', 'status', 'sync', '~']) {
+      expect([key, within(decisive, key), within(chronicle, key)]).toEqual([key, 1, 0]);
+    }
+    for (const key of ['pgha/events/', 'pgha/events/a', 'pgha/events/ü', 'pgha/lag']) {
+      expect([key, within(decisive, key), within(chronicle, key)]).toEqual([key, 0, 1]);
+    }
+    expect(decisive[0]?.first).toEqual(first);
+    expect(decisive.at(-1)?.end).toEqual(end);
+  });
+
   it('gives names back as they went in', () => {
     const { absolute, relative } = keySpace('/service/dé/');
     expect(relative(absolute('members/ü'))).toBe('members/ü');

@@ -2,13 +2,14 @@
 import type { Control, Published, SwitchoverOutcome, SwitchoverRequest } from '../../../src/agent/published.ts';
 import type { Config } from '../../../src/config/schema.ts';
 import { type ClusterView, readCluster } from '../../../src/core/cluster.ts';
+import { explain } from '../../../src/core/explain.ts';
 import { type Primary, type Standby, systemId } from '../../../src/core/local.ts';
 import { lsn, timeline } from '../../../src/core/lsn.ts';
 import type { ClusterPolicy } from '../../../src/core/policy.ts';
 import { type KeyValue, leaseId, nodeName, revision } from '../../../src/core/store.ts';
 import { instant, millis, seconds, wallTime } from '../../../src/core/time.ts';
 import { buildHttp } from '../../../src/http/server.ts';
-import { aNode } from '../core/builders.ts';
+import { aNode, aView } from '../core/builders.ts';
 
 export const NOW = instant(100_000);
 export const SYSTEM = '7438123456789012345';
@@ -134,6 +135,7 @@ export function aPublished(over: Partial<Published> & { pause?: boolean } = {}):
     gate: { opensAt: instant(NOW + 4_000), revision: revision(7) },
     sawPrimary: millis(30),
     sawPrimaryOf: nodeName('a'),
+    upstreamCheck: null,
     validating: false,
     vetoedFor: null,
     state: 'running',
@@ -204,6 +206,8 @@ export function aControl(
       asked.looks++;
     },
     readCluster: async () => state.cluster,
+    readEvents: async () => ({ events: [], ofAll: true }),
+    explain: async () => ({ explanation: explain(aView()), lastTakeover: null, mine: null }),
     request: async (request) => {
       asked.requests.push(request);
       return { kind: 'done', sentence: 'done' };

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { nodeName } from '../../../src/core/store.ts';
 import { instant, seconds } from '../../../src/core/time.ts';
 import { readPeerStatus } from '../../../src/peers/http.ts';
 import {
@@ -84,6 +85,27 @@ describe('GET /patroni', () => {
     });
     expect(body).not.toHaveProperty('replication_state');
     expect(body).not.toHaveProperty('cluster_unlocked');
+  });
+
+  it('tells how Postgres is in trouble here, and what the server of the leader said', async () => {
+    const pgha = async (over: Parameters<typeof aPublished>[0]) =>
+      (await anApi(aControl({ state: aPublished(over) })).inject('/patroni')).json().pgha;
+    expect(await pgha({ local: primary({ full: '97 of 100 connections are in use' }) })).toMatchObject({
+      failing: null,
+      full: '97 of 100 connections are in use',
+    });
+    expect(await pgha({ local: { kind: 'silent', since: seconds(1), said: 'no answer' } })).toMatchObject({
+      failing: { check: null, said: 'no answer' },
+      full: null,
+    });
+    expect(await pgha({ local: { kind: 'silent', since: seconds(1), said: 'too many', full: true } })).toMatchObject({
+      failing: null,
+      full: 'too many',
+    });
+    const answer = { kind: 'silent', said: 'no connection within 1000 ms' } as const;
+    expect(await pgha({ upstreamCheck: { of: nodeName('a'), answer, at: instant(NOW - 250) } })).toMatchObject({
+      upstream_check: { of: 'a', kind: 'silent', said: 'no connection within 1000 ms', age_ms: 250 },
+    });
   });
 
   it('leaves out what Postgres does not say while it does not answer', async () => {
@@ -194,6 +216,29 @@ describe('GET /cluster, /history, /config, /status', () => {
       [1, 100, 'no recovery target specified', '2026-01-01T00:00:00+00:00', 'a'],
       [2, 200, 'older'],
     ]);
+  });
+
+  it('shows what happened in the cluster, and with 503 what this member alone knows while etcd is away', async () => {
+    const event = {
+      time: '2026-11-20T14:08:00.000Z',
+      node: 'a',
+      nodeId: 1,
+      event: 'fenced',
+      ok: true,
+      details: 'Postgres is ended here',
+      primary: null,
+    };
+    for (const [ofAll, code] of [
+      [true, 200],
+      [false, 503],
+    ] as const) {
+      const answer = await anApi(aControl({ readEvents: async () => ({ events: [event], ofAll }) })).inject(
+        '/pgha/events',
+      );
+      expect(answer.statusCode).toBe(code);
+      const { nodeId, primary: _none, ...rest } = event;
+      expect(answer.json()).toEqual([{ ...rest, node_id: nodeId }]);
+    }
   });
 
   it('gives the configuration with its keys in the order they are stored in', async () => {

@@ -63,6 +63,18 @@ describe('what the query says', () => {
     ]);
   });
 
+  test('of a server whose last free places are kept for superusers is that it is full', () => {
+    const full = (clients: number) =>
+      observe(aPrimary({ clients, max_connections: 100, kept_back: 3 })).full?.slice(0, '97 of 100'.length) ?? null;
+    expect([0, 96, 97, 100].map(full)).toEqual([null, null, '97 of 100', '100 of 10']);
+    expect(serverFrom(observe(aPrimary()), [], timeline(0)).server).not.toHaveProperty('full');
+  });
+
+  test('of who waits for WAL is the longest wait, nobody, or one that has no statement', () => {
+    const waits = (wal_waiting: unknown) => observe(aPrimary({ wal_waiting })).walWaiting;
+    expect([null, '0.000000', '1500.25'].map(waits)).toEqual([null, 0, 1_500.25]);
+  });
+
   test('of a standby whose receiver is on a timeline that the control file does not name yet', () => {
     const receiver = {
       status: 'streaming',

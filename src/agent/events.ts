@@ -1,0 +1,168 @@
+/**
+ * Cluster events: what this node has to tell people and their scripts. Each goes into this member's list in etcd and to
+ * event_notification_command, both without anybody waiting for them. Most of them follow from the log or from what two
+ * cycles saw (happenings.ts); the others are recorded where they happen.
+ */
+import {
+  type ClusterEvent,
+  type ClusterEventName,
+  type EventPrimary,
+  KEPT_EVENTS,
+  readEvents,
+  sentenceOf,
+  writeEvents,
+} from '../core/cluster-events.ts';
+import type { Millis } from '../core/time.ts';
+import type { EventName } from '../log/events.ts';
+import type { Chronicle } from '../ports/chronicle.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Commands } from '../ports/commands.ts';
+import type { EventLog, Facts, Severity } from '../ports/event-log.ts';
+import { Ledger } from './ledger.ts';
+
+/** A node as an event names it. */
+export interface Named {
+  readonly name: string;
+  readonly id: number | null;
+}
+
+export interface EventParts {
+  readonly clock: Clock;
+  readonly chronicle: Chronicle;
+  readonly commands: Commands;
+  readonly log: EventLog;
+  readonly self: () => Named;
+}
+
+export interface EventExtras {
+  /** The node it is about; this one when left out. */
+  readonly about?: Named;
+  /** Whom this standby follows now, or who was the primary before. */
+  readonly primary?: EventPrimary | null;
+}
+
+export class ClusterEvents {
+  private readonly parts: EventParts;
+  private readonly ledger: Ledger;
+  /** Not known to be in etcd yet, the oldest first. */
+  private pending: readonly ClusterEvent[] = [];
+  private stored: readonly ClusterEvent[] = [];
+  /** What the write that is under way carries of `pending`. */
+  private composed: readonly ClusterEvent[] = [];
+  private complainedOf: string | null = null;
+
+  constructor(parts: EventParts) {
+    this.parts = parts;
+    this.ledger = new Ledger({
+      clock: parts.clock,
+      chronicle: parts.chronicle,
+      key: `events/${parts.self().name}`,
+      compose: (found) => this.compose(found),
+      written: (value) => {
+        this.stored = readEvents(value).events;
+        // Also those for which there was no room.
+        this.pending = this.pending.filter((event) => !this.composed.includes(event));
+      },
+    });
+  }
+
+  /** Never throws and never waits. @param details - one sentence */
+  record(event: ClusterEventName, ok: boolean, details: string, extras: EventExtras = {}): void {
+    const { clock, commands, self } = this.parts;
+    const about = extras.about ?? self();
+    const happened: ClusterEvent = {
+      time: new Date(clock.wall()).toISOString(),
+      node: about.name,
+      nodeId: about.id,
+      event,
+      ok,
+      details: sentenceOf(details),
+      primary: extras.primary ?? null,
+    };
+    // What the list could not hold anyway is not waited for either.
+    this.pending = [...this.pending, happened].slice(-KEPT_EVENTS);
+    commands.notify(happened);
+    this.ledger.due();
+  }
+
+  /** What this node has told, the newest last: also while etcd is away. */
+  get own(): readonly ClusterEvent[] {
+    return [...this.stored, ...this.pending].slice(-KEPT_EVENTS);
+  }
+
+  /** The log, which from now on is listened to: some of its lines are events. */
+  listenTo(log: EventLog): EventLog {
+    return {
+      write: (severity, event, sentence, facts) => {
+        log.write(severity, event, sentence, facts);
+        const told = eventOfLog(severity, event, facts);
+        if (told !== null) this.record(told.event, told.ok, sentence);
+      },
+    };
+  }
+
+  /** Hands over what is left, within `limit`; nothing is recorded afterwards. */
+  close(limit: Millis): Promise<void> {
+    return this.ledger.close(limit);
+  }
+
+  private compose(found: string | null): string | null {
+    if (found !== null) this.takeFound(found);
+    this.composed = this.pending;
+    if (this.pending.length === 0) return null;
+    return writeEvents([...this.stored, ...this.pending]);
+  }
+
+  /** When etcd was emptied, what this process still knows is written anew with the next event. */
+  private takeFound(found: string): void {
+    const { events, trouble } = readEvents(found);
+    this.stored = events;
+    this.forgetStored();
+    if (trouble === null || this.complainedOf === found) return;
+    this.complainedOf = found;
+    const key = `pgha/events/${this.parts.self().name}`;
+    this.parts.log.write('warn', 'dcs.value-not-understood', `etcd's key ${key} is ${trouble}; it is written anew`, {
+      key,
+    });
+  }
+
+  /** A write that was not answered may have been applied all the same. */
+  private forgetStored(): void {
+    const stored = new Set(this.stored.map((event) => JSON.stringify(event)));
+    this.pending = this.pending.filter((event) => !stored.has(JSON.stringify(event)));
+  }
+}
+
+/** Which lines of the log are events; actions by their name. */
+const OF_LOG: Partial<Readonly<Record<EventName, { readonly event: ClusterEventName; readonly ok: boolean }>>> = {
+  'lease.lost': { event: 'lease_lost', ok: false },
+  'lease.released': { event: 'lease_released', ok: true },
+  'lease.window-closing': { event: 'fenced', ok: true },
+  'failover.vetoed': { event: 'failover_vetoed', ok: false },
+  'failover.loss-possible': { event: 'failover_loss_possible', ok: false },
+  'switchover.refused': { event: 'switchover_refused', ok: false },
+  'rescue.completed': { event: 'wal_rescue', ok: true },
+  'rescue.failed': { event: 'wal_rescue', ok: false },
+};
+
+const OF_ACTION: Readonly<Record<string, ClusterEventName>> = {
+  bootstrap: 'cluster_created',
+  copy: 'standby_clone',
+  rewind: 'node_rejoin',
+};
+
+export function eventOfLog(
+  severity: Severity,
+  event: EventName,
+  facts: Facts = {},
+): { readonly event: ClusterEventName; readonly ok: boolean } | null {
+  const direct = OF_LOG[event];
+  if (direct !== undefined) return direct;
+  const action = String(facts['action']);
+  // Only the end of an action carries its duration; one that was cancelled is told as `info` and is tried again.
+  if (event !== 'action.finished' && (event !== 'action.failed' || severity !== 'error')) return null;
+  if (facts['took_ms'] === undefined) return null;
+  const ok = event === 'action.finished';
+  if (action === 'promote') return ok ? null : { event: 'repmgrd_promote_error', ok };
+  return Object.hasOwn(OF_ACTION, action) ? { event: OF_ACTION[action] ?? 'standby_clone', ok } : null;
+}

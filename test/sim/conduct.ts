@@ -1,0 +1,279 @@
+/**
+ * What pgha does to data and against whose word: S5 (how much a failover loses), S7 (no only copy is written over), S9
+ * (foreign data and empty scopes), S12 (maintenance, and what else operators have settled). Judged when it is done, by
+ * the true state of the world.
+ */
+import { KEYS, readStatusKey } from '../../src/core/cluster.ts';
+import type { KeyValue } from '../../src/core/store.ts';
+import type { EtcdModel } from './models/etcd.ts';
+import type { PostgresServer } from './models/postgres-server.ts';
+import type { Branch } from './models/wal.ts';
+import type { Plan } from './plan.ts';
+import type { Network } from './world/network.ts';
+
+type Json = Readonly<Record<string, unknown>>;
+
+/** What a daemon does to its Postgres; those that undo data have a source. */
+export type Deed =
+  | 'bootstrap'
+  | 'copy'
+  | 'rewind'
+  | 'wipe'
+  | 'start as a primary'
+  | 'start as a standby'
+  | 'stop'
+  | 'restart'
+  | 'promote';
+
+export interface Actor {
+  readonly name: string;
+  readonly on: boolean;
+  readonly server: PostgresServer;
+  daemon(): { readonly process: { readonly paused: boolean } } | null;
+}
+
+/** A leader may have lost the key a moment before somebody acts on what he has read. */
+const JUST_NOW_MS = 5_000;
+/** What an election has heard may be that old. */
+const HEARD_MS = 4_000;
+/** What an operator has asked for takes its time. */
+const REQUEST_MS = 120_000;
+const APPROVED_MS = 13_000;
+const DEFAULT_LAG = 1_048_576;
+
+export class Conduct {
+  private readonly plan: Plan;
+  private readonly actors: readonly Actor[];
+  private readonly etcd: EtcdModel;
+  private readonly network: Network;
+  private readonly now: () => number;
+  private readonly askedOf: (name: string) => number | undefined;
+  private readonly fail: (invariant: string, sentence: string) => void;
+  private readonly graceMs: number;
+  private readonly allowedLoss: number;
+  /** When each setting got the value that it has. */
+  private readonly since = new Map<string, number>();
+  private config: Json = {};
+  private disturbedAt = 0;
+  private clusterId: string | null = null;
+  private replaced = false;
+  private byHand = false;
+  private lastHolder: string | null = null;
+  private keyGoneAt = Number.POSITIVE_INFINITY;
+  private readonly heldUntil = new Map<string, number>();
+  private readonly approvedAt = new Map<string, number>();
+  private readonly heard = new Map<string, number>();
+  private lastLine: Branch | null = null;
+
+  constructor(parts: {
+    readonly plan: Plan;
+    readonly actors: readonly Actor[];
+    readonly etcd: EtcdModel;
+    readonly network: Network;
+    readonly now: () => number;
+    /** When an operator last asked this node for something. */
+    readonly askedOf: (name: string) => number | undefined;
+    readonly fail: (invariant: string, sentence: string) => void;
+  }) {
+    this.plan = parts.plan;
+    this.actors = parts.actors;
+    this.etcd = parts.etcd;
+    this.network = parts.network;
+    this.now = parts.now;
+    this.askedOf = parts.askedOf;
+    this.fail = parts.fail;
+    const { plan } = this;
+    const patches = plan.faults.map(({ fault }) => (fault.kind === 'settings' ? fault.patch : {}));
+    const loops = plan.faults.map(({ fault }) => (fault.kind === 'ttl' ? fault.loopWaitMs : 0));
+    this.graceMs = 2 * Math.max(plan.settings.loopWaitMs, ...loops) + 5_000;
+    const lags = [plan.config ?? {}, ...patches].map((config) =>
+      Number(config['maximum_lag_on_failover'] ?? DEFAULT_LAG),
+    );
+    this.allowedLoss = Math.max(...lags);
+  }
+
+  // ---- what the world tells ----------------------------------------------------------------------------------
+
+  settings(config: Json): void {
+    for (const name of new Set([...Object.keys(config), ...Object.keys(this.config)])) {
+      if (config[name] !== this.config[name]) this.since.set(name, this.now());
+    }
+    this.config = config;
+  }
+
+  /** Something struck or was healed that may keep a daemon from knowing what an operator wants. */
+  disturbed(): void {
+    this.disturbedAt = this.now();
+  }
+
+  etcdReplaced(): void {
+    this.replaced = true;
+    this.keyGone();
+  }
+
+  failedOverByHand(): void {
+    this.byHand = true;
+  }
+
+  keyGone(): void {
+    this.keyGoneAt = Math.min(this.keyGoneAt, this.now());
+    if (this.lastHolder !== null) this.heldUntil.set(this.lastHolder, this.now());
+  }
+
+  validated(name: string, approved: boolean): void {
+    if (approved) this.approvedAt.set(name, this.now());
+  }
+
+  /** Who could hear whom. Called now and then. */
+  look(): void {
+    const now = this.now();
+    for (const one of this.actors) {
+      for (const other of this.actors) {
+        const there = other.on && other.daemon()?.process.paused === false;
+        if (one !== other && there && this.network.connects('daemon-daemon', one.name, other.name))
+          this.heard.set(`${one.name} ${other.name}`, now);
+      }
+    }
+  }
+
+  // ---- judging -----------------------------------------------------------------------------------------------
+
+  /** For how long a setting has been what it is, with nothing that keeps anybody from knowing it. */
+  private settledFor(name: string): number {
+    return this.now() - Math.max(this.since.get(name) ?? 0, this.disturbedAt);
+  }
+
+  private actor(name: string): Actor {
+    const found = this.actors.find((one) => one.name === name);
+    if (found === undefined) throw new Error(`no node ${name}`);
+    return found;
+  }
+
+  private wasAsked(name: string): boolean {
+    const at = this.askedOf(name);
+    return at !== undefined && this.now() - at < REQUEST_MS;
+  }
+
+  does(name: string, deed: Deed, source: string | null): void {
+    const asked = this.wasAsked(name);
+    // S12: in maintenance nothing is promoted, stopped or rebuilt, unless an operator asks for it.
+    if (this.config['pause'] === true && this.settledFor('pause') > this.graceMs && !asked)
+      this.fail('S12', `${name} does '${deed}' in maintenance`);
+    this.protectData(name, deed, source, asked);
+  }
+
+  private protectData(name: string, deed: Deed, source: string | null, asked: boolean): void {
+    const data = this.actor(name).server.data;
+    const standbyBrought = this.plan.brought?.as === 'stopped standby';
+    if (deed === 'bootstrap' && this.clusterId !== null && !standbyBrought) {
+      const keeper = this.actors.find((one) => one.server.data?.systemId === this.clusterId);
+      if (keeper !== undefined)
+        this.fail('S9', `${name} makes a new cluster, and the data of the old one are on ${keeper.name}`);
+    }
+    if (deed !== 'copy' && deed !== 'rewind' && deed !== 'wipe') return;
+    if (data !== null && this.clusterId !== null && data.systemId !== this.clusterId && !asked)
+      this.fail('S9', `${name} does '${deed}' to the data of another cluster`);
+    if (source === name) this.fail('S7', `${name} does '${deed}' from itself`);
+    const holders = this.actors.filter((one) => this.heldJustNow(one.name));
+    if (source !== null && !this.replaced && !holders.some((one) => one.name === source))
+      this.fail('S7', `${name} does '${deed}' from ${source}, which is not the leader`);
+    // What goes here has to be somewhere else: on whoever leads.
+    const kept = holders.some((one) => one.name !== name && one.server.data !== null);
+    if (deed !== 'copy' && data !== null && !kept && !this.replaced)
+      this.fail('S7', `${name} does '${deed}', and nobody who leads has the data`);
+  }
+
+  private heldJustNow(name: string): boolean {
+    if (this.etcd.keyNow(KEYS.leader)?.value === name) return true;
+    return this.now() - (this.heldUntil.get(name) ?? Number.NEGATIVE_INFINITY) < JUST_NOW_MS;
+  }
+
+  /**
+   * Somebody has taken the key, free or standing. S12: not against what operators have settled.
+   *
+   * @param before - `status` as it was
+   */
+  keyTaken(name: string, standing: boolean, before: KeyValue | null): void {
+    const { server } = this.actor(name);
+    const former = this.lastHolder;
+    const goneAt = this.keyGoneAt;
+    this.lastHolder = name;
+    this.keyGoneAt = Number.POSITIVE_INFINITY;
+    const { data } = server;
+    this.clusterId ??= data?.systemId ?? null;
+    const wish = this.etcd.keyNow(KEYS.failover)?.value ?? '{}';
+    const isStandby = server.processes.kind === 'running' && server.processes.recovery;
+    // Who runs as a primary, or made the cluster, is no candidate of an election.
+    if (before === null || !isStandby || this.byHand || !/^\s*(\{\s*\})?\s*$/.test(wish)) return;
+    const status = readStatusKey(before);
+    const released = status.beat?.release != null;
+    const member = this.plan.members?.[name];
+    if (member?.validation !== undefined && this.now() - (this.approvedAt.get(name) ?? -Infinity) > APPROVED_MS)
+      this.fail('S12', `${name} takes the key, and its failover_validation_command has not agreed`);
+    if (this.config['failover'] === 'manual' && this.settledFor('failover') > this.graceMs && !released)
+      this.fail('S12', `${name} takes the key by itself although failover is manual`);
+    if (released) return;
+    this.checkLocation(name, former);
+    const waits = this.config['standby_disconnect_on_failover'] === true;
+    if (waits && this.settledFor('standby_disconnect_on_failover') > this.graceMs && !standing)
+      this.checkReceivers(name, goneAt);
+  }
+
+  private locationOf(name: string): string {
+    return this.plan.members?.[name]?.location ?? 'default';
+  }
+
+  private checkLocation(name: string, former: string | null): void {
+    if (this.config['location_policy'] !== 'strict' || this.settledFor('location_policy') < this.graceMs) return;
+    if (former === null || former === name || this.locationOf(former) === this.locationOf(name)) return;
+    const theirs = this.plan.nodes.filter((one) => this.locationOf(one) === this.locationOf(former));
+    const heard = theirs.some((one) => this.now() - (this.heard.get(`${name} ${one}`) ?? -Infinity) < HEARD_MS);
+    if (!heard)
+      this.fail(
+        'S12',
+        `${name} takes the key from ${former}, of whose location nobody can be seen (location_policy strict)`,
+      );
+  }
+
+  private checkReceivers(name: string, goneAt: number): void {
+    const timeout = 1_000 * Number(this.config['sibling_nodes_disconnect_timeout'] ?? 30);
+    if (this.now() - goneAt > timeout - 1_000) return;
+    if (this.actor(name).server.receiver !== null)
+      this.fail('S12', `${name} takes the key while it still receives (standby_disconnect_on_failover)`);
+    for (const other of this.actors) {
+      const { receiver } = other.server;
+      const heard = this.now() - (this.heard.get(`${name} ${other.name}`) ?? -Infinity) < 600;
+      if (other.name === name || receiver === null || receiver.stalled || !heard || other.daemon() === null) continue;
+      if (receiver.from.name === name) continue;
+      this.fail('S12', `${name} takes the key while ${other.name} still receives (standby_disconnect_on_failover)`);
+    }
+  }
+
+  /** S5: what a failover loses is no more than is allowed, counted from the last position that was published. */
+  promoted(name: string): void {
+    const branch = this.actor(name).server.data?.branch ?? null;
+    const before = this.lastLine;
+    this.lastLine = branch;
+    const entry = this.etcd.keyNow(KEYS.status);
+    if (branch === null || before === null || entry === null || this.byHand || this.replaced) return;
+    const published = Number(readStatusKey(entry).optime ?? 0n);
+    const lost = published - meetingPoint(branch, before);
+    if (lost > this.allowedLoss)
+      this.fail('S5', `${name} is promoted ${lost} bytes before what was published; ${this.allowedLoss} are allowed`);
+  }
+}
+
+/** Where the line of `branch` left the line that leads to `other`. */
+function meetingPoint(branch: Branch, other: Branch): number {
+  const line = new Map<Branch, number>();
+  for (let [at, end]: [Branch | null, number] = [other, Number.POSITIVE_INFINITY]; at !== null; ) {
+    line.set(at, end);
+    [at, end] = [at.parent, at.switchedAt];
+  }
+  for (let [at, end]: [Branch | null, number] = [branch, Number.POSITIVE_INFINITY]; at !== null; ) {
+    const theirs = line.get(at);
+    if (theirs !== undefined) return Math.min(end, theirs);
+    [at, end] = [at.parent, at.switchedAt];
+  }
+  return 0;
+}
