@@ -126,7 +126,7 @@ else {
 const seeds = all ? 10_000 : 2_000;
 await step(
   `simulation: ${seeds} seeds`,
-  ['node', 'scripts/sim.mjs', '--seeds', String(seeds)],
+  ['node', 'scripts/sim.mjs', '--ci', '--seeds', String(seeds)],
   (all ? 60 : 8) * minutes,
 );
 // A green simulation says little until it is known to see mistakes.

@@ -9,6 +9,7 @@ import type { AgentSettings } from './agent/parts.ts';
 import { ShellCommands } from './commands/shell.ts';
 import type { Environment } from './config/environment.ts';
 import { loadConfig } from './config/load.ts';
+import { takeOver } from './config/reload.ts';
 import type { Config } from './config/schema.ts';
 import { initialStored, mergePatch, resolveSettings, validateStored } from './config/settings.ts';
 import { millis } from './core/time.ts';
@@ -51,7 +52,8 @@ export async function startDaemon(path: string, env: Environment): Promise<Daemo
   const { config: loaded, warnings } = loadConfig({ path, env });
   const runtime = prepareRuntimeDirectory(loaded.runtimeDirectory);
   const lock = lockNode(runtime.path);
-  let config: Config = { ...loaded, runtimeDirectory: runtime.path };
+  const atStart: Config = { ...loaded, runtimeDirectory: runtime.path };
+  let config = atStart;
   const log = createLog({ ...config.log, base: { scope: config.scope, name: config.node.name } });
   for (const warning of [...warnings, ...runtime.warnings]) log.write('warn', 'config.adjusted', warning);
 
@@ -97,7 +99,14 @@ export async function startDaemon(path: string, env: Environment): Promise<Daemo
       if (again.config.node.role !== config.node.role)
         throw new Error('role: a witness becomes a node with Postgres, or the other way round, by a restart only');
       for (const warning of again.warnings) log.write('warn', 'config.adjusted', warning);
-      config = { ...again.config, runtimeDirectory: runtime.path };
+      const taken = takeOver(atStart, again.config);
+      config = taken.config;
+      if (taken.waiting.length > 0)
+        log.write(
+          'warn',
+          'config.adjusted',
+          `${taken.waiting.join(', ')}: as changed from the next start of the daemon on`,
+        );
       log.setLevel(config.log.level);
       log.reopen();
       server?.useConfig(config);

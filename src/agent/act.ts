@@ -108,6 +108,7 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
       const learned = lineage === null ? null : { ...lineage, of: action.of, term: leader.term, at, ours };
       if (action.of === leader.name) agent.lineage = learned ?? agent.lineage;
       else {
+        agent.noteAskedUpstream(action.of);
         agent.upstreamLineage = learned;
         // A leader is asked until he answers; for another standby there are others.
         if (learned === null) agent.noteSilentUpstream(action.of);
@@ -184,7 +185,11 @@ function validate(agent: Agent, action: Extract<Action, { do: 'validate' }>): bo
   const { commands, clock, log } = agent.parts;
   const began = clock.now();
   agent.validation = { kind: 'running', since: began };
-  void commands.validateFailover({ visible: action.visible, total: action.total }).then((outcome) => {
+  const asked = commands
+    .validateFailover({ visible: action.visible, total: action.total })
+    // A mistake of ours must not leave the election waiting for an answer that never comes.
+    .catch((error: unknown) => ({ kind: 'vetoed' as const, said: `it could not be run: ${String(error)}` }));
+  void asked.then((outcome) => {
     const at = clock.now();
     const took = { took_ms: Math.round(between(began, at)) };
     if (outcome.kind === 'approved') {
@@ -264,7 +269,7 @@ async function release(agent: Agent, action: Extract<Action, { do: 'release' }>)
   const asked = agent.reader.latest?.cluster.failover ?? null;
   // One that is scheduled for later stays for whoever leads then.
   const due = asked !== null && (asked.scheduledAt === null || agent.isDue(asked.scheduledAt));
-  const known = await agent.keeper.release(action.lsn, action.candidate, due ? [agent.clearFailover()] : []);
+  const known = await agent.keeper.release(action.lsn, action.candidate, due ? [agent.clearFailover()] : [], due);
   if (known) await agent.readCluster();
   return known;
 }

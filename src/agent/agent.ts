@@ -5,19 +5,19 @@
  */
 import type { ActionName } from '../core/action.ts';
 import { ASK_LIMIT, END_LIMIT, lookLimit } from '../core/budget.ts';
-import { isReturning } from '../core/candidate.ts';
 import { type ClusterView, KEYS, type Member, writeHistory } from '../core/cluster.ts';
 import { readAllEvents } from '../core/cluster-events.ts';
 import { decide, type Judgement } from '../core/decide.ts';
 import type { Decision } from '../core/decision.ts';
 import { type DecisionRecord, readRecord } from '../core/decision-record.ts';
 import { explain } from '../core/explain.ts';
-import { type LocalPostgres, mayWrite, position } from '../core/local.ts';
+import { type LocalPostgres, mayWrite, position, type SystemId, systemId } from '../core/local.ts';
 import type { Lsn, Timeline } from '../core/lsn.ts';
 import type { PeerAnswer, RescueAnswer, RescueRequest } from '../core/peer.ts';
+import { HELD_BACK } from '../core/situations/leaderless.ts';
 import type { Key, NodeName, Op, Revision } from '../core/store.ts';
 import { between, type Instant, laterBy, type Millis, millis } from '../core/time.ts';
-import { NOTHING_REMEMBERED, noteMembers, noteSilent, type UpstreamMemory } from '../core/upstream.ts';
+import { NOTHING_REMEMBERED, noteAsked, noteMembers, noteSilent, type UpstreamMemory } from '../core/upstream.ts';
 import type { LearnedLineage, Validation, View } from '../core/view.ts';
 import { memberNamed } from '../core/view.ts';
 import type { CancelTimer } from '../ports/clock.ts';
@@ -35,6 +35,7 @@ import { LocalWatch } from './local-watch.ts';
 import { patroniRole, patroniState } from './member-key.ts';
 import { Operations } from './operation.ts';
 import type { AgentParts, AgentSettings, ResolvedSettings } from './parts.ts';
+import { PeerAnswers } from './peer-answers.ts';
 import type {
   ConfigOutcome,
   Control,
@@ -88,7 +89,7 @@ export class Agent implements Control {
 
   /** Settings as they are in force. */
   resolved: ResolvedSettings;
-  readonly peerAnswers = new Map<NodeName, PeerAnswer>();
+  readonly peers = new PeerAnswers();
   endOfWal: { readonly lsn: Lsn; readonly stoppedSince: Instant } | null = null;
   lineage: LearnedLineage | null = null;
   /** The same of another standby that this one may receive from. */
@@ -109,10 +110,13 @@ export class Agent implements Control {
   private readonly lately = new Map<NodeName, { readonly member: Member; readonly since: Instant }>();
   private membersRead = false;
   private lastLeader: NodeName | null = null;
-  /** Members whose Postgres is coming up, and since when they have said so in this election. */
-  private readonly returningSince = new Map<NodeName, Instant>();
+  private formerCluster: SystemId | null = null;
   private leaving = false;
   private leaderlessSince: Instant | null = null;
+  /** When something other than better candidates last kept this node from going in this election. */
+  private heldBackAt: Instant | null = null;
+  /** The operator's newest wish for another leader, and when it was first read. */
+  private wishSeen: { readonly revision: Revision; readonly at: Instant } | null = null;
   private notStreamingSince: Instant | null = null;
   private notStreamingFrom: string | null = null;
   private isFull = false;
@@ -313,6 +317,7 @@ export class Agent implements Control {
     await this.observe();
     const view = this.view();
     const judgement = decide(view);
+    if (this.leaderlessSince !== null && HELD_BACK.has(judgement.decision.rule)) this.heldBackAt = view.now;
     this.noteTakeover(view, judgement);
     this.tell(judgement.situation, judgement.decision, view);
     this.publish();
@@ -455,7 +460,8 @@ export class Agent implements Control {
     if (seeking) this.leaderlessSince ??= now;
     else {
       this.leaderlessSince = null;
-      this.returningSince.clear();
+      this.heldBackAt = null;
+      this.peers.electionEnded();
       // The next election is another one, and asks again.
       if (this.validation.kind !== 'running') this.validation = { kind: 'not-asked' };
     }
@@ -516,7 +522,7 @@ export class Agent implements Control {
       gate: this.keeper.gate,
       leadership: this.keeper.leadership,
       guardAcks: this.keeper.acknowledged,
-      peers: this.peerAnswers,
+      peers: this.peers.answers,
       operation: this.operations.running,
       attempts: this.operations.attempts,
       endOfWal: this.endOfWal?.lsn ?? null,
@@ -526,14 +532,17 @@ export class Agent implements Control {
       leaving: this.leaving,
       operatorRequest: this.operatorRequest,
       leaderlessSince: this.leaderlessSince,
+      heldBackAt: this.heldBackAt,
+      wishSince: this.wishSeen?.at ?? null,
       rescueFailed: this.rescueFailedSince !== null,
       notStreamingSince: this.notStreamingSince,
       lately: [...this.lately.keys()],
+      formerCluster: this.formerCluster,
       lastLeader: this.lastLeader,
       lastLeaderLocation: this.lastLeaderLocation(),
       sawPrimary: this.sawLost(reading?.cluster ?? null, now),
       validation: this.validation,
-      returningSince: this.returningSince,
+      returningSince: this.peers.returningSince,
       scheduledDue: this.scheduledDue(reading?.cluster ?? null),
     };
   }
@@ -713,6 +722,11 @@ export class Agent implements Control {
     this.upstreams = noteSilent(this.upstreams, name, this.parts.clock.now());
   }
 
+  /** This member's history is compared with ours: whatever comes of it, others have their turn first. */
+  noteAskedUpstream(name: NodeName): void {
+    this.upstreams = noteAsked(this.upstreams, name, this.parts.clock.now());
+  }
+
   /** The member whose server our standby receives from; null: from none that is known. */
   receivesFrom(): NodeName | null {
     const { local } = this.watch;
@@ -772,10 +786,7 @@ export class Agent implements Control {
   }
 
   private async ask(name: NodeName, limit: Millis): Promise<void> {
-    const answer = await this.askOne(name, limit);
-    this.peerAnswers.set(name, answer);
-    if (answer.kind !== 'answered' || !isReturning(answer.status)) this.returningSince.delete(name);
-    else if (!this.returningSince.has(name)) this.returningSince.set(name, answer.at);
+    this.peers.note(name, await this.askOne(name, limit));
   }
 
   private async askOne(name: NodeName, limit: Millis): Promise<PeerAnswer> {
@@ -785,7 +796,7 @@ export class Agent implements Control {
     const answer: PeerAnswer =
       api === null ? { kind: 'silent', at: began, cause: 'no address is known' } : await peers.ask(api, limit);
     // What he says is as old as our question, not as young as his answer.
-    return { ...answer, at: began };
+    return answer.kind === 'answered' ? { ...answer, at: began, heardAt: clock.now() } : { ...answer, at: began };
   }
 
   /**
@@ -906,7 +917,12 @@ export class Agent implements Control {
     const { cluster } = reading;
     this.rememberMembers(before, cluster.members);
     this.upstreams = noteMembers(this.upstreams, cluster, this.parts.clock.now());
-    if (cluster.leader !== null && cluster.leader.name !== this.self) this.lastLeader = cluster.leader.name;
+    if (cluster.leader !== null) this.lastLeader = cluster.leader.name;
+    const wish = cluster.failover?.revision ?? null;
+    if (wish === null) this.wishSeen = null;
+    else if (this.wishSeen?.revision !== wish) this.wishSeen = { revision: wish, at: reading.at };
+    const named = cluster.initialize?.value ?? '';
+    if (/^\d+$/.test(named)) this.formerCluster = systemId(named);
     this.keeper.note(cluster, reading.statusArrived);
     // The read that answers a hint is the only one: what it says of the settings must not be passed over.
     this.takeSettings(cluster);

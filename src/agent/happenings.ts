@@ -231,7 +231,8 @@ export class Happenings {
       return;
     }
     if (operation !== null && DELIBERATE.has(operation.kind) && !this.localLost) this.deliberate = true;
-    if (/^(service|fence)\./.test(decision.rule)) this.deliberate = true;
+    // Orphans are ended too, but it was not we who made them orphans.
+    if (decision.rule.startsWith('service.') || decision.rule === 'fence.without-window') this.deliberate = true;
     if (this.localLost || this.deliberate || this.role === null || !broken(local)) return;
     // One that does not lead any more was fenced, which is an event of its own.
     if (this.role === 'primary' && leadership.kind !== 'holding') return;

@@ -5,7 +5,7 @@
  */
 
 import { GUARD_LIMIT, PROOF_AGAIN, PROOF_EVERY, requestLimit } from '../core/budget.ts';
-import type { ClusterView } from '../core/cluster.ts';
+import type { ClusterView, Release } from '../core/cluster.ts';
 import { KEYS, readStatusKey } from '../core/cluster.ts';
 import { type Gate, gateOpen, noteStatus } from '../core/gate.ts';
 import { InvariantError, invariant } from '../core/invariant.ts';
@@ -90,14 +90,15 @@ export class LeaseKeeper {
   private known: Gate | null = null;
   private session: Session | null = null;
   /** The release that was sent last, repeated until etcd says what became of it. */
-  private releasing: { readonly lsn: Lsn; readonly candidate: NodeName | null; readonly also: readonly Op[] } | null =
-    null;
+  private releasing: (Release & { readonly also: readonly Op[] }) | null = null;
   private cancel: CancelTimer | null = null;
   private turnRunning = false;
   private turnWanted = false;
   private stopped = false;
   private gatePassedStored = false;
   private suspectedAt: Instant = LONG_AGO;
+  /** When the newest proof that opened a window was sent. */
+  private provenAt: Instant = LONG_AGO;
   private swapTriedAt: Instant = LONG_AGO;
   /** Leases with which the key was written together with a beat, in transactions whose answer may have been lost. */
   private readonly written = new Set<LeaseId>();
@@ -190,7 +191,12 @@ export class LeaseKeeper {
       since: this.since,
       // Maintenance that has just ended keeps a primary running until its window has an end; it starts none.
       windowOpen:
-        !tenure.releaseSent && now < deadline && (!this.pausedBeat || this.parts.paused() || this.parts.isPrimary()),
+        !tenure.releaseSent &&
+        now < deadline &&
+        (!this.pausedBeat || this.parts.paused() || this.parts.isPrimary()) &&
+        // The clock that says so may have stood still: what runs is the guard's, which has cut its deadline; nothing is
+        // started or promoted before the next proof.
+        (this.suspectedAt <= this.provenAt || this.parts.isPrimary()),
       until: this.pausedBeat ? deadline : tenure.until,
       deadline,
       gate: tenure.gate,
@@ -350,15 +356,16 @@ export class LeaseKeeper {
    * the answer says.
    *
    * @param also - operations of the same transaction: clearing the operator's request
+   * @param asked - an operator had asked for another leader
    * @returns whether etcd has it; false: not yet known, and repeated until it is
    */
-  release(lsn: Lsn, candidate: NodeName | null, also: readonly Op[]): Promise<boolean> {
+  release(lsn: Lsn, candidate: NodeName | null, also: readonly Op[], asked = false): Promise<boolean> {
     return this.alone(async () => {
       if (this.tenure === null) return true;
       const down = this.parts.downSince();
       invariant(down !== null, 'a release is only sent with Postgres seen down or in recovery');
       this.tenure = { ...this.tenure, releaseSent: true, until: LONG_AGO };
-      this.releasing = { lsn, candidate, also };
+      this.releasing = { lsn, candidate, also, asked };
       const known = await this.sendRelease();
       if (!known) this.schedule(PROOF_AGAIN);
       return known;
@@ -609,6 +616,7 @@ export class LeaseKeeper {
     }
     if (this.tenure === null) return true;
     this.tenure = { ...this.tenure, until };
+    this.provenAt = proof.sentAt;
     this.adopting = false;
     if (!wasOpen) {
       log.write(
@@ -646,7 +654,7 @@ export class LeaseKeeper {
    * say, with the guard armed. While the guard does not acknowledge, maintenance goes on.
    */
   private async boundWindow(tenure: Tenure, sentAt: Instant): Promise<void> {
-    if (sentAt < tenure.gate || !this.parts.isPrimary()) {
+    if (sentAt < tenure.gate || this.parts.downSince() !== null) {
       // Nothing writes that would have to go on: the first proof opens a window like any other.
       this.pausedBeat = false;
       return;

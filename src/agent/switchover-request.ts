@@ -79,7 +79,7 @@ async function impossible(
       reasons.push(`Postgres of ${name} is ${local.kind}`);
       continue;
     }
-    const answer = agent.peerAnswers.get(name);
+    const answer = agent.peers.answers.get(name);
     if (answer?.kind !== 'answered') reasons.push(`${name} does not answer`);
     else {
       const why = unfit(answer.status);
@@ -151,7 +151,7 @@ async function watchUntilDone(
 async function isWritable(agent: Agent, name: string): Promise<boolean> {
   if (name === agent.self) return agent.writable();
   await agent.askPeers([nodeName(name)], ASK_LIMIT);
-  const answer = agent.peerAnswers.get(nodeName(name));
+  const answer = agent.peers.answers.get(nodeName(name));
   if (answer?.kind === 'answered' && answer.status.pgha) return answer.status.writable;
   const cluster = agent.reader.latest?.cluster;
   return cluster !== undefined && memberNamed(cluster, nodeName(name))?.role === 'primary';

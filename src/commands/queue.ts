@@ -26,9 +26,7 @@ export class CommandQueue {
       this.#onDropped();
     }
     this.#waiting.push(run);
-    this.#working ??= this.#work().finally(() => {
-      this.#working = null;
-    });
+    this.#working ??= this.#work();
   }
 
   /** Waits until all have run, or until `enough`; then ends the one that runs, and no other begins. */
@@ -44,5 +42,7 @@ export class CommandQueue {
     for (let run = this.#waiting.shift(); run !== undefined; run = this.#waiting.shift()) {
       await run(this.#ended.signal);
     }
+    // Not a moment later: what is added in between would wait for the one after it.
+    this.#working = null;
   }
 }

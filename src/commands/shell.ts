@@ -4,7 +4,7 @@
  */
 import type { Config } from '../config/schema.ts';
 import type { ClusterEvent } from '../core/cluster-events.ts';
-import type { Millis } from '../core/time.ts';
+import { type Millis, millis } from '../core/time.ts';
 import type { Commands, RunOutcome, ServerNamed, ValidationOutcome } from '../ports/commands.ts';
 import type { EventLog } from '../ports/event-log.ts';
 import { type CommandPlace, type CommandResult, runCommand } from '../postgres/command.ts';
@@ -13,6 +13,10 @@ import { CommandQueue } from './queue.ts';
 
 /** So many notifications may wait behind a slow one. */
 const MOST_WAITING = 100;
+/** Between asking a command to end and ending it: for a trap that tidies up. Short, as the end of the service waits for it. */
+const GRACE = millis(500);
+/** One that was killed is gone at once; only something in the kernel's hands takes longer. */
+const GONE = millis(1_000);
 /** More of what a command printed stands in no log line. */
 const MOST_SAID = 200;
 
@@ -28,6 +32,9 @@ export class ShellCommands implements Commands {
   readonly #log: EventLog;
   /** Placeholders that were complained about once. */
   readonly #complained = new Set<string>();
+  /** Runs that end with the service. */
+  readonly #running = new Set<Promise<unknown>>();
+  readonly #ended = new AbortController();
   /** Commands that nobody waits for and that have failed; it is said once, until they work. */
   readonly #failing = new Set<string>();
   readonly #notifications = new CommandQueue(MOST_WAITING, () =>
@@ -49,6 +56,7 @@ export class ShellCommands implements Commands {
     if (commands.failoverValidation === null) return { kind: 'approved' };
     const result = await this.#run('failover_validation_command', commands.failoverValidation, {
       limitMs: commands.failoverValidationTimeout,
+      signal: this.#ended.signal,
       values: {
         n: String(node.nodeId ?? 0),
         a: node.name,
@@ -94,7 +102,10 @@ export class ShellCommands implements Commands {
     );
   }
 
-  /** Lets what waits run for so long, then ends it. */
+  /**
+   * Lets what waits run for so long, then ends it. Not child_nodes_disconnect_command: the end of this service may be
+   * the first thing that it does.
+   */
   async close(limit: Millis): Promise<void> {
     let cancel = (): void => undefined;
     const enough = new Promise<void>((resolve) => {
@@ -102,6 +113,9 @@ export class ShellCommands implements Commands {
     });
     await Promise.all([this.#notifications.close(enough), this.#failovers.close(enough)]);
     cancel();
+    this.#ended.abort();
+    // What ignores SIGTERM is killed while there is somebody to do it.
+    await Promise.race([Promise.all(this.#running), this.#place.clock.sleep(GONE)]);
   }
 
   /** One run that nobody waits for. */
@@ -110,6 +124,19 @@ export class ShellCommands implements Commands {
     if (outcome.kind === 'failed' && !(how.signal?.aborted ?? false)) this.#saidOnce(setting, outcome.said);
     if (outcome.kind === 'done' && this.#failing.delete(setting))
       this.#log.write('info', 'action.finished', `${setting} works again`, { action: setting });
+  }
+
+  async #tracked<T>(run: Promise<T>): Promise<T> {
+    const over = run.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.#running.add(over);
+    try {
+      return await run;
+    } finally {
+      this.#running.delete(over);
+    }
   }
 
   #saidOnce(setting: string, said: string): void {
@@ -124,18 +151,21 @@ export class ShellCommands implements Commands {
     template: string,
     how: RunOptions,
   ): Promise<{ readonly kind: 'done' } | { readonly kind: 'failed'; readonly said: string }> {
-    const { command, unknown } = expandPlaceholders(template, how.values);
+    const { command, env, unknown } = expandPlaceholders(template, how.values);
     const strange = unknown.filter((one) => !this.#complained.has(setting + one));
     for (const one of strange) this.#complained.add(setting + one);
     if (strange.length > 0) {
       this.#log.write('warn', 'config.adjusted', `${setting}: ${strange.join(', ')} means nothing here and was left`);
     }
     try {
-      const result = await runCommand(this.#place, '/bin/sh', ['-c', command], {
+      const run = runCommand(this.#place, '/bin/sh', ['-c', command], {
         limitMs: how.limitMs,
+        graceMs: GRACE,
         plainLocale: false,
+        env,
         ...(how.signal === undefined ? {} : { signal: how.signal }),
       });
+      const result = await (how.signal === undefined ? run : this.#tracked(run));
       if (result.endedBy === 'itself' && result.code === 0) return { kind: 'done' };
       return { kind: 'failed', said: whatWentWrong(result, how.limitMs) };
     } catch (error) {

@@ -764,7 +764,9 @@ function endpointOf(written: string, protocol: string): string | null {
   if (match?.[2] === undefined) return null;
   const address = splitAddress(match[2]);
   if (address === null || isWildcard(address.host)) return null;
-  return `${(match[1] ?? protocol).toLowerCase()}://${printAddress({ host: address.host, port: address.port ?? 2379 })}`;
+  const url = `${(match[1] ?? protocol).toLowerCase()}://${printAddress({ host: address.host, port: address.port ?? 2379 })}`;
+  // `10.0.0.256`, `a<b`: names to us, and nothing that could be called.
+  return URL.canParse(url) ? url : null;
 }
 
 const isLoopback = (host: string): boolean => /^(localhost|127\.[\d.]+|\[?::1\]?)$/.test(host);

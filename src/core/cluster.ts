@@ -80,7 +80,14 @@ export interface Beat {
   readonly seq: number;
   /** After this version was seen, nobody may promote for so long; null: pause mode, no time opens the gate. */
   readonly holdMs: number | null;
-  readonly release: { readonly lsn: Lsn; readonly candidate: NodeName | null } | null;
+  readonly release: Release | null;
+}
+
+export interface Release {
+  readonly lsn: Lsn;
+  readonly candidate: NodeName | null;
+  /** An operator had asked for another leader. */
+  readonly asked?: boolean;
 }
 
 export interface Status {
@@ -239,7 +246,11 @@ function readBeat(value: unknown, at: Revision): Beat | null {
     if (at === null) return null;
     try {
       const candidate = text(record['candidate']);
-      release = { lsn: parseLsn(at), candidate: candidate === null ? null : nodeName(candidate) };
+      release = {
+        lsn: parseLsn(at),
+        candidate: candidate === null ? null : nodeName(candidate),
+        ...(record['asked'] === true ? { asked: true } : {}),
+      };
     } catch {
       return null;
     }
@@ -269,7 +280,13 @@ export function writeStatus(status: {
       ...(status.location === null ? {} : { location: status.location }),
       ...(beat.release === null
         ? {}
-        : { release: { lsn: printLsn(beat.release.lsn), candidate: beat.release.candidate } }),
+        : {
+            release: {
+              lsn: printLsn(beat.release.lsn),
+              candidate: beat.release.candidate,
+              ...(beat.release.asked === true ? { asked: true } : {}),
+            },
+          }),
     },
   });
 }

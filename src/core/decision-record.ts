@@ -218,11 +218,33 @@ const cut = (text: string): string => (text.length <= LONGEST_TEXT ? text : `${t
 export function readRecord(text: string | null): DecisionRecord | null {
   if (text === null) return null;
   try {
-    const value = JSON.parse(text) as Partial<DecisionRecord> | null;
-    const lists = [value?.steps, value?.seen, value?.members, value?.ranking, value?.phases, value?.followers];
-    const whole = typeof value?.node === 'string' && typeof value.rule === 'string' && lists.every(Array.isArray);
-    return whole ? (value as DecisionRecord) : null;
+    return recordIn(JSON.parse(text));
   } catch {
     return null;
   }
 }
+
+/** The same of what a member has answered. What is not understood in it counts as not known. */
+export function recordIn(value: unknown): DecisionRecord | null {
+  if (!isObject(value)) return null;
+  const { release } = value;
+  const lists = ['steps', 'seen', 'members', 'ranking', 'phases', 'followers'].map((name) => value[name]);
+  const texts = ['kind', 'node', 'term', 'at', 'rule', 'reason'].map((name) => value[name]);
+  const whole =
+    lists.every((list) => Array.isArray(list) && list.every(isObject)) && texts.every((one) => typeof one === 'string');
+  if (!whole) return null;
+  const record = value as unknown as DecisionRecord;
+  return {
+    ...record,
+    timeline: record.timeline ?? null,
+    lsn: record.lsn ?? null,
+    previous: record.previous ?? null,
+    previous_location: record.previous_location ?? null,
+    release: isObject(release) ? record.release : null,
+    key_gone_ms: record.key_gone_ms ?? null,
+    judgement_ms: record.judgement_ms ?? null,
+  };
+}
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);

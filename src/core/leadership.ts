@@ -3,7 +3,7 @@
  * (protocol.md 3 to 5). Pure: the lease keeper sends them. Every condition in here stands for a story in which two
  * nodes wrote at once because it was missing.
  */
-import { type Beat, KEYS, readStatusKey, writeStatus } from './cluster.ts';
+import { type Beat, KEYS, type Release, readStatusKey, writeStatus } from './cluster.ts';
 import { deadlineOf } from './lease.ts';
 import type { Lsn } from './lsn.ts';
 import { ABSENT, type KeyValue, type LeaseId, type NodeName, type Revision, type Txn } from './store.ts';
@@ -210,13 +210,7 @@ export function takeOverTxn(self: NodeName, lease: LeaseId, standing: Revision, 
  * Rule 17: the release record is a version of `status`, written in the transaction that deletes the key, and only
  * with Postgres verified down.
  */
-export function releaseTxn(
-  tenure: Tenure,
-  seq: number,
-  now: Instant,
-  final: { readonly lsn: Lsn; readonly candidate: NodeName | null },
-  fields: StatusFields,
-): Txn {
+export function releaseTxn(tenure: Tenure, seq: number, now: Instant, final: Release, fields: StatusFields): Txn {
   const left = millis(Math.max(0, Math.ceil(between(now, tenure.gate))));
   const beat: Beat = { term: tenure.term, seq, holdMs: left, release: final };
   return {

@@ -41,7 +41,8 @@ export interface PeerStatus {
 }
 
 export type PeerAnswer =
-  | { readonly kind: 'answered'; readonly at: Instant; readonly status: PeerStatus }
+  /** What he says may be as old as the question (`at`); he was heard later. */
+  | { readonly kind: 'answered'; readonly at: Instant; readonly heardAt: Instant; readonly status: PeerStatus }
   | { readonly kind: 'silent'; readonly at: Instant; readonly cause: string };
 
 /** From the leader whose Postgres is down to the candidate: fetch my tail, then tell me. */

@@ -34,6 +34,8 @@ export interface UpstreamMemory {
   readonly told: ReadonlyMap<NodeName, NodeName | null>;
   /** How often a member that looked well sent nothing, and when last. */
   readonly silent: ReadonlyMap<NodeName, { readonly times: number; readonly at: Instant }>;
+  /** When each was last asked for its history. */
+  readonly asked: ReadonlyMap<NodeName, Instant>;
 }
 
 export const NOTHING_REMEMBERED: UpstreamMemory = {
@@ -41,6 +43,7 @@ export const NOTHING_REMEMBERED: UpstreamMemory = {
   badSince: new Map(),
   told: new Map(),
   silent: new Map(),
+  asked: new Map(),
 };
 
 /** After each read of the cluster. */
@@ -60,7 +63,8 @@ export function noteMembers(memory: UpstreamMemory, cluster: ClusterView, now: I
     (good ? goodSince : badSince).set(member.name, since.get(member.name) ?? now);
     told.set(member.name, toldToFollow(member));
   }
-  return { goodSince, badSince, told, silent };
+  const asked = new Map([...memory.asked].filter(([, at]) => between(at, now) <= ASK_AGAIN_MS));
+  return { goodSince, badSince, told, silent, asked };
 }
 
 /** This member looked well and sent nothing, or did not answer when it was asked. */
@@ -68,6 +72,11 @@ export function noteSilent(memory: UpstreamMemory, name: NodeName, now: Instant)
   const last = memory.silent.get(name);
   const times = last === undefined || between(last.at, now) > 2 * SILENT_LONGEST_MS ? 1 : last.times + 1;
   return { ...memory, silent: new Map(memory.silent).set(name, { times, at: now }) };
+}
+
+/** This member was just asked for its history. */
+export function noteAsked(memory: UpstreamMemory, name: NodeName, now: Instant): UpstreamMemory {
+  return { ...memory, asked: new Map(memory.asked).set(name, now) };
 }
 
 /** The member that this one was told to stream from; null: the leader. */
@@ -140,7 +149,10 @@ export function chooseUpstream(
     if (followed) return { name, instead: instead(), ask, silent };
     const line = lineVerdict(view, local, leader, name, leaderLine);
     if (line === 'same') return { name, instead: instead(), ask, silent };
-    if (line === 'unknown') ask ??= name;
+    // Only one answer is kept at a time: without this, two that do not fit would be asked in turns without end.
+    const askedAt = view.upstreams.asked.get(name);
+    const askedLately = askedAt !== undefined && between(askedAt, view.now) <= ASK_AGAIN_MS;
+    if (line === 'unknown' && !askedLately) ask ??= name;
     reasons.push(line === 'unknown' ? `the history of ${name} has to be known first` : line);
   }
   return { name: leader.name, instead: instead(), ask, silent };

@@ -126,6 +126,10 @@ export interface View {
   readonly operatorRequest: 'restart' | 'reinitialize' | null;
   /** Since when there is nobody whose window could be open: no leader, or his gate has passed. */
   readonly leaderlessSince: Instant | null;
+  /** When something last kept this node from going in this election, other than better candidates; null: nothing did. */
+  readonly heldBackAt: Instant | null;
+  /** Since when this node knows the operator's wish for another leader; null: there is none. */
+  readonly wishSince: Instant | null;
   /** Candidates for which a rescue of our tail has failed since Postgres stopped. */
   readonly rescueFailed: boolean;
   /** Since when this standby follows its upstream without receiving anything; null while it streams. */
@@ -135,6 +139,8 @@ export interface View {
    * an election among the keys that are there would be one of a single candidate.
    */
   readonly lately: readonly NodeName[];
+  /** The cluster that had this scope when this process last read one: etcd may have been emptied since. */
+  readonly formerCluster: SystemId | null;
   /** Who led last, as far as this process has seen; nobody waits for his answer. */
   readonly lastLeader: NodeName | null;
   /** Where he stands; null: not known. */

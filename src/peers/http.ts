@@ -60,7 +60,9 @@ export class HttpPeers implements Peers {
       // The status is not looked at, as among Patroni's members: what counts is what the member says of itself.
       const status = readPeerStatus(peer.name, answer.body.toString('utf8'));
       const at = this.#clock.now();
-      return typeof status === 'string' ? { kind: 'silent', at, cause: status } : { kind: 'answered', at, status };
+      return typeof status === 'string'
+        ? { kind: 'silent', at, cause: status }
+        : { kind: 'answered', at, heardAt: at, status };
     } catch (error) {
       return { kind: 'silent', at: this.#clock.now(), cause: sentence(error) };
     }
@@ -204,7 +206,10 @@ const isObject = (value: unknown): value is Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 const whole = (value: unknown): number | null =>
   typeof value === 'number' && Number.isSafeInteger(value) ? value : null;
-const milliseconds = (value: unknown): Millis | null => (whole(value) === null ? null : millis(Number(value)));
+const milliseconds = (value: unknown): Millis | null => {
+  const length = whole(value);
+  return length === null || length < 0 ? null : millis(length);
+};
 const isTrue = (value: unknown): boolean => value === true || value === 'true';
 const tagsOf = (said: Json): Json => (isObject(said['tags']) ? said['tags'] : {});
 const later = (a: Lsn | null, b: Lsn | null): Lsn | null => (a === null || (b !== null && b > a) ? b : a);

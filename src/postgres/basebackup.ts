@@ -2,7 +2,7 @@
  * Copies another server with pg_basebackup into an absent, empty or half-made directory and leaves a stopped standby
  * of it. It never touches a directory that is anything else, and chooses no source.
  */
-import { readdir, statfs } from 'node:fs/promises';
+import { chmod, readdir, stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { millis } from '../core/time.ts';
 import { PghaError } from '../errors.ts';
@@ -91,12 +91,21 @@ export async function copyFrom(
     throw failed(place, source, why, 'The unfinished copy is marked and is never started.', cause);
   }
 
+  await makePrivate(place);
   // The source's files came along: this node's own over them, before anybody may take the directory for finished.
   await setStandbySignal(place, true);
   await writeConfiguration(place, settings);
   await writeUpstream(place, source);
   await clearMarker(place);
   progress(`copied from ${source.name}`, 1);
+}
+
+/** pg_basebackup leaves an empty directory that it finds (a mount point) as open as it was; Postgres would not start. */
+async function makePrivate(place: Place): Promise<void> {
+  const { dataDir, clock } = place;
+  const { mode } = await withLimit(clock, FILE_LIMIT, `looking at ${dataDir}`, stat(dataDir));
+  if ((mode & 0o027) === 0) return;
+  await withLimit(clock, FILE_LIMIT, `closing ${dataDir} to others`, chmod(dataDir, mode & 0o750));
 }
 
 function extraOptions(place: Place): string[] {

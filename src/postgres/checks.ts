@@ -95,9 +95,13 @@ export function startupMessage(user: string, as: 'postgres' | 'replication'): Bu
   return Buffer.concat([head, body]);
 }
 
-/** R asks for a password, or says that none is needed; E is an error with its SQLSTATE in field C. */
+/**
+ * R asks for a password, or says that none is needed; v is a server of another minor protocol; E is an error with its
+ * SQLSTATE in field C. Whoever says anything else is no Postgres, as for libpq.
+ */
 export function firstReply(reply: Buffer): ServerCheck {
-  if (reply[0] !== 0x45) return ALIVE;
+  if (reply[0] === 0x52 || reply[0] === 0x76) return ALIVE;
+  if (reply[0] !== 0x45) return { kind: 'refused', said: 'what answers there is no Postgres' };
   const said = /\0M([^\0]*)\0/.exec(reply.toString('utf8', 5))?.[1] ?? null;
   if (reply.includes(`C${CANNOT_CONNECT_NOW}\0`)) {
     return { kind: 'not-ready', said: said ?? 'it does not take connections now' };

@@ -58,6 +58,8 @@ export class Connection {
   readonly #client: pg.Client;
   readonly #place: Place;
   #open = true;
+  /** The end of the statement that was begun last, however it ends; null: none is under way. */
+  #last: Promise<void> | null = null;
 
   /** One of the places for replication, see {@link ConnectionOptions}. */
   readonly reserved: boolean;
@@ -138,7 +140,19 @@ export class Connection {
   /** Without a limit, for a caller who wants to know when a statement that was given up has ended after all. */
   async start(text: string, values: readonly unknown[], prepareAs?: string): Promise<readonly Row[]> {
     const query = { text, values: [...values], ...(prepareAs === undefined ? {} : { name: prepareAs }) };
-    return (await this.#client.query<Record<string, unknown>>(query)).rows;
+    // One after the other: pg's own queue does the same and will go.
+    const before = this.#last;
+    const begin = () => this.#client.query<Record<string, unknown>>(query);
+    const answer = before === null ? begin() : before.then(begin);
+    const over = answer.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.#last = over;
+    void over.then(() => {
+      if (this.#last === over) this.#last = null;
+    });
+    return (await answer).rows;
   }
 
   /** Does not wait: `end` of pg hangs when the server is stopped. */

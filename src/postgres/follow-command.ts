@@ -66,6 +66,8 @@ export class FollowCommand {
       // Whoever withdraws, promotes or starts meanwhile has the word.
       stillAllowed: () => this.#wanted === upstream,
     });
+    // Given up in the very moment in which it was begun: nobody else knows of it yet.
+    if (this.#wanted !== upstream) void this.#command?.kill();
     const end = await this.#command?.ended;
     this.#command = null;
     if (this.#wanted !== upstream || end === undefined) return;

@@ -3,7 +3,7 @@
  * One at a time, through a shell, bounded in time, ended with all they started. It believes none of them: whether
  * Postgres runs, ended, was promoted or follows is looked at by those who call.
  */
-import { expandPlaceholders, type Placeholders } from '../commands/placeholders.ts';
+import { type Expanded, expandPlaceholders, type Placeholders } from '../commands/placeholders.ts';
 import type { ServiceSetting } from '../config/schema.ts';
 import { type Millis, millis } from '../core/time.ts';
 import { type CommandResult, lastLine, runCommand } from './command.ts';
@@ -114,30 +114,34 @@ export class ServiceCommands {
     if (this.#current === current) this.#current = null;
   }
 
-  #filledIn(setting: ServiceSetting, text: string, values: Placeholders | undefined): string {
+  #filledIn(
+    setting: ServiceSetting,
+    text: string,
+    values: Placeholders | undefined,
+  ): Pick<Expanded, 'command' | 'env'> {
     // Most of these know no placeholders, and a percent sign in them is the operator's (`date +%s`).
-    if (values === undefined) return text;
-    const { command, unknown } = expandPlaceholders(text, values);
+    if (values === undefined) return { command: text, env: {} };
+    const { command, env, unknown } = expandPlaceholders(text, values);
     const strange = unknown.filter((one) => !this.#complained.has(setting + one));
     for (const one of strange) this.#complained.add(setting + one);
     if (strange.length > 0) {
       const sentence = `${setting}: ${strange.join(', ')} means nothing here and was left`;
       this.#place.log.write('warn', 'config.adjusted', sentence);
     }
-    return command;
+    return { command, env };
   }
 
-  #start(setting: ServiceSetting, text: string, options: BeginOptions): OperatorCommand {
+  #start(setting: ServiceSetting, filled: Pick<Expanded, 'command' | 'env'>, options: BeginOptions): OperatorCommand {
     const limit = options.limit === undefined ? this.limit : options.limit;
     const abort = new AbortController();
     let free = false;
     let end: CommandEnd | null = null;
-    const ran = runCommand(this.#place, '/bin/sh', ['-c', text], {
+    const ran = runCommand(this.#place, '/bin/sh', ['-c', filled.command], {
       signal: abort.signal,
       // What hangs may do its deed while it is asked politely to end.
       graceMs: 0,
       plainLocale: false,
-      env: FOR_THE_SERVER,
+      env: { ...FOR_THE_SERVER, ...filled.env },
       ...(limit === null ? {} : { limitMs: limit }),
       ...(options.outputTo === undefined ? {} : { outputTo: options.outputTo }),
     });

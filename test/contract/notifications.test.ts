@@ -57,6 +57,14 @@ const alive = (pid: number): boolean => {
 };
 
 describe('event_notification_command', () => {
+  it('reads nothing in the details as a command, however the operator quotes', async () => {
+    const commands = shell({ eventNotification: `echo "$(echo %d)" >> ${file()}` });
+    commands.notify(event({ details: `x; touch ${directory}/hacked` }));
+    await until('it was told', () => told().length === 1);
+    expect(told()[0]).toBe(`x; touch ${directory}/hacked`);
+    expect(existsSync(join(directory, 'hacked'))).toBe(false);
+  });
+
   it('is run once for each event, in their order, with details that cannot leave their word', async () => {
     const commands = shell({ eventNotification: `echo %e %d >> ${file()}` });
     for (const details of ['one', `$(touch ${directory}/hacked)`, `'; touch ${directory}/hacked; '`]) {
@@ -87,6 +95,7 @@ describe('event_notification_command', () => {
     const child = Number(told()[1]);
     expect(child).toBeGreaterThan(1);
     await until('its child is gone', () => !alive(child));
+    await until('both ends were said', () => log.written.length >= 2);
     expect(log.written.map(({ sentence }) => sentence)).toEqual([
       'event_notification_command: it was ended after 0.3 s',
       'event_notification_command works again',
@@ -131,6 +140,26 @@ describe('event_notification_command', () => {
     await until('it runs', () => told().length === 1);
     await commands.close(millis(100));
     await until('it is gone', () => !alive(Number(told()[0])));
+  });
+
+  // The process that would kill it later ends right after this.
+  it.each([
+    ['a notification', 'event_notification_command'],
+    ['a validation', 'failover_validation_command'],
+  ])('is gone when the service ends, also where it does not listen: %s', async (_what, which) => {
+    const deaf = `trap '' TERM; echo $$ >> ${file()}; while :; do sleep 0.2; done`;
+    const limit = millis(60_000);
+    const commands = shell({
+      eventNotification: deaf,
+      eventNotificationTimeout: limit,
+      failoverValidation: deaf,
+      failoverValidationTimeout: limit,
+    });
+    if (which === 'event_notification_command') commands.notify(event());
+    else void commands.validateFailover({ visible: 1, total: 2 });
+    await until('it runs', () => told().length === 1);
+    await commands.close(millis(0));
+    expect(alive(Number(told()[0]))).toBe(false);
   });
 });
 

@@ -345,6 +345,8 @@ describe('nodes of one cluster', () => {
 
   test('a copy replaces what an interrupted one left, and streams through its slot', async () => {
     await directory('b', 'data');
+    // As open as a mount point may be: Postgres would not start on it.
+    await chmod(b.dataDir, 0o755);
     await writeFile(join(b.dataDir, 'half'), 'x');
     const fractions: (number | null)[] = [];
     await copyFrom(b, address(a), SETTINGS, (_sentence, fraction) => fractions.push(fraction), never);

@@ -29,7 +29,7 @@ export interface Actor {
   readonly name: string;
   readonly on: boolean;
   readonly server: PostgresServer;
-  daemon(): { readonly process: { readonly paused: boolean } } | null;
+  daemon(): { readonly startedAt: number; readonly process: { readonly paused: boolean } } | null;
 }
 
 /** A leader may have lost the key a moment before somebody acts on what he has read. */
@@ -58,11 +58,13 @@ export class Conduct {
   private clusterId: string | null = null;
   private replaced = false;
   private byHand = false;
+  private replacedAt = Number.POSITIVE_INFINITY;
   private lastHolder: string | null = null;
   private keyGoneAt = Number.POSITIVE_INFINITY;
   private readonly heldUntil = new Map<string, number>();
   private readonly approvedAt = new Map<string, number>();
   private readonly heard = new Map<string, number>();
+  private statusAt = 0;
   private lastLine: Branch | null = null;
 
   constructor(parts: {
@@ -108,6 +110,7 @@ export class Conduct {
 
   etcdReplaced(): void {
     this.replaced = true;
+    this.replacedAt = this.now();
     this.keyGone();
   }
 
@@ -118,6 +121,10 @@ export class Conduct {
   keyGone(): void {
     this.keyGoneAt = Math.min(this.keyGoneAt, this.now());
     if (this.lastHolder !== null) this.heldUntil.set(this.lastHolder, this.now());
+  }
+
+  statusWritten(): void {
+    this.statusAt = this.now();
   }
 
   validated(name: string, approved: boolean): void {
@@ -134,6 +141,16 @@ export class Conduct {
           this.heard.set(`${one.name} ${other.name}`, now);
       }
     }
+  }
+
+  /** The scope was given a cluster: S9, never another one than it had. */
+  named(by: string, value: string): void {
+    if (!/^\d+$/.test(value)) return;
+    // A daemon that was started on an emptied etcd knows nothing of what was there.
+    const startedAt = this.actor(by).daemon()?.startedAt ?? Number.POSITIVE_INFINITY;
+    if (this.clusterId !== null && value !== this.clusterId && startedAt < this.replacedAt - JUST_NOW_MS)
+      this.fail('S9', `${by} makes the scope that of ${value}, and it was that of ${this.clusterId}`);
+    this.clusterId = value;
   }
 
   // ---- judging -----------------------------------------------------------------------------------------------
@@ -199,8 +216,6 @@ export class Conduct {
     const goneAt = this.keyGoneAt;
     this.lastHolder = name;
     this.keyGoneAt = Number.POSITIVE_INFINITY;
-    const { data } = server;
-    this.clusterId ??= data?.systemId ?? null;
     const wish = this.etcd.keyNow(KEYS.failover)?.value ?? '{}';
     const isStandby = server.processes.kind === 'running' && server.processes.recovery;
     // Who runs as a primary, or made the cluster, is no candidate of an election.
@@ -208,6 +223,8 @@ export class Conduct {
     const status = readStatusKey(before);
     const released = status.beat?.release != null;
     const member = this.plan.members?.[name];
+    const ordered = status.beat?.release?.asked === true && status.beat.release.candidate === name;
+    if (ordered) return;
     if (member?.validation !== undefined && this.now() - (this.approvedAt.get(name) ?? -Infinity) > APPROVED_MS)
       this.fail('S12', `${name} takes the key, and its failover_validation_command has not agreed`);
     if (this.config['failover'] === 'manual' && this.settledFor('failover') > this.graceMs && !released)
@@ -215,8 +232,10 @@ export class Conduct {
     if (released) return;
     this.checkLocation(name, former);
     const waits = this.config['standby_disconnect_on_failover'] === true;
-    if (waits && this.settledFor('standby_disconnect_on_failover') > this.graceMs && !standing)
-      this.checkReceivers(name, goneAt);
+    // Who took the key and was lost before his first beat is nobody's last leader: the gate of the one before has long passed.
+    const heldBy = this.statusAt + (status.beat?.holdMs ?? this.plan.settings.ttlMs);
+    if (standing || goneAt - heldBy > 2_000) return;
+    if (waits && this.settledFor('standby_disconnect_on_failover') > this.graceMs) this.checkReceivers(name, goneAt);
   }
 
   private locationOf(name: string): string {

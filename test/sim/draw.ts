@@ -244,7 +244,14 @@ function drawShape(
   return {
     config,
     members,
-    brought: !quiet && brought.chance(0.08) ? drawBrought(brought, nodes, members) : null,
+    brought:
+      !quiet && brought.chance(0.08)
+        ? drawBrought(
+            brought,
+            nodes.filter((name) => name !== neverLeads),
+            members,
+          )
+        : null,
   };
 }
 
@@ -480,7 +487,7 @@ function drawFault(random: SeededRandom, kind: Kind, nodes: readonly string[], s
     case 'backend-crash':
       return { kind, node };
     case 'postgres-hang':
-      return { kind, node, for: length() };
+      return { kind, node, for: length(), ...(random.chance(0.4) ? { stopped: true as const } : {}) };
     case 'cut':
       return {
         kind,

@@ -224,9 +224,10 @@ export class Invariants {
    * etcd was wiped or restored: whoever leads may go on until his window ends, and what was promised in versions of
    * `status` that nobody can read any more still counts.
    */
-  etcdReplaced(): void {
+  etcdReplaced(status: string | null): void {
     for (const ledger of this.ledgers) this.pardon(ledger);
-    this.endless = false;
+    const known = status === null ? null : statusOf(status);
+    this.endless = known !== null && known.holdMs === null;
   }
 
   /** An operator named a leader and answers for the last one (rule 10): that one is not counted any more. */
@@ -307,7 +308,9 @@ export class Invariants {
       const { server, guard } = node;
       const writes = server.acceptsWrites() && !node.clock.isSuspended;
       this.noteExcuse(ledger, writes, now);
-      if (!ledger.excused && !node.clock.isSuspended && !this.justResumed(ledger, now)) this.checkWindow(ledger, now);
+      const unknowing =
+        node.clock.isSuspended || this.justResumed(ledger, now) || guard.blind || guard.missedSuspension;
+      if (!ledger.excused && !unknowing) this.checkWindow(ledger, now);
       if (!writes) {
         ledger.wrote = false;
         continue;
@@ -349,7 +352,7 @@ export class Invariants {
     if (nobody && meant !== null && now >= meant) {
       ledger.excused = true;
       this.mark('excused: neither guard nor daemon was there');
-    } else if (guard.missedSuspension) {
+    } else if (guard.missedSuspension || (guard.blind && !this.justResumed(ledger, now))) {
       ledger.excused = true;
       this.mark('excused: the guard was not there when the machine came back');
     } else if (this.byHand && ledger.endless && this.leaderName !== null && this.leaderName !== ledger.node.name) {
@@ -385,6 +388,8 @@ export class Invariants {
     if (daemon === null) return;
     const leadership = daemon.control.leadershipNow();
     if (leadership.kind !== 'holding' || !leadership.windowOpen) return;
+    // The guard has cut it and struck; nothing is started before the next proof, whatever was seen last.
+    if (guard.cut && ledger.node.server.processes.kind === 'none') return;
     const until = clock.trueTimeOf(leadership.until);
     // Rule 5: the window is open only once the guard has acked the deadline that belongs to it.
     const struck = clock.trueTimeOf(leadership.deadline);

@@ -8,14 +8,17 @@
  *   seed N                       the same for the plan of a seed; PLAN=1 prints it instead
  *   shrink FILE                  a failing plan made small, for at most BUDGET milliseconds
  *   canary                       a plan that has to fail
+ *   scenarios                    the incident reports of test/scenarios/
  */
 import { readFileSync } from 'node:fs';
+import { SCENARIOS } from '../scenarios/scenarios.ts';
 import { Coverage } from './coverage.ts';
 import { drawPlan } from './draw.ts';
 import type { Plan } from './plan.ts';
 import { runPlan } from './run.ts';
 import { CANARY, shrink } from './shrink.ts';
 import type { Story } from './stories.ts';
+import { tell } from './tell.ts';
 import type { Verdict } from './world/world.ts';
 
 export interface Report extends Omit<Verdict, 'marks'> {
@@ -113,9 +116,12 @@ switch (command) {
   case 'canary':
     await one(CANARY);
     break;
+  case 'scenarios':
+    for (const one of SCENARIOS) print({ name: one.name, text: await tell(one) });
+    break;
   default:
     process.stderr.write(
-      'usage: seeds FIRST COUNT STEP | list SEED... | seed N | plan FILE... | shrink FILE | canary\n',
+      'usage: seeds FIRST COUNT STEP | list SEED... | seed N | plan FILE... | shrink FILE | canary | scenarios\n',
     );
     process.exitCode = 2;
 }

@@ -48,7 +48,8 @@ export type Fault =
   | { readonly kind: 'postmaster-kill'; readonly node: NodeRef; readonly orphans: boolean }
   | { readonly kind: 'postgres-crash'; readonly node: NodeRef }
   | { readonly kind: 'backend-crash'; readonly node: NodeRef }
-  | { readonly kind: 'postgres-hang'; readonly node: NodeRef; readonly for: number }
+  /** `stopped`: its processes are (SIGSTOP), so it ends with them; else the disk hangs under it. */
+  | { readonly kind: 'postgres-hang'; readonly node: NodeRef; readonly for: number; readonly stopped?: true }
   /** Everything of this node but its clients; null: all planes. */
   | {
       readonly kind: 'cut';

@@ -37,6 +37,7 @@ export const STORIES = [
   'leader reinitialised',
   'postmaster killed',
   'copy cut off',
+  'etcd wiped while a node is copied',
 ] as const;
 
 export type Story = (typeof STORIES)[number];
@@ -323,6 +324,11 @@ export function drawStory(
       return [
         at(0, { kind: 'reinitialize', node: 'other', force: false }),
         on('copy-begins', random.between(10, 500), { kind: 'power-loss', node: 'holder', bootAfter: near(2 * ttlMs) }),
+      ];
+    case 'etcd wiped while a node is copied':
+      return [
+        at(0, { kind: 'reinitialize', node: 'other', force: false }),
+        on('copy-begins', random.between(10, 400), { kind: 'etcd-wipe' }),
       ];
     case 'postmaster killed':
       // Postgres dies under load, and its node lives.

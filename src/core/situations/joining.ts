@@ -2,7 +2,7 @@
 import type { ClusterView } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
 import { gateOpen } from '../gate.ts';
-import type { LocalPostgres } from '../local.ts';
+import type { LocalPostgres, SystemId } from '../local.ts';
 import { millis } from '../time.ts';
 import type { View } from '../view.ts';
 import { memberNamed } from '../view.ts';
@@ -43,6 +43,8 @@ function intoEmptyScope(view: View, cluster: ClusterView): Decision {
         'no cluster exists under this scope, and the Postgres here is a standby of something: promote its primary into the scope first',
       );
     case 'primary': {
+      const foreign = ofAnotherCluster(view, local.systemId);
+      if (foreign !== null) return decision('joining.foreign-data', foreign);
       // Its writers must not notice that it is taken in; the gate still has to pass: nobody knows who wrote before.
       if (!gateOpen(view.gate, view.now)) return waitAtTheGate(view);
       return decision(
@@ -51,7 +53,9 @@ function intoEmptyScope(view: View, cluster: ClusterView): Decision {
         [{ do: 'claim-scope' }],
       );
     }
-    case 'stopped':
+    case 'stopped': {
+      const foreign = ofAnotherCluster(view, local.systemId);
+      if (foreign !== null) return decision('joining.foreign-data', foreign);
       if (!local.wasPrimary || local.standbySignal) {
         return decision(
           'joining.standby-cannot-claim',
@@ -63,6 +67,7 @@ function intoEmptyScope(view: View, cluster: ClusterView): Decision {
         `the data directory here (system identifier ${local.systemId}) becomes this scope's cluster`,
         [{ do: 'claim-scope' }],
       );
+    }
     case 'stopping':
     case 'silent':
     case 'orphans':
@@ -75,14 +80,20 @@ function intoEmptyScope(view: View, cluster: ClusterView): Decision {
   );
 }
 
+/** The scope was another cluster's before etcd was emptied: whoever has that one's data brings it back. */
+function ofAnotherCluster({ formerCluster }: View, own: SystemId): string | null {
+  if (formerCluster === null || formerCluster === own) return null;
+  return `this scope was cluster ${formerCluster} before etcd forgot it, and the data here belong to ${own}: left alone`;
+}
+
 /**
  * etcd was wiped while this node had no data of its own: the cluster exists, and a second one would lock out whoever has
  * its data. null: nothing speaks of a former cluster.
  */
 function formerCluster(view: View, local: LocalPostgres): string | null {
   const after = 'a member that has its data brings it back; to make a new cluster here, start this service anew';
-  if (view.lastLeader !== null)
-    return `etcd has forgotten the cluster that ${view.lastLeader} led, and there is no data here: ${after}`;
+  if (view.formerCluster !== null)
+    return `etcd has forgotten cluster ${view.formerCluster}, and there is no data of it here: ${after}`;
   if (local.kind === 'half-made' && local.by !== 'initdb')
     return `the data directory here is an unfinished ${local.by} from another member, and etcd knows no cluster: ${after} with an empty directory`;
   return null;

@@ -10,7 +10,8 @@ import { type Decision, decision } from '../decision.ts';
 import { gateOpen } from '../gate.ts';
 import { position, type Standby } from '../local.ts';
 import { distance, printLsn } from '../lsn.ts';
-import type { PeerStatus } from '../peer.ts';
+import type { PeerAnswer } from '../peer.ts';
+import type { RuleId } from '../rules.ts';
 import type { NodeName, Revision } from '../store.ts';
 import { between, type Instant, type Millis, millis } from '../time.ts';
 import type { View } from '../view.ts';
@@ -22,6 +23,18 @@ export const STAND_BACK_MS = 400;
 const FRESH_MS = 2_000;
 /** What failover_validation_command has agreed to has to be done within this. */
 const VALID_MS = 10_000;
+
+/** Rules that keep this node from going, whoever is better. */
+export const HELD_BACK: ReadonlySet<RuleId> = new Set([
+  'leaderless.not-eligible',
+  'leaderless.start-standby',
+  'leaderless.primary-alive',
+  'leaderless.seen-by-others',
+  'leaderless.location',
+  'leaderless.wait-for-returning',
+  'leaderless.stop-receiving',
+  'leaderless.wait-for-receivers',
+]);
 
 export function seekLeader(view: View, cluster: ClusterView): Decision {
   const { local } = view;
@@ -70,7 +83,11 @@ export function seekLeader(view: View, cluster: ClusterView): Decision {
 
 function asStandby(view: View, cluster: ClusterView, local: Standby): Decision {
   const unfit = whyNot(view, cluster, local);
-  if (unfit !== null) return decision('leaderless.not-eligible', unfit, [], local.positionFinal ? null : millis(200));
+  if (unfit !== null)
+    return (
+      onlookerEndsReceiver(view, cluster, local) ??
+      decision('leaderless.not-eligible', unfit, [], local.positionFinal ? null : millis(200))
+    );
   const request = byHand(cluster);
   if (request?.candidate === view.self && view.gate?.opensAt === 'never' && request.revision > view.gate.revision) {
     return take(
@@ -84,11 +101,14 @@ function asStandby(view: View, cluster: ClusterView, local: Standby): Decision {
   if (!gateOpen(view.gate, view.now)) return waitAtTheGate(view);
   const vetoed = stillVetoed(view);
   const release = view.gate?.beat?.release ?? null;
-  const manual = view.policy.cluster.failover === 'manual' && request?.candidate !== view.self;
-  if (release !== null && release.candidate === view.self && vetoed === null && !manual) {
+  // The last leader handed over because an operator had asked him to.
+  const ordered = release?.asked === true && release.candidate === view.self;
+  const manual = view.policy.cluster.failover === 'manual' && request?.candidate !== view.self && !ordered;
+  if (release !== null && release.candidate === view.self && (ordered || vetoed === null) && !manual) {
     const others = namesOf(view, cluster);
     return (
-      beforeTaking(view, cluster, others.length + 1, 1) ??
+      // The command is about failovers, not about a leader whom an operator has asked for.
+      (ordered ? null : beforeTaking(view, others.length + 1, 1)) ??
       take(
         view,
         cluster,
@@ -102,6 +122,21 @@ function asStandby(view: View, cluster: ClusterView, local: Standby): Decision {
   }
   if (vetoed !== null) return vetoed;
   return elect(view, cluster, local, manual);
+}
+
+/**
+ * Who may never lead ends his receiver too: the candidates cannot tell whose it is, and wait for all of them. One that
+ * lags behind goes on: it may yet become a candidate.
+ */
+function onlookerEndsReceiver(view: View, cluster: ClusterView, local: Standby): Decision | null {
+  const { node, cluster: policy } = view.policy;
+  const never = node.noFailover || node.priority <= 0;
+  if (!never || !policy.standbyDisconnectOnFailover || !local.positionFinal || local.failing !== null) return null;
+  if (!gateOpen(view.gate, view.now) || (view.gate?.beat?.release ?? null) !== null) return null;
+  const since = view.leaderlessSince ?? view.now;
+  if (between(since, view.now) >= policy.siblingNodesDisconnectTimeout) return null;
+  if (heldByConsensus(view, [], cluster.leader?.name ?? view.lastLeader, since) !== null) return null;
+  return endReceiver(local);
 }
 
 /** Everybody who was a member a short while ago, without us. */
@@ -131,9 +166,9 @@ function stillVetoed(view: View): Decision | null {
  *
  * @returns null when nothing stands against it
  */
-function beforeTaking(view: View, cluster: ClusterView, total: number, visible: number): Decision | null {
+function beforeTaking(view: View, total: number, visible: number): Decision | null {
   const { validation, policy, now } = view;
-  if (!policy.node.validates || cluster.failover !== null) return null;
+  if (!policy.node.validates) return null;
   if (validation.kind === 'approved' && between(validation.at, now) < VALID_MS) return null;
   if (validation.kind === 'running')
     return decision(
@@ -198,7 +233,14 @@ function elect(view: View, cluster: ClusterView, local: Standby, manual: boolean
 
   const ranking = rankingFor(view, cluster, local);
   const asked = byHand(cluster)?.candidate ?? null;
-  if (asked !== null && asked !== view.self && ranking.some((c) => c.name === asked)) {
+  const { primaryNotificationTimeout } = view.policy.cluster;
+  // He may see a reason against himself that nobody else can see.
+  if (
+    asked !== null &&
+    asked !== view.self &&
+    ranking.some((c) => c.name === asked) &&
+    between(view.wishSince ?? view.now, view.now) < Math.max(primaryNotificationTimeout, view.policy.cluster.ttl)
+  ) {
     return decision(
       'leaderless.stand-back',
       `an operator asked for a failover to ${asked}, who can take over`,
@@ -218,22 +260,25 @@ function elect(view: View, cluster: ClusterView, local: Standby, manual: boolean
   const chosen = view.gate?.beat?.release?.candidate ?? null;
   const waitsForChosen =
     chosen !== null && chosen !== view.self && !first.some((c) => c.name === chosen) && !saysNo(view, chosen);
-  const waited = between(since, view.now);
-  const { primaryNotificationTimeout } = view.policy.cluster;
-  const goAt = Math.min(STAND_BACK_MS * (place + (waitsForChosen ? 1 : 0)), primaryNotificationTimeout);
-  if (waited < goAt) {
+  const better = place + (waitsForChosen ? 1 : 0);
+  // What held us back held the better ones back too, or made them known: their turn begins when it ends, which they may
+  // notice a little later than we do.
+  const turns = view.heldBackAt !== null && better > 0 ? better + 1 : better;
+  const goAt = Math.min(STAND_BACK_MS * turns, primaryNotificationTimeout);
+  const stoodBack = between(view.heldBackAt ?? since, view.now);
+  if (stoodBack < goAt) {
     return decision(
       'leaderless.stand-back',
       `${ranking[0]?.name === view.self ? chosen : ranking[0]?.name} goes first; ranking: ${describeRanking(ranking)}`,
       [],
-      millis(goAt - waited),
+      millis(goAt - stoodBack),
     );
   }
   // One that is being validated takes its time, and goes or is ruled out: what it said before says neither.
   const validating = [...first.map((c) => c.name), ...(waitsForChosen ? [chosen] : [])].filter((name) =>
     mayBeValidating(view, name),
   );
-  if (validating.length > 0 && waited < primaryNotificationTimeout) {
+  if (validating.length > 0 && stoodBack < primaryNotificationTimeout) {
     return decision(
       'leaderless.stand-back',
       `${validating.join(', ')} may be asking its failover_validation_command; ranking: ${describeRanking(ranking)}`,
@@ -243,7 +288,7 @@ function elect(view: View, cluster: ClusterView, local: Standby, manual: boolean
   }
   const visible = 1 + others.filter((name) => lastAnswer(view, name) !== null).length;
   return (
-    beforeTaking(view, cluster, others.length + 1, visible) ??
+    beforeTaking(view, others.length + 1, visible) ??
     take(view, cluster, 'leaderless.acquire', `ranking: ${describeRanking(ranking)}`)
   );
 }
@@ -255,7 +300,7 @@ export function rankingFor(view: View, cluster: ClusterView, local: Standby): re
 }
 
 /** What this member said, if it did so lately. */
-function lastAnswer(view: View, name: NodeName): { readonly status: PeerStatus; readonly at: Instant } | null {
+function lastAnswer(view: View, name: NodeName): Extract<PeerAnswer, { kind: 'answered' }> | null {
   const answer = view.peers.get(name);
   return answer?.kind === 'answered' && between(answer.at, view.now) <= FRESH_MS ? answer : null;
 }
@@ -266,7 +311,8 @@ const saysNo = (view: View, name: NodeName): boolean => (lastAnswer(view, name)?
 function mayBeValidating(view: View, name: NodeName): boolean {
   const answer = lastAnswer(view, name);
   if (answer === null) return false;
-  return answer.status.validating || (answer.status.validates && between(answer.at, view.now) > STAND_BACK_MS / 2);
+  // By when he was heard, not by when he was asked: one who takes his time to answer would be asked for ever.
+  return answer.status.validating || (answer.status.validates && between(answer.heardAt, view.now) > STAND_BACK_MS / 2);
 }
 
 /**
@@ -280,7 +326,8 @@ function heldByConsensus(
   since: Instant,
 ): Decision | null {
   const { primaryVisibilityConsensus, ttl, loopWait } = view.policy.cluster;
-  if (!primaryVisibilityConsensus || lost === null) return null;
+  // Whether we write ourselves is not for others to say.
+  if (!primaryVisibilityConsensus || lost === null || lost === view.self) return null;
   const seen = sightings(view, others, lost).filter(({ age }) => age < 2 * loopWait);
   const left = ttl - between(since, view.now);
   if (seen.length === 0 || left <= 0) return null;
@@ -367,14 +414,8 @@ function heldByReceivers(view: View, local: Standby, others: readonly NodeName[]
   const { standbyDisconnectOnFailover, siblingNodesDisconnectTimeout } = view.policy.cluster;
   const left = siblingNodesDisconnectTimeout - between(since, view.now);
   if (!standbyDisconnectOnFailover || left <= 0) return null;
-  // Before 13 a change of primary_conninfo needs a restart, and a standby that restarts is no candidate for seconds.
-  if (local.version >= 130_000 && (local.receiver !== null || local.follows !== null)) {
-    return decision(
-      'leaderless.stop-receiving',
-      `end our receiver at ${printLsn(position(local))}, before positions are compared`,
-      [{ do: 'stop-receiving' }],
-    );
-  }
+  const end = endReceiver(local);
+  if (end !== null) return end;
   const receiving = others.filter((name) => lastAnswer(view, name)?.status.receiving === true);
   if (receiving.length === 0) return null;
   return decision(
@@ -383,6 +424,19 @@ function heldByReceivers(view: View, local: Standby, others: readonly NodeName[]
     [{ do: 'ask-peers', waitFor: receiving }],
     millis(100),
   );
+}
+
+/** null: none runs, and none will. */
+function endReceiver(local: Standby): Decision | null {
+  // Before 13 a change of primary_conninfo needs a restart, and a standby that restarts is no candidate for seconds.
+  if (local.version >= 130_000 && (local.receiver !== null || local.follows !== null)) {
+    return decision(
+      'leaderless.stop-receiving',
+      `end our receiver at ${printLsn(position(local))}, before positions are compared`,
+      [{ do: 'stop-receiving' }],
+    );
+  }
+  return null;
 }
 
 export function take(

@@ -31,7 +31,9 @@ export function lead(view: View, holding: Holding, cluster: ClusterView): Decisi
   const { local } = view;
   switch (local.kind) {
     case 'primary':
-      return local.failing === null ? asPrimary(holding) : unwell(view, local.failing.said);
+      return local.failing === null
+        ? asPrimary(holding)
+        : unwell(view, local.failing.said, local.failing.check !== 'disk');
     case 'standby':
       // One that does not answer is not promoted: it may be out of recovery already, and hang.
       if (local.failing !== null) return unwell(view, local.failing.said);
@@ -45,7 +47,7 @@ export function lead(view: View, holding: Holding, cluster: ClusterView): Decisi
     case 'silent':
       return unwell(view, local.said);
     case 'stopping':
-      return decision('leading.starting', 'Postgres is stopping', [], millis(100));
+      return stopping(view);
     case 'absent':
     case 'half-made':
       return giveUp(view, `the data directory is ${local.kind}`);
@@ -125,8 +127,23 @@ function starting(view: View, holding: Holding, asPrimary: boolean): Decision {
   );
 }
 
-/** The process is there and the check fails: suspicion, not certainty. */
-function unwell(view: View, said: string): Decision {
+/** Somebody else has asked it to stop: an archiver or a hanging disk must not keep the key for ever. */
+function stopping(view: View): Decision {
+  const took = between(view.localSince, view.now);
+  const limit = view.policy.cluster.primaryStopTimeout;
+  return took < limit
+    ? decision('leading.starting', 'Postgres is stopping', [], millis(Math.max(1, Math.min(100, limit - took))))
+    : decision('leading.give-up-silent', `Postgres has been stopping for ${Math.round(took)} ms: it is ended`, [
+        { do: 'stop-immediately' },
+      ]);
+}
+
+/**
+ * The process is there and the check fails: suspicion, not certainty.
+ *
+ * @param mayBeLocal - others may see it well: not when it is known that nothing can be written
+ */
+function unwell(view: View, said: string, mayBeLocal = true): Decision {
   const { reconnectAttempts, reconnectInterval, primaryVisibilityConsensus, loopWait } = view.policy.cluster;
   const count = view.failing?.count ?? 1;
   if (count <= reconnectAttempts) {
@@ -141,7 +158,7 @@ function unwell(view: View, said: string): Decision {
   // Bounded, because one with a half-open view would keep a dead primary for ever; and because a server that hangs on
   // its disk goes on talking to its standbys.
   const vetoLeft = between(view.now, laterBy(givesUpAt(view), view.policy.cluster.ttl));
-  if (primaryVisibilityConsensus && vetoLeft > 0) {
+  if (primaryVisibilityConsensus && mayBeLocal && vetoLeft > 0) {
     const recent = millis(2 * loopWait);
     if (!isAsked(view, view.failing?.since ?? view.now)) {
       return decision(

@@ -70,7 +70,9 @@ async function rendered(chosen: readonly ClusterEvent[], format: Format): Promis
   return structured(format, { columns: [...COLUMNS, other], rows });
 }
 
-const isAbout = (event: ClusterEvent, node: string): boolean => event.node === node || String(event.nodeId) === node;
+const has = (name: string, id: number | null, node: string): boolean =>
+  name === node || (id !== null && String(id) === node);
+const isAbout = (event: ClusterEvent, node: string): boolean => has(event.node, event.nodeId, node);
 
 function checkEvent(name: string | undefined): void {
   if (name === undefined || isClusterEvent(name)) return;
@@ -91,7 +93,7 @@ async function checkNode(
 ): Promise<void> {
   if (node === undefined || all.some((event) => isAbout(event, node))) return;
   const { members } = await session.read(scope);
-  if (members.some((member) => member.name === node || String(member.pgha?.nodeId) === node)) return;
+  if (members.some(({ name, pgha }) => has(name, pgha?.nodeId ?? null, node))) return;
   const known = [...new Set([...members.map((member) => member.name), ...all.map((event) => event.node)])].sort();
   throw new Misuse(
     `${node} is not a node of cluster ${scope}${known.length === 0 ? '' : ` (nodes: ${known.join(', ')})`}`,

@@ -7,15 +7,15 @@ import { describeBudget } from '../../config/print.ts';
 import { resolveCluster, resolveSettings } from '../../config/settings.ts';
 import { budgets } from '../../core/budget.ts';
 import type { ClusterView, Member } from '../../core/cluster.ts';
-import { type DecisionRecord, readRecord } from '../../core/decision-record.ts';
+import { type DecisionRecord, readRecord, recordIn } from '../../core/decision-record.ts';
 import { printLsn } from '../../core/lsn.ts';
 import type { ClusterPolicy } from '../../core/policy.ts';
 import { PghaError } from '../../errors.ts';
 import { EXPLAIN_PATH, type ExplainDocument } from '../explain.ts';
 import { messageOf } from './outcome.ts';
 import { leaderOf, type Session } from './session.ts';
-import { type Column, drawTable } from './table.ts';
-import { Refusal } from './terminal.ts';
+import { type Column, drawTable, printable } from './table.ts';
+import { Misuse, Refusal } from './terminal.ts';
 
 export interface ExplainOptions {
   readonly last?: boolean;
@@ -36,6 +36,7 @@ type Explained = (ExplainDocument & { readonly answered: true }) | Unanswered;
 
 export async function explain(session: Session, name: string | undefined, options: ExplainOptions): Promise<number> {
   if (options.budget === true) return await showBudget(session, name, options);
+  if (options.config !== undefined) throw new Misuse('--config is for --budget only');
   const scope = await session.scope(name);
   const view = await session.readExisting(scope);
   if (options.last === true) return await showLast(session, scope, view, options);
@@ -63,26 +64,33 @@ async function ask(session: Session, member: Member): Promise<Explained> {
     const document = readDocument(text);
     // A Patroni member answers every path with its health.
     if (status !== 200 || document === null) return silent(`it runs no pgha that can explain itself (HTTP ${status})`);
+    if (document.node !== member.name) return silent(`${document.node} answers at its address`);
     return { ...document, answered: true };
   } catch (error) {
     return silent(messageOf(error));
   }
 }
 
+/** Of whatever version: what it does not say is not known. */
 function readDocument(text: string): ExplainDocument | null {
   try {
     const value = JSON.parse(text) as Partial<ExplainDocument> | null;
-    const whole = typeof value?.node === 'string' && typeof value.sentence === 'string' && value.numbers !== undefined;
-    return whole ? (value as ExplainDocument) : null;
+    const texts = [value?.node, value?.sentence, value?.verdict, value?.rule];
+    if (!isObject(value) || !isObject(value.numbers) || !texts.every((one) => typeof one === 'string')) return null;
+    const document = value as ExplainDocument;
+    return { ...document, leadership: isObject(document.leadership) ? document.leadership : null };
   } catch {
     return null;
   }
 }
 
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
 const left = (title: string): Column => ({ title, key: title, align: 'left' });
 const right = (title: string): Column => ({ title, key: title, align: 'right' });
 
-const VERDICTS: Readonly<Record<ExplainDocument['verdict'], string>> = {
+const VERDICTS: Readonly<Record<string, string>> = {
   leads: 'leads',
   first: 'yes, at once',
   'after-others': 'yes, after others',
@@ -111,7 +119,7 @@ function pretty(scope: string, members: readonly Explained[]): string {
       const window = leadership === null ? '' : cell(leadership['guard_strikes_in_ms']);
       return [
         member.node,
-        VERDICTS[member.verdict],
+        Object.hasOwn(VERDICTS, member.verdict) ? cell(VERDICTS[member.verdict]) : member.verdict,
         member.rule,
         cell(numbers['timeline']),
         cell(numbers['position']),
@@ -148,23 +156,25 @@ async function showLast(session: Session, scope: string, view: ClusterView, opti
 async function fromLeader(session: Session, view: ClusterView): Promise<DecisionRecord | null> {
   const leader = leaderOf(view);
   const said = leader === null ? null : await ask(session, leader);
-  return said?.answered === true ? said.last_takeover : null;
+  return said?.answered === true ? recordIn(said.last_takeover) : null;
 }
 
-const KINDS: Readonly<Record<string, string>> = {
-  failover: 'the hold of the last leader had run out',
-  'hand-over': 'the last leader gave the key up',
-  switchover: 'an operator had asked for it',
-  'failover-by-hand': 'an operator had named it',
-  first: 'nobody had ever led',
-};
+const KINDS: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    failover: 'the hold of the last leader had run out',
+    'hand-over': 'the last leader gave the key up',
+    switchover: 'an operator had asked for it',
+    'failover-by-hand': 'an operator had named it',
+    first: 'nobody had ever led',
+  }),
+);
 
 function prettyRecord(record: DecisionRecord, leader: string | null): string {
   const from = record.previous === null || record.previous === record.node ? '' : ` from ${record.previous}`;
   const where =
     record.timeline === null ? '' : `, timeline ${record.timeline} from ${record.lsn ?? 'an unknown position'}`;
   const lines = [
-    `${record.node} took over${from}, done at ${record.at}: ${KINDS[record.kind] ?? record.kind} (term ${record.term}${where}).`,
+    `${record.node} took over${from}, done at ${record.at}: ${KINDS.get(record.kind) ?? record.kind} (term ${record.term}${where}).`,
     `Decided by ${record.rule}: ${record.reason}.`,
   ];
   if (leader !== record.node)
@@ -273,7 +283,7 @@ async function print(
   value: object,
   text: () => string,
 ): Promise<void> {
-  if (format === 'pretty') session.terminal.out(text());
+  if (format === 'pretty') session.terminal.out(printable(text()));
   else if (format === 'json') session.terminal.out(JSON.stringify(value));
   else session.terminal.out((await import('yaml')).stringify(value).trimEnd());
 }

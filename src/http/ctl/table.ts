@@ -19,7 +19,10 @@ export interface Rows {
   readonly rows: readonly (readonly Cell[])[];
 }
 
-const lines = (cell: string): string[] => cell.split('\n');
+/** What members and etcd say is shown on a terminal: nothing in it may steer that. */
+export const printable = (text: string): string => text.replace(/[^\P{Cc}\n]/gu, '?');
+
+const lines = (cell: string): string[] => printable(cell).split('\n');
 
 export function drawTable(
   title: string | null,
@@ -66,7 +69,7 @@ export const cellText = (cell: Cell): string => (typeof cell === 'object' ? JSON
 
 export function tsv({ columns, rows }: Rows): string {
   return [columns.map((column) => column.key), ...rows.map((row) => row.map(cellText))]
-    .map((row) => row.map((cell) => cell.replace(/[\t\n]/g, ' ')).join('\t'))
+    .map((row) => row.map((cell) => printable(cell.replace(/[\t\n]/g, ' '))).join('\t'))
     .join('\n');
 }
 

@@ -43,6 +43,7 @@ export class GuardProcess {
   /** The deadline was cut since it was armed, and the daemon may not know it yet. */
   cut = false;
   private pausedUntil = Number.NEGATIVE_INFINITY;
+  private lookedAt = Number.NEGATIVE_INFINITY;
   private armedAt = Number.NEGATIVE_INFINITY;
   /** It was not there when the machine came back from a suspension, and its file says a deadline from before. */
   missedSuspension = false;
@@ -68,6 +69,16 @@ export class GuardProcess {
     if (!this.alive) return;
     this.events.trace(this.name, 'guard stopped (SIGSTOP)');
     this.pausedUntil = Math.max(this.pausedUntil, this.scheduler.now() + ms);
+  }
+
+  /** It stands still since before the machine came back from a suspension, and has not looked at the clocks since. */
+  get blind(): boolean {
+    return this.paused && this.clock.resumedAt > Math.max(this.lookedAt, this.armedAt);
+  }
+
+  /** Counts its lives. */
+  get lives(): number {
+    return this.life;
   }
 
   get paused(): boolean {
@@ -133,6 +144,7 @@ export class GuardProcess {
 
   /** protocol.md 24 */
   private lookAtClocks(): void {
+    this.lookedAt = this.scheduler.now();
     const lead = this.readLead();
     const ahead = lead.boot - this.lead.boot > TOLERATED_MS || lead.wall - this.lead.wall > TOLERATED_MS;
     this.lead = ahead ? lead : { boot: Math.min(lead.boot, this.lead.boot), wall: Math.min(lead.wall, this.lead.wall) };
@@ -201,11 +213,14 @@ export class GuardProcess {
       this.events.mark('guard fired');
       this.server.stopImmediate();
     }
-    // It stays armed until the family is seen empty.
+    // Whatever of the family appears later is ended too, until the daemon gives other orders.
+    let looks = 0;
     const look = (): void => {
       if (!this.alive || this.life !== life || this.arming !== arming) return;
-      if (this.server.processes.kind === 'none') this.disarm();
-      else this.scheduler.after(10, look);
+      const { kind } = this.server.processes;
+      if (kind !== 'none' && kind !== 'stopping') this.server.stopImmediate();
+      looks += 1;
+      this.scheduler.after(looks < 60 ? 50 : 250, () => this.whenAwake(look));
     };
     look();
   }
@@ -321,13 +336,25 @@ export class SimulatedGuard implements Guard {
     this.listeners.push(listener);
   }
 
+  /** A guard that is just being started is waited for, within the limit. */
+  private whenThere(until: number, run: () => void): void {
+    const sentTo = this.guard.lives;
+    this.guard.whenAwake(() => {
+      // What stood in the socket of one that was killed goes with it, unless it is still wanted.
+      if (this.guard.lives !== sentTo && this.scheduler.now() > until) return;
+      if (this.guard.alive) run();
+      else if (this.process.alive && this.scheduler.now() < until)
+        this.scheduler.after(10, () => this.whenThere(until, run));
+    });
+  }
+
   private call(limit: Millis, run: () => boolean): Promise<GuardAnswer> {
     return new Promise((resolve) => {
       // The request is on its way: it arrives also when the daemon dies meanwhile, and not while the machine stands still.
       this.scheduler.after(this.onTheWay(), () => {
+        const until = this.scheduler.now() + Math.max(0, limit);
         this.process.later(Math.max(0, limit), () => resolve({ kind: 'silent', cause: 'no answer in time' }));
-        this.guard.whenAwake(() => {
-          if (!this.guard.alive) return;
+        this.whenThere(until, () => {
           const answer: GuardAnswer = run() ? { kind: 'acked' } : { kind: 'silent', cause: 'it refused: prove anew' };
           this.process.later(this.random.between(0.3, 1.5), () => resolve(answer));
         });

@@ -46,7 +46,7 @@ export class SimulatedPeers implements Peers {
     const at = this.parts.process.now();
     if (typeof answer === 'string') return { kind: 'silent', at, cause: answer };
     if (answer === null) return { kind: 'silent', at, cause: 'its own view is too old' };
-    return { kind: 'answered', at, status: answer };
+    return { kind: 'answered', at, heardAt: at, status: answer };
   }
 
   async rescue(candidate: PeerAddress, request: RescueRequest, limit: Millis): Promise<RescueAnswer> {

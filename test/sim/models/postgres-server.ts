@@ -88,6 +88,8 @@ export class PostgresServer {
   processes: Processes = { kind: 'none' };
   /** Nothing it does goes on until then. */
   hungUntil = -1;
+  /** ... and what hangs are its processes: with them it is over. */
+  hangsByProcess = false;
   receiver: WalReceiver | null = null;
   readonly downstream = new Set<{ readonly of: PostgresServer; readonly receiver: WalReceiver }>();
   /** A standby's replay position, and whether it has replayed all it had before its start. */
@@ -437,6 +439,8 @@ export class PostgresServer {
     const had = this.processes.kind;
     this.life += 1;
     this.processes = { kind: 'none' };
+    if (this.hangsByProcess) this.hungUntil = -1;
+    this.hangsByProcess = false;
     this.promoting = false;
     this.endReceiver();
     this.cutDownstream();

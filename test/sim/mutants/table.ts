@@ -461,6 +461,11 @@ export const MUTANTS: readonly Mutant[] = [
         find: `if (family !== 'none') {`,
         replace: `if (this.server.acceptsWrites()) {`,
       },
+      {
+        file: 'test/sim/models/guard.ts',
+        find: `if (kind !== 'none' && kind !== 'stopping') this.server.stopImmediate();`,
+        replace: `if (this.server.acceptsWrites()) this.server.stopImmediate();`,
+      },
     ],
     caughtBy: ['S3', 'S2', 'P1', 'P3', 'S1'],
     focus: ['revoked while promoting'],
@@ -757,8 +762,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: LEADERLESS,
-        find: `  if (!policy.node.validates || cluster.failover !== null) return null;`,
-        replace: `  if (policy.node.validates || cluster.failover !== null) return null;`,
+        find: `  if (!policy.node.validates) return null;`,
+        replace: `  if (policy.node.validates) return null;`,
       },
     ],
     caughtBy: ['S12'],
@@ -816,5 +821,27 @@ export const MUTANTS: readonly Mutant[] = [
     focus: ['candidate restarted', 'revoked while cut off'],
     shape: { config: { standby_disconnect_on_failover: true, sibling_nodes_disconnect_timeout: 60 } },
     seeds: 150,
+  },
+  {
+    name: 'a window made stale by a suspension lets Postgres start again',
+    story: 'protocol.md 24: the guard has ended it, and the daemon still believes what its clock says',
+    edits: [{ file: KEEPER, find: '(this.suspectedAt <= this.provenAt || this.parts.isPrimary()),', replace: 'true,' }],
+    caughtBy: ['P2', 'S2', 'P1', 'S1'],
+    focus: ['suspended'],
+    seeds: 60,
+  },
+  {
+    name: 'a wiped scope is filled by whoever has no data',
+    story: 'S9: etcd was emptied while a node was copied, and that node makes a cluster of its own',
+    edits: [
+      {
+        file: 'src/core/situations/joining.ts',
+        find: `if (former !== null) return decision('joining.wait-for-bootstrap', former);`,
+        replace: '',
+      },
+    ],
+    caughtBy: ['S9'],
+    focus: ['etcd wiped while a node is copied'],
+    seeds: 60,
   },
 ];

@@ -241,7 +241,9 @@ export class Faults {
         server.backendCrash();
         return;
       case 'postgres-hang':
-        if (server.processes.kind !== 'none') server.hungUntil = Math.max(server.hungUntil, queue.now() + fault.for);
+        if (server.processes.kind === 'none') return;
+        server.hungUntil = Math.max(server.hungUntil, queue.now() + fault.for);
+        server.hangsByProcess = fault.stopped === true;
         return;
       case 'check-fails':
         server.trouble.checkFailsUntil = queue.now() + fault.for;

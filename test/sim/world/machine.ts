@@ -33,6 +33,8 @@ export interface DaemonPorts {
 }
 
 export interface Daemon {
+  /** True time. */
+  readonly startedAt: number;
   readonly process: Incarnation;
   readonly control: RunningAgent;
   /** null: a witness has none. */
@@ -102,7 +104,12 @@ export class Machine {
     const state = new SimulatedStateFile(this.stored, process, own.fork('state'));
     this.parts.trace(`daemon starts (${this.starts})`);
     const control = this.parts.makeAgent({ process, postgres, guard, state });
-    this.running = { process, control, postgres: postgres instanceof SimulatedPostgres ? postgres : null };
+    this.running = {
+      startedAt: scheduler.now(),
+      process,
+      control,
+      postgres: postgres instanceof SimulatedPostgres ? postgres : null,
+    };
     if (guard instanceof SimulatedGuard) guard.onSuspended(() => control.suspect('the clocks say so'));
     control.start().catch((error: unknown) => {
       if (process.alive) this.parts.daemonFailed('it did not start', error);
@@ -138,6 +145,7 @@ export class Machine {
     if (!this.on || this.clock.isSuspended) return;
     this.parts.trace('machine suspended');
     this.clock.suspend();
+    this.server.hangsByProcess = false;
     this.server.hungUntil = Math.max(this.server.hungUntil, this.parts.scheduler.now() + ms);
   }
 

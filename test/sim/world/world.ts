@@ -158,7 +158,7 @@ export class World {
         say: (who, what) => this.say(who, what),
         mark: (name) => this.trace.mark(name),
         etcdReplaced: () => {
-          this.invariants.etcdReplaced();
+          this.invariants.etcdReplaced(this.etcd.keyNow(KEYS.status)?.value ?? null);
           this.conduct.etcdReplaced();
           this.settings(readConfig(this.etcd.keyNow(KEYS.config)?.value ?? '{}'));
           this.faults.occasion('key-gone', null);
@@ -346,6 +346,8 @@ export class World {
     this.leaderTerms.length = 0;
     for (const { server, name } of this.machines) this.stops.set(name, server.restarts + 1000 * server.copies);
     this.clients.books.longestPause = 0;
+    // What a server that was brought along has acknowledged is judged by nobody: it need not be this cluster's.
+    if (this.plan.brought != null) this.clients.books.acked.length = 0;
     this.clients.books.lastAck = this.queue.now();
     this.say('world', `the cluster is whole; ${this.plan.faults.length} faults are planned (${this.plan.profile})`);
     this.faults.endOfWarmUp();
@@ -481,7 +483,11 @@ export class World {
   }
 
   private couldLead(one: Machine): boolean {
-    return one.on && canLead(this.plan, one.name) && one.server.data !== null && !this.hasForeignData(one);
+    const { data } = one.server;
+    if (!one.on || data === null || this.hasForeignData(one) || !canLead(this.plan, one.name)) return false;
+    // Whoever had the newest timeline may have been given foreign data: an older one leads by no rule.
+    const newest = /\[(\d+),[^[\]]*\]\s*\]\s*$/.exec(this.etcd.keyNow(KEYS.history)?.value ?? '')?.[1] ?? '0';
+    return data.branch.id > Number(newest);
   }
 
   /** Nobody can say who was the primary: a standby never claims an empty scope. */
@@ -749,6 +755,8 @@ export class World {
 
   private applied(txn: Txn, by: string, revision: bigint): void {
     for (const op of txn.success) {
+      if (op.op === 'put' && op.key === KEYS.status) this.conduct.statusWritten();
+      if (op.op === 'put' && op.key === KEYS.initialize) this.conduct.named(by, op.value);
       if (op.op !== 'put' || op.key !== KEYS.config) continue;
       const config = readConfig(op.value);
       if (config['pause'] === true && this.etcd.keyNow(KEYS.leader) === null)

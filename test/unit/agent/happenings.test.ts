@@ -233,7 +233,7 @@ describe('the upstream of a standby', () => {
 
 describe('the own Postgres', () => {
   const failing = { check: 'ping', said: 'no answer' } as const;
-  const leading = (local: Published['local'], over: Partial<Published> = {}) =>
+  const leading = (local: Published['local'], over: Parameters<typeof sees>[0] = {}) =>
     sees({ local, cluster: cluster('b', 7), leadership: leads(7), rule: 'leading.primary', ...over });
 
   it('of the primary is lost when its check fails, and back when it passes', () => {
@@ -254,12 +254,16 @@ describe('the own Postgres', () => {
     sees({});
     expect(sees({ local: standby({ failing }) })).toEqual(['standby_failure (no)']);
     expect(sees({})).toEqual(['standby_recovery']);
+    expect(sees({ local: { kind: 'orphans', processes: 3 }, rule: 'fence.orphans' })).toEqual(['standby_failure (no)']);
+    expect(sees({})).toEqual(['standby_recovery']);
   });
 
   it('that is stopped by us is no failure', () => {
     leading(primary());
     node.onPurpose();
     expect(leading({ kind: 'orphans', processes: 3 })).toEqual([]);
+    leading(primary());
+    expect(leading({ kind: 'orphans', processes: 3 }, { rule: 'fence.without-window' })).toEqual([]);
     sees({});
     const restart = { kind: 'restart', since: instant(now), sentence: '', fraction: null };
     sees({ local: { kind: 'stopping', since: millis(10) }, operation: restart });

@@ -655,6 +655,13 @@ describe('a release', () => {
     expect(etcd.key('failover')?.modRevision).toBe(etcd.key('status')?.modRevision);
   });
 
+  it('says that an operator asked for it, also when it has to be sent again', async () => {
+    etcd.fault({ on: 'txn', when: writesKey('leader', 'delete'), loseRequest: true });
+    await clock.outcome(keeper.release(END, nodeName('c'), [], true));
+    await clock.pass(2_000);
+    expect(etcd.beat?.release).toEqual({ lsn: END, candidate: 'c', asked: true });
+  });
+
   it('closes the window from sending on, whatever becomes of it (rule 18)', async () => {
     etcd.fault({ on: 'txn', when: writesKey('leader', 'delete'), loseRequest: true });
     const released = keeper.release(END, null, []);

@@ -1,7 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { expandPlaceholders } from '../../../src/commands/placeholders.ts';
+import { expandPlaceholders, type Placeholders } from '../../../src/commands/placeholders.ts';
 import { CommandQueue } from '../../../src/commands/queue.ts';
 import { failoverValues, notificationValues } from '../../../src/commands/shell.ts';
+
+/** What a shell would see, each value in brackets. */
+const filled = (template: string, values: Placeholders): string => {
+  const { command, env } = expandPlaceholders(template, values);
+  return command.replace(/"\$\{(\w+)\}"/g, (_all, name: string) => `[${env[name]}]`);
+};
 
 describe('event_notification_command', () => {
   const event = {
@@ -15,19 +21,14 @@ describe('event_notification_command', () => {
   };
 
   it('gets what the event says, quoted for the shell', () => {
-    const { command, unknown } = expandPlaceholders(
-      `notify %n %e %s "%t" "%d" %p %a '%c' 100%% %x`,
-      notificationValues(event),
+    expect(filled('notify %n %e %s %t %d %p %a %c 100%% %x', notificationValues(event))).toBe(
+      `notify [2] [standby_follow] [1] [2026-11-20T14:08:00.000Z] [it's "done"] [1] [pg1] [host=10.0.0.1 port=5432] 100% %x`,
     );
-    expect(command).toBe(
-      `notify '2' 'standby_follow' '1' "2026-11-20T14:08:00.000Z" "it's \\"done\\"" '1' 'pg1' 'host=10.0.0.1 port=5432' 100% %x`,
-    );
-    expect(unknown).toEqual(['%x']);
   });
 
   it('gets empty words where the event has nothing to say, and 0 for a node without a number', () => {
     const values = notificationValues({ ...event, nodeId: null, ok: false, primary: null });
-    expect(expandPlaceholders('%n %s %p %a %c', values).command).toBe(`'0' '0' '' '' ''`);
+    expect(filled('%n %s %p %a %c', values)).toBe('[0] [0] [] [] []');
   });
 });
 
@@ -36,19 +37,14 @@ describe('failover_command', () => {
   const to = { id: 2, host: '10.0.0.2', port: 5433, dataDirectory: '/data/2' };
 
   it("gets pgpool's placeholders", () => {
-    const { command, unknown } = expandPlaceholders(
-      'failover.sh %d %h %p %D %m %H %M %P %r %R %N %S',
-      failoverValues(from, to),
+    expect(filled('failover.sh %d %h %p %D %m %H %M %P %r %R %N %S', failoverValues(from, to))).toBe(
+      'failover.sh [1] [10.0.0.1] [5432] [/data/1] [2] [10.0.0.2] [1] [1] [5433] [/data/2] [10.0.0.1] [5432]',
     );
-    expect(command.replaceAll("'", '')).toBe(
-      'failover.sh 1 10.0.0.1 5432 /data/1 2 10.0.0.2 1 1 5433 /data/2 10.0.0.1 5432',
-    );
-    expect(unknown).toEqual([]);
   });
 
   it('gets -1 for a number that is not known, and else empty words', () => {
     const nobody = { id: null, host: null, port: null, dataDirectory: null };
-    expect(expandPlaceholders('%d %h %p %D', failoverValues(nobody, to)).command).toBe(`'-1' '' '' ''`);
+    expect(filled('%d %h %p %D', failoverValues(nobody, to))).toBe('[-1] [] [] []');
   });
 });
 
@@ -88,6 +84,22 @@ describe('runs that wait for each other', () => {
     queue.add(aRun('c', ran).run);
     await turn();
     expect(ran).toEqual(['a', 'b', 'c']);
+  });
+
+  it('are begun also when they come in the very moment in which the last one ends', async () => {
+    const ran: string[] = [];
+    const queue = new CommandQueue(10, () => undefined);
+    // One of these falls between the end of the last run and the end of the work.
+    for (let moment = 0; moment < 12; moment++) {
+      const added = `added ${moment}`;
+      queue.add(async () => {
+        let late = Promise.resolve();
+        for (let i = 0; i < moment; i++) late = late.then(() => undefined);
+        void late.then(() => queue.add(async () => void ran.push(added)));
+      });
+      await turn();
+      expect(ran.at(-1)).toBe(added);
+    }
   });
 
   it('are bounded: the oldest that has not begun goes', async () => {

@@ -275,6 +275,11 @@ describe('mistakes in a file', () => {
       /event_notifications: no such event: "standby_promoted"; did you mean `standby_promote`\?, "nonsense"$/,
     ],
     [
+      'an address of etcd that nobody could call',
+      MINIMAL.replace('10.0.0.1:2379, 10.0.0.2:2379', '10.0.0.256:2379, 10.0.0.2:2379'),
+      /etcd3\.hosts: must be host:port/,
+    ],
+    [
       'a command that may take no time at all',
       `${MINIMAL}event_notification_timeout: 0\n`,
       /event_notification_timeout: must be at least/,

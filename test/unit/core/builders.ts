@@ -215,6 +215,7 @@ export function aPeer(name: string, over: Partial<PeerStatus> & { readonly at?: 
   return {
     kind: 'answered',
     at: answeredAt,
+    heardAt: answeredAt,
     status: {
       name: nodeName(name),
       state: 'running',
@@ -379,10 +380,13 @@ export function aView(over: ViewOver = {}): View {
     leaving: false,
     operatorRequest: null,
     leaderlessSince: null,
+    heldBackAt: null,
+    wishSince: null,
     rescueFailed: false,
     notStreamingSince: null,
     scheduledDue: false,
     lately: [],
+    formerCluster: null,
     lastLeaderLocation: null,
     sawPrimary: null,
     validation: { kind: 'not-asked' },

@@ -5,7 +5,16 @@ import { RULES } from '../../../src/core/rules.ts';
 import type { Case } from './builders.ts';
 import { fencing, leaving, maintenance, others } from './situations/before-all-else.ts';
 import { cascading, witnessing } from './situations/cascading.ts';
-import { byConsensus, byHandOnly, byLocation, byReceivers, byReturning, byValidation } from './situations/election.ts';
+import {
+  byConsensus,
+  byHandOnly,
+  byLocation,
+  byOnlookers,
+  byReceivers,
+  byReturning,
+  byTurn,
+  byValidation,
+} from './situations/election.ts';
 import { following, joining, rejoining } from './situations/following.ts';
 import { atTheGate, byOperator, electing, eligible, notRunning, takingOver } from './situations/leaderless.ts';
 import { handingOver, promoting, starting, suspicion, switchingOver } from './situations/leading.ts';
@@ -33,6 +42,8 @@ const tables: Readonly<Record<string, readonly Case[]>> = {
   'a member that comes back': byReturning,
   failover_validation_command: byValidation,
   'failover: manual': byHandOnly,
+  'a candidate after what held it back': byTurn,
+  'a standby that never leads, in an election': byOnlookers,
   'a candidate that may or may not lead': eligible,
   'a candidate among others': electing,
   'a candidate named by an operator': byOperator,

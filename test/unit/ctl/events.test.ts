@@ -56,6 +56,24 @@ describe('pgha-ctl events', () => {
     expect(await asked('--node', 'c')).toEqual([]);
   });
 
+  it('takes no number that nobody has for a node', async () => {
+    const world = told();
+    world.clusters['demo'] = {
+      ...world.clusters['demo'],
+      'pgha/events/a': [event(1, 'a', 'fenced', { nodeId: null })],
+    };
+    for (const node of ['null', 'undefined', '']) {
+      expect((await ctl(world, 'events', '--node', node)).code).toBe(2);
+    }
+  });
+
+  it('lets nothing in a sentence steer the terminal', async () => {
+    const world = told();
+    world.clusters['demo'] = { 'pgha/events/a': [event(1, 'a', 'fenced', { details: 'a\u001b[2J' })] };
+    expect((await ctl(world, 'events')).out).toContain('a?[2J');
+    expect((await ctl(world, 'events', '-f', 'tsv')).out).toContain('a?[2J');
+  });
+
   it('gives programs the whole event', async () => {
     const { out } = await ctl(told(), 'events', '--event', 'standby_promote', '-f', 'json');
     expect(JSON.parse(out)).toEqual([

@@ -100,6 +100,42 @@ describe('pgha-ctl explain', () => {
     expect(out).toContain('it runs no pgha that can explain itself (HTTP 200)');
   });
 
+  it.each([
+    ['HTML', '<html></html>'],
+    ['a list', '[]'],
+    ['numbers that are none', '{"node":"b","sentence":"s","verdict":"no","rule":"r","numbers":null}'],
+    ['a list for numbers, an object for a verdict', '{"node":"b","sentence":"s","verdict":{},"rule":1,"numbers":[]}'],
+  ])('takes garbage of one member for no explanation, and shows the others: %s', async (_what, text) => {
+    const garbage: World['api'] = (call) =>
+      new URL(call.url).hostname === '10.0.0.2' ? { status: 200, text } : api(call);
+    const { out, code } = await ctl({ clusters: { demo: members() }, api: garbage }, 'explain');
+    expect(code).toBe(0);
+    expect(out).toMatch(/^- a leads in term 40/m);
+    expect(out).toContain('- b does not answer: it runs no pgha that can explain itself (HTTP 200)');
+  });
+
+  it('shows what another version says as far as it is understood, and lets nothing of it steer the terminal', async () => {
+    const document = {
+      node: 'b',
+      sentence: 'b\u001b[2J says\u009b so',
+      verdict: 'toString',
+      rule: 'new.rule\u001b[31m',
+      numbers: { timeline: {} },
+    };
+    const newer: World['api'] = (call) =>
+      new URL(call.url).hostname === '10.0.0.2' ? { status: 200, text: JSON.stringify(document) } : api(call);
+    const { out, code } = await ctl({ clusters: { demo: members() }, api: newer }, 'explain');
+    expect(code).toBe(0);
+    expect(out).toContain('- b?[2J says? so');
+    expect(out).toMatch(/\| b +\| toString +\| new\.rule\?\[31m/);
+  });
+
+  it('does not take the answer of another member for his at whose address it came', async () => {
+    const moved: World['api'] = (call) => api({ ...call, url: call.url.replace('10.0.0.2', '10.0.0.1') });
+    const { out } = await ctl({ clusters: { demo: members() }, api: moved }, 'explain');
+    expect(out).toContain('- b does not answer: a answers at its address.');
+  });
+
   it('names a leader that has the key and no member key', async () => {
     const keys = members();
     keys['leader'] = 'gone';
@@ -141,6 +177,26 @@ describe('pgha-ctl explain --last', () => {
     const keys = { ...members(), 'pgha/last_takeover': '{' };
     const { out } = await ctl({ clusters: { demo: keys }, api }, 'explain', '--last');
     expect(out).toContain('a took over from old');
+  });
+
+  it.each([
+    ['HTML', '<html></html>'],
+    ['null', 'null'],
+    ['lists of nothing', { ...RECORD, seen: [null], ranking: ['x'] }],
+    ['numbers for texts', { ...RECORD, reason: 7 }],
+  ])('says that none is on record where etcd has garbage and no leader helps: %s', async (_what, garbage) => {
+    const keys = { ...members(), 'pgha/last_takeover': garbage } as ReturnType<typeof members>;
+    const { code, err } = await ctl({ clusters: { demo: keys } }, 'explain', '--last');
+    expect([code, err]).toEqual([1, expect.stringContaining('No takeover of cluster demo is on record')]);
+  });
+
+  it('prints what it understands of a record that says less', async () => {
+    const { release: _r, judgement_ms: _j, timeline: _t, previous: _p, ...less } = RECORD;
+    const keys = { ...members(), 'pgha/last_takeover': { ...less, kind: 'constructor' } };
+    const { code, out } = await ctl({ clusters: { demo: keys } }, 'explain', '--last');
+    expect(code).toBe(0);
+    expect(out).toContain('a took over, done at 2026-11-20T10:44:00.000Z: constructor (term 70)');
+    expect(out).not.toContain('undefined');
   });
 
   it('says so when there was none', async () => {
@@ -202,6 +258,10 @@ describe('pgha-ctl explain --budget', () => {
     } finally {
       rmSync(directory, { recursive: true });
     }
+  });
+
+  it('is what --config is for', async () => {
+    expect((await ctl({ clusters: { demo: members() }, api }, 'explain', '--config', '/dev/null')).code).toBe(2);
   });
 
   it('is not asked together with --last', async () => {

@@ -65,6 +65,7 @@ describe('asking a member', () => {
     expect(await peers.ask(address, LIMIT)).toEqual({
       kind: 'answered',
       at: 42,
+      heardAt: 42,
       status: {
         name: 'b',
         state: 'running',
@@ -137,6 +138,11 @@ describe('asking a member', () => {
     const byName = { ...address, apiUrl: address.apiUrl.replace('127.0.0.1', 'localhost') };
     expect(await peers.ask(byName, LIMIT)).toMatchObject({ kind: 'answered' });
   });
+});
+
+it('a member that saw the primary in the future, or is vetoed for less than nothing, does not say', () => {
+  const said = { state: 'running', patroni: { name: 'b' }, pgha: { saw_primary_ms: -1e12, vetoed_for_ms: -5 } };
+  expect(readPeerStatus('b', JSON.stringify(said))).toMatchObject({ sawPrimary: null, vetoedFor: null });
 });
 
 describe('a member of Patroni', () => {

@@ -20,6 +20,10 @@ describe('the first reply to a ping', () => {
     });
   });
 
+  test.each(['HTTP/1.1 400 Bad Request\r\n', 'SSH-2.0-OpenSSH_9.2', '\0'])('is no sign of a Postgres: %j', (text) => {
+    expect(firstReply(Buffer.from(text))).toEqual({ kind: 'refused', said: 'what answers there is no Postgres' });
+  });
+
   test('is a living server without room for another connection, with what it says', () => {
     const said = 'sorry, too many clients already';
     expect(firstReply(error('53300', said))).toEqual({ kind: 'full', said });

@@ -75,7 +75,61 @@ const cascade = (over: ViewOver = {}): View =>
     ...over,
   });
 
+/** \`b\` was told to stream from \`c\`, which was told to stream from \`d\`; \`b\` streams from the leader. */
+const twoAbove = (over: Partial<UpstreamMemory>, line: ReturnType<typeof aLineage>): View =>
+  cascade({
+    local: aStandby(),
+    cluster: withC({}, streams('d', { host: '10.0.0.4' })),
+    upstreams: remembered({
+      goodSince: new Map([
+        [c, before(10_000)],
+        [d, before(10_000)],
+      ]),
+      told: new Map([
+        [c, d],
+        [d, null],
+      ]),
+      ...over,
+    }),
+    upstreamLineage: line,
+  });
+const farBehind = at('0/3000000');
+
 export const cascading: readonly Case[] = [
+  {
+    name: 'asks the next one up the chain when the first does not fit',
+    view: twoAbove({ asked: new Map([[c, before(10)]]) }, { ...lineOfC, position: farBehind }),
+    rule: 'following.upstream-away',
+    actions: [{ do: 'learn-lineage', of: d }],
+  },
+  {
+    name: 'follows the next one without asking the first again: the two would be asked in turns without end',
+    view: twoAbove(
+      {
+        asked: new Map([
+          [c, before(20)],
+          [d, before(10)],
+        ]),
+      },
+      { ...lineOfC, of: d },
+    ),
+    rule: 'following.follow',
+    actions: [{ do: 'follow', upstream: d }],
+  },
+  {
+    name: 'asks neither again for a while when neither fits',
+    view: twoAbove(
+      {
+        asked: new Map([
+          [c, before(20)],
+          [d, before(10)],
+        ]),
+      },
+      { ...lineOfC, of: d, position: farBehind },
+    ),
+    rule: 'following.upstream-away',
+    actions: [],
+  },
   {
     name: 'receives from the member that was configured',
     view: cascade(),

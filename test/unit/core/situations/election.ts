@@ -7,11 +7,14 @@ import { nodeName } from '../../../../src/core/store.ts';
 import { millis } from '../../../../src/core/time.ts';
 import type { Validation } from '../../../../src/core/view.ts';
 import {
+  aBeat,
+  aCluster,
   aGate,
   aLoneStandby,
   aPeer,
   aPrimary,
   aRelease,
+  aRequest,
   aSilentPeer,
   aStandby,
   at,
@@ -107,6 +110,17 @@ export const byConsensus: readonly Case[] = [
     view: leads({
       local: aPrimary({ failing: FAILING }),
       failing: { since: before(13_000), count: 9, said: FAILING.said },
+      set: consensus,
+      peers: peers({ a: aPeer('a', { sawPrimary: millis(10), sawPrimaryOf: nodeName('b') }), c: aSilentPeer() }),
+    }),
+    rule: 'leading.give-up-silent',
+    actions: ['stop-immediately'],
+  },
+  {
+    name: 'asks nobody about a disk that takes no writes: standbys go on hearing from such a server',
+    view: leads({
+      local: aPrimary({ failing: { check: 'disk', said: 'no WAL is written' } }),
+      failing: { since: before(5_000), count: 9, said: 'no WAL is written' },
       set: consensus,
       peers: peers({ a: aPeer('a', { sawPrimary: millis(10), sawPrimaryOf: nodeName('b') }), c: aSilentPeer() }),
     }),
@@ -385,7 +399,144 @@ export const byReturning: readonly Case[] = [
   },
 ];
 
+/** `c` has more than we have. */
+const betterC = { position: lsn(END + 1n) } as const;
+
+export const byTurn: readonly Case[] = [
+  {
+    name: 'gives the better one his turn after whatever has held both back',
+    view: seeks(after(5_000, { heldBackAt: before(150), peers: others(betterC) })),
+    rule: 'leaderless.stand-back',
+    actions: [],
+    again: 650,
+  },
+  {
+    name: 'goes when that turn is over',
+    view: seeks(after(5_000, { heldBackAt: before(800), peers: others(betterC) })),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'goes at once after it when it is the best itself',
+    view: seeks(after(5_000, { heldBackAt: before(1) })),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'waits for the command of the better one after a long hold, too',
+    view: seeks(
+      after(90_000, {
+        heldBackAt: before(5_000),
+        peers: others({ ...betterC, validates: true, validating: true }),
+      }),
+    ),
+    rule: 'leaderless.stand-back',
+    actions: ['ask-peers'],
+  },
+  {
+    name: 'is not held back by who saw itself lead a moment ago',
+    view: seeks(
+      after(100, {
+        set: consensus,
+        lastLeader: nodeName('b'),
+        peers: others({ sawPrimary: millis(10), sawPrimaryOf: nodeName('b') }),
+      }),
+    ),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+];
+
+export const byOnlookers: readonly Case[] = [
+  {
+    name: 'ends its receiver although it never leads: the candidates wait for all of them',
+    view: seeks(after(100, { set: disconnect, node: { priority: 0 }, local: aStandby() })),
+    rule: 'leaderless.stop-receiving',
+    actions: ['stop-receiving'],
+  },
+  {
+    name: 'does not try that for longer than anybody waits for it',
+    view: seeks(after(5_000, { set: disconnect, node: { priority: 0 }, local: aStandby() })),
+    rule: 'leaderless.not-eligible',
+    actions: [],
+  },
+  {
+    name: 'does not do so while it still sees the primary',
+    view: seeks(
+      after(100, {
+        set: { ...disconnect, ...consensus },
+        node: { noFailover: true },
+        local: aStandby(),
+        sawPrimary: millis(10),
+      }),
+    ),
+    rule: 'leaderless.not-eligible',
+    actions: [],
+  },
+  {
+    name: 'goes on receiving when it only lags behind: it may yet become a candidate',
+    view: seeks(
+      after(100, {
+        set: disconnect,
+        local: aStandby({ received: at('0/3000000'), replayed: at('0/3000000') }),
+      }),
+    ),
+    rule: 'leaderless.not-eligible',
+    actions: [],
+  },
+];
+
+const wish = (candidate: string) => aCluster({ leader: null, failover: aRequest({ candidate }) });
+
 export const byHandOnly: readonly Case[] = [
+  {
+    name: 'manual: a handover that an operator asked for is an order',
+    view: seeks(
+      after(100, {
+        set: { failover: 'manual' },
+        gate: aGate({ beat: aBeat({ holdMs: 0, release: { lsn: END, candidate: nodeName('b'), asked: true } }) }),
+      }),
+    ),
+    rule: 'leaderless.chosen',
+    actions: ['acquire'],
+  },
+  {
+    name: 'asks its validation command nothing about a handover that an operator asked for',
+    view: seeks(
+      after(100, {
+        node: validates,
+        gate: aGate({ beat: aBeat({ holdMs: 0, release: { lsn: END, candidate: nodeName('b'), asked: true } }) }),
+      }),
+    ),
+    rule: 'leaderless.chosen',
+    actions: ['acquire'],
+  },
+  {
+    name: 'does not wait for ever for the one an operator named, who may not go for a reason of his own',
+    view: seeks(after(NOW, { cluster: wish('c'), wishSince: before(60_000), peers: others({ position: END }) })),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'waits for that one within primary_notification_timeout',
+    view: seeks(after(NOW, { cluster: wish('c'), wishSince: before(59_999), peers: others({ position: END }) })),
+    rule: 'leaderless.stand-back',
+    actions: ['ask-peers'],
+  },
+  {
+    name: 'asks its command also while a switchover of the lost leader is scheduled for another day',
+    view: seeks(
+      after(100, {
+        node: validates,
+        cluster: aCluster({
+          leader: null,
+          failover: aRequest({ leader: 'a', candidate: 'c', scheduledAt: '2026-12-24T00:00:00Z' }),
+        }),
+      }),
+    ),
+    rule: 'leaderless.validate',
+    actions: ['validate'],
+  },
   {
     name: 'manual: names who would take over, also when that is another one',
     view: seeks(after(NOW, { set: { failover: 'manual' }, peers: others({ position: lsn(END + 1n) }) })),

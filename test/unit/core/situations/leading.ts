@@ -170,8 +170,14 @@ export const starting: readonly Case[] = [
     actions: [],
   },
   {
+    name: 'ends a Postgres that has been stopping for longer than a stop may take',
+    view: leads({ local: { kind: 'stopping', since: 200 as never }, localSince: before(10_000) }),
+    rule: 'leading.give-up-silent',
+    actions: ['stop-immediately'],
+  },
+  {
     name: 'waits for a Postgres that is stopping',
-    view: leads({ local: { kind: 'stopping', since: 200 as never } }),
+    view: leads({ local: { kind: 'stopping', since: 200 as never }, localSince: before(9_999) }),
     rule: 'leading.starting',
     actions: [],
   },
