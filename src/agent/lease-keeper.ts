@@ -121,10 +121,12 @@ export class LeaseKeeper {
   async start(): Promise<void> {
     const stored = await this.parts.state.read();
     if (stored !== null && stored.dataDirectory === this.parts.dataDirectory) {
-      const armed = await this.parts.guard.armed(GUARD_LIMIT);
+      const armed = await this.armedSince();
       const deadline = armed !== null && armed !== 'silent' ? armed.deadline : null;
       const isPrimary = this.parts.isPrimary();
-      if (isPrimary || stored.gatePassed) {
+      // A guard that does not answer may hold a deadline beyond the next beat's hold: until when Postgres may write here
+      // is not known then, and nothing may be said of it (rule 25). Postgres is fenced, and the key found by rule 14.
+      if (armed !== 'silent' && (isPrimary || stored.gatePassed)) {
         const until = deadline === null ? LONG_AGO : laterBy(deadline, margin(stored.ttl));
         this.tenure = {
           ...begin(stored.term, stored.lease, stored.ttl, ABSENT, LONG_AGO),
@@ -147,11 +149,19 @@ export class LeaseKeeper {
           },
         );
       } else {
-        // Rule 25: this term never opened a window and may still have to wait for its gate: found again by rule 14.
+        // Rule 25: this term never opened a window and may still have to wait for its gate, or nobody says until when its
+        // window is open: found again by rule 14.
         await this.parts.state.forget();
       }
     }
     this.schedule(millis(0));
+  }
+
+  /** What the guard was armed with by an earlier process; asked again, because on a busy machine it may be slow once. */
+  private async armedSince(): ReturnType<Guard['armed']> {
+    const { guard } = this.parts;
+    const armed = await guard.armed(GUARD_LIMIT);
+    return armed === 'silent' ? guard.armed(GUARD_LIMIT) : armed;
   }
 
   /**

@@ -235,8 +235,6 @@ function drawShape(
     };
   }
   // Somebody has to be there who may lead.
-  const mayLead = ({ witness, noFailover, validation }: Member): boolean =>
-    witness !== true && noFailover !== true && validation !== 'vetoes' && validation !== 'hangs';
   if (some && !nodes.some((name) => name !== neverLeads && mayLead(members[name] ?? {}))) {
     members[nodes.find((name) => name !== neverLeads) ?? 'a'] = {};
   }
@@ -255,12 +253,15 @@ function drawShape(
   };
 }
 
+const mayLead = ({ witness, noFailover, validation }: Member): boolean =>
+  witness !== true && noFailover !== true && validation !== 'vetoes' && validation !== 'hangs';
+
 function drawBrought(
   random: SeededRandom,
   nodes: readonly string[],
   members: Readonly<Record<string, Member>>,
 ): Brought | null {
-  const lead = nodes.filter((name) => members[name]?.witness !== true && members[name]?.noFailover !== true);
+  const lead = nodes.filter((name) => mayLead(members[name] ?? {}));
   const node = random.pick(lead);
   const as = random.pick(['running primary', 'running primary', 'stopped primary', 'stopped standby'] as const);
   // A standby alone is never the beginning of a cluster: somebody else has to be.

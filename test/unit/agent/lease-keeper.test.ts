@@ -781,6 +781,22 @@ describe('a daemon started again', () => {
     expect(etcd.beat?.holdMs).toBeGreaterThan(14_900);
   });
 
+  it('says nothing of a window that only a guard knows which does not answer, and waits for its gate', async () => {
+    leftBehind({ deadlineIn: 14_000 });
+    local = { downSince: null, isPrimary: true };
+    guard.answers = false;
+    await clock.outcome(keeper.start());
+    expect(keeper.leadership.kind).toBe('none');
+    await clock.pass(50);
+    expect(etcd.beat?.seq).toBe(3);
+    note();
+    expect(keeper.leadership.kind).toBe('none');
+    // Fenced: only then is the key found again, with the gate of a stranger.
+    local = { downSince: clock.now(), isPrimary: false };
+    note();
+    expect(held()).toMatchObject({ windowOpen: false, gate: clock.now() + 10_000 });
+  });
+
   it('loses when the key has another term by now', async () => {
     leftBehind();
     etcd.put('leader', 'c', THEIR_LEASE);
