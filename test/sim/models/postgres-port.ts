@@ -25,6 +25,9 @@ import type { PostgresServer } from './postgres-server.ts';
 import { checkSimulatedServer } from './server-check.ts';
 import { endOf, historyOf, indexAt, type WalEntry } from './wal.ts';
 
+/** Copies that fail for no reason, one after the other. */
+const MOST_BAD_LUCK = 3;
+
 export interface PostgresPortParts {
   readonly server: PostgresServer;
   readonly process: Incarnation;
@@ -237,7 +240,12 @@ export class SimulatedPostgres implements Postgres {
       if (!this.works(source)) server.events.mark('copy cut off');
       this.needSource(source, 'PGHA_COPY_FAILED');
     }
-    if (server.random.chance(this.parts.failChance)) throw this.error('PGHA_COPY_FAILED', 'the connection was closed');
+    // Bad luck is not for ever: it would show as a node that never comes back.
+    if (server.random.chance(this.parts.failChance) && server.copiesFailed < MOST_BAD_LUCK) {
+      server.copiesFailed += 1;
+      throw this.error('PGHA_COPY_FAILED', 'the connection was closed');
+    }
+    server.copiesFailed = 0;
     const data = this.needSource(source, 'PGHA_COPY_FAILED');
     server.becomeLike(data);
     if (server.data !== null) server.data.upstream = source.name;

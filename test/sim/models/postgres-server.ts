@@ -75,6 +75,8 @@ const ENTRY = 128;
 const CHECKPOINT = 120;
 
 export class PostgresServer {
+  /** Copies into this directory that failed without a reason since the last that did not. */
+  copiesFailed = 0;
   readonly name: string;
   readonly scheduler: Scheduler;
   readonly network: Network;
