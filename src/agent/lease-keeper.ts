@@ -86,6 +86,8 @@ export class LeaseKeeper {
   private adoptingUntil: Instant = LONG_AGO;
   /** The newest beat said `hold_ms: null`: maintenance, no deadline. */
   private pausedBeat = false;
+  /** A primary that an earlier process left with a guard that is not armed: nothing but us ends it. */
+  private unguarded = false;
   private guardAcks = true;
   private known: Gate | null = null;
   private session: Session | null = null;
@@ -136,6 +138,7 @@ export class LeaseKeeper {
           // before a newer beat of ours has succeeded (rule 18).
           releaseSent: this.parts.downSince() !== null,
         };
+        this.unguarded = armed === null && isPrimary;
         this.since = this.parts.clock.now();
         this.gatePassedStored = stored.gatePassed;
         this.session = { lease: stored.lease, ttl: stored.ttl, grantedFor: stored.ttl };
@@ -521,11 +524,24 @@ export class LeaseKeeper {
     return left > 0 ? millis(Math.min(PROOF_EVERY, Math.ceil(left))) : PROOF_EVERY;
   }
 
+  /**
+   * Maintenance has ended while no daemon was there: Postgres runs, and no guard has a deadline for it. A beat with a
+   * hold would tell the others when to promote, and nothing would end this one if we died then (protocol.md 10): it is
+   * fenced first. In maintenance itself the beats name no end.
+   */
+  private mayBeat(): boolean {
+    if (!this.unguarded) return true;
+    if (!this.parts.paused() && this.parts.downSince() === null) return false;
+    this.unguarded = false;
+    return true;
+  }
+
   /** Rules 1 to 6: keepalive, beat, window, guard. @returns whether the next turn may wait a whole cycle */
   private async prove(): Promise<boolean> {
     const { clock, dcs } = this.parts;
     const started = this.tenure;
     invariant(started !== null, 'only a holder proves');
+    if (!this.mayBeat()) return false;
     const otherTtl =
       this.parts.settled() &&
       started.ttl !== this.parts.wantedTtl() &&

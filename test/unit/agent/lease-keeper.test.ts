@@ -814,6 +814,28 @@ describe('a daemon started again', () => {
     expect(held().windowOpen).toBe(false);
   });
 
+  it('sets no time for the others while a primary runs that no guard would end (protocol.md 10)', async () => {
+    leftBehind({ deadlineIn: null });
+    local = { downSince: null, isPrimary: true };
+    await clock.outcome(keeper.start());
+    await clock.pass(2_000);
+    expect(etcd.beat?.seq).toBe(3);
+    local = { downSince: clock.now(), isPrimary: false };
+    await clock.pass(200);
+    expect(etcd.beat?.seq).toBeGreaterThan(1_000);
+    expect(etcd.beat?.holdMs).toBe(10_000);
+  });
+
+  it('goes on with a primary that no guard would end while the cluster is in maintenance', async () => {
+    leftBehind({ deadlineIn: null });
+    local = { downSince: null, isPrimary: true };
+    paused = true;
+    await clock.outcome(keeper.start());
+    await clock.pass(50);
+    expect(etcd.beat?.holdMs).toBeNull();
+    expect(lost).toEqual([]);
+  });
+
   it('forgets a term that never opened a window and waits for its gate like any other (story 7)', async () => {
     leftBehind({ gatePassed: false });
     await clock.outcome(keeper.start());
