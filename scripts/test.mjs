@@ -124,9 +124,12 @@ else {
 }
 
 const seeds = all ? 10_000 : 2_000;
+// A fixed range as long as fresh seeds still find something: about one in a thousand does, and the plans that are not
+// understood or not mended yet are kept in test/sim/open. `--ci` without `--first` draws the range from the files.
+const first = 7_700_001;
 await step(
   `simulation: ${seeds} seeds`,
-  ['node', 'scripts/sim.mjs', '--ci', '--seeds', String(seeds)],
+  ['node', 'scripts/sim.mjs', '--ci', '--seeds', String(seeds), '--first', String(first)],
   (all ? 60 : 8) * minutes,
 );
 // A green simulation says little until it is known to see mistakes.

@@ -230,6 +230,8 @@ function elect(view: View, cluster: ClusterView, local: Standby, manual: boolean
       heldByReturning(view, others) ??
       heldByReceivers(view, local, others, since));
   if (held !== null) return held;
+  const short = heldByRecord(view, local, others, since);
+  if (short !== null) return short;
 
   const ranking = rankingFor(view, cluster, local);
   const asked = byHand(cluster)?.candidate ?? null;
@@ -422,6 +424,24 @@ function heldByReceivers(view: View, local: Standby, others: readonly NodeName[]
     'leaderless.wait-for-receivers',
     `${receiving.join(', ')} still receive${receiving.length === 1 ? 's' : ''}: wait for up to ${Math.ceil(left)} ms more`,
     [{ do: 'ask-peers', waitFor: receiving }],
+    millis(100),
+  );
+}
+
+/**
+ * The last leader's record says where his WAL ends, and the one to whom it was brought may not go (a veto). Who lacks some
+ * of it waits for the stream as long as somebody is there who has it; bounded, because it may never come.
+ */
+function heldByRecord(view: View, local: Standby, others: readonly NodeName[], since: Instant): Decision | null {
+  const end = view.gate?.beat?.release?.lsn ?? null;
+  const left = view.policy.cluster.ttl - between(since, view.now);
+  if (end === null || position(local) >= end || left <= 0) return null;
+  const has = others.find((name) => (lastAnswer(view, name)?.status.position ?? end - 1n) >= end);
+  if (has === undefined) return null;
+  return decision(
+    'leaderless.stand-back',
+    `${has} has all WAL up to ${printLsn(end)}, of which we lack ${distance(position(local), end)} bytes: wait for it for up to ${Math.ceil(left)} ms more`,
+    [{ do: 'ask-peers', waitFor: [has] }],
     millis(100),
   );
 }

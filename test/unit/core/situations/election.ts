@@ -360,6 +360,33 @@ const returning = (seconds: number, c: Said): ViewOver => ({
   peers: others(c),
 });
 
+const beyondUs = lsn(END + 9n);
+const recorded: ViewOver = {
+  gate: aGate({ beat: aRelease('c', beyondUs) }),
+  peers: others({ position: beyondUs, vetoedFor: millis(9_000) }),
+};
+
+export const byRecord: readonly Case[] = [
+  {
+    name: 'lacks some of what the last leader wrote, and waits for it while one who was vetoed has it',
+    view: seeks(after(9_999, recorded)),
+    rule: 'leaderless.stand-back',
+    actions: [{ do: 'ask-peers', waitFor: [nodeName('c')] }],
+  },
+  {
+    name: 'waits for that one TTL at most',
+    view: seeks(after(10_000, recorded)),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'does not wait where nobody has it',
+    view: seeks(after(100, { gate: aGate({ beat: aRelease(null, beyondUs) }) })),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+];
+
 export const byReturning: readonly Case[] = [
   {
     name: 'waits for a fenced primary to come up as a standby: it may hold more than anybody',
