@@ -8,6 +8,7 @@ import { type Lsn, NOWHERE, parseLsn, type Timeline, timeline } from '../core/ls
 import { type Instant, LONG_AGO, laterBy, type Millis, millis } from '../core/time.ts';
 import { Connection, type Endpoint, leftUntil, type Row } from './connection.ts';
 import type { Place } from './place.ts';
+import { ASKER } from './remote.ts';
 import { withLimit } from './time-limit.ts';
 import { WalProgress } from './wal-progress.ts';
 
@@ -250,7 +251,10 @@ SELECT r.in_recovery,
        (SELECT pg_catalog.json_agg(x) FROM (
           SELECT application_name, usename, client_addr, state, sync_state, sync_priority,
                  sent_lsn, flush_lsn, replay_lsn
-            FROM pg_catalog.pg_stat_replication WHERE pid <> pg_catalog.pg_backend_pid()) x) AS senders
+            FROM pg_catalog.pg_stat_replication
+           WHERE pid <> pg_catalog.pg_backend_pid()
+             -- Another member's daemon that asks: it never streams, and nobody who counts standbys wants to see it.
+             AND (state = 'startup' AND pg_catalog.starts_with(application_name, '${ASKER}')) IS NOT TRUE) x) AS senders
   FROM (SELECT pg_catalog.pg_is_in_recovery() AS in_recovery) r,
        pg_catalog.pg_control_system() s,
        pg_catalog.pg_control_checkpoint() c,

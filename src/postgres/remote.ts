@@ -12,6 +12,8 @@ import type { Place } from './place.ts';
 import { silence, TimeLimitError, withLimit } from './time-limit.ts';
 
 export type Row = Readonly<Record<string, unknown>>;
+/** What the names of our sessions on other members' servers begin with; the asking node's name follows. */
+export const ASKER = 'pgha ';
 /** What the server reported of itself with the login: `server_version`, `in_hot_standby`, ... */
 export type Reported = ReadonlyMap<string, string>;
 /** One statement and its rows. */
@@ -65,7 +67,7 @@ async function connectAndAsk<T>(
     // Without a password of ours the driver looks into ~/.pgpass, as libpq does.
     ...(login.password === null ? {} : { password: login.password }),
     ssl: ssl ?? false,
-    application_name: `pgha ${place.config.node.name}`,
+    application_name: `${ASKER}${place.config.node.name}`,
     ...('database' in as
       ? { database: as.database, options: `-c statement_timeout=${Math.max(1, Math.ceil(limit))}` }
       : { database: 'replication', replication: 'true' }),
