@@ -149,7 +149,12 @@ export class Agent implements Control {
       self: () => ({ name: this.self, id: this.resolved.policy.node.nodeId }),
     });
     this.happenings = new Happenings(this.self);
-    this.lagHistory = new LagHistory({ clock: given.clock, chronicle: given.chronicle, self: this.self });
+    this.lagHistory = new LagHistory({
+      clock: given.clock,
+      chronicle: given.chronicle,
+      log: given.log,
+      self: this.self,
+    });
     this.statusSaidAt = given.clock.now();
     const parts = { ...given, log: this.events.listenTo(given.log) };
     this.parts = parts;

@@ -56,6 +56,7 @@ export class ClusterEvents {
     this.ledger = new Ledger({
       clock: parts.clock,
       chronicle: parts.chronicle,
+      log: parts.log,
       key: `events/${parts.self().name}`,
       compose: (found) => this.compose(found),
       written: (value) => {

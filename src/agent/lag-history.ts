@@ -14,6 +14,7 @@ import {
 } from '../core/lag-history.ts';
 import type { Chronicle } from '../ports/chronicle.ts';
 import type { Clock } from '../ports/clock.ts';
+import type { EventLog } from '../ports/event-log.ts';
 import { Ledger } from './ledger.ts';
 import type { Published } from './published.ts';
 
@@ -29,12 +30,18 @@ export class LagHistory {
   private pending: readonly LagPoint[] = [];
   private composed: readonly LagPoint[] = [];
 
-  constructor(parts: { readonly clock: Clock; readonly chronicle: Chronicle; readonly self: string }) {
+  constructor(parts: {
+    readonly clock: Clock;
+    readonly chronicle: Chronicle;
+    readonly log: EventLog;
+    readonly self: string;
+  }) {
     this.clock = parts.clock;
     this.self = parts.self;
     this.ledger = new Ledger({
       clock: parts.clock,
       chronicle: parts.chronicle,
+      log: parts.log,
       key: 'lag',
       compose: (found) => this.compose(found),
       written: () => {

@@ -7,6 +7,7 @@ import { ABSENT, type Revision } from '../core/store.ts';
 import { between, type Instant, LONG_AGO, type Millis, millis } from '../core/time.ts';
 import type { Chronicle, ChronicleKey, PutAnswer } from '../ports/chronicle.ts';
 import type { CancelTimer, Clock } from '../ports/clock.ts';
+import type { EventLog } from '../ports/event-log.ts';
 
 /** What is recorded in a burst is written at once, and after what the burst was about. */
 const GATHERED = millis(500);
@@ -35,6 +36,7 @@ export interface LedgerParts {
   readonly compose: (found: string | null) => string | null;
   /** etcd has it. */
   readonly written: (value: string) => void;
+  readonly log: EventLog;
 }
 
 export class Ledger {
@@ -75,10 +77,20 @@ export class Ledger {
   }
 
   private write(): Promise<void> {
-    this.underWay ??= this.attempts().finally(() => {
-      this.underWay = null;
-      if (this.parts.compose(this.known.value) !== null) this.due();
-    });
+    const { compose, key, log } = this.parts;
+    this.underWay ??= this.attempts()
+      .finally(() => {
+        this.underWay = null;
+      })
+      .then(() => {
+        if (compose(this.known.value) !== null) this.due();
+      })
+      .catch((error: unknown) => {
+        // Nobody waits for what is told here, and no mistake in it may end the daemon of a leader.
+        log.write('error', 'action.failed', `writing pgha/${key} failed; it is tried again with what comes next`, {
+          error,
+        });
+      });
     return this.underWay;
   }
 

@@ -9,7 +9,7 @@ import { ABSENT, type KeyValue, revision } from '../../../src/core/store.ts';
 import { instant, millis } from '../../../src/core/time.ts';
 import type { Chronicle } from '../../../src/ports/chronicle.ts';
 import { aCluster, aPublished, primary, threeMembers } from '../http/builders.ts';
-import { FakeClock } from './fakes.ts';
+import { FakeClock, FakeLog } from './fakes.ts';
 
 let clock: FakeClock;
 let entry: KeyValue | null;
@@ -29,7 +29,7 @@ beforeEach(() => {
       return { kind: 'applied', revision: modRevision };
     },
   };
-  history = new LagHistory({ clock, chronicle, self: 'b' });
+  history = new LagHistory({ clock, chronicle, log: new FakeLog(), self: 'b' });
 });
 
 const toA = { applicationName: 'a', flushed: lsn(0x5000060), replayed: lsn(0x5000060) } as Sender;
