@@ -1,6 +1,6 @@
 /**
  * The adapter behind ports/commands: runs the operator's own commands through a shell, as repmgr does, with a time
- * limit after which everything they started is ended. What they print is kept to its last line.
+ * limit after which everything they started is ended. Of what they print the first line is kept.
  */
 import type { Config } from '../config/schema.ts';
 import type { ClusterEvent } from '../core/cluster-events.ts';

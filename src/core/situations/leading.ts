@@ -320,7 +320,7 @@ export function others(view: View): readonly NodeName[] {
   return view.dcs.cluster.members.map((member) => member.name).filter((name) => name !== view.self);
 }
 
-/** For tests and `explain`: when an unanswered suspicion turns into a stop. */
+/** When a check that goes on failing has cost the server its leadership; the veto of consensus comes on top. */
 export function givesUpAt(view: View): Instant {
   const { reconnectAttempts, reconnectInterval } = view.policy.cluster;
   return laterBy(view.failing?.since ?? view.now, millis(reconnectAttempts * reconnectInterval));
