@@ -58,11 +58,6 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
         },
       );
     }
-    case 'restart':
-      agent.operatorRequest = null;
-      return agent.operations.start('restart', 'restart Postgres', () =>
-        postgres.restart(agent.policy.primaryStopTimeout),
-      );
     case 'promote':
       return promote(agent);
     case 'follow': {
@@ -124,7 +119,6 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
     case 'copy': {
       const source = agent.addressOf(action.source);
       if (source === null) return false;
-      agent.operatorRequest = null;
       return agent.operations.start('copy', `copy from ${source.name}`, async (signal, progress) => {
         await guard.disarm(GUARD_LIMIT);
         if (action.wipe) await agent.wipeFor(source);

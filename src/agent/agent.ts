@@ -100,7 +100,6 @@ export class Agent implements Control {
   rescueFailedSince: Instant | null = null;
   /** Why the last switchover that was asked for was not carried out; for those who wait for it. */
   lastRefusal: string | null = null;
-  operatorRequest: 'restart' | 'reinitialize' | null = null;
   /** Postgres here is being stopped for a switchover, or its postmaster just died: no 200 from now on. */
   serving = true;
   /** When this node last stopped accepting writes on purpose: for the length of the pause. */
@@ -535,7 +534,6 @@ export class Agent implements Control {
       upstreamLineage: this.upstreamLineage,
       upstreams: this.upstreams,
       leaving: this.leaving,
-      operatorRequest: this.operatorRequest,
       leaderlessSince: this.leaderlessSince,
       heldBackAt: this.heldBackAt,
       wishSince: this.wishSeen?.at ?? null,

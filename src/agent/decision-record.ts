@@ -55,9 +55,8 @@ export class TakeoverRecorder {
   /** What is to be written to etcd, and was not yet. */
   private unwritten = false;
   private followersWritten = false;
-  /** Who led when somebody last did, and whether an operator had asked him to hand over. */
+  /** Who led when somebody last did. */
   private leader: NodeName | null = null;
-  private handOverAsked = false;
   private keyGoneAt: Instant | null = null;
 
   /** Each cycle, after it was decided and before anything is done. @param wall - now, for people */
@@ -66,7 +65,6 @@ export class TakeoverRecorder {
     const { cluster, readAt } = view.dcs;
     if (cluster.leader !== null) {
       this.leader = cluster.leader.name;
-      this.handOverAsked = cluster.failover !== null && (cluster.failover.scheduledAt === null || view.scheduledDue);
       this.keyGoneAt = null;
     } else this.keyGoneAt ??= readAt;
     if (view.leadership.kind === 'holding') this.sawHolding(view, view.leadership, wall);
@@ -149,7 +147,7 @@ export class TakeoverRecorder {
 
   private kindOf(cluster: ClusterView, release: Takeover['release']): TakeoverKind {
     if (cluster.status === null) return 'first';
-    if (release !== null) return this.handOverAsked ? 'switchover' : 'hand-over';
+    if (release !== null) return release.asked ? 'switchover' : 'hand-over';
     return cluster.failover !== null && cluster.failover.leader === null ? 'failover-by-hand' : 'failover';
   }
 

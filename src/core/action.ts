@@ -10,7 +10,6 @@ export type Action =
   | { readonly do: 'end-family' }
   | { readonly do: 'start-primary' }
   | { readonly do: 'start-standby'; readonly upstream: NodeName | null }
-  | { readonly do: 'restart' }
   | { readonly do: 'promote' }
   /** `silent`: the member that was followed until now and sent nothing; it is left alone for a while. */
   | { readonly do: 'follow'; readonly upstream: NodeName | null; readonly silent?: NodeName }

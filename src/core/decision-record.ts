@@ -5,6 +5,7 @@
  */
 import { ASK_LIMIT, GUARD_LIMIT, requestLimit } from './budget.ts';
 import type { Contender } from './candidate.ts';
+import type { Release } from './cluster.ts';
 import { type Lsn, printLsn, type Timeline } from './lsn.ts';
 import type { PeerAnswer } from './peer.ts';
 import type { ClusterPolicy } from './policy.ts';
@@ -57,7 +58,7 @@ export interface Takeover {
   readonly previous: NodeName | null;
   readonly previousLocation: string | null;
   readonly policy: ClusterPolicy;
-  readonly release: { readonly lsn: Lsn; readonly candidate: NodeName | null } | null;
+  readonly release: Release | null;
   /** The rules on the way, the first decision without a leader first. */
   readonly steps: readonly { readonly at: Instant; readonly rule: string; readonly reason: string }[];
   /** Who saw the last leader's Postgres alive, and how long before the key was taken. */

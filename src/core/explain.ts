@@ -131,7 +131,6 @@ function afterLosing(view: View, leader: NodeName): View {
     leaderlessSince: now,
     lastLeader: leader,
     sawPrimary: age(view.sawPrimary),
-    operatorRequest: null,
   };
 }
 

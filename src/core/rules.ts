@@ -66,7 +66,6 @@ export const RULES = {
   'following.follow': "our history is part of the leader's: receive from it",
   'following.diverged-stop': 'this standby has WAL that the leader never had: it stops to be rewound',
   'following.starting': 'Postgres is starting as a standby',
-  'following.restart-requested': 'an operator asked for a restart',
   'rejoin.find-end': 'where our WAL ends must be known to tell whether we follow or rewind',
   'rejoin.start': "our history is part of the leader's: start as its standby, no rewind",
   'rejoin.rewind': 'our WAL goes beyond what the leader has: rewind',

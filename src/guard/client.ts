@@ -375,30 +375,6 @@ export class GuardClient implements Guard {
   }
 }
 
-/** `guard: off`: every arm is acked, nothing is promised; the operator has been told what that costs. */
-export class GuardOff implements Guard {
-  readonly mode = 'off';
-  private arming: Arming | null = null;
-
-  async arm(arming: Arming): Promise<GuardAnswer> {
-    this.arming = arming;
-    return { kind: 'acked' };
-  }
-
-  async disarm(): Promise<GuardAnswer> {
-    this.arming = null;
-    return { kind: 'acked' };
-  }
-
-  async armed(): Promise<Arming | null> {
-    return this.arming;
-  }
-
-  onReplaced(): void {
-    // There is none that could be replaced.
-  }
-}
-
 /**
  * `value`, or `late()` once the limit has passed. When this process itself was late (stopped, or a busy machine), an
  * answer that already waits in a socket is read before it is given up.

@@ -245,7 +245,7 @@ async function promoteByCommand(
   signal: AbortSignal,
 ): Promise<void> {
   const { place } = server;
-  const { clock, dataDir } = place;
+  const { clock } = place;
   const command = await service.begin('promote_command', { stillAllowed });
   if (command === null) throw notAllowed();
   const kill = (): void => void command.kill();
@@ -280,9 +280,7 @@ async function promoteByCommand(
     }
   } catch (cause) {
     await command.kill();
-    await withLimit(clock, FILE_LIMIT, 'removing the promote file', unlink(join(dataDir, 'promote'))).catch(
-      () => undefined,
-    );
+    await removePromoteFile(place).catch(() => undefined);
     throw cause instanceof PghaError ? cause : promoteFailed(cause);
   } finally {
     signal.removeEventListener('abort', kill);
@@ -303,15 +301,13 @@ async function promoteNow(
   signal: AbortSignal,
 ): Promise<void> {
   const { place } = server;
-  const { clock, dataDir } = place;
-  const file = join(dataDir, 'promote');
-  const removeFile = (): Promise<void> => withLimit(clock, FILE_LIMIT, 'removing the promote file', unlink(file));
-  const writing = writeFile(file, '');
+  const { clock } = place;
+  const writing = writeFile(promoteFile(place), '');
   try {
     await withLimit(clock, FILE_LIMIT, 'writing the promote file', writing);
     // The disk may have taken its time; without the signal nobody looks at the file.
     if (!stillAllowed()) {
-      await removeFile();
+      await removePromoteFile(place);
       throw notAllowed();
     }
     signalProcess(postmaster, 'SIGUSR1');
@@ -331,10 +327,16 @@ async function promoteNow(
   } catch (cause) {
     // Whatever became of it: a file that is left behind, or that a slow disk makes only now, must not promote a standby
     // of later days. Any signal of a child makes the postmaster look for it.
-    await removeFile().catch(() => undefined);
-    void writing.then(() => unlink(file)).catch(() => undefined);
+    await removePromoteFile(place).catch(() => undefined);
+    void writing.then(() => unlink(promoteFile(place))).catch(() => undefined);
     throw cause instanceof PghaError ? cause : promoteFailed(cause);
   }
+}
+
+const promoteFile = ({ dataDir }: Place): string => join(dataDir, 'promote');
+
+function removePromoteFile(place: Place): Promise<void> {
+  return withLimit(place.clock, FILE_LIMIT, 'removing the promote file', unlink(promoteFile(place)));
 }
 
 function notAllowed(): PghaError {

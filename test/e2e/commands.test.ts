@@ -6,7 +6,7 @@ import { afterAll, expect, it } from 'vitest';
 import { postgresBinDir } from '../../scripts/ensure.mjs';
 import { Cluster } from './lib/cluster.ts';
 import { runDirectory } from './lib/run.ts';
-import { describeOnHosts, endsWell } from './lib/scenario.ts';
+import { ctlDone, describeOnHosts, endsWell } from './lib/scenario.ts';
 import { until } from './lib/time.ts';
 
 describeOnHosts("with the operator's commands for Postgres", () => {
@@ -48,8 +48,7 @@ describeOnHosts("with the operator's commands for Postgres", () => {
     const third = running.others(first, second)[0]?.name ?? '';
     await running.startWriter({ sessions: 2 });
     const promoted = count('promote');
-    const { code, stdout, stderr } = await running.ctl(['switchover', '--candidate', second, '--force']);
-    expect({ code, text: stdout + stderr }).toMatchObject({ code: 0 });
+    await ctlDone(running, ['switchover', '--candidate', second, '--force']);
     expect(said(first)).toContain('stop');
     expect(count('promote')).toBe(promoted + 1);
     await endsWell(running);

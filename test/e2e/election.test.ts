@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { Cluster } from './lib/cluster.ts';
-import { describeOnHosts, endsWell } from './lib/scenario.ts';
+import { ctlDone, describeOnHosts, endsWell } from './lib/scenario.ts';
 import { sleep, until } from './lib/time.ts';
 
 /** What this node's file says from now on; read by the running daemon. */
@@ -86,8 +86,7 @@ describeOnHosts('equal candidates', () => {
   it('in manual mode nobody takes over by himself; who would is said; an operator can', async () => {
     await cluster.waitAllStreaming();
     const old = await cluster.primary();
-    const set = await cluster.ctl(['edit-config', '--set', 'failover=manual', '--force']);
-    expect({ code: set.code, text: set.stdout + set.stderr }).toMatchObject({ code: 0 });
+    await ctlDone(cluster, ['edit-config', '--set', 'failover=manual', '--force']);
     await cluster.killNode(old);
     const [one = '', another = ''] = cluster.others(old).map(({ name }) => name);
     expect(await says(cluster, one, 'leaderless.manual')).toContain(`${one} would take over`);
@@ -109,8 +108,7 @@ describeOnHosts('sight and location', () => {
       node: (name) => ({ location: name === 'h3' ? 'west' : 'east' }),
     });
     if ((await cluster.primary()) === 'h3') {
-      const { code, stdout, stderr } = await cluster.ctl(['switchover', '--candidate', 'h1', '--force']);
-      expect({ code, text: stdout + stderr }).toMatchObject({ code: 0 });
+      await ctlDone(cluster, ['switchover', '--candidate', 'h1', '--force']);
       await cluster.waitAllStreaming();
     }
   });

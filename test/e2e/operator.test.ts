@@ -9,7 +9,7 @@ import { postgresBinDir } from '../../scripts/ensure.mjs';
 import { Cluster } from './lib/cluster.ts';
 import { EXIT_CONFIG } from './lib/daemon.ts';
 import { stepDown } from './lib/launch.ts';
-import { describeOnHosts, endsWell, sharedCluster } from './lib/scenario.ts';
+import { ctlDone, describeOnHosts, endsWell, sharedCluster } from './lib/scenario.ts';
 import { monotonic, sleep, until } from './lib/time.ts';
 
 describeOnHosts('switchover', () => {
@@ -36,15 +36,7 @@ describeOnHosts('switchover', () => {
       [second, first],
     ] as const) {
       const asked = monotonic();
-      const { code, stdout, stderr } = await cluster.ctl([
-        'switchover',
-        '--leader',
-        from,
-        '--candidate',
-        to,
-        '--force',
-      ]);
-      expect({ code, text: stdout + stderr }).toMatchObject({ code: 0 });
+      const stdout = await ctlDone(cluster, ['switchover', '--leader', from, '--candidate', to, '--force']);
       expect(await cluster.primary()).toBe(to);
       await cluster.waitForWrites(50);
       const pause = await cluster.pauseSince(asked);
@@ -63,8 +55,7 @@ describeOnHosts('switchover', () => {
     const lines = (file: string): readonly string[] =>
       existsSync(join(told, file)) ? readFileSync(join(told, file), 'utf8').trim().split('\n') : [];
     const before = new Map([first, second, third].map((name) => [name, lines(name).length]));
-    const { code, stdout, stderr } = await cluster.ctl(['switchover', '--candidate', second, '--force']);
-    expect({ code, text: stdout + stderr }).toMatchObject({ code: 0 });
+    await ctlDone(cluster, ['switchover', '--candidate', second, '--force']);
     await cluster.waitAllStreaming();
 
     const news = (name: string): readonly string[] => lines(name).slice(before.get(name));
@@ -112,8 +103,7 @@ describeOnHosts('switchover', () => {
     cluster.network.cut(absent ?? '');
     await sleep(3_000);
     const asked = monotonic();
-    const { code, stdout, stderr } = await cluster.ctl(['switchover', '--candidate', candidate ?? '', '--force']);
-    expect({ code, text: stdout + stderr }).toMatchObject({ code: 0 });
+    await ctlDone(cluster, ['switchover', '--candidate', candidate ?? '', '--force']);
     await cluster.waitForWrites(50);
     const pause = await cluster.pauseSince(asked);
     cluster.network.heal(absent ?? '');
@@ -145,8 +135,7 @@ describeOnHosts('rejoin', () => {
     const standby = cluster.others(primary)[0]?.name ?? '';
     await cluster.startWriter();
     writeFileSync(join(cluster.node(standby).dataDir, 'mark-of-the-old-copy'), '');
-    const { code, stdout, stderr } = await cluster.ctl(['reinit', cluster.scope, standby, '--force']);
-    expect({ code, text: stdout + stderr }).toMatchObject({ code: 0 });
+    await ctlDone(cluster, ['reinit', cluster.scope, standby, '--force']);
     await until('the old copy is gone', 30_000, () => {
       try {
         readFileSync(join(cluster.node(standby).dataDir, 'mark-of-the-old-copy'));

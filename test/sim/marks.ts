@@ -136,5 +136,4 @@ export const NOT_REACHED: Readonly<Record<string, string>> = {
   'event command.distrusted': ADAPTER,
   'rule leaderless.primary-alive':
     'whoever says that he is a writable primary has an open window, and then no gate of another is open; test/unit has it',
-  'rule following.restart-requested': 'nothing sets this request: a restart is carried out at once',
 };

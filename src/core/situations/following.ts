@@ -42,9 +42,6 @@ export function follow(view: View, cluster: ClusterView, leader: LeaderKey): Dec
 }
 
 function asStandby(view: View, cluster: ClusterView, leader: LeaderKey, local: Standby): Decision {
-  if (view.operatorRequest === 'restart') {
-    return decision('following.restart-requested', 'an operator asked for a restart', [{ do: 'restart' }]);
-  }
   const choice = chooseUpstream(view, cluster, leader, local, lineageOf(view, leader));
   return askFirst(view, leader, choice, receiveFrom(view, cluster, leader, local, choice));
 }

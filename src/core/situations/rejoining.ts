@@ -25,11 +25,6 @@ export function rejoin(view: View, cluster: ClusterView, leader: LeaderKey): Dec
       millis(500),
     );
   }
-  if (view.operatorRequest === 'reinitialize') {
-    return decision('rejoin.copy', 'an operator asked for this node to be copied anew', [
-      { do: 'copy', source: leader.name, wipe: true },
-    ]);
-  }
   const lineage = lineageOf(view, leader);
   if (lineage?.inRecovery) {
     return decision(

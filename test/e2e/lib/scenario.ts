@@ -16,6 +16,13 @@ export const describeOnHosts = describe.skipIf(unavailable !== null);
 /** Whether the long ones run too (`npm run test:all`). */
 export const everything = process.env['PGHA_E2E_ALL'] === '1';
 
+/** Runs `pgha-ctl` with these arguments, which has to succeed. @returns what it printed */
+export async function ctlDone(cluster: Pick<Cluster, 'ctl'>, args: readonly string[]): Promise<string> {
+  const { code, stdout, stderr } = await cluster.ctl(args);
+  expect({ code, text: stdout + stderr }).toMatchObject({ code: 0 });
+  return stdout;
+}
+
 /** The cluster that the tests of this group share; it is there, healthy and writable, when each of them begins. */
 export function sharedCluster(options: ClusterOptions = {}): { readonly current: Cluster } {
   let cluster: Cluster | null = null;

@@ -362,27 +362,3 @@ export class SimulatedGuard implements Guard {
     });
   }
 }
-
-/** `guard: off`: every arm is acked, nothing is promised. */
-export class NoGuard implements Guard {
-  readonly mode = 'off';
-  private arming: Arming | null = null;
-
-  async arm(arming: Arming): Promise<GuardAnswer> {
-    this.arming = arming;
-    return { kind: 'acked' };
-  }
-
-  async disarm(): Promise<GuardAnswer> {
-    this.arming = null;
-    return { kind: 'acked' };
-  }
-
-  async armed(): Promise<Arming | null> {
-    return this.arming;
-  }
-
-  onReplaced(): void {
-    // There is none that could be replaced.
-  }
-}

@@ -4,10 +4,11 @@
  */
 import type { Control } from '../../../src/agent/published.ts';
 import type { Leadership } from '../../../src/core/view.ts';
+import { GuardOff } from '../../../src/guard/off.ts';
 import type { Guard } from '../../../src/ports/guard.ts';
 import type { Postgres } from '../../../src/ports/postgres.ts';
 import type { NoPostgres } from '../../../src/postgres/none.ts';
-import { type GuardProcess, NoGuard, SimulatedGuard } from '../models/guard.ts';
+import { type GuardProcess, SimulatedGuard } from '../models/guard.ts';
 import { SimulatedPostgres } from '../models/postgres-port.ts';
 import type { PostgresServer } from '../models/postgres-server.ts';
 import { SimulatedStateFile, type StoredOnMachine } from '../models/state-file.ts';
@@ -99,7 +100,7 @@ export class Machine {
     const postgres = this.parts.makePostgres(process);
     const guard =
       this.parts.guardMode === 'off'
-        ? new NoGuard()
+        ? new GuardOff()
         : new SimulatedGuard(this.guard, process, own.fork('guard'), scheduler);
     const state = new SimulatedStateFile(this.stored, process, own.fork('state'));
     this.parts.trace(`daemon starts (${this.starts})`);

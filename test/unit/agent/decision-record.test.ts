@@ -8,18 +8,19 @@ import { nodeName, revision } from '../../../src/core/store.ts';
 import { type Instant, instant, millis, wallTime } from '../../../src/core/time.ts';
 import type { View } from '../../../src/core/view.ts';
 import {
+  aBeat,
   aCluster,
   aGate,
   aLoneStandby,
   aPeer,
   aPrimary,
-  aRelease,
   aRequest,
   aSender,
   aSilentPeer,
   aStatus,
   aView,
   clusterPolicy,
+  END,
   holding,
   NOW,
   peers,
@@ -196,17 +197,20 @@ describe('a record', () => {
   });
 
   it('tells a switchover from a leader that gave the key up by itself, and both from a hold that ran out', () => {
-    const kindAfter = (over: ViewOver, wished: boolean) => {
+    const kindAfter = (over: ViewOver) => {
       const { noted, see } = recorder();
-      see(aView({ cluster: aCluster(wished ? { failover: aRequest({ leader: 'a', candidate: 'b' }) } : {}) }));
+      see(aView({ cluster: aCluster() }));
       see(lost(20, { peers: asked, ...over }));
       return noted.tookOver(at(30), WALL, by, aPrimary())?.kind;
     };
-    const released: ViewOver = { gate: { ...gate, opensAt: at(10), beat: aRelease('b') } };
-    expect(kindAfter(released, true)).toBe('switchover');
-    expect(kindAfter(released, false)).toBe('hand-over');
-    expect(kindAfter({}, false)).toBe('failover');
-    expect(kindAfter({ cluster: aCluster({ leader: null, failover: aRequest({ candidate: 'b' }) }) }, false)).toBe(
+    const released = (asked: boolean): ViewOver => {
+      const release = { lsn: END, candidate: nodeName('b'), ...(asked ? { asked } : {}) };
+      return { gate: { ...gate, opensAt: at(10), beat: aBeat({ holdMs: 0, release }) } };
+    };
+    expect(kindAfter(released(true))).toBe('switchover');
+    expect(kindAfter(released(false))).toBe('hand-over');
+    expect(kindAfter({})).toBe('failover');
+    expect(kindAfter({ cluster: aCluster({ leader: null, failover: aRequest({ candidate: 'b' }) }) })).toBe(
       'failover-by-hand',
     );
   });

@@ -378,7 +378,6 @@ export function aView(over: ViewOver = {}): View {
     upstreamLineage: null,
     upstreams: NOTHING_REMEMBERED,
     leaving: false,
-    operatorRequest: null,
     leaderlessSince: null,
     heldBackAt: null,
     wishSince: null,

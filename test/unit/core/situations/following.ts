@@ -154,12 +154,6 @@ export const following: readonly Case[] = [
     actions: [],
   },
   {
-    name: 'restarts when an operator asks for it',
-    view: aView({ operatorRequest: 'restart' }),
-    rule: 'following.restart-requested',
-    actions: ['restart'],
-  },
-  {
     name: 'follows, and takes nothing over, while the key stands and the gate is closed',
     view: aView({ gate: closedGate(1) }),
     rule: 'following.streaming',
@@ -300,12 +294,6 @@ export const rejoining: readonly Case[] = [
     view: aView(diverged({ set: { usePgRewind: false, removeDataDirectoryOnDivergedTimelines: true } })),
     rule: 'rejoin.copy',
     actions: ['copy'],
-  },
-  {
-    name: 'copies anew when an operator asks for it, without a question',
-    view: aView(down({ operatorRequest: 'reinitialize', lineage: null })),
-    rule: 'rejoin.copy',
-    actions: [{ do: 'copy', source: nodeName('a'), wipe: true }],
   },
   {
     name: "leaves its data alone when the leader serves another cluster's",
