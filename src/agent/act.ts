@@ -7,6 +7,8 @@ import { ASK_LIMIT } from '../core/budget.ts';
 import { KEYS } from '../core/cluster.ts';
 import type { Decision } from '../core/decision.ts';
 import { describePhases } from '../core/decision-record.ts';
+import type { LocalPostgres } from '../core/local.ts';
+import type { LossStatement } from '../core/loss.ts';
 import { type Lsn, printLsn } from '../core/lsn.ts';
 import { ABSENT, type Txn } from '../core/store.ts';
 import { between, millis } from '../core/time.ts';
@@ -71,7 +73,6 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
       const outcome = await agent.keeper.acquire(action.status, action.standing, action.adopting, action.despitePause);
       // Lost, or not known: what etcd says now decides, not what we hoped for.
       if (outcome !== 'ours') await agent.readCluster();
-      else reportPossibleLoss(agent);
       return true;
     }
     case 'release':
@@ -231,7 +232,7 @@ function promote(agent: Agent): boolean {
     agent.watch.doubt();
     await agent.lookNow();
     const { local } = agent.watch;
-    const record = agent.noteTookOver(term, local);
+    const record = agent.noteTookOver(term, local, await beginningOf(agent, local));
     log.write('info', 'failover.completed', `${agent.self} is the primary now and accepts writes`, {
       term: term.toString(),
       ...(local.kind === 'primary' ? { timeline: local.timeline, lsn: local.flushed } : {}),
@@ -241,7 +242,24 @@ function promote(agent: Agent): boolean {
         ? {}
         : { kind: record.kind, judgement_ms: record.judgement_ms, phases: describePhases(record) }),
     });
+    if (record?.loss != null) tellLoss(agent, record.loss);
   });
+}
+
+/** Where the timeline that this primary has just begun parts from the last one; null: it cannot be read. */
+async function beginningOf(agent: Agent, local: LocalPostgres): Promise<Lsn | null> {
+  if (local.kind !== 'primary' || local.timeline === 1) return null;
+  const ours = await attempt(agent, 'read where the new timeline begins', () =>
+    agent.parts.postgres.ownHistory(local.timeline),
+  );
+  return ours?.at(-1)?.switchedAt ?? null;
+}
+
+/** Every failover says what it may have cost, also when that is nothing. */
+function tellLoss(agent: Agent, loss: LossStatement): void {
+  const { sentence, ...facts } = loss;
+  if (loss.lost === 'nothing') agent.parts.log.write('info', 'failover.loss-excluded', sentence, facts);
+  else agent.parts.log.write('warn', 'failover.loss-possible', sentence, facts);
 }
 
 async function release(agent: Agent, action: Extract<Action, { do: 'release' }>): Promise<boolean> {
@@ -378,22 +396,6 @@ async function claimScope(agent: Agent): Promise<boolean> {
   );
   await agent.readCluster();
   return true;
-}
-
-/** A new leader without a release record: what only the old one had is gone, or comes back with it and is undone. */
-function reportPossibleLoss(agent: Agent): void {
-  const cluster = agent.reader.latest?.cluster;
-  const { local } = agent.watch;
-  if (cluster?.status == null || local.kind !== 'standby' || cluster.status.beat?.release != null) return;
-  const own = local.received > local.replayed ? local.received : local.replayed;
-  const known = cluster.status.optime;
-  agent.parts.log.write(
-    'warn',
-    'failover.loss-possible',
-    `the old leader gave no release record: what it committed after ${printLsn(own)} and sent to nobody is not here` +
-      (known === null ? '' : `; the last position it published was ${printLsn(known)}`),
-    { from: own, ...(known !== null && known > own ? { to: known } : {}) },
-  );
 }
 
 /** The other side of the same loss: this node's own WAL beyond the point where the new leader left its timeline. */

@@ -14,6 +14,7 @@ import { explain } from '../core/explain.ts';
 import { type LocalPostgres, mayWrite, position, type SystemId, systemId } from '../core/local.ts';
 import type { Lsn, Timeline } from '../core/lsn.ts';
 import type { PeerAnswer, RescueAnswer, RescueRequest } from '../core/peer.ts';
+import { notePublished, type Publications } from '../core/published.ts';
 import { HELD_BACK } from '../core/situations/leaderless.ts';
 import type { Key, NodeName, Op, Revision } from '../core/store.ts';
 import { between, type Instant, laterBy, type Millis, millis } from '../core/time.ts';
@@ -121,6 +122,7 @@ export class Agent implements Control {
   private isFull = false;
   /** The last try to end Postgres failed: its processes hang in the kernel. */
   private unending = false;
+  private publications: Publications = [];
   private sawPrimaryAt: Instant | null = null;
   /** Whose Postgres that was. */
   private sawPrimaryOf: NodeName | null = null;
@@ -545,6 +547,7 @@ export class Agent implements Control {
       lastLeaderLocation: this.lastLeaderLocation(),
       sawPrimary: this.sawLost(reading?.cluster ?? null, now),
       validation: this.validation,
+      publications: this.publications,
       returningSince: this.peers.returningSince,
       scheduledDue: this.scheduledDue(reading?.cluster ?? null),
     };
@@ -615,10 +618,12 @@ export class Agent implements Control {
     }
   }
 
-  noteTookOver(term: Revision, local: LocalPostgres): DecisionRecord | null {
+  /** @param from - where the new timeline begins */
+  noteTookOver(term: Revision, local: LocalPostgres, from: Lsn | null): DecisionRecord | null {
     const { clock, log } = this.parts;
+    const by = { node: this.self, term, policy: this.policy };
     try {
-      return this.takeovers.tookOver(clock.now(), clock.wall(), { node: this.self, term, policy: this.policy }, local);
+      return this.takeovers.tookOver(clock.now(), clock.wall(), by, local, from);
     } catch (error) {
       log.write('error', 'action.failed', 'the record of the takeover could not be put together', { error });
       return null;
@@ -926,6 +931,7 @@ export class Agent implements Control {
     else if (this.wishSeen?.revision !== wish) this.wishSeen = { revision: wish, at: reading.at };
     const named = cluster.initialize?.value ?? '';
     if (/^\d+$/.test(named)) this.formerCluster = systemId(named);
+    this.publications = notePublished(this.publications, cluster.status?.optime ?? null, reading.statusArrived);
     this.keeper.note(cluster, reading.statusArrived);
     // The read that answers a hint is the only one: what it says of the settings must not be passed over.
     this.takeSettings(cluster);

@@ -16,10 +16,12 @@ import {
 } from '../core/decision-record.ts';
 import { gateOpen } from '../core/gate.ts';
 import type { LocalPostgres } from '../core/local.ts';
+import { type LossStatement, stateLoss } from '../core/loss.ts';
+import type { Lsn } from '../core/lsn.ts';
 import type { PeerAnswer } from '../core/peer.ts';
 import { namesOf, rankingFor, type Sighting, sightings } from '../core/situations/leaderless.ts';
 import type { NodeName, Revision } from '../core/store.ts';
-import { between, type Instant, type WallTime } from '../core/time.ts';
+import { between, type Instant, type WallTime, wallTime } from '../core/time.ts';
 import type { View } from '../core/view.ts';
 
 /** Followers that come later than this after the takeover are not part of its story. */
@@ -46,6 +48,10 @@ interface UnderWay {
   sightings: readonly Sighting[];
   peers: ReadonlyMap<NodeName, PeerAnswer>;
   ranking: readonly Contender[];
+  /** The last position that the last leader published, and when it was heard here. */
+  published: { readonly lsn: Lsn; readonly heardAt: WallTime } | null;
+  /** When the last leader's hold ran out, or its record was seen. */
+  stoppedBy: WallTime | null;
 }
 
 export class TakeoverRecorder {
@@ -68,12 +74,12 @@ export class TakeoverRecorder {
       this.keyGoneAt = null;
     } else this.keyGoneAt ??= readAt;
     if (view.leadership.kind === 'holding') this.sawHolding(view, view.leadership, wall);
-    else if (situation === 'leaderless') this.sawLeaderless(view, cluster, decision);
+    else if (situation === 'leaderless') this.sawLeaderless(view, cluster, decision, wall);
     // While something runs, or etcd is away, it is still the same story.
     else if (!BETWEEN.has(situation)) this.underWay = null;
   }
 
-  private sawLeaderless(view: View, cluster: ClusterView, decision: Judgement['decision']): void {
+  private sawLeaderless(view: View, cluster: ClusterView, decision: Judgement['decision'], wall: WallTime): void {
     // Held before and lost again: what comes is another takeover.
     if (this.underWay === null || this.underWay.marks.acquired !== null) this.underWay = this.begin(view);
     const { underWay } = this;
@@ -99,6 +105,10 @@ export class TakeoverRecorder {
     marks.decided = now;
     underWay.kind = this.kindOf(cluster, gate?.beat?.release ?? null);
     underWay.release = gate?.beat?.release ?? null;
+    const wallOf = (at: Instant): WallTime => wallTime(wall - between(at, now));
+    const published = cluster.status?.optime ?? null;
+    underWay.published = published === null || gate === null ? null : { lsn: published, heardAt: wallOf(gate.arrived) };
+    underWay.stoppedBy = gate === null || gate.opensAt === 'never' ? null : wallOf(gate.opensAt);
     underWay.peers = new Map([...view.peers].filter(([, answer]) => between(answer.at, now) < ASKED_MS));
     underWay.ranking = view.local.kind === 'standby' ? rankingFor(view, cluster, view.local) : [];
     const lost = underWay.previous;
@@ -142,6 +152,8 @@ export class TakeoverRecorder {
       sightings: [],
       peers: new Map(),
       ranking: [],
+      published: null,
+      stoppedBy: null,
     };
   }
 
@@ -156,12 +168,18 @@ export class TakeoverRecorder {
     if (this.underWay !== null) this.underWay.marks.promoteSent = at;
   }
 
-  /** This node accepts writes. @returns the record of how that came about; null: nothing was seen of it */
+  /**
+   * This node accepts writes.
+   *
+   * @param from - where its new timeline begins; null: it was not promoted, or that is not known
+   * @returns the record of how that came about; null: nothing was seen of it
+   */
   tookOver(
     at: Instant,
     wall: WallTime,
     by: { readonly node: NodeName; readonly term: Revision; readonly policy: Takeover['policy'] },
     local: LocalPostgres,
+    from: Lsn | null = null,
   ): DecisionRecord | null {
     const { underWay } = this;
     if (underWay === null) return null;
@@ -184,6 +202,7 @@ export class TakeoverRecorder {
       completedAt: wall,
       timeline: local.kind === 'primary' ? local.timeline : null,
       lsn: local.kind === 'primary' ? local.flushed : null,
+      loss: lossOf(underWay, by.node, local, from),
       followers: this.followers,
     };
     return this.record;
@@ -202,6 +221,21 @@ export class TakeoverRecorder {
   written(): void {
     this.unwritten = false;
   }
+}
+
+function lossOf(underWay: UnderWay, node: NodeName, local: LocalPostgres, from: Lsn | null): LossStatement | null {
+  const { previous, release, published, stoppedBy, kind } = underWay;
+  if (from === null || previous === null || kind === 'first' || local.kind !== 'primary') return null;
+  return stateLoss({
+    previous,
+    node,
+    has: from,
+    published,
+    // Who names nobody may have given up without having found where his WAL ends.
+    end: release?.candidate == null ? null : release.lsn,
+    lastCommit: local.recoveredUpTo ?? null,
+    stoppedBy,
+  });
 }
 
 const NOTHING: Marks = {

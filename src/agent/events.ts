@@ -141,6 +141,7 @@ const OF_LOG: Partial<Readonly<Record<EventName, { readonly event: ClusterEventN
   'lease.window-closing': { event: 'fenced', ok: true },
   'failover.vetoed': { event: 'failover_vetoed', ok: false },
   'failover.loss-possible': { event: 'failover_loss_possible', ok: false },
+  'failover.loss-excluded': { event: 'failover_loss_excluded', ok: true },
   'switchover.refused': { event: 'switchover_refused', ok: false },
   'rescue.completed': { event: 'wal_rescue', ok: true },
   'rescue.failed': { event: 'wal_rescue', ok: false },

@@ -101,6 +101,11 @@ export function describeTimes(policy: ClusterPolicy): readonly string[] {
     `The postmaster dies, its node lives: ${crash(policy)}.`,
     `Postgres is there but silent: given up after ${suspicionFormula(policy)} = at most ${print(suspicion(policy))} (connection_check_type ${policy.checkType}).`,
     `A standby more than ${printBytes(Number(policy.maximumLagOnFailoverBytes))} behind does not take over.`,
+    ...(policy.maximumLagOnFailoverTime > 0
+      ? [
+          `Neither does one whose data are more than ${print(policy.maximumLagOnFailoverTime)} older than what was published last.`,
+        ]
+      : []),
     ...(policy.failover === 'manual' ? ['failover is manual: no node takes over by itself.'] : []),
   ];
 }

@@ -306,6 +306,12 @@ const CLUSTER_SETTINGS = shared({
   maximum_lag_on_failover: setting('Patroni', 'size', 'A standby further behind than this does not take over.', {
     default: 1_048_576,
   }),
+  maximum_lag_seconds_on_failover: setting(
+    'pgha',
+    'duration',
+    'A standby whose data are older than this, counted back from the last position that the leader published, does not take over. 0: however old.',
+    { default: 0 },
+  ),
   primary_start_timeout: setting(
     'Patroni',
     'duration',

@@ -92,6 +92,7 @@ export function resolveCluster(stored: unknown, overrides: Document): ResolvedCl
     loopWait: inMillis(times.loopWait),
     retryTimeout: inMillis(times.retryTimeout),
     maximumLagOnFailoverBytes: BigInt(Math.trunc(Number(value('maximum_lag_on_failover')))),
+    maximumLagOnFailoverTime: ms('maximum_lag_seconds_on_failover'),
     primaryStartTimeout: inMillis(startTimeout),
     primaryStopTimeout: inMillis(stopTimeout),
     primaryCrash: value('primary_crash') as ClusterPolicy['primaryCrash'],

@@ -44,6 +44,7 @@ export const CLUSTER_EVENTS = {
   store_reachable: 'etcd answers this node again',
   failover_vetoed: 'failover_validation_command was against a takeover by this node',
   failover_loss_possible: 'commits in a range of WAL may be lost; the range stands in the details',
+  failover_loss_excluded: 'the new primary has all WAL of the last one: nothing is lost',
   switchover_refused: 'a switchover that was asked for could not be done safely',
   wal_rescue: "the end of a dead primary's WAL was brought to a standby, or could not be",
   cluster_paused: 'maintenance has begun: nothing is done by itself',

@@ -6,6 +6,7 @@
 import { ASK_LIMIT, GUARD_LIMIT, requestLimit } from './budget.ts';
 import type { Contender } from './candidate.ts';
 import type { Release } from './cluster.ts';
+import { type LossStatement, readLoss } from './loss.ts';
 import { type Lsn, printLsn, type Timeline } from './lsn.ts';
 import type { PeerAnswer } from './peer.ts';
 import type { ClusterPolicy } from './policy.ts';
@@ -69,6 +70,8 @@ export interface Takeover {
   readonly completedAt: WallTime;
   readonly timeline: Timeline | null;
   readonly lsn: Lsn | null;
+  /** null: nobody led before, or this node took over without a promotion. */
+  readonly loss: LossStatement | null;
   /** When each follower was first seen to stream from here. */
   readonly followers: ReadonlyMap<string, Instant>;
 }
@@ -95,6 +98,7 @@ export interface DecisionRecord {
   readonly rule: string;
   readonly reason: string;
   readonly release: { readonly lsn: string; readonly candidate: string | null } | null;
+  readonly loss: LossStatement | null;
   readonly steps: readonly { readonly after_ms: number; readonly rule: string; readonly reason: string }[];
   readonly seen: readonly { readonly by: string; readonly ms_before: number }[];
   readonly members: readonly {
@@ -138,6 +142,7 @@ export function assemble(takeover: Takeover): DecisionRecord {
     rule: last?.rule ?? 'leaderless.acquire',
     reason: cut(last?.reason ?? 'the leader key was found to be ours'),
     release: release === null ? null : { lsn: printLsn(release.lsn), candidate: release.candidate },
+    loss: takeover.loss,
     steps: steps.slice(-MOST_STEPS).map(({ at, rule, reason }) => ({ after_ms: since(at), rule, reason: cut(reason) })),
     seen: takeover.sightings.slice(0, MOST_MEMBERS).map(({ by, age }) => ({ by, ms_before: Math.round(age) })),
     members: [...takeover.peers].slice(0, MOST_MEMBERS).map(([name, answer]) => ({ name, ...whatWasSaid(answer) })),
@@ -242,6 +247,7 @@ export function recordIn(value: unknown): DecisionRecord | null {
     previous: record.previous ?? null,
     previous_location: record.previous_location ?? null,
     release: isObject(release) ? record.release : null,
+    loss: readLoss(value['loss']),
     key_gone_ms: record.key_gone_ms ?? null,
     judgement_ms: record.judgement_ms ?? null,
   };

@@ -62,6 +62,8 @@ export interface Primary extends Running {
    * as it runs. Absent: not known.
    */
   readonly managed?: boolean;
+  /** Commit time of the last transaction that it replayed before its promotion. Absent: none, or not known. */
+  readonly recoveredUpTo?: string;
 }
 
 export interface Standby extends Running {

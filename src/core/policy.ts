@@ -24,6 +24,8 @@ export interface ClusterPolicy {
   readonly loopWait: Millis;
   readonly retryTimeout: Millis;
   readonly maximumLagOnFailoverBytes: bigint;
+  /** So much older than the last published position a candidate's data may be; 0: however old. */
+  readonly maximumLagOnFailoverTime: Millis;
   /** How long a primary may take to start (crash recovery) before the key goes to somebody else. */
   readonly primaryStartTimeout: Millis;
   /** Bound of an orderly stop of the primary in a switchover, before it is ended. */

@@ -8,6 +8,7 @@ import type { LocalPostgres, SystemId } from './local.ts';
 import type { Lsn, Timeline } from './lsn.ts';
 import type { PeerAnswer } from './peer.ts';
 import type { Policy } from './policy.ts';
+import type { Publications } from './published.ts';
 import type { NodeName, Revision } from './store.ts';
 import type { Instant, Millis } from './time.ts';
 import type { TimelineHistory } from './timeline.ts';
@@ -147,6 +148,8 @@ export interface View {
   /** Since this node itself last saw the last leader's Postgres alive: receiver message, or own check. */
   readonly sawPrimary: Millis | null;
   readonly validation: Validation;
+  /** Which positions the leaders have published while this process listened. */
+  readonly publications: Publications;
   /** Members whose Postgres is coming up, and since when they have said so in this election. */
   readonly returningSince: ReadonlyMap<NodeName, Instant>;
   /** Wall-clock comparison made outside: a scheduled switchover is due. */

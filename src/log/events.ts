@@ -38,6 +38,7 @@ export const EVENTS = {
   'upstream.check-failed': "the leader's Postgres does not pass this node's check any more, and why",
   'upstream.check-passed': "the leader's Postgres passes this node's check again",
   'failover.loss-possible': 'acknowledged commits in this LSN range may be lost',
+  'failover.loss-excluded': 'the new primary has all WAL of the last one: nothing is lost',
   'failover.completed': 'a new primary accepts writes: the phases and their times',
   'failover.validated': 'the failover_validation_command agreed to a takeover by this node',
   'failover.vetoed': 'the failover_validation_command was against it, and why',

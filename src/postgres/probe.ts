@@ -236,8 +236,8 @@ SELECT r.in_recovery,
             THEN pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()) END AS wal_file,
        pg_catalog.pg_last_wal_receive_lsn()::text AS received,
        CASE WHEN r.in_recovery THEN pg_catalog.pg_last_wal_replay_lsn()::text END AS replayed,
-       CASE WHEN r.in_recovery THEN pg_catalog.to_char(pg_catalog.pg_last_xact_replay_timestamp(),
-            'YYYY-MM-DD HH24:MI:SS.USTZH:TZM') END AS replayed_at,
+       -- After a promotion it stays what it was.
+       pg_catalog.to_char(pg_catalog.pg_last_xact_replay_timestamp(), 'YYYY-MM-DD HH24:MI:SS.USTZH:TZM') AS replayed_at,
        CASE WHEN r.in_recovery THEN pg_catalog.pg_is_wal_replay_paused() ELSE false END AS replay_paused,
        CASE WHEN r.in_recovery THEN pg_catalog.current_setting('primary_conninfo') ELSE '' END AS conninfo,
        a.startup_pid, a.startup_waits_for, a.receiver_pid, a.wal_waiting, a.clients,
@@ -384,6 +384,7 @@ export function serverFrom(
       timeline: timeline(observed.walTimeline),
       flushed: observed.flushed,
       checkpointed: observed.checkpointTimeline === observed.walTimeline,
+      ...(observed.replayedAt === null ? {} : { recoveredUpTo: observed.replayedAt }),
     };
     return { server, receiverPid: null };
   }

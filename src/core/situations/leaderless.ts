@@ -11,6 +11,7 @@ import { gateOpen } from '../gate.ts';
 import { position, type Standby } from '../local.ts';
 import { distance, printLsn } from '../lsn.ts';
 import type { PeerAnswer } from '../peer.ts';
+import { behindInTime } from '../published.ts';
 import type { RuleId } from '../rules.ts';
 import type { NodeName, Revision } from '../store.ts';
 import { between, type Instant, type Millis, millis } from '../time.ts';
@@ -508,8 +509,17 @@ function whyNot(view: View, cluster: ClusterView, local: Standby): string | null
     if (behind > policy.maximumLagOnFailoverBytes) {
       return `${view.self} is ${behind} bytes behind ${printLsn(known)}; maximum_lag_on_failover allows ${policy.maximumLagOnFailoverBytes}`;
     }
+    if (behind > 0n && policy.maximumLagOnFailoverTime > 0) return tooOld(view, local, policy.maximumLagOnFailoverTime);
   }
   return null;
+}
+
+/** `maximum_lag_seconds_on_failover`: why this standby's data are too old; null: they are not. */
+function tooOld(view: View, local: Standby, limit: Millis): string | null {
+  const age = behindInTime(view.publications, position(local));
+  if (age !== null && age <= limit) return null;
+  const old = age === null ? 'are older than this node has listened to the leader' : `are ${age / 1000} s old`;
+  return `the data of ${view.self} ${old}; maximum_lag_seconds_on_failover allows ${limit / 1000}`;
 }
 
 function ownContender(view: View, local: Standby): Contender {

@@ -181,6 +181,7 @@ function prettyRecord(record: DecisionRecord, leader: string | null): string {
     lines.push(leader === null ? 'Nobody leads now.' : `${leader} leads now; its own takeover is not on record.`);
   if (record.release !== null)
     lines.push(`Release record: WAL up to ${record.release.lsn}, for ${record.release.candidate ?? 'nobody by name'}.`);
+  if (record.loss !== null) lines.push(`Loss: ${record.loss.sentence}.`);
   if (record.seen.length > 0)
     lines.push(
       `Last seen alive: ${record.seen.map(({ by, ms_before }) => `by ${by} ${ms_before} ms before the key was taken`).join(', ')}.`,

@@ -111,6 +111,34 @@ describe('the record of a failover', () => {
     ]);
   });
 
+  it('tells what it may have cost, by where the new timeline begins', () => {
+    const { noted, see } = recorder();
+    see(aView({ now: at(-500) }));
+    see(lost(20, { peers: asked }));
+    const local = aPrimary({ timeline: timeline(3), recoveredUpTo: '2026-11-17 11:46:00.000000+00:00' });
+    const record = noted.tookOver(at(90), WALL, by, local, parseLsn('0/5000020'));
+    expect(record?.loss).toMatchObject({
+      lost: 'range',
+      has: '0/5000020',
+      published: '0/5000060',
+      // Heard 9.99 s before NOW, which is 20 ms before WALL.
+      published_at: new Date(WALL - 10_010).toISOString(),
+      bytes: 64,
+      open_ended: true,
+      committed_after: '2026-11-17T11:46:00.000Z',
+      committed_before: new Date(WALL - 10).toISOString(),
+    });
+    expect(readRecord(JSON.stringify(record))).toEqual(record);
+  });
+
+  it('tells that nothing is lost when the last leader said where its WAL ended', () => {
+    const { noted, see } = recorder();
+    see(aView());
+    see(lost(20, { peers: asked, gate: { ...gate, beat: aRelease('b') } }));
+    const record = noted.tookOver(at(30), WALL, by, aPrimary(), parseLsn('0/5000060'));
+    expect(record?.loss).toMatchObject({ lost: 'nothing', end: '0/5000060' });
+  });
+
   it('tells how long each phase took beside what was planned for it', () => {
     const { record } = failOver();
     expect(record?.phases).toEqual([

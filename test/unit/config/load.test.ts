@@ -60,6 +60,7 @@ describe('a minimal file', () => {
         loopWait: 2_000,
         retryTimeout: 3_000,
         maximumLagOnFailoverBytes: 1_048_576n,
+        maximumLagOnFailoverTime: 0,
         primaryStartTimeout: 300_000,
         primaryCrash: 'auto',
         walRescueTimeout: 2_000,

@@ -22,6 +22,7 @@ const RECORD: DecisionRecord = {
   rule: 'leaderless.acquire',
   reason: 'ranking: a, b',
   release: null,
+  loss: null,
   steps: [
     { after_ms: 0, rule: 'leaderless.at-the-gate', reason: 'the last leader may still be writing for up to 9 ms' },
     { after_ms: 11, rule: 'leaderless.acquire', reason: 'ranking: a, b' },

@@ -51,6 +51,7 @@ const policy = {
   loopWait: seconds(2),
   retryTimeout: seconds(3),
   maximumLagOnFailoverBytes: 1_048_576n,
+  maximumLagOnFailoverTime: millis(0),
   pause: false,
 } as unknown as ClusterPolicy;
 

@@ -1,5 +1,6 @@
 /** Nobody's window can be open, or soon will not be. */
 import { lsn, timeline } from '../../../../src/core/lsn.ts';
+import type { Publications } from '../../../../src/core/published.ts';
 import { nodeName, revision } from '../../../../src/core/store.ts';
 import { millis } from '../../../../src/core/time.ts';
 import {
@@ -130,6 +131,12 @@ const behind = (bytes: number): ViewOver => ({
   cluster: aCluster({ leader: null, status: aStatus({ optime: lsn(END + BigInt(bytes)) }) }),
 });
 const LIMIT = 1_048_576;
+const limitedTo = (ms: number): ViewOver => ({ set: { maximumLagOnFailoverTime: millis(ms) } });
+/** Where this standby stands, and further: the leader was heard to stand there so long ago. */
+const published = (here: number, further: number): Publications => [
+  { lsn: END, heardAt: before(here) },
+  { lsn: lsn(END + 4_096n), heardAt: before(further) },
+];
 
 export const eligible: readonly Case[] = [
   {
@@ -172,6 +179,30 @@ export const eligible: readonly Case[] = [
   {
     name: 'leads exactly as far behind as maximum_lag_on_failover allows',
     view: seeks(behind(LIMIT)),
+    rule: 'leaderless.acquire',
+    actions: [acquire()],
+  },
+  {
+    name: 'leads when its data are as old as maximum_lag_seconds_on_failover allows',
+    view: seeks({ ...behind(4_096), ...limitedTo(3_000), publications: published(5_000, 2_000) }),
+    rule: 'leaderless.acquire',
+    actions: [acquire()],
+  },
+  {
+    name: 'does not lead when they are older',
+    view: seeks({ ...behind(4_096), ...limitedTo(2_999), publications: published(5_000, 2_000) }),
+    rule: 'leaderless.not-eligible',
+    actions: [],
+  },
+  {
+    name: 'does not lead when they are older than it has listened to the leader',
+    view: seeks({ ...behind(4_096), ...limitedTo(60_000), publications: published(5_000, 2_000).slice(1) }),
+    rule: 'leaderless.not-eligible',
+    actions: [],
+  },
+  {
+    name: 'leads whatever it has heard when it has all that was published',
+    view: seeks(limitedTo(1_000)),
     rule: 'leaderless.acquire',
     actions: [acquire()],
   },
