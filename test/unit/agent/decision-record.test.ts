@@ -14,6 +14,7 @@ import {
   aLoneStandby,
   aPeer,
   aPrimary,
+  aRelease,
   aRequest,
   aSender,
   aSilentPeer,
