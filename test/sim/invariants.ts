@@ -305,18 +305,20 @@ export class Invariants {
     let writable = 0;
     for (const ledger of this.ledgers) {
       const { node } = ledger;
-      const { server, guard } = node;
-      const writes = server.acceptsWrites() && !node.clock.isSuspended;
-      this.noteExcuse(ledger, writes, now);
-      const unknowing =
-        node.clock.isSuspended || this.justResumed(ledger, now) || guard.blind || guard.missedSuspension;
+      const { server, guard, clock } = node;
+      const suspended = clock.isSuspended;
+      const resumed = this.justResumed(ledger, now);
+      const writes = !suspended && server.acceptsWrites();
+      if (writes) this.noteExcuse(ledger, now);
+      else ledger.excused = false;
+      const unknowing = suspended || resumed || guard.missedSuspension || guard.blind;
       if (!ledger.excused && !unknowing) this.checkWindow(ledger, now);
       if (!writes) {
         ledger.wrote = false;
         continue;
       }
       ledger.wrote = true;
-      if (ledger.excused || this.justResumed(ledger, now)) {
+      if (ledger.excused || resumed) {
         this.exposure += Math.max(0, now - this.lastCheck) / 1000;
         continue;
       }
@@ -333,11 +335,7 @@ export class Invariants {
     this.lastCheck = now;
   }
 
-  private noteExcuse(ledger: Ledger, writes: boolean, now: number): void {
-    if (!writes) {
-      ledger.excused = false;
-      return;
-    }
+  private noteExcuse(ledger: Ledger, now: number): void {
     if (ledger.excused || this.strict) return;
     const { guard, clock } = ledger.node;
     const daemon = ledger.node.daemon();

@@ -28,6 +28,8 @@ export interface Conditions {
 export class KeyStore {
   private keys: Map<Key, KeyValue>;
   private current: Revision;
+  /** All keys in order, until the next change: they are read far more often than they change. */
+  private sorted: readonly KeyValue[] | null = null;
 
   constructor(from?: KeyStore) {
     this.keys = new Map(from?.keys);
@@ -43,7 +45,8 @@ export class KeyStore {
   }
 
   entries(): readonly KeyValue[] {
-    return [...this.keys.values()].toSorted((a, b) => (a.key < b.key ? -1 : 1));
+    this.sorted ??= [...this.keys.values()].toSorted((a, b) => (a.key < b.key ? -1 : 1));
+    return this.sorted;
   }
 
   apply(txn: Txn, { leaseExists, outOfSpace }: Conditions): Applied {
@@ -65,7 +68,10 @@ export class KeyStore {
     const changes: Change[] = [];
     const next = revision(this.current + 1n);
     for (const op of branch) this.run(op, next, found, changes);
-    if (changes.length > 0) this.current = next;
+    if (changes.length > 0) {
+      this.current = next;
+      this.sorted = null;
+    }
     return { kind: 'applied', succeeded, found, changes };
   }
 
@@ -74,6 +80,7 @@ export class KeyStore {
     const attached = this.entries().filter((entry) => entry.lease === lease);
     if (attached.length === 0) return [];
     this.current = revision(this.current + 1n);
+    this.sorted = null;
     return attached.map(({ key }) => {
       this.keys.delete(key);
       return { key, revision: this.current };

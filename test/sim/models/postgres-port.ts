@@ -157,7 +157,7 @@ export class SimulatedPostgres implements Postgres {
           state: 'streaming',
           syncState: 'async',
           syncPriority: 0,
-          sent: lsn(endOf(receiver.wal.slice(0, receiver.sent))),
+          sent: lsn(endOf(receiver.wal, receiver.sent)),
           flushed: lsn(of.end),
           replayed: lsn(of.replayed),
         }));

@@ -25,8 +25,9 @@ export interface WalEntry {
 
 export const FIRST_LSN = 0x1000028;
 
-export function endOf(wal: readonly WalEntry[]): number {
-  return wal[wal.length - 1]?.end ?? FIRST_LSN;
+/** Where the first `length` entries end. */
+export function endOf(wal: readonly WalEntry[], length = wal.length): number {
+  return wal[length - 1]?.end ?? FIRST_LSN;
 }
 
 /** Index of the first entry that starts at or after `at`. */

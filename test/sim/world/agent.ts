@@ -66,15 +66,28 @@ export function makeAgent({ name, index, ...parts }: AgentParts, plan: Plan): Ru
     reload: async () => agent.settingsRead(),
   };
   const agent: Agent = new Agent(parts, settings);
-  return new Proxy(agent, {
-    get(target, property) {
-      if (property === 'stop') return (how: 'hand-over' | 'leave-running') => target.stop(how, STOP_LIMIT);
-      if (property === 'suspect') return (because: string) => target.keeper.suspect(because);
-      if (property === 'leadershipNow') return () => target.keeper.leadership;
-      const value: unknown = Reflect.get(target, property, target);
-      return typeof value === 'function' ? value.bind(target) : value;
-    },
-  }) as unknown as RunningAgent;
+  // Bound once: the invariants ask at every event.
+  return {
+    self: agent.self,
+    start: () => agent.start(),
+    stop: (how) => agent.stop(how, STOP_LIMIT),
+    suspect: (because) => agent.keeper.suspect(because),
+    leadershipNow: () => agent.keeper.leadership,
+    published: () => agent.published(),
+    now: () => agent.now(),
+    writable: () => agent.writable(),
+    look: (limit) => agent.look(limit),
+    explain: () => agent.explain(),
+    readCluster: () => agent.readCluster(),
+    readEvents: () => agent.readEvents(),
+    request: (request) => agent.request(request),
+    switchover: (request) => agent.switchover(request),
+    cancelSwitchover: () => agent.cancelSwitchover(),
+    patchConfig: (patch) => agent.patchConfig(patch),
+    putConfig: (config) => agent.putConfig(config),
+    rescue: (request) => agent.rescue(request),
+    readWal: (tl, from, to) => agent.readWal(tl, from, to),
+  };
 }
 
 /** The adapter bounds each run of the command; one that hangs is a no. */

@@ -36,6 +36,23 @@ test('all promises that an event wakes have settled before the next event runs',
   expect(seen).toEqual(['settled', 'next']);
 });
 
+test('a rejection that nobody looks at is told before the next event runs', async () => {
+  const queue = new EventQueue();
+  const seen: string[] = [];
+  const others = process.listeners('unhandledRejection');
+  process.removeAllListeners('unhandledRejection');
+  process.on('unhandledRejection', (reason) => seen.push(String(reason)));
+  try {
+    queue.after(1, () => void Promise.resolve().then(() => Promise.reject('lost')));
+    queue.after(1, () => seen.push('next'));
+    await run(queue, 10);
+  } finally {
+    process.removeAllListeners('unhandledRejection');
+    for (const listener of others) process.on('unhandledRejection', listener);
+  }
+  expect(seen).toEqual(['lost', 'next']);
+});
+
 test('many events in random order come out sorted', async () => {
   const queue = new EventQueue();
   const random = new SeededRandom('heap');
