@@ -18,7 +18,7 @@ import { versionIsKnownBad } from './etcd/known-bad.ts';
 import { EtcdDcs } from './etcd/store.ts';
 import { GuardClient } from './guard/client.ts';
 import { GuardOff } from './guard/off.ts';
-import { DEFAULT_OPTIONS } from './guard/wire.ts';
+import { DEFAULT_OPTIONS, type GuardOptions } from './guard/wire.ts';
 import { type HttpServer, startHttp } from './http/server.ts';
 import { type ClosableLog, createLog } from './log/log.ts';
 import { openPeers } from './peers/http.ts';
@@ -164,6 +164,7 @@ async function openGuard(config: Config, dataDirectory: string, log: ClosableLog
           tls === null ? null : { certfile: tls.certfile, keyfile: tls.keyfile, keyfilePassword: tls.keyfilePassword },
       },
       endHungDaemon: underServiceManager(),
+      watchdog: watchdogOptions(config),
     },
     log,
   });
@@ -171,6 +172,11 @@ async function openGuard(config: Config, dataDirectory: string, log: ClosableLog
   if (answer.kind === 'silent')
     log.write('error', 'guard.silent', `no guard: ${answer.cause}; this node does not lead until one acknowledges`);
   return guard;
+}
+
+function watchdogOptions({ watchdog }: Config): GuardOptions['watchdog'] {
+  const { mode, device, safetyMargin, driver } = watchdog;
+  return mode === 'off' ? null : { mode, device, safetyMarginMs: safetyMargin, driver };
 }
 
 function settingsFor(config: () => Config, reload: () => Promise<void>): AgentSettings {

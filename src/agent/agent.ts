@@ -20,7 +20,7 @@ import type { Key, NodeName, Op, Revision } from '../core/store.ts';
 import { between, type Instant, laterBy, type Millis, millis } from '../core/time.ts';
 import { NOTHING_REMEMBERED, noteAsked, noteMembers, noteSilent, type UpstreamMemory } from '../core/upstream.ts';
 import type { LearnedLineage, Validation, View } from '../core/view.ts';
-import { memberNamed } from '../core/view.ts';
+import { memberNamed, unwatched } from '../core/view.ts';
 import type { CancelTimer } from '../ports/clock.ts';
 import type { ServerAddress, WalChunk } from '../ports/postgres.ts';
 import { PGHA_VERSION } from '../version.ts';
@@ -528,6 +528,7 @@ export class Agent implements Control {
       gate: this.keeper.gate,
       leadership: this.keeper.leadership,
       guardAcks: this.keeper.acknowledged,
+      watchdog: this.parts.guard.watchdog,
       peers: this.peers.answers,
       operation: this.operations.running,
       attempts: this.operations.attempts,
@@ -710,6 +711,7 @@ export class Agent implements Control {
       upstreamCheck: this.upstream?.last ?? null,
       validating: this.validation.kind === 'running',
       vetoedFor: this.vetoedFor(now),
+      unwatched: unwatched({ watchdog: this.parts.guard.watchdog, policy: this.resolved.policy }),
       state: patroniState(local, operation, this.resolved.policy.node.role),
       role: patroniRole(local, leadership, this.resolved.policy.node.role),
     };

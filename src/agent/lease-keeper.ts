@@ -623,7 +623,8 @@ export class LeaseKeeper {
     if (until === null) return proof.sentAt < tenure.gate;
     const wasOpen = clock.now() < deadlineOf(tenure.until, tenure.ttl);
     const deadline = deadlineOf(until, tenure.ttl);
-    const answer = await guard.arm({ deadline, dataDirectory: this.parts.dataDirectory }, GUARD_LIMIT);
+    const proven = { until, ttl: tenure.ttl };
+    const answer = await guard.arm({ deadline, dataDirectory: this.parts.dataDirectory, proven }, GUARD_LIMIT);
     if (answer.kind === 'silent') {
       if (this.guardAcks) log.write('error', 'guard.silent', `the guard does not acknowledge: ${answer.cause}`);
       this.guardAcks = false;
@@ -687,7 +688,11 @@ export class LeaseKeeper {
     }
     const until = laterBy(sentAt, holdFor({ ...tenure, until: LONG_AGO }, sentAt));
     const deadline = deadlineOf(until, tenure.ttl);
-    const answer = await this.parts.guard.arm({ deadline, dataDirectory: this.parts.dataDirectory }, GUARD_LIMIT);
+    const proven = { until, ttl: tenure.ttl };
+    const answer = await this.parts.guard.arm(
+      { deadline, dataDirectory: this.parts.dataDirectory, proven },
+      GUARD_LIMIT,
+    );
     this.guardAcks = answer.kind === 'acked';
     if (!this.guardAcks) return;
     this.tenure = { ...tenure, until };

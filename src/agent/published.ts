@@ -62,6 +62,8 @@ export interface Published {
   readonly validating: boolean;
   /** This node's failover_validation_command said no: it stays out of elections for so long. */
   readonly vetoedFor: Millis | null;
+  /** Why this node may not lead for want of a watchdog device; null: nothing stands against it. */
+  readonly unwatched: string | null;
   /** Patroni's text for the state of Postgres: `running`, `starting`, `stopped`, `creating replica`, ... */
   readonly state: string;
   /** Patroni's role: `primary`, `replica`, `demoted`, `uninitialized`, ... */

@@ -241,6 +241,7 @@ function build(from: Builder): Config {
   const restapi = buildRestApi(from);
   const node = buildNode(from, name);
   checkTimes(from, localOverrides);
+  const watchdog = buildWatchdog(from, isWitness);
   const etcd = buildEtcd(from);
   if (!isWitness) {
     checkPorts(from, postgresql, restapi);
@@ -249,7 +250,7 @@ function build(from: Builder): Config {
   return {
     scope,
     namespace: `/${(text(from, 'namespace') ?? '').replace(/^\/+|\/+$/g, '')}`,
-    node: node.policy,
+    node: watchdog.mode === 'required' ? { ...node.policy, watchdog } : node.policy,
     tags: node.tags,
     cluster: resolveCluster(null, localOverrides).cluster,
     localOverrides,
@@ -261,6 +262,7 @@ function build(from: Builder): Config {
     log: buildLog(from),
     // Without a Postgres there is nothing to strike at.
     guard: { mode: isWitness || text(from, 'guard') === 'off' ? 'off' : 'on' },
+    watchdog,
     commands: buildCommands(from),
     runtimeDirectory,
   };
@@ -804,6 +806,20 @@ function buildLog(from: Builder): LogConfig {
     level: (text(from, 'log.level') ?? 'info') as LogConfig['level'],
     format: from.logFormat ?? (text(from, 'log.type') === 'json' ? 'json' : 'plain'),
     file: text(from, 'log.file') ?? (dir === null ? null : posix.join(dir, 'pgha.log')),
+  };
+}
+
+function buildWatchdog(from: Builder, isWitness: boolean): Config['watchdog'] {
+  const mode = (text(from, 'watchdog.mode') ?? 'automatic') as Config['watchdog']['mode'];
+  if (mode === 'required' && text(from, 'guard') === 'off') {
+    complain(from, 'watchdog.mode', 'is required, but guard is off, and the guard is who keeps the device alive');
+  }
+  const margin = Number(get(from, 'watchdog.safety_margin'));
+  return {
+    mode: isWitness || text(from, 'guard') === 'off' ? 'off' : mode,
+    device: text(from, 'watchdog.device') ?? '/dev/watchdog',
+    safetyMargin: margin < 0 ? null : seconds(margin),
+    driver: text(from, 'watchdog.driver') === 'testing' ? 'testing' : 'default',
   };
 }
 

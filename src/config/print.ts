@@ -51,6 +51,7 @@ export function describeConfig(config: Config, warnings: readonly string[] = [])
       ['etcd login', config.etcd.username === null ? 'none' : `${config.etcd.username}, ${passwordOf(config.etcd)}`],
       ['runtime directory', config.runtimeDirectory],
       ['guard', config.guard.mode],
+      ['watchdog', config.watchdog.mode === 'off' ? 'off' : `${config.watchdog.mode}, ${config.watchdog.device}`],
     ]),
     block('HTTP', [
       ['listens on', `${printAddress(config.restapi.listen)}${config.restapi.tls === null ? '' : ', TLS'}`],

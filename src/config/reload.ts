@@ -22,6 +22,7 @@ const FIXED: readonly Fixed[] = [
   ['postgresql.bin_dir', ({ postgresql }) => postgresql.binDir],
   ['postgresql.unix_socket_directory', ({ postgresql }) => postgresql.unixSocketDirectory],
   ['guard', ({ guard }) => guard],
+  ['watchdog', ({ watchdog }) => watchdog],
   ['log.file', ({ log }) => log.file],
   ['log.format', ({ log }) => log.format],
 ];

@@ -122,6 +122,15 @@ export interface GuardConfig {
   readonly mode: 'on' | 'off';
 }
 
+/** The kernel's watchdog device, kept alive by the guard. */
+export interface WatchdogConfig {
+  readonly mode: 'off' | 'automatic' | 'required';
+  readonly device: string;
+  /** null: as little as there may be. */
+  readonly safetyMargin: Millis | null;
+  readonly driver: 'default' | 'testing';
+}
+
 export interface Config {
   readonly scope: string;
   /** `/service` */
@@ -139,6 +148,7 @@ export interface Config {
   readonly bootstrap: BootstrapConfig;
   readonly log: LogConfig;
   readonly guard: GuardConfig;
+  readonly watchdog: WatchdogConfig;
   readonly commands: CommandsConfig;
   /** On tmpfs: state file, guard's file, sockets. `/run/pgha/<scope>-<name>` when nothing is set. */
   readonly runtimeDirectory: string;
@@ -794,6 +804,32 @@ export const localSchema: Section = section(
       'The process that stops Postgres when leadership has run out and the daemon does not. Off: a hung daemon means two writers.',
       { default: 'on', enum: ['on', 'off'] },
     ),
+    watchdog: section(
+      "The kernel's watchdog device. It resets the machine when neither guard nor daemon runs any more.",
+      {
+        mode: setting(
+          'Patroni',
+          'choice',
+          'automatic: used where it can be. required: this node does not lead without it.',
+          { default: 'automatic', enum: ['off', 'automatic', 'required'] },
+        ),
+        device: setting('Patroni', 'path', 'The device; the user of pgha must be allowed to write to it.', {
+          default: '/dev/watchdog',
+        }),
+        safety_margin: setting(
+          'Patroni',
+          'integer',
+          'Seconds between the reset of the machine and the end of the TTL. Never more than half the margin in which the guard ends Postgres, because the guard goes first: a larger value, and -1, mean that.',
+          { default: 5, minimum: -1 },
+        ),
+        driver: setting(
+          'Patroni',
+          'choice',
+          'testing: anything that can be written to is taken for a device, and its timeout is not looked at.',
+          { default: 'default', enum: ['default', 'testing'] },
+        ),
+      },
+    ),
     runtime_directory: setting('pgha', 'path', 'State file, sockets. On tmpfs.', {
       defaultText: '`/run/pgha/<scope>-<name>`',
     }),
@@ -963,7 +999,6 @@ export const localSchema: Section = section(
       thread_pool_size: NO_THREADS,
       thread_stack_size: NO_THREADS,
       ...REPMGR_UNUSED,
-      watchdog: 'this version opens no watchdog device: the guard process ends a primary whose leadership has run out',
     },
     refused: {
       pause: 'this holds for the whole cluster: use `pgha-ctl pause`',

@@ -77,6 +77,8 @@ export interface NodePolicy {
   readonly upstream: NodeName | null;
   /** A failover_validation_command is configured here: it is asked before this node takes the key. */
   readonly validates: boolean;
+  /** Whether this node leads without a watchdog device; left out: it does. */
+  readonly watchdog?: { readonly mode: 'off' | 'automatic' | 'required'; readonly safetyMargin: Millis | null };
 }
 
 /**

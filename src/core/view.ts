@@ -13,6 +13,7 @@ import type { NodeName, Revision } from './store.ts';
 import type { Instant, Millis } from './time.ts';
 import type { TimelineHistory } from './timeline.ts';
 import type { UpstreamMemory } from './upstream.ts';
+import { type WatchdogState, watchdogTrouble } from './watchdog.ts';
 
 /** This node's leadership as its lease keeper knows it at one instant. */
 export type Leadership =
@@ -112,6 +113,8 @@ export interface View {
   readonly gate: Gate | null;
   readonly leadership: Leadership;
   readonly guardAcks: boolean;
+  /** What the guard found at `watchdog.device`. */
+  readonly watchdog: WatchdogState;
   readonly peers: ReadonlyMap<NodeName, PeerAnswer>;
   readonly operation: RunningOperation | null;
   readonly attempts: ReadonlyMap<OperationKind, Attempts>;
@@ -154,6 +157,12 @@ export interface View {
   readonly returningSince: ReadonlyMap<NodeName, Instant>;
   /** Wall-clock comparison made outside: a scheduled switchover is due. */
   readonly scheduledDue: boolean;
+}
+
+/** Why this node may not lead for want of a watchdog device; null: nothing stands against it. */
+export function unwatched(view: Pick<View, 'watchdog' | 'policy'>): string | null {
+  const { node, cluster } = view.policy;
+  return node.watchdog === undefined ? null : watchdogTrouble(view.watchdog, node.watchdog, cluster.ttl);
 }
 
 export function memberNamed(cluster: ClusterView, name: NodeName): Member | null {

@@ -7,6 +7,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, renameSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { type Instant, instant, type Millis, millis } from '../core/time.ts';
+import type { WatchdogState } from '../core/watchdog.ts';
 import type { EventLog } from '../ports/event-log.ts';
 import type { Arming, Guard, GuardAnswer } from '../ports/guard.ts';
 import { holderOf } from '../system/lock.ts';
@@ -44,6 +45,7 @@ interface Connection {
 
 export class GuardClient implements Guard {
   readonly mode = 'on';
+  watchdog: WatchdogState = { kind: 'off' };
   private readonly config: GuardClientOptions;
   private readonly self = ownProcess();
   private readonly replaced: (() => void)[] = [];
@@ -91,6 +93,7 @@ export class GuardClient implements Guard {
         deadline: arming.deadline,
         dataDirectory: arming.dataDirectory,
         suspicions: this.suspicions,
+        ...arming.proven,
       }),
       limit,
     );
@@ -259,6 +262,7 @@ export class GuardClient implements Guard {
     this.unansweredSince = null;
     if ('notice' in message) {
       if (message.notice === 'ping') socket.write(`${JSON.stringify({ pong: message.number })}\n`);
+      else if (message.notice === 'watchdog') this.hearOfWatchdog(message.state);
       else {
         this.suspicions = message.suspicions;
         const sentence = `The machine may have been suspended (${message.because}): leadership is proven anew at once.`;
@@ -269,11 +273,30 @@ export class GuardClient implements Guard {
     else this.pending.get(message.id)?.resolve(message);
   }
 
+  private hearOfWatchdog(state: WatchdogState): void {
+    const before = this.watchdog;
+    this.watchdog = state;
+    if (JSON.stringify(before) === JSON.stringify(state)) return;
+    const asked = this.config.options.watchdog;
+    if (state.kind === 'unusable') {
+      // As Patroni does, a device is looked for unless somebody says otherwise; that there is none is no news.
+      const severity = asked?.mode === 'required' ? 'error' : 'debug';
+      const consequence = asked?.mode === 'required' ? ': this node does not lead' : '';
+      this.config.log.write(
+        severity,
+        'watchdog.unusable',
+        `${state.device} cannot be used, ${state.why}${consequence}`,
+      );
+    } else if (state.kind === 'ready' && before.kind === 'unusable')
+      this.config.log.write('info', 'watchdog.usable', `${state.device} can be used`);
+  }
+
   private connected(socket: Socket, hello: Answer): void {
     const before = this.guard;
     this.socket = socket;
     this.guard = hello.guard ?? null;
     this.suspicions = hello.suspicions ?? 0;
+    this.hearOfWatchdog(hello.watchdog ?? { kind: 'off' });
     this.trouble = '';
     this.connections++;
     if (this.connections === 1) {

@@ -5,6 +5,7 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { bootId } from '../system/boot-id.ts';
 import type { ProcessId } from './family.ts';
+import type { Proven } from './watchdog-device.ts';
 
 /** What the daemon has told the guard to do. */
 export type Orders =
@@ -18,6 +19,8 @@ export type Orders =
       readonly deadline: number;
       readonly dataDirectory: string;
       readonly postmaster: ProcessId | null;
+      /** For how long the watchdog device may be kept alive; left out: there is none. */
+      readonly proven?: Proven;
     };
 
 export interface Remembered {

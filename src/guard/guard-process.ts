@@ -11,6 +11,7 @@
  */
 import { chmodSync, unlinkSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
+import type { WatchdogState } from '../core/watchdog.ts';
 import {
   endFamily,
   familyOf,
@@ -26,6 +27,7 @@ import { type Orders, recall, remember } from './guard-file.ts';
 import { recoveryStateOf } from './recovery.ts';
 import { StandIn } from './stand-in.ts';
 import { SuspensionWatch } from './suspension.ts';
+import { WatchdogDevice } from './watchdog-device.ts';
 import { type Answer, FILES, type GuardOptions, lineReader, type Notice, type Pong, type Request } from './wire.ts';
 
 /** While armed: how often the clocks are looked at beside the timer to the deadline. */
@@ -40,6 +42,8 @@ const SOON_FOR_MS = 3_000;
 const HUNG_AFTER_MS = 2_000;
 /** A new guard gives the daemon that started it this long to say hello before it stands in for it. */
 const FIRST_STAND_IN_MS = 300;
+/** While there is a watchdog device in the configuration: how often the daemon hears what became of it. */
+const WATCHDOG_LOOK_MS = 2_000;
 /** The end of one look at the files of a server that nobody leads. */
 const RECOVERY_LOOK_MS = 1_000;
 
@@ -75,6 +79,8 @@ export class GuardProcess {
   private striking = false;
   private ending = false;
   private ping: { number: number; sentAt: number; answered: boolean } | null = null;
+  private watchdog: WatchdogDevice | null;
+  private watchdogSaid = '';
 
   constructor(parts: GuardProcessParts) {
     this.parts = parts;
@@ -84,12 +90,14 @@ export class GuardProcess {
     const { orders, daemon } = recall(this.path('state'), parts.log);
     this.orders = orders;
     this.daemon = daemon;
+    this.watchdog = this.openWatchdog();
     this.server = createServer((socket) => this.welcome(socket));
   }
 
   /** Arms itself from its file first, then listens. Only the holder of the guard's lock may call this. */
   start(): void {
     this.parts.log(`started, pid ${this.self.pid}, ${describe(this.orders)}`);
+    this.keepWatchdog();
     this.schedule();
     const path = this.path('socket');
     try {
@@ -102,6 +110,7 @@ export class GuardProcess {
       if (!this.isArmed()) this.parts.exit(1);
     });
     this.server.listen(path, () => chmodSync(path, 0o600));
+    setInterval(() => this.sayWatchdog(), WATCHDOG_LOOK_MS).unref();
     this.daemonIsGone(FIRST_STAND_IN_MS);
   }
 
@@ -159,6 +168,7 @@ export class GuardProcess {
       case 'disarm':
         this.refuseWhileEnding();
         this.follow({ kind: 'disarmed' });
+        this.watchdog?.end();
         return {};
       case 'armed?': {
         const { orders } = this;
@@ -193,9 +203,10 @@ export class GuardProcess {
     } catch (error) {
       this.parts.log(`the options of daemon ${id.pid} can't be read, the former ones stay: ${String(error)}`);
     }
+    this.takeWatchdogOptions();
     await this.standIn.end();
     this.parts.log(`daemon ${id.pid} is here; ${describe(this.orders)}`);
-    return { guard: this.self, suspicions: this.suspicions };
+    return { guard: this.self, suspicions: this.suspicions, watchdog: this.watchdogState() };
   }
 
   private daemonIsGone(standInAfterMs: number): void {
@@ -253,8 +264,8 @@ export class GuardProcess {
 
   // --- armed -------------------------------------------------------------------------------------------------------
 
-  private arm(request: { deadline: number; dataDirectory: string; suspicions: number }): void {
-    const { deadline, dataDirectory, suspicions } = request;
+  private arm(request: Extract<Request, { do: 'arm' }>): void {
+    const { deadline, dataDirectory, suspicions, until, ttl } = request;
     if (!Number.isFinite(deadline) || !dataDirectory.startsWith('/')) throw new Error('no deadline or no directory');
     this.refuseWhileEnding();
     // After a strike nobody has watched the clocks. A deadline that passed a moment ago is still one: a guard that woke
@@ -265,11 +276,17 @@ export class GuardProcess {
     const isLater = this.orders.kind !== 'armed' || deadline > this.orders.deadline;
     if (isLater && suspicions !== this.suspicions) throw new Error('the machine may have been suspended: prove anew');
     const known = this.orders.kind === 'armed' && this.orders.dataDirectory === dataDirectory ? this.orders : null;
+    const proven = this.watchdog === null || until === undefined || ttl === undefined ? null : { until, ttl };
+    const trouble = proven === null ? null : (this.watchdog?.keepFor(proven) ?? null);
+    this.sayWatchdog();
+    if (trouble !== null && this.options.watchdog?.mode === 'required')
+      throw new Error(`watchdog required: ${trouble}`);
     this.follow({
       kind: 'armed',
       deadline,
       dataDirectory,
       postmaster: postmasterNow(dataDirectory, known?.postmaster),
+      ...(proven === null ? {} : { proven }),
     });
     this.suspension.restart();
   }
@@ -314,6 +331,9 @@ export class GuardProcess {
 
   private look(): void {
     this.lookAtClocks();
+    // Seen to be down in good time: a machine that serves nothing must not be reset.
+    if (this.watchdog?.isRunningOut === true && this.orders.kind === 'armed' && !livesOn(this.orders))
+      this.watchdog.end();
     if (!this.hasPassed()) {
       this.schedule();
       return;
@@ -333,7 +353,10 @@ export class GuardProcess {
     this.suspension.restart();
     this.suspicions++;
     const deadline = Math.min(this.orders.deadline, monotonicMs() + AFTER_SUSPENSION_MS);
-    this.orders = { ...this.orders, deadline };
+    const { proven, ...orders } = this.orders;
+    const until = deadline + ((proven?.until ?? 0) - orders.deadline);
+    this.orders = { ...orders, deadline, ...(proven === undefined ? {} : { proven: { ...proven, until } }) };
+    this.watchdog?.doubt();
     try {
       this.save(this.orders);
     } catch {
@@ -346,6 +369,41 @@ export class GuardProcess {
     this.schedule();
   }
 
+  // --- the watchdog device -----------------------------------------------------------------------------------------
+
+  private openWatchdog(): WatchdogDevice | null {
+    const { watchdog } = this.options;
+    return watchdog === null ? null : new WatchdogDevice(watchdog, this.parts.log);
+  }
+
+  /** A daemon that was configured anew, unless what it says is what is there. */
+  private takeWatchdogOptions(): void {
+    if (JSON.stringify(this.options.watchdog) === JSON.stringify(this.watchdog?.options ?? null)) return;
+    this.watchdog?.end();
+    this.watchdog = this.openWatchdog();
+    this.keepWatchdog();
+  }
+
+  /** What an earlier guard was armed with holds for its device too. */
+  private keepWatchdog(): void {
+    if (this.orders.kind === 'armed' && this.orders.proven !== undefined) this.watchdog?.keepFor(this.orders.proven);
+    this.sayWatchdog();
+  }
+
+  private watchdogState(): WatchdogState {
+    return this.watchdog?.look() ?? { kind: 'off' };
+  }
+
+  private sayWatchdog(): void {
+    if (this.watchdog === null) return;
+    const state = this.watchdogState();
+    const said = JSON.stringify(state);
+    if (said === this.watchdogSaid) return;
+    this.watchdogSaid = said;
+    if (state.kind === 'unusable') this.parts.log(`${state.device} cannot be used: ${state.why}`);
+    if (this.master !== null) send(this.master.socket, { notice: 'watchdog', state });
+  }
+
   // --- the strike --------------------------------------------------------------------------------------------------
 
   /** Ends the family, and whatever of it appears later, until the daemon gives other orders. */
@@ -353,6 +411,7 @@ export class GuardProcess {
     if (this.striking) return;
     this.striking = true;
     const began = monotonicMs();
+    let stopped = false;
     this.parts.log(`the deadline has passed: ${describe(this.orders)}`);
     while (this.orders.kind === 'armed' && this.hasPassed()) {
       const struck = this.orders;
@@ -374,6 +433,8 @@ export class GuardProcess {
           this.parts.log(`seen empty after ${Math.round(monotonicMs() - from)} ms`);
           continue;
         }
+        if (struck.proven !== undefined && !stopped) this.watchdog?.end(true);
+        stopped = true;
         // In here too: an error that left this method would leave `striking` set, and no later deadline would count.
         this.watchDaemon();
       } catch (error) {

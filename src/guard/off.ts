@@ -6,6 +6,7 @@ import type { Arming, Guard, GuardAnswer } from '../ports/guard.ts';
 
 export class GuardOff implements Guard {
   readonly mode = 'off';
+  readonly watchdog = { kind: 'off' } as const;
   private arming: Arming | null = null;
 
   async arm(arming: Arming): Promise<GuardAnswer> {

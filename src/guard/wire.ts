@@ -2,7 +2,9 @@
  * What daemon and guard say to each other: JSON, one object a line, over a unix socket in the runtime directory. Every
  * request of the daemon carries an id and gets one answer. Used by both ends; needs nothing but Node.
  */
+import type { WatchdogState } from '../core/watchdog.ts';
 import type { ProcessId } from './family.ts';
+import type { WatchdogOptions } from './watchdog-device.ts';
 
 /** Files in the runtime directory. */
 export const FILES = {
@@ -45,6 +47,8 @@ export interface GuardOptions {
   readonly leaveAfterMs: number;
   /** How long a server that nobody leads and nobody told the guard about may run without a daemon (rule 22). */
   readonly unledGraceMs: number;
+  /** null: no device is opened. */
+  readonly watchdog: WatchdogOptions | null;
 }
 
 export const DEFAULT_OPTIONS: Omit<GuardOptions, 'dataDirectory'> = {
@@ -53,12 +57,23 @@ export const DEFAULT_OPTIONS: Omit<GuardOptions, 'dataDirectory'> = {
   endHungDaemon: false,
   leaveAfterMs: 30_000,
   unledGraceMs: 3_000,
+  watchdog: null,
 };
 
-/** `deadline`: CLOCK_MONOTONIC in milliseconds. `suspicions`: how many notices of a suspension the daemon has received. */
+/**
+ * `deadline`: CLOCK_MONOTONIC in milliseconds. `suspicions`: how many notices of a suspension the daemon has received.
+ * `until`, `ttl`: the window that was proven, and the TTL it comes from: for the watchdog device.
+ */
 export type Order =
   | ({ readonly do: 'hello' } & ProcessId)
-  | { readonly do: 'arm'; readonly deadline: number; readonly dataDirectory: string; readonly suspicions: number }
+  | {
+      readonly do: 'arm';
+      readonly deadline: number;
+      readonly dataDirectory: string;
+      readonly suspicions: number;
+      readonly until?: number;
+      readonly ttl?: number;
+    }
   | { readonly do: 'disarm' }
   | { readonly do: 'armed?' }
   | { readonly do: 'leave' };
@@ -73,6 +88,7 @@ export interface Answer {
   /** To hello: the guard itself, and how many suspensions it has seen. */
   readonly guard?: ProcessId;
   readonly suspicions?: number;
+  readonly watchdog?: WatchdogState;
   /** To `armed?`. */
   readonly armed?: { readonly deadline: number; readonly dataDirectory: string } | null;
 }
@@ -82,7 +98,9 @@ export type Notice =
   /** The machine may have been suspended: prove leadership anew, now. */
   | { readonly notice: 'suspended'; readonly suspicions: number; readonly because: string }
   /** Answer with a pong: asked after a strike, to tell a daemon that hangs from one that was only late. */
-  | { readonly notice: 'ping'; readonly number: number };
+  | { readonly notice: 'ping'; readonly number: number }
+  /** What became of the watchdog device: said when it changes. */
+  | { readonly notice: 'watchdog'; readonly state: WatchdogState };
 
 export interface Pong {
   readonly pong: number;

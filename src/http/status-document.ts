@@ -61,6 +61,7 @@ function patroniFields(published: Published, config: Config): Fields {
   const system = systemIdentifier(published);
   if (system !== null) fields['database_system_identifier'] = system;
   Object.assign(fields, pendingRestart(published.local));
+  if (published.unwatched !== null) fields['watchdog_failed'] = true;
   fields['patroni'] = { version: PATRONI_LEVEL, scope: config.scope, name: config.node.name };
   return fields;
 }
@@ -118,7 +119,8 @@ function pghaFields(published: Published, version: string): Fields {
     node_id: policy.node.nodeId,
     priority: policy.node.priority,
     location: policy.node.location,
-    nofailover: policy.node.noFailover,
+    nofailover: policy.node.noFailover || published.unwatched !== null,
+    watchdog: published.unwatched,
     system_id: systemIdentifier(published),
     postgres: local.kind,
     in_recovery: local.kind === 'standby',

@@ -31,6 +31,8 @@ export const EVENTS = {
   'guard.replaced': 'the guard died and a new one stands in its place',
   'guard.silent': 'the guard does not acknowledge: no window opens',
   'guard.suspended': 'the machine may have been suspended: leadership is proven anew at once',
+  'watchdog.unusable': 'the watchdog device of the configuration cannot be used, and why',
+  'watchdog.usable': 'it can be used now',
   'state.unreadable': 'a state file cannot be read and counts as absent',
   'postgres.died': 'the postmaster is gone',
   'postgres.filled': 'there is no room for another session: it serves those it has, and nothing else is done about it',

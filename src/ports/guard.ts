@@ -3,12 +3,15 @@
  * daemon does by then (protocol.md 6).
  */
 import type { Instant, Millis } from '../core/time.ts';
+import type { WatchdogState } from '../core/watchdog.ts';
 
 export interface Arming {
   /** When to strike; absolute, CLOCK_MONOTONIC. */
   readonly deadline: Instant;
   /** Resolved path; the guard ends every process of this Postgres, by its working directory. */
   readonly dataDirectory: string;
+  /** What was proven, for the watchdog device; left out: an arming of an earlier process, told by the guard. */
+  readonly proven?: { readonly until: Instant; readonly ttl: Millis };
 }
 
 export type GuardAnswer =
@@ -27,4 +30,6 @@ export interface Guard {
   onReplaced(listener: () => void): void;
   /** `off` when the operator has switched the guard off: every arm is acked and nothing is promised. */
   readonly mode: 'on' | 'off';
+  /** What the guard found at `watchdog.device`, when it said so last. */
+  readonly watchdog: WatchdogState;
 }

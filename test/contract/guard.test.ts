@@ -145,6 +145,12 @@ class Daemon {
     return (await answer) as { kind: string; cause?: string };
   }
 
+  /** As the lease keeper does: the deadline is a margin before the end of the window. */
+  async prove(node: Node, inMs: number, ttl = 5_000): Promise<{ kind: string; cause?: string }> {
+    const until = monotonicMs() + inMs;
+    return await this.ask('arm', { deadline: until - 1_000, dataDirectory: node.data, proven: { until, ttl } }, 500);
+  }
+
   async arm(node: Node, inMs: number, limit = 500): Promise<{ kind: string; cause?: string }> {
     return await this.ask('arm', { deadline: monotonicMs() + inMs, dataDirectory: node.data }, limit);
   }
@@ -297,6 +303,99 @@ describe('a deadline', () => {
     expect(familyOf(other.data)).toHaveLength(1);
     expect(sleep.exitCode).toBeNull();
     sleep.kill('SIGKILL');
+  });
+});
+
+/** A fifo in the place of the device, and what was written to it. With ttl 5 its timeout is 3.5 s. */
+async function aFifo(node: Node): Promise<{ readonly path: string; readonly written: () => string }> {
+  const path = join(node.runtime, 'watchdog');
+  expect(spawnSync('mkfifo', [path]).status).toBe(0);
+  const reader = spawn('/bin/cat', [path], { stdio: ['ignore', 'pipe', 'ignore'] });
+  cleanups.push(() => reader.kill('SIGKILL'));
+  let text = '';
+  reader.stdout?.on('data', (chunk: Buffer) => {
+    text += chunk.toString();
+  });
+  // The reader hears of an end when the last writer closes, and a fifo without a reader cannot be opened.
+  const holder = spawn('/bin/sh', ['-c', `exec 3<>${path}; exec sleep 60`], { stdio: 'ignore' });
+  cleanups.push(() => holder.kill('SIGKILL'));
+  await pause(100);
+  return { path, written: () => text };
+}
+
+const watched = (mode: 'automatic' | 'required', device: string): Partial<GuardOptions> => ({
+  watchdog: { mode, device, safetyMarginMs: null, driver: 'testing' },
+});
+
+describe('a watchdog device', () => {
+  it('is opened with the first proof, and kept alive for as long as the proofs allow', async () => {
+    const base = aNode();
+    const fifo = await aFifo(base);
+    const node = { ...base, options: { ...base.options, ...watched('required', fifo.path) } };
+    const daemon = await aDaemon(node);
+    aFakeFamily(node);
+    await eventually(() => familyOf(node.data).length === 1);
+    expect(fifo.written()).toBe('');
+    expect(await daemon.prove(node, 5_000)).toEqual({ kind: 'acked' });
+    await eventually(() => fifo.written().length > 0);
+    // A ping reaches 3.5 s ahead and the machine has to be reset half a second before the end: none after one second.
+    await pause(1_200);
+    const { length } = fifo.written();
+    expect(length).toBeGreaterThan(1);
+    await pause(700);
+    expect(fifo.written()).toHaveLength(length);
+    expect(await daemon.prove(node, 5_000)).toEqual({ kind: 'acked' });
+    await eventually(() => fifo.written().length > length);
+    expect(fifo.written()).not.toContain('V');
+    expect(await daemon.ask('disarm', 500)).toEqual({ kind: 'acked' });
+    await eventually(() => fifo.written().endsWith('V'));
+  });
+
+  it('is left to fire when the guard stands still, and stopped once the guard has seen everything ended', async () => {
+    const base = aNode();
+    const fifo = await aFifo(base);
+    const node = { ...base, options: { ...base.options, ...watched('automatic', fifo.path) } };
+    const daemon = await aDaemon(node);
+    aFakeFamily(node);
+    await eventually(() => familyOf(node.data).length === 1);
+    expect(await daemon.prove(node, 4_500)).toEqual({ kind: 'acked' });
+    await eventually(() => fifo.written().length > 0);
+    const guard = guardOf(node);
+    kill(daemon.id, 'SIGSTOP');
+    kill(guard, 'SIGSTOP');
+    await pause(300);
+    const { length } = fifo.written();
+    await pause(1_000);
+    expect(fifo.written()).toHaveLength(length);
+    expect(familyOf(node.data)).toHaveLength(1);
+    kill(guard, 'SIGCONT');
+    await eventually(() => familyOf(node.data).length === 0, 6_000);
+    await eventually(() => fifo.written().endsWith('V'));
+  });
+
+  it('that a killed guard has left running is stopped by the next one, once there is nothing to guard', async () => {
+    const base = aNode();
+    const fifo = await aFifo(base);
+    const node = { ...base, options: { ...base.options, ...watched('required', fifo.path) } };
+    const daemon = await aDaemon(node);
+    expect(await daemon.prove(node, 4_400)).toEqual({ kind: 'acked' });
+    kill(daemon.id);
+    kill(guardOf(node));
+    await pause(1_500);
+    expect(fifo.written()).not.toContain('V');
+    startGuard(node);
+    await eventually(() => fifo.written().endsWith('V'), 6_000);
+  });
+
+  it('that is required and cannot be opened keeps the guard from acknowledging, and the daemon hears why', async () => {
+    const base = aNode();
+    const path = join(base.runtime, 'none');
+    const node = { ...base, options: { ...base.options, ...watched('required', path) } };
+    const daemon = await aDaemon(node);
+    expect(await daemon.prove(node, 5_000)).toMatchObject({ kind: 'silent', cause: expect.stringContaining('exist') });
+    expect(await daemon.ask('armed', 500)).toBeNull();
+    const other = { ...base, ...aNode(watched('automatic', path)) };
+    expect(await (await aDaemon(other)).prove(other, 5_000)).toEqual({ kind: 'acked' });
   });
 });
 

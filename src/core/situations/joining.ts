@@ -5,7 +5,7 @@ import { gateOpen } from '../gate.ts';
 import type { LocalPostgres, SystemId } from '../local.ts';
 import { millis } from '../time.ts';
 import type { View } from '../view.ts';
-import { memberNamed } from '../view.ts';
+import { memberNamed, unwatched } from '../view.ts';
 import { backingOff } from './backing-off.ts';
 import { waitAtTheGate } from './leaderless.ts';
 
@@ -32,6 +32,8 @@ function intoEmptyScope(view: View, cluster: ClusterView): Decision {
       if (view.policy.node.noFailover || view.policy.node.priority <= 0) {
         return decision('joining.wait-for-bootstrap', 'this node may never lead, so it does not make the cluster');
       }
+      const trouble = unwatched(view);
+      if (trouble !== null) return decision('joining.wait-for-bootstrap', trouble);
       return decision('joining.bootstrap', 'no cluster exists under this scope: try to be the one that makes it', [
         { do: 'bootstrap' },
       ]);

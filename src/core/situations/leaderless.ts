@@ -15,7 +15,7 @@ import { behindInTime } from '../published.ts';
 import type { RuleId } from '../rules.ts';
 import type { NodeName, Revision } from '../store.ts';
 import { between, type Instant, type Millis, millis } from '../time.ts';
-import type { View } from '../view.ts';
+import { unwatched, type View } from '../view.ts';
 import { backingOff } from './backing-off.ts';
 
 /** How long each better candidate is given before the next one goes. */
@@ -467,6 +467,8 @@ export function take(
   reason: string,
   how: { readonly adopting?: true; readonly despitePause?: true } = {},
 ): Decision {
+  const trouble = unwatched(view);
+  if (trouble !== null) return decision('leaderless.not-eligible', trouble, [], millis(1_000));
   const status: Revision = view.gate?.revision ?? (0n as Revision);
   const standing = cluster.leader === null ? null : cluster.leader.term;
   const late =
@@ -497,6 +499,8 @@ function whyNot(view: View, cluster: ClusterView, local: Standby): string | null
   const { node, cluster: policy } = view.policy;
   if (node.noFailover) return `${view.self} is tagged nofailover`;
   if (node.priority <= 0) return `${view.self} has priority 0`;
+  const trouble = unwatched(view);
+  if (trouble !== null) return trouble;
   if (!local.positionFinal)
     return `${view.self} still replays WAL that it had before its start; its position is not known yet`;
   if (local.failing !== null) return `the health check of Postgres fails here: ${local.failing.said}`;

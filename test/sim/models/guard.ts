@@ -254,6 +254,7 @@ export class GuardProcess {
 /** `ports/guard` for one life of a daemon; starts a new guard process when it finds none. */
 export class SimulatedGuard implements Guard {
   readonly mode = 'on';
+  readonly watchdog = { kind: 'off' } as const;
   private readonly guard: GuardProcess;
   private readonly process: Incarnation;
   private readonly random: SeededRandom;

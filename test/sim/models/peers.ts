@@ -107,7 +107,7 @@ function peerStatus(control: Control): PeerStatus | null {
     position: local.kind === 'standby' ? position(local) : local.kind === 'primary' ? local.flushed : null,
     replayed: local.kind === 'standby' ? local.replayed : null,
     positionFinal: local.kind === 'standby' ? local.positionFinal : true,
-    noFailover: policy.node.noFailover,
+    noFailover: policy.node.noFailover || published.unwatched !== null,
     priority: policy.node.priority,
     nodeId: policy.node.nodeId,
     location: policy.node.location,

@@ -303,11 +303,11 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: KEEPER,
-        find: 'const answer = await guard.arm({ deadline, dataDirectory: this.parts.dataDirectory }, GUARD_LIMIT);',
+        find: 'const answer = await guard.arm({ deadline, dataDirectory: this.parts.dataDirectory, proven }, GUARD_LIMIT);',
         replace: `this.tenure = { ...tenure, until };
     this.parts.onChange('proof');
     await clock.sleep(millis(60));
-    const answer = await guard.arm({ deadline, dataDirectory: this.parts.dataDirectory }, GUARD_LIMIT);`,
+    const answer = await guard.arm({ deadline, dataDirectory: this.parts.dataDirectory, proven }, GUARD_LIMIT);`,
       },
     ],
     caughtBy: ['P2', 'S2'],

@@ -231,6 +231,7 @@ export class FakeEtcd implements Dcs {
 
 export class FakeGuard implements Guard {
   readonly mode = 'on';
+  readonly watchdog = { kind: 'off' } as const;
   private readonly clock: FakeClock;
   answers = true;
   arming: Arming | null = null;

@@ -265,7 +265,7 @@ describe('a proof', () => {
     await leads();
     const { until, deadline } = held();
     expect(etcd.beat).toMatchObject({ term: held().term, holdMs: 10_000, release: null });
-    expect(guard.arming).toEqual({ deadline, dataDirectory: '/data' });
+    expect(guard.arming).toEqual({ deadline, dataDirectory: '/data', proven: { until, ttl: TTL } });
     expect(deadline).toBe(deadlineOf(until, TTL));
     // Sent at some instant since the start; the answers came 2 ms later each.
     expect(until).toBeLessThanOrEqual(clock.now() + 10_000 - 5);

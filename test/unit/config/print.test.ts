@@ -33,6 +33,7 @@ describe('pgha --validate-config', () => {
         etcd login         me, with a password
         runtime directory  /run/pgha/main-pg1
         guard              on
+        watchdog           required, /dev/watchdog
 
       HTTP
         listens on          0.0.0.0:8008
@@ -70,9 +71,6 @@ describe('pgha --validate-config', () => {
         The daemon dies, Postgres and the guard live: writes go on.
         The daemon hangs: no writes for 10 s, at worst 25.9 s, and as long as this takes: promotion.
         An operator asks for a switchover: no writes for 0 s, at worst 16.5 s, and as long as this takes: orderly stop, promotion.
-
-      Warnings
-        line 10, watchdog: has no effect: this version opens no watchdog device: the guard process ends a primary whose leadership has run out
       "
     `);
   });

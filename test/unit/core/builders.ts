@@ -371,6 +371,7 @@ export function aView(over: ViewOver = {}): View {
     gate: closedGate(10_000),
     leadership: { kind: 'none' },
     guardAcks: true,
+    watchdog: { kind: 'off' },
     peers: new Map(),
     operation: null,
     attempts: new Map(),

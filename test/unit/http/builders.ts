@@ -139,6 +139,7 @@ export function aPublished(over: Partial<Published> & { pause?: boolean } = {}):
     upstreamCheck: null,
     validating: false,
     vetoedFor: null,
+    unwatched: null,
     state: 'running',
     role: 'replica',
     ...rest,

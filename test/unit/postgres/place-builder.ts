@@ -52,6 +52,7 @@ export function aConfig(
     ctl: { authentication: null, insecure: false, cacert: null, certfile: null, keyfile: null },
     log: { level: 'info', format: 'plain', file: null },
     guard: { mode: 'on' },
+    watchdog: { mode: 'automatic', device: '/dev/watchdog', safetyMargin: null, driver: 'default' },
     runtimeDirectory: '/run/pgha/demo-node-1',
     bootstrap: { dcs: {}, initdb: [], pgHba: null, postBootstrap: null },
     ...rest,
