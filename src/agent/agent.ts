@@ -110,6 +110,8 @@ export class Agent implements Control {
   private readonly lately = new Map<NodeName, { readonly member: Member; readonly since: Instant }>();
   private membersRead = false;
   private lastLeader: NodeName | null = null;
+  /** Where the last leader of whom that is known stands; his member key runs out long before an election need end. */
+  private leadersLocation: { readonly name: NodeName; readonly location: string } | null = null;
   private formerCluster: SystemId | null = null;
   private leaving = false;
   private leaderlessSince: Instant | null = null;
@@ -563,8 +565,10 @@ export class Agent implements Control {
   private lastLeaderLocation(): string | null {
     const cluster = this.reader.latest?.cluster;
     const name = cluster?.leader?.name ?? this.lastLeader;
+    if (this.leadersLocation !== null && this.leadersLocation.name === name) return this.leadersLocation.location;
     const member = cluster === undefined || name === null ? null : memberNamed(cluster, name);
     const remembered = name === null ? null : (this.lately.get(name)?.member ?? null);
+    // What stands in `status` was written by whoever beat last: a leader who was lost before his first beat left none.
     return member?.pgha?.location ?? remembered?.pgha?.location ?? cluster?.status?.location ?? null;
   }
 
@@ -927,7 +931,11 @@ export class Agent implements Control {
     const { cluster } = reading;
     this.rememberMembers(before, cluster.members);
     this.upstreams = noteMembers(this.upstreams, cluster, this.parts.clock.now());
-    if (cluster.leader !== null) this.lastLeader = cluster.leader.name;
+    if (cluster.leader !== null) {
+      this.lastLeader = cluster.leader.name;
+      const location = memberNamed(cluster, cluster.leader.name)?.pgha?.location;
+      if (location !== undefined) this.leadersLocation = { name: cluster.leader.name, location };
+    }
     const wish = cluster.failover?.revision ?? null;
     if (wish === null) this.wishSeen = null;
     else if (this.wishSeen?.revision !== wish) this.wishSeen = { revision: wish, at: reading.at };
