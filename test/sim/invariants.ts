@@ -239,7 +239,8 @@ export class Invariants {
     this.paused = config['pause'] === true;
   }
 
-  applied(changes: readonly AppliedChange[]): void {
+  /** @param kind - of the transaction; null: a lease has ended */
+  applied(changes: readonly AppliedChange[], kind: RequestKind | null): void {
     const at = this.now();
     const before = this.leaderName;
     for (const change of changes) {
@@ -247,7 +248,10 @@ export class Invariants {
       this.leaderName = change.value;
       if (change.value !== null) {
         const ledger = this.ledgers.find((one) => one.node.name === change.value);
-        if (ledger !== undefined) ledger.lease = change.lease;
+        if (ledger === undefined) continue;
+        // Taken again inside of the window that the pardon is for (rule 6): the new lease may be as short as the last one.
+        if (kind === 'retake' && this.isPardoned(ledger, at)) ledger.pardonedLease = change.lease;
+        ledger.lease = change.lease;
       }
     }
     for (const change of changes) {

@@ -45,7 +45,10 @@ export class GuardProcess {
   private pausedUntil = Number.NEGATIVE_INFINITY;
   private lookedAt = Number.NEGATIVE_INFINITY;
   private armedAt = Number.NEGATIVE_INFINITY;
-  /** It was not there when the machine came back from a suspension, and its file says a deadline from before. */
+  /**
+   * Its file says a deadline from before a suspension: it was not there when the machine came back, or no clock told of
+   * it (protocol.md 10), because somebody set the wall clock back at the same time.
+   */
   missedSuspension = false;
 
   constructor(parts: {
@@ -144,10 +147,12 @@ export class GuardProcess {
 
   /** protocol.md 24 */
   private lookAtClocks(): void {
+    const comesBack = this.clock.resumedAt > Math.max(this.lookedAt, this.armedAt);
     this.lookedAt = this.scheduler.now();
     const lead = this.readLead();
     const ahead = lead.boot - this.lead.boot > TOLERATED_MS || lead.wall - this.lead.wall > TOLERATED_MS;
     this.lead = ahead ? lead : { boot: Math.min(lead.boot, this.lead.boot), wall: Math.min(lead.wall, this.lead.wall) };
+    if (!ahead && comesBack && this.clock.stoodStillFor > TOLERATED_MS) this.missedSuspension = true;
     if (!ahead || this.arming === null) return;
     this.suspicions += 1;
     this.cut = true;

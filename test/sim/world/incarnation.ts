@@ -22,6 +22,8 @@ export class MachineClock {
   private asleep: (() => void)[] = [];
   /** True time of the last resumption. */
   resumedAt = Number.NEGATIVE_INFINITY;
+  /** How long the machine had stood still then. */
+  stoodStillFor = 0;
 
   constructor(scheduler: Scheduler, rate: number, base: number, wallOffset: number) {
     this.scheduler = scheduler;
@@ -56,6 +58,7 @@ export class MachineClock {
     if (bootClock) this.suspendedFor += length;
     this.suspendedAt = null;
     this.resumedAt = this.scheduler.now();
+    this.stoodStillFor = length;
     // Each as an event of its own, in order: all at the same instant.
     for (const run of this.asleep.splice(0)) this.scheduler.after(0, run);
   }

@@ -177,7 +177,7 @@ export class World {
         if (key !== KEYS.leader) continue;
         this.say('etcd', `lease ${lease} ${why}: the leader key is gone`);
         this.conduct.keyGone();
-        this.invariants.applied([{ key, value: null, revision: this.etcd.revisionNow(), lease: null }]);
+        this.invariants.applied([{ key, value: null, revision: this.etcd.revisionNow(), lease: null }], null);
         this.faults.occasion('key-gone', null);
       }
     });
@@ -776,7 +776,7 @@ export class World {
           ],
     );
     if (changes.length === 0) return;
-    this.invariants.applied(changes);
+    this.invariants.applied(changes, kindOf(txn));
     if (kindOf(txn) === 'swap') this.invariants.ttlChanged();
     const leader = changes.find((one) => one.key === KEYS.leader);
     if (leader === undefined) return;
