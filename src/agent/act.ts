@@ -123,6 +123,7 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
       return agent.operations.start('copy', `copy from ${source.name}`, async (signal, progress) => {
         await guard.disarm(GUARD_LIMIT);
         if (action.wipe) await agent.wipeFor(source);
+        else await agent.confirmLeads(source);
         await postgres.copy(source, server, progress, signal);
         agent.operations.forgetFailures('rewind', 'start');
       });
@@ -132,6 +133,7 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
       if (source === null) return false;
       return agent.operations.start('rewind', `rewind to the line of ${source.name}`, async (signal, progress) => {
         await guard.disarm(GUARD_LIMIT);
+        await agent.confirmLeads(source);
         reportThrownAway(agent);
         await postgres.rewind(source, server, progress, signal);
       });

@@ -11,6 +11,7 @@ import { decide, type Judgement } from '../core/decide.ts';
 import type { Decision } from '../core/decision.ts';
 import { type DecisionRecord, readRecord } from '../core/decision-record.ts';
 import { explain } from '../core/explain.ts';
+import { roomToBegin } from '../core/lease.ts';
 import { type LocalPostgres, mayWrite, position, type SystemId, systemId } from '../core/local.ts';
 import type { Lsn, Timeline } from '../core/lsn.ts';
 import type { PeerAnswer, RescueAnswer, RescueRequest } from '../core/peer.ts';
@@ -66,6 +67,8 @@ const READ_LIMIT = millis(1_500);
 /** So long a member whose key ran out is still asked in an election. */
 const REMEMBERED = millis(30_000);
 const LINEAGE_LIMIT = millis(2_000);
+/** So long what etcd said of the leader is enough to undo data here. */
+const LEADS_FOR = millis(4_000);
 
 const QUESTIONS: ReadonlySet<ActionName> = new Set(['find-end-of-wal', 'ask-peers', 'learn-lineage']);
 
@@ -862,15 +865,39 @@ export class Agent implements Control {
     this.watch.doubt();
   }
 
+  /**
+   * Asks etcd who leads, before data here are undone or replaced by those of `source`. The answer is good for a few
+   * seconds: a daemon that was stopped in between wakes with what it knew before.
+   *
+   * @returns throws when it has grown too old; for the instant before the deed
+   * @throws when `source` is not known to lead
+   */
+  async confirmLeads(source: ServerAddress): Promise<() => void> {
+    const { clock } = this.parts;
+    const asked = clock.now();
+    const cluster = await this.readCluster();
+    const unchanged = 'nothing was changed here';
+    if (cluster === null) throw new Error(`etcd does not say who leads: ${unchanged}`);
+    if (cluster.leader?.name !== source.name) throw new Error(`${source.name} does not lead any more: ${unchanged}`);
+    const stillTrue = (): void => {
+      const age = between(asked, clock.now());
+      if (age > LEADS_FOR)
+        throw new Error(`that ${source.name} leads was asked ${Math.round(age)} ms ago, too long: ${unchanged}`);
+    };
+    stillTrue();
+    return stillTrue;
+  }
+
   /** The data here go only while there is somebody to copy from: the directory may be the last good copy. */
   async wipeFor(source: ServerAddress): Promise<void> {
+    const stillTrue = await this.confirmLeads(source);
     const lineage = await this.parts.postgres.lineage(source, LINEAGE_LIMIT);
     if (lineage === null) throw new Error(`${source.name} does not answer: nothing was removed here`);
     if (lineage.inRecovery) throw new Error(`${source.name} is not a primary: nothing was removed here`);
     const expected = this.reader.latest?.cluster.initialize?.value ?? '';
     if (expected !== '' && lineage.systemId !== expected)
       throw new Error(`${source.name} serves another cluster (${lineage.systemId}): nothing was removed here`);
-    await this.parts.postgres.wipe();
+    await this.parts.postgres.wipe(stillTrue);
   }
 
   // ------------------------------------------------------------------ Control
@@ -1041,7 +1068,9 @@ export class Agent implements Control {
   /** Rule 27, looked at again immediately before Postgres may become writable. */
   mayStartPrimary(): boolean {
     const leadership = this.keeper.leadership;
-    return (leadership.kind === 'holding' && leadership.windowOpen && !leadership.releaseSent) || this.policy.pause;
+    if (this.policy.pause) return true;
+    if (leadership.kind !== 'holding' || !leadership.windowOpen || leadership.releaseSent) return false;
+    return roomToBegin(leadership.deadline, leadership.ttl, this.parts.clock.now());
   }
 
   switchover(request: SwitchoverRequest): Promise<SwitchoverOutcome> {

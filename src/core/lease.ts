@@ -24,6 +24,14 @@ export function deadlineOf(until: Instant, ttl: Millis): Instant {
   return earlierBy(until, margin(ttl));
 }
 
+/**
+ * Whether a server may be made a primary now: a window that is about to close is for ending in order what runs, and what
+ * is started or promoted in it is stopped in the same breath.
+ */
+export function roomToBegin(deadline: Instant, ttl: Millis, now: Instant): boolean {
+  return now < earlierBy(deadline, orderlyStopLead(ttl));
+}
+
 /** From here on without a proof: `/primary` answers 503 and Postgres is stopped in order. */
 export function stopWritingBy(until: Instant, ttl: Millis): Instant {
   const reserve = margin(ttl) + orderlyStopLead(ttl);

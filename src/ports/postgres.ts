@@ -94,8 +94,12 @@ export interface Postgres {
   copy(source: ServerAddress, settings: ServerSettings, progress: Progress, signal: AbortSignal): Promise<void>;
   /** pg_rewind of a stopped directory; the source has done its checkpoint (asked for here). Afterwards a stopped standby. */
   rewind(source: ServerAddress, settings: ServerSettings, progress: Progress, signal: AbortSignal): Promise<void>;
-  /** Removes the data directory's contents, for a copy anew. Refuses while any process of the family lives. */
-  wipe(): Promise<void>;
+  /**
+   * Removes the data directory's contents, for a copy anew. Refuses while any process of the family lives.
+   *
+   * @param lastLook - called immediately before the first file goes; what it throws leaves everything as it is
+   */
+  wipe(lastLook: () => void): Promise<void>;
 
   /**
    * Starts out of recovery (no standby.signal). Resolves as soon as the process runs; `look` tells the rest.

@@ -165,8 +165,8 @@ export class PostgresInstance implements Postgres {
     await rewindFrom(await this.open(), source, settings, progress, signal);
   }
 
-  async wipe(): Promise<void> {
-    await wipeDirectory(await this.open());
+  async wipe(lastLook: () => void): Promise<void> {
+    await wipeDirectory(await this.open(), lastLook);
   }
 
   async startPrimary(settings: ServerSettings, stillAllowed: () => boolean = () => true): Promise<void> {

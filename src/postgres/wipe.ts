@@ -30,14 +30,16 @@ export type TargetState = 'absent' | 'empty' | 'half-made' | 'in use';
  * Removes the content of the data directory, of its tablespaces and of a pg_wal that stands elsewhere; the directories
  * themselves stay, with their rights.
  *
+ * @param lastLook - called immediately before the first file goes; what it throws is thrown, and nothing was removed
  * @throws {PghaError} PGHA_DATA_DIRECTORY_LOCKED while a process works on it, PGHA_DATA_DIRECTORY_FOREIGN when it does
  *   not look like a data directory of ours; nothing was removed then
  */
-export async function wipeDirectory(place: Place): Promise<void> {
+export async function wipeDirectory(place: Place, lastLook: () => void): Promise<void> {
   const marker = await readMarker(place);
   if (marker !== null) await endLeftovers(place);
   refuseWhileInUse(place);
   await refuseForeign(place, marker !== null);
+  lastLook();
   await setMarker(place, marker?.work ?? 'copy', marker?.tablespaces ?? []);
   await empty(place, marker?.tablespaces ?? []);
   await clearMarker(place);

@@ -571,7 +571,7 @@ describe('nodes of one cluster', () => {
   });
 
   test('a copy is cancelled within seconds, both of its processes with it', async () => {
-    await wipeDirectory(a);
+    await wipeDirectory(a, quiet);
     const cancel = new AbortController();
     const work = copyFrom(
       a,
@@ -586,7 +586,7 @@ describe('nodes of one cluster', () => {
   });
 
   test('a copy that outlived its daemon is ended before the next one begins', async () => {
-    await wipeDirectory(a);
+    await wipeDirectory(a, quiet);
     await setMarker(a, 'copy');
     const login = b.config.postgresql.authentication.replication;
     const slow = runCommand(
@@ -613,7 +613,7 @@ describe('nodes of one cluster', () => {
       { name: 'a', runtimeDirectory: a.runtimeDirectory },
     );
     const place = { ...a, config: mapped };
-    await wipeDirectory(place);
+    await wipeDirectory(place, quiet);
     await copyFrom(place, address(b), SETTINGS, quiet, never);
     const [version] = await readdir(own);
     expect(version).toMatch(/^PG_15_/);
@@ -623,7 +623,7 @@ describe('nodes of one cluster', () => {
     await rm(place.dataDir, { recursive: true });
     await setMarker(place, 'copy', [own]);
     await copyFrom(place, address(b), SETTINGS, quiet, never);
-    await wipeDirectory(place);
+    await wipeDirectory(place, quiet);
     expect(await readdir(own)).toEqual([]);
     expect(await readdir(theirs)).toEqual([version]);
     await sql(b, 'DROP TABLE s');
@@ -669,21 +669,23 @@ describe('emptying a directory', () => {
     const b = places.find((place) => place.config.node.name === 'b');
     expect(b).toBeDefined();
     if (b === undefined) return;
-    await expect(wipeDirectory(b)).rejects.toMatchObject({ code: 'PGHA_DATA_DIRECTORY_LOCKED' });
+    await expect(wipeDirectory(b, quiet)).rejects.toMatchObject({ code: 'PGHA_DATA_DIRECTORY_LOCKED' });
     expect(await one(b, 'SELECT 1')).toBe(1);
     // A marker is no licence to end a server that runs.
     await setMarker(b, 'copy');
-    await expect(wipeDirectory(b)).rejects.toMatchObject({ code: 'PGHA_DATA_DIRECTORY_LOCKED' });
+    await expect(wipeDirectory(b, quiet)).rejects.toMatchObject({ code: 'PGHA_DATA_DIRECTORY_LOCKED' });
     await clearMarker(b);
     expect(await one(b, 'SELECT 1')).toBe(1);
     await stop(b);
 
     for (const dataDir of ['/', '/var']) {
-      await expect(wipeDirectory({ ...b, dataDir })).rejects.toMatchObject({ code: 'PGHA_DATA_DIRECTORY_FOREIGN' });
+      await expect(wipeDirectory({ ...b, dataDir }, quiet)).rejects.toMatchObject({
+        code: 'PGHA_DATA_DIRECTORY_FOREIGN',
+      });
     }
     const foreign = await directory('foreign');
     await writeFile(join(foreign, 'precious'), 'x');
-    await expect(wipeDirectory({ ...b, dataDir: foreign })).rejects.toMatchObject({
+    await expect(wipeDirectory({ ...b, dataDir: foreign }, quiet)).rejects.toMatchObject({
       code: 'PGHA_DATA_DIRECTORY_FOREIGN',
     });
     expect(await readdir(foreign)).toEqual(['precious']);
@@ -705,7 +707,14 @@ describe('emptying a directory', () => {
     await symlink(elsewhere, join(place.dataDir, 'pg_tblspc', '16401'));
     await symlink(wal, join(place.dataDir, 'pg_wal'));
     await writeFile(join(place.dataDir, 'PG_VERSION'), '15\n');
-    await wipeDirectory(place);
+    // Its caller looks once more immediately before the first file goes.
+    const tooLate = (): never => {
+      throw new Error('who leads is not known any more');
+    };
+    await expect(wipeDirectory(place, tooLate)).rejects.toThrow('who leads is not known any more');
+    expect(await readdir(place.dataDir)).toContain('PG_VERSION');
+    expect(await exists(markerPath(place))).toBe(false);
+    await wipeDirectory(place, quiet);
     expect(await readdir(place.dataDir)).toEqual([]);
     expect(await readdir(space)).toEqual(['note']);
     expect(await readdir(wal)).toEqual(['note']);

@@ -6,8 +6,8 @@
 import { KEYS, readStatusKey } from '../../src/core/cluster.ts';
 import type { KeyValue } from '../../src/core/store.ts';
 import type { EtcdModel } from './models/etcd.ts';
-import type { PostgresServer } from './models/postgres-server.ts';
-import type { Branch } from './models/wal.ts';
+import type { DataDirectory, PostgresServer } from './models/postgres-server.ts';
+import { type Branch, endOf } from './models/wal.ts';
 import type { Plan } from './plan.ts';
 import type { Network } from './world/network.ts';
 
@@ -39,6 +39,8 @@ const HEARD_MS = 4_000;
 /** What an operator has asked for takes its time. */
 const REQUEST_MS = 120_000;
 const APPROVED_MS = 13_000;
+/** What was begun before its daemon was told otherwise goes on for so long. */
+const UNDER_WAY_MS = 5_000;
 const DEFAULT_LAG = 1_048_576;
 
 export class Conduct {
@@ -49,12 +51,11 @@ export class Conduct {
   private readonly now: () => number;
   private readonly askedOf: (name: string) => number | undefined;
   private readonly fail: (invariant: string, sentence: string) => void;
-  private readonly graceMs: number;
   private readonly allowedLoss: number;
-  /** When each setting got the value that it has. */
-  private readonly since = new Map<string, number>();
+  /** What etcd says of the settings. */
   private config: Json = {};
-  private disturbedAt = 0;
+  /** What each daemon was last told of them, and since when it has been told so. */
+  private readonly told = new Map<string, { config: Json; readonly since: Map<string, number> }>();
   private clusterId: string | null = null;
   private replaced = false;
   private byHand = false;
@@ -86,8 +87,6 @@ export class Conduct {
     this.fail = parts.fail;
     const { plan } = this;
     const patches = plan.faults.map(({ fault }) => (fault.kind === 'settings' ? fault.patch : {}));
-    const loops = plan.faults.map(({ fault }) => (fault.kind === 'ttl' ? fault.loopWaitMs : 0));
-    this.graceMs = 2 * Math.max(plan.settings.loopWaitMs, ...loops) + 5_000;
     const lags = [plan.config ?? {}, ...patches].map((config) =>
       Number(config['maximum_lag_on_failover'] ?? DEFAULT_LAG),
     );
@@ -97,15 +96,21 @@ export class Conduct {
   // ---- what the world tells ----------------------------------------------------------------------------------
 
   settings(config: Json): void {
-    for (const name of new Set([...Object.keys(config), ...Object.keys(this.config)])) {
-      if (config[name] !== this.config[name]) this.since.set(name, this.now());
-    }
     this.config = config;
   }
 
-  /** Something struck or was healed that may keep a daemon from knowing what an operator wants. */
-  disturbed(): void {
-    this.disturbedAt = this.now();
+  /** A daemon has read the settings. */
+  wasTold(name: string, config: Json): void {
+    const known = this.told.get(name) ?? { config: {}, since: new Map<string, number>() };
+    for (const setting of new Set([...Object.keys(config), ...Object.keys(known.config)]))
+      if (config[setting] !== known.config[setting]) known.since.set(setting, this.now());
+    known.config = config;
+    this.told.set(name, known);
+  }
+
+  /** A new process knows nothing, and one that was stopped goes on with what it was at. */
+  woke(name: string): void {
+    this.told.delete(name);
   }
 
   etcdReplaced(): void {
@@ -155,9 +160,11 @@ export class Conduct {
 
   // ---- judging -----------------------------------------------------------------------------------------------
 
-  /** For how long a setting has been what it is, with nothing that keeps anybody from knowing it. */
-  private settledFor(name: string): number {
-    return this.now() - Math.max(this.since.get(name) ?? 0, this.disturbedAt);
+  /** The daemon of `name` has been told for a while that this setting has this value, and it still has. */
+  private knows(name: string, setting: string, value: unknown): boolean {
+    const known = this.told.get(name);
+    if (known === undefined || this.config[setting] !== value || known.config[setting] !== value) return false;
+    return this.now() - (known.since.get(setting) ?? 0) > UNDER_WAY_MS;
   }
 
   private actor(name: string): Actor {
@@ -174,8 +181,7 @@ export class Conduct {
   does(name: string, deed: Deed, source: string | null): void {
     const asked = this.wasAsked(name);
     // S12: in maintenance nothing is promoted, stopped or rebuilt, unless an operator asks for it.
-    if (this.config['pause'] === true && this.settledFor('pause') > this.graceMs && !asked)
-      this.fail('S12', `${name} does '${deed}' in maintenance`);
+    if (this.knows(name, 'pause', true) && !asked) this.fail('S12', `${name} does '${deed}' in maintenance`);
     this.protectData(name, deed, source, asked);
   }
 
@@ -198,6 +204,10 @@ export class Conduct {
     const kept = holders.some((one) => one.name !== name && one.server.data !== null);
     if (deed !== 'copy' && data !== null && !kept && !this.replaced)
       this.fail('S7', `${name} does '${deed}', and nobody who leads has the data`);
+    // ... and not an earlier part of them: who leads on a line that ended before ours has less than we.
+    const less = holders.find(({ server }) => data !== null && server.data !== null && endsBefore(server.data, data));
+    if (deed !== 'copy' && less !== undefined && !this.replaced && !this.byHand)
+      this.fail('S7', `${name} does '${deed}', and ${less.name}, which leads, has only a part of its data`);
   }
 
   private heldJustNow(name: string): boolean {
@@ -227,15 +237,14 @@ export class Conduct {
     if (ordered) return;
     if (member?.validation !== undefined && this.now() - (this.approvedAt.get(name) ?? -Infinity) > APPROVED_MS)
       this.fail('S12', `${name} takes the key, and its failover_validation_command has not agreed`);
-    if (this.config['failover'] === 'manual' && this.settledFor('failover') > this.graceMs && !released)
+    if (this.knows(name, 'failover', 'manual') && !released)
       this.fail('S12', `${name} takes the key by itself although failover is manual`);
     if (released) return;
     this.checkLocation(name, former);
-    const waits = this.config['standby_disconnect_on_failover'] === true;
     // Who took the key and was lost before his first beat is nobody's last leader: the gate of the one before has long passed.
     const heldBy = this.statusAt + (status.beat?.holdMs ?? this.plan.settings.ttlMs);
     if (standing || goneAt - heldBy > 2_000) return;
-    if (waits && this.settledFor('standby_disconnect_on_failover') > this.graceMs) this.checkReceivers(name, goneAt);
+    if (this.knows(name, 'standby_disconnect_on_failover', true)) this.checkReceivers(name, goneAt);
   }
 
   private locationOf(name: string): string {
@@ -243,7 +252,7 @@ export class Conduct {
   }
 
   private checkLocation(name: string, former: string | null): void {
-    if (this.config['location_policy'] !== 'strict' || this.settledFor('location_policy') < this.graceMs) return;
+    if (!this.knows(name, 'location_policy', 'strict')) return;
     if (former === null || former === name || this.locationOf(former) === this.locationOf(name)) return;
     const theirs = this.plan.nodes.filter((one) => this.locationOf(one) === this.locationOf(former));
     const heard = theirs.some((one) => this.now() - (this.heard.get(`${name} ${one}`) ?? -Infinity) < HEARD_MS);
@@ -280,6 +289,14 @@ export class Conduct {
     if (lost > this.allowedLoss)
       this.fail('S5', `${name} is promoted ${lost} bytes before what was published; ${this.allowedLoss} are allowed`);
   }
+}
+
+/** All that `one` has is in `other`, which goes on beyond it. */
+function endsBefore(one: DataDirectory, other: DataDirectory): boolean {
+  if (one.branch === other.branch) return endOf(one.wal) < endOf(other.wal);
+  for (let at = other.branch; at.parent !== null; at = at.parent)
+    if (at.parent === one.branch) return endOf(one.wal) <= at.switchedAt;
+  return false;
 }
 
 /** Where the line of `branch` left the line that leads to `other`. */

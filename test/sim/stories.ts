@@ -38,6 +38,7 @@ export const STORIES = [
   'postmaster killed',
   'copy cut off',
   'etcd wiped while a node is copied',
+  'woken in the middle of a copy anew',
 ] as const;
 
 export type Story = (typeof STORIES)[number];
@@ -330,6 +331,15 @@ export function drawStory(
         at(0, { kind: 'reinitialize', node: 'other', force: false }),
         on('copy-begins', random.between(10, 400), { kind: 'etcd-wipe' }),
       ];
+    case 'woken in the middle of a copy anew': {
+      // A daemon is stopped between the end of its Postgres and the removal of its data, and the leader is lost meanwhile.
+      const length = near(random.between(1.2, 2) * ttlMs + 8_000);
+      return [
+        at(0, { kind: 'reinitialize', node: 'other', force: false }),
+        on('postmaster-gone', random.between(0, 30), { kind: 'daemon-pause', node: 'event', for: length }),
+        at(random.between(200, 0.3 * ttlMs), random.pick(lost)),
+      ];
+    }
     case 'postmaster killed':
       // Postgres dies under load, and its node lives.
       return [

@@ -4,6 +4,7 @@ import { describeRanking, rank } from '../candidate.ts';
 import { type Holding, wanted } from '../classify.ts';
 import type { ClusterView } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
+import { roomToBegin } from '../lease.ts';
 import type { Stopped } from '../local.ts';
 import { distance, type Lsn, printLsn } from '../lsn.ts';
 import type { NodeName } from '../store.ts';
@@ -66,13 +67,18 @@ function asPrimary(holding: Holding): Decision {
   return decision('leading.primary', `leading in term ${holding.term}; Postgres accepts writes`);
 }
 
+/** The window is open, and not about to close: somebody has to have proven lately that this node still leads. */
+function mayBegin(view: View, holding: Holding): boolean {
+  return holding.windowOpen && roomToBegin(holding.deadline, holding.ttl, view.now);
+}
+
 function promotionFailed(view: View, holding: Holding): Attempts | null {
   const failed = view.attempts.get('promote');
   return failed !== undefined && failed.failures >= PROMOTIONS && failed.lastFailedAt >= holding.since ? failed : null;
 }
 
 function beforePromotion(view: View, holding: Holding): Decision {
-  if (!holding.windowOpen) {
+  if (!mayBegin(view, holding)) {
     const gate = between(view.now, holding.gate);
     return decision(
       'leading.waiting-for-window',
@@ -269,7 +275,7 @@ function alone(view: View, holding: Holding, local: Stopped, why: string): Decis
   }
   const again = backingOff(view, 'start');
   if (again !== null) return { ...again, rule: 'leading.start-failed' };
-  if (!holding.windowOpen) {
+  if (!mayBegin(view, holding)) {
     return decision(
       'leading.waiting-for-window',
       `${why}; Postgres is started here as soon as the window is open`,

@@ -4,7 +4,7 @@
  * that are tied to events.
  */
 import { KEYS } from '../../../src/core/cluster.ts';
-import type { LeaseId, Txn } from '../../../src/core/store.ts';
+import type { KeyValue, LeaseId, Txn } from '../../../src/core/store.ts';
 import { type Millis, millis } from '../../../src/core/time.ts';
 import type {
   Change,
@@ -45,6 +45,8 @@ export interface LineEvents {
   /** A request leaves; what happens to it. */
   sent(kind: RequestKind, txn: Txn | null): Fate;
   revoked(lease: LeaseId): void;
+  /** The daemon hears what etcd holds. */
+  read(entries: readonly KeyValue[]): void;
 }
 
 export function kindOf(txn: Txn): RequestKind {
@@ -72,9 +74,10 @@ export class DcsLine implements Dcs {
   }
 
   read(limit: Millis): Promise<ReadAnswer> {
-    return this.pass<ReadAnswer>('read', null, limit, () => this.inner.read(limit), {
-      kind: 'unanswered',
-      cause: 'no answer in time',
+    const none: ReadAnswer = { kind: 'unanswered', cause: 'no answer in time' };
+    return this.pass<ReadAnswer>('read', null, limit, () => this.inner.read(limit), none).then((answer) => {
+      if (answer.kind === 'answered') this.events.read(answer.entries);
+      return answer;
     });
   }
 

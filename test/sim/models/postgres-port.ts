@@ -291,9 +291,10 @@ export class SimulatedPostgres implements Postgres {
     return data;
   }
 
-  async wipe(): Promise<void> {
+  async wipe(lastLook: () => void): Promise<void> {
     await this.wait(this.server.random.between(5, 50));
     if (this.server.processes.kind !== 'none') throw this.error('PGHA_DATA_DIRECTORY_LOCKED', 'Postgres runs in it');
+    lastLook();
     this.parts.does('wipe', null);
     this.server.events.trace(this.server.name, 'data directory wiped');
     this.server.disk = { kind: 'absent' };
@@ -301,17 +302,18 @@ export class SimulatedPostgres implements Postgres {
 
   // ---- starting and stopping ---------------------------------------------------------------------------------
 
-  async startPrimary(_settings: ServerSettings): Promise<void> {
-    await this.launch(true, null);
+  async startPrimary(_settings: ServerSettings, stillAllowed: () => boolean = () => true): Promise<void> {
+    await this.launch(true, null, stillAllowed);
   }
 
   async startStandby(upstream: ServerAddress | null, _settings: ServerSettings): Promise<void> {
     await this.launch(false, upstream);
   }
 
-  private async launch(asPrimary: boolean, upstream: ServerAddress | null): Promise<void> {
+  private async launch(asPrimary: boolean, upstream: ServerAddress | null, stillAllowed = () => true): Promise<void> {
     const { server } = this;
     await this.wait(server.random.between(3, 30));
+    if (!stillAllowed()) throw this.error('PGHA_POSTGRES_START_FAILED', 'the window is not open any more');
     if (server.processes.kind !== 'none') {
       throw this.error('PGHA_POSTGRES_START_FAILED', `Postgres is ${server.processes.kind}`);
     }

@@ -596,6 +596,14 @@ export const MUTANTS: readonly Mutant[] = [
     seeds: 100,
   },
   {
+    name: 'data go on the word of a leader of long ago',
+    story: 'S7: a daemon is stopped before the removal of its data and wakes when nobody leads any more',
+    edits: [{ file: AGENT, find: 'if (age > LEADS_FOR)', replace: 'if (age > 1e9)' }],
+    caughtBy: ['S7'],
+    focus: ['woken in the middle of a copy anew'],
+    seeds: 60,
+  },
+  {
     name: 'the leader is copied anew from itself',
     story: 'simulation.md 7: an operator asks for it, and nothing stands in the way',
     edits: [

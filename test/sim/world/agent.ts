@@ -90,6 +90,8 @@ export function makeAgent({ name, index, ...parts }: AgentParts, plan: Plan): Ru
   };
 }
 
+/** One that agrees only sometimes says no so often in a row: a cluster without a leader would be its luck alone. */
+const MOST_NOES = 2;
 /** The adapter bounds each run of the command; one that hangs is a no. */
 const VALIDATION_LIMIT_MS = 5_000;
 
@@ -100,11 +102,13 @@ export function operatorsCommands(
   random: SeededRandom,
   hears: { readonly told: (event: string) => void; readonly validated: (approved: boolean) => void },
 ): AgentParts['commands'] {
+  let noes = 0;
   return {
     validateFailover: async () => {
       await process.answer(kind === 'hangs' ? VALIDATION_LIMIT_MS : random.between(5, 900), () => undefined);
       if (kind === 'hangs') return { kind: 'vetoed', said: 'it did not end in time' };
-      const no = kind === 'vetoes' || (kind === 'sometimes' && random.chance(0.5));
+      const no = kind === 'vetoes' || (kind === 'sometimes' && noes < MOST_NOES && random.chance(0.5));
+      noes = no ? noes + 1 : 0;
       hears.validated(!no);
       return no ? { kind: 'vetoed', said: 'exit code 1' } : { kind: 'approved' };
     },

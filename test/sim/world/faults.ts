@@ -17,8 +17,6 @@ export interface FaultEvents {
   mark(name: string): void;
   /** The store is not the one it was. */
   etcdReplaced(how: 'wiped' | 'restored'): void;
-  /** Something began or ended that may keep a daemon from knowing things. */
-  disturbed(): void;
   /** A fail-over by hand was asked for; who leads then is the operator's to answer for. */
   byHand(): void;
 }
@@ -31,24 +29,6 @@ interface Tied {
   readonly after: number;
   seen: number;
 }
-
-/** These keep no daemon from hearing what an operator wants. */
-const HARMLESS: ReadonlySet<Fault['kind']> = new Set<Fault['kind']>([
-  'postmaster-kill',
-  'postgres-crash',
-  'backend-crash',
-  'promotions-fail',
-  'starts-fail',
-  'wal-unreadable',
-  'directory-unusable',
-  'guard-kill',
-  'maintenance',
-  'settings',
-  'restart',
-  'reinitialize',
-  'switchover',
-  'scheduled-switchover',
-]);
 
 const BACKUP_EVERY_MS = 2_000;
 
@@ -173,7 +153,6 @@ export class Faults {
     const machine = 'node' in fault ? this.resolve(fault.node, event) : null;
     if ('node' in fault && (machine === null || !machine.on)) return;
     this.struck += 1;
-    if (!HARMLESS.has(fault.kind)) this.events.disturbed();
     this.events.mark(`fault ${fault.kind}`);
     const details = JSON.stringify({ ...fault, kind: undefined, node: undefined });
     this.events.say('fault', `${fault.kind}${machine === null ? '' : ` ${machine.name}`} ${details}`);
@@ -187,7 +166,6 @@ export class Faults {
     const restart = (ms: number): void => {
       queue.after(ms, () => {
         if (machine.on && machine.daemon() === null) machine.startDaemon();
-        this.events.disturbed();
       });
     };
     const bootAfter = (ms: number): void => {
@@ -204,10 +182,7 @@ export class Faults {
         return;
       case 'daemon-pause':
         machine.pauseDaemon();
-        queue.after(fault.for, () => {
-          machine.resumeDaemon();
-          this.events.disturbed();
-        });
+        queue.after(fault.for, () => machine.resumeDaemon());
         return;
       case 'daemon-stop':
         machine.stopDaemon('hand-over', () => restart(fault.restartAfter));
@@ -452,7 +427,6 @@ export class Faults {
       if (!open) return;
       open = false;
       heal();
-      this.events.disturbed();
     };
     this.heal.push(once);
     this.queue.after(ms, once);

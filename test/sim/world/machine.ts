@@ -54,6 +54,8 @@ export class Machine {
     readonly makeAgent: (ports: DaemonPorts) => RunningAgent;
     readonly daemonFailed: (what: string, error: unknown) => void;
     readonly trace: (what: string) => void;
+    /** The daemon begins, or goes on after it stood still. */
+    readonly woke: () => void;
     readonly guardUnitMs: number | null;
     readonly guardMode: 'on' | 'off';
   };
@@ -104,6 +106,7 @@ export class Machine {
         : new SimulatedGuard(this.guard, process, own.fork('guard'), scheduler);
     const state = new SimulatedStateFile(this.stored, process, own.fork('state'));
     this.parts.trace(`daemon starts (${this.starts})`);
+    this.parts.woke();
     const control = this.parts.makeAgent({ process, postgres, guard, state });
     this.running = {
       startedAt: scheduler.now(),
@@ -136,6 +139,7 @@ export class Machine {
   resumeDaemon(): void {
     if (this.running === null || !this.running.process.paused) return;
     this.parts.trace('daemon goes on (SIGCONT)');
+    this.parts.woke();
     const { written } = this.guard;
     if (written !== null && this.clock.now() > written) this.server.events.mark('daemon woke after its window');
     this.running.process.resume();
@@ -153,6 +157,7 @@ export class Machine {
   resume(bootClock: boolean): void {
     if (!this.clock.isSuspended) return;
     this.parts.trace('machine goes on');
+    this.parts.woke();
     this.clock.resume(bootClock);
     this.guard.resumed();
   }

@@ -167,7 +167,6 @@ export class World {
           this.invariants.failedOverByHand();
           this.conduct.failedOverByHand();
         },
-        disturbed: () => this.conduct.disturbed(),
       },
     });
     this.etcd.onApplied((txn, by, revision) => this.applied(txn, by, revision));
@@ -622,6 +621,10 @@ export class World {
           dcs: new DcsLine(inner, process, queue, {
             sent: (kind, txn) => this.sent(name, kind, txn),
             revoked: (lease) => this.invariants.revoked(name, lease),
+            read: (entries) => {
+              const config = entries.find((entry) => entry.key === KEYS.config);
+              this.conduct.wasTold(name, readConfig(config?.value ?? '{}'));
+            },
           }),
           postgres: ports.postgres,
           guard: ports.guard,
@@ -642,6 +645,7 @@ export class World {
       },
       daemonFailed: (what, error) => this.fail('X1', `the daemon of ${name} failed: ${what}: ${describe(error)}`),
       trace: (what) => this.say(name, what),
+      woke: () => this.conduct.woke(name),
       guardUnitMs: plan.guard === 'off' ? null : plan.guardUnitMs,
       guardMode: plan.guard ?? 'on',
     });

@@ -72,6 +72,21 @@ export const promoting: readonly Case[] = [
     again: 150,
   },
   {
+    name: 'does not promote in a window that is about to close: it would be stopped at once',
+    view: leads({ local: aLoneStandby(), leadership: holding({ deadline: after(2_000) }) }),
+    rule: 'leading.waiting-for-window',
+    actions: [],
+  },
+  {
+    name: 'does not start its Postgres again in a window that is about to close, from which it was just stopped',
+    view: leadsWithPostgresDown({
+      cluster: aCluster({ leader: 'b', members: [] }),
+      leadership: holding({ deadline: after(2_000) }),
+    }),
+    rule: 'leading.waiting-for-window',
+    actions: [],
+  },
+  {
     name: 'does not promote when the gate has just passed and the proof is not there',
     view: leads({ local: aLoneStandby(), leadership: noWindow({ gate: before(0) }) }),
     rule: 'leading.waiting-for-window',
