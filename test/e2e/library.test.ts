@@ -87,6 +87,12 @@ describe.skipIf(namespacesUnavailable() !== null)('the test network', { timeout:
     expect(await reaches('h2', 'h1')).toBe(false);
     expect(await reaches('client', 'h1')).toBe(true);
     network.healBetween('h1', 'h2');
+    network.cutPort('h1', 'h2', 2);
+    expect(await reaches('h1', 'h2')).toBe(true);
+    network.cutPort('h1', 'h2', 1);
+    expect(await reaches('h1', 'h2')).toBe(false);
+    network.healAll();
+    expect(await reaches('h1', 'h2')).toBe(true);
     network.cut('h1');
     expect(await reaches('client', 'h1')).toBe(false);
     expect(await reaches('client', 'h2')).toBe(true);

@@ -23,6 +23,12 @@ export interface Network {
   cutBetween(a: string, b: string): void;
   healBetween(a: string, b: string): void;
   healAll(): void;
+  /** Only the connections to this port, of either side: other packets between the two go on. */
+  cutPort(a: string, b: string, port: number): void;
+  healPort(a: string, b: string, port: number): void;
+  /** What the host sends goes no faster than this from now on, kilobits per second. */
+  slow(name: string, kbitPerSecond: number): void;
+  fast(name: string): void;
   /** As pulling the cable on the host itself: it sees its link go down. */
   linkDown(name: string): void;
   linkUp(name: string): void;
@@ -38,7 +44,13 @@ export function namespacesUnavailable(): string | null {
 const RULES = `
 table inet cuts {
   set blocked { type ipv4_addr; }
-  chain arriving { type filter hook input priority 0; ip saddr @blocked drop; }
+  set ports { type ipv4_addr . inet_service; }
+  chain arriving {
+    type filter hook input priority 0;
+    ip saddr @blocked drop;
+    ip saddr . tcp dport @ports drop;
+    ip saddr . tcp sport @ports drop;
+  }
 }
 `;
 
@@ -63,6 +75,10 @@ export function createNamespaces(names: readonly string[]): Network {
     void execFileSync('nsenter', [`--net=/run/netns/${netnsOf(name)}`, 'nft', '-f', '-'], {
       input: text,
       stdio: ['pipe', 'ignore', 'pipe'],
+    });
+  const tc = (name: string, ...args: string[]): void =>
+    void execFileSync('nsenter', [`--net=/run/netns/${netnsOf(name)}`, 'tc', 'qdisc', ...args], {
+      stdio: ['ignore', 'ignore', 'pipe'],
     });
   const hub = netnsOf('hub');
   ip('netns', 'add', hub);
@@ -90,17 +106,22 @@ export function createNamespaces(names: readonly string[]): Network {
   };
   // The rule stands where a packet arrives, so that the sender sees loss and not an error of its own firewall.
   const blocked = new Set<string>();
-  const set = (a: string, b: string, block: boolean): void => {
+  const set = (a: string, b: string, block: boolean, port: number | null = null): void => {
     for (const [at, from] of [
       [a, b],
       [b, a],
     ] as const) {
-      const key = `${at}<${from}`;
+      const key = `${at}<${from}:${port}`;
       if (blocked.has(key) === block) continue;
-      nft(at, `${block ? 'add' : 'delete'} element inet cuts blocked { ${host(from).address} }\n`);
+      const element = port === null ? `blocked { ${host(from).address} }` : `ports { ${host(from).address} . ${port} }`;
+      nft(at, `${block ? 'add' : 'delete'} element inet cuts ${element}\n`);
       if (block) blocked.add(key);
       else blocked.delete(key);
     }
+  };
+  const slowed = new Set<string>();
+  const fast = (name: string): void => {
+    if (slowed.delete(name)) tc(name, 'del', 'dev', 'eth0', 'root');
   };
   const others = (name: string): string[] => names.filter((other) => other !== name);
   return {
@@ -113,9 +134,21 @@ export function createNamespaces(names: readonly string[]): Network {
     },
     cutBetween: (a, b) => set(a, b, true),
     healBetween: (a, b) => set(a, b, false),
+    cutPort: (a, b, port) => set(a, b, true, port),
+    healPort: (a, b, port) => set(a, b, false, port),
+    slow: (name, kbit) => {
+      fast(name);
+      tc(name, 'add', 'dev', 'eth0', 'root', 'tbf', 'rate', `${kbit}kbit`, 'burst', '32kb', 'latency', '400ms');
+      slowed.add(name);
+    },
+    fast,
     healAll: () => {
+      for (const key of [...blocked]) {
+        const [, a = '', b = '', port = ''] = /^(.*)<(.*):(.*)$/.exec(key) ?? [];
+        set(a, b, false, port === 'null' ? null : Number(port));
+      }
       for (const a of names) {
-        for (const b of others(a)) set(a, b, false);
+        fast(a);
         ip('-n', netnsOf(a), 'link', 'set', 'eth0', 'up');
       }
     },
@@ -155,6 +188,10 @@ export async function createLoopback(names: readonly string[], usualPorts: reado
     cutBetween: impossible,
     healBetween: impossible,
     healAll: () => undefined,
+    cutPort: impossible,
+    healPort: impossible,
+    slow: impossible,
+    fast: impossible,
     linkDown: impossible,
     linkUp: impossible,
     destroy: () => undefined,
