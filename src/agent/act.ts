@@ -9,12 +9,13 @@ import type { Decision } from '../core/decision.ts';
 import { describePhases } from '../core/decision-record.ts';
 import type { LocalPostgres } from '../core/local.ts';
 import type { LossStatement } from '../core/loss.ts';
-import { type Lsn, printLsn } from '../core/lsn.ts';
+import { distance, type Lsn, printLsn } from '../core/lsn.ts';
 import { ABSENT, type Txn } from '../core/store.ts';
 import { between, millis } from '../core/time.ts';
-import { kinship } from '../core/timeline.ts';
+import { partingPoint } from '../core/timeline.ts';
 import { type LearnedLineage, ownHistory } from '../core/view.ts';
 import type { TxnAnswer } from '../ports/dcs.ts';
+import type { Progress } from '../ports/postgres.ts';
 import type { Agent } from './agent.ts';
 
 const LINEAGE_LIMIT = millis(1_000);
@@ -122,8 +123,10 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
       if (source === null) return false;
       return agent.operations.start('copy', `copy from ${source.name}`, async (signal, progress) => {
         await guard.disarm(GUARD_LIMIT);
-        if (action.wipe) await agent.wipeFor(source);
-        else await agent.confirmLeads(source);
+        if (action.wipe) {
+          await keepDiscarded(agent, source.name, progress, signal);
+          await agent.wipeFor(source);
+        } else await agent.confirmLeads(source);
         await postgres.copy(source, server, progress, signal);
         agent.operations.forgetFailures('rewind', 'start');
       });
@@ -134,7 +137,7 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
       return agent.operations.start('rewind', `rewind to the line of ${source.name}`, async (signal, progress) => {
         await guard.disarm(GUARD_LIMIT);
         await agent.confirmLeads(source);
-        reportThrownAway(agent);
+        await keepDiscarded(agent, source.name, progress, signal);
         await postgres.rewind(source, server, progress, signal);
       });
     }
@@ -400,24 +403,42 @@ async function claimScope(agent: Agent): Promise<boolean> {
   return true;
 }
 
-/** The other side of the same loss: this node's own WAL beyond the point where the new leader left its timeline. */
-function reportThrownAway(agent: Agent): void {
+/**
+ * The other side of the same loss: this node's own WAL beyond the point where the leader's line left it. It is kept
+ * aside and told before it is thrown away; that it cannot be kept keeps nobody from coming back.
+ */
+async function keepDiscarded(agent: Agent, leader: string, progress: Progress, signal: AbortSignal): Promise<void> {
   const { lineage, endOfWal } = agent;
   const { local } = agent.watch;
   if (lineage === null || local.kind !== 'stopped' || endOfWal === null) return;
-  const history = ownHistory(lineage, local.timeline);
-  const kin = kinship({ timeline: local.timeline, end: endOfWal.lsn, history }, lineage);
-  if (kin.kind !== 'diverged' || kin.at === 0n) return;
-  const left = kin.at;
+  const own = { timeline: local.timeline, end: endOfWal.lsn, history: ownHistory(lineage, local.timeline) };
+  const from = partingPoint(own, lineage) ?? local.checkpoint;
+  if (from >= own.end) return;
+  const range = { timeline: local.timeline, from, to: own.end, leader };
+  const kept = await agent.parts.postgres.keepDiscarded(range, progress, signal);
+  if (kept.again) return;
+  const { commits, firstCommit, lastCommit } = kept;
+  const what =
+    commits === null
+      ? 'perhaps committed transactions'
+      : commits === 0
+        ? 'no committed transaction'
+        : `${commits} committed transactions (${firstCommit ?? '?'} to ${lastCommit ?? '?'})`;
   agent.parts.log.write(
-    'warn',
-    'failover.loss-possible',
-    `this node's WAL from ${printLsn(left)} to ${printLsn(endOfWal.lsn)} was never on the new leader and is undone by the rewind`,
+    commits === 0 ? 'info' : 'warn',
+    'wal.discarded',
+    `WAL of this node that ${leader} never had is undone, from ${printLsn(from)} to ${printLsn(own.end)} on timeline ${local.timeline}, with ${what} in it; ` +
+      (kept.kept === null ? 'it is not kept' : `kept in ${kept.kept}`) +
+      (kept.trouble === null ? '' : ` (${kept.trouble})`),
     {
-      from: left,
-      to: endOfWal.lsn,
+      from,
+      to: own.end,
       timeline: local.timeline,
-      bytes: Number(endOfWal.lsn - left),
+      bytes: Number(distance(from, own.end)),
+      commits,
+      first_commit: firstCommit,
+      last_commit: lastCommit,
+      kept: kept.kept,
     },
   );
 }

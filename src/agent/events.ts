@@ -158,6 +158,7 @@ export function eventOfLog(
   event: EventName,
   facts: Facts = {},
 ): { readonly event: ClusterEventName; readonly ok: boolean } | null {
+  if (event === 'wal.discarded') return { event: 'wal_discarded', ok: severity === 'info' };
   const direct = OF_LOG[event];
   if (direct !== undefined) return direct;
   const action = String(facts['action']);

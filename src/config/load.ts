@@ -572,6 +572,11 @@ function buildPostgres(from: Builder, runtimeDirectory: string): PostgresConfig 
     pgHba,
     pgIdent: lines(from, 'postgresql.pg_ident'),
     basebackup: optionsOf(from, 'postgresql.basebackup', REFUSED_BASEBACKUP),
+    discardedWal: {
+      directory: text(from, 'postgresql.discarded_wal_directory'),
+      size: BigInt(Number(get(from, 'postgresql.discarded_wal_size'))),
+      number: Number(get(from, 'postgresql.discarded_wal_number')),
+    },
   };
 }
 
@@ -602,6 +607,7 @@ function buildLogins(from: Builder): PostgresConfig {
     pgHba: null,
     pgIdent: null,
     basebackup: [],
+    discardedWal: { directory: null, size: 0n, number: 0 },
   };
 }
 

@@ -72,6 +72,15 @@ export interface PostgresConfig {
   readonly pgIdent: readonly string[] | null;
   /** Extra options of pg_basebackup, `--name=value` or `--name`. */
   readonly basebackup: readonly string[];
+  /** WAL that a rewind or a copy throws away is kept within these bounds; 0: none is. */
+  readonly discardedWal: {
+    /** null: beside the data directory. */
+    readonly directory: string | null;
+    /** Bytes, of all that is kept. */
+    readonly size: bigint;
+    /** How many of them. */
+    readonly number: number;
+  };
 }
 
 export interface BootstrapConfig {
@@ -967,6 +976,20 @@ export const localSchema: Section = section(
         pg_hba: setting('Patroni', 'lines', 'The lines of pg_hba.conf.', { defaultText: 'those of the cluster' }),
         pg_ident: setting('Patroni', 'lines', 'The lines of pg_ident.conf.'),
         basebackup: setting('Patroni', 'options', 'Options of pg_basebackup.'),
+        discarded_wal_directory: setting(
+          'pgha',
+          'path',
+          'Where WAL is kept that only this node had, when its way back throws it away.',
+          { defaultText: '`<data_dir>.discarded-wal`' },
+        ),
+        discarded_wal_size: setting('pgha', 'size', 'How much of it is kept in all; the oldest goes first. 0: none.', {
+          default: 1_073_741_824,
+        }),
+        discarded_wal_number: setting('pgha', 'integer', 'How many of them are kept. 0: none.', {
+          default: 5,
+          minimum: 0,
+          maximum: 1000,
+        }),
       },
       {
         required: ['data_dir', 'listen'],

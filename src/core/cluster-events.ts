@@ -47,6 +47,7 @@ export const CLUSTER_EVENTS = {
   failover_loss_excluded: 'the new primary has all WAL of the last one: nothing is lost',
   switchover_refused: 'a switchover that was asked for could not be done safely',
   wal_rescue: "the end of a dead primary's WAL was brought to a standby, or could not be",
+  wal_discarded: 'WAL that only this node had is undone, so that it can follow; false when transactions go with it',
   cluster_paused: 'maintenance has begun: nothing is done by itself',
   cluster_resumed: 'maintenance has ended',
   node_unusable: 'this node cannot take part before somebody helps; the details say why',

@@ -44,6 +44,22 @@ export function kinship(
   return own.end <= left.switchedAt ? { kind: 'same-line' } : { kind: 'diverged', at: left.switchedAt };
 }
 
+/**
+ * From where on our WAL is ours alone, when it is not all part of the other's; null: histories do not tell.
+ *
+ * @param own - as for {@link kinship}
+ */
+export function partingPoint(
+  own: { readonly timeline: Timeline; readonly end: Lsn; readonly history: TimelineHistory | null },
+  other: { readonly timeline: Timeline; readonly history: TimelineHistory },
+): Lsn | null {
+  const kin = kinship(own, other);
+  if (kin.kind === 'diverged' && kin.at > 0n) return kin.at;
+  // It stayed on a timeline that we have left, or never was on ours at all, or began another one of that number.
+  const left = own.history?.find((entry) => entry.timeline === other.timeline) ?? own.history?.at(-1);
+  return left?.switchedAt ?? null;
+}
+
 /** Where two ways to timelines of one number part; null: they are one way, as far as histories tell. */
 function partedAt(to: Timeline, own: TimelineHistory, other: TimelineHistory): Lsn | null {
   const theirs = other.filter((entry) => entry.timeline < to);

@@ -62,6 +62,30 @@ export interface WalChunk {
   readonly bytes: Uint8Array;
 }
 
+/** WAL that only this server has, and that its way back throws away. */
+export interface DiscardedRange {
+  readonly timeline: Timeline;
+  readonly from: Lsn;
+  readonly to: Lsn;
+  /** Whose line replaces it. */
+  readonly leader: string;
+}
+
+/** What became of it. */
+export interface DiscardedWal extends DiscardedRange {
+  /** Directory in which it is kept; null: it is not. */
+  readonly kept: string | null;
+  /** An earlier try had kept it already. */
+  readonly again: boolean;
+  /** Transactions committed in it; null: they could not be read. */
+  readonly commits: number | null;
+  /** ISO 8601, by this server's clock. */
+  readonly firstCommit: string | null;
+  readonly lastCommit: string | null;
+  /** What could not be kept or read, and why; null: nothing is missing. */
+  readonly trouble: string | null;
+}
+
 /** A physical slot as the server has it. */
 export interface SlotState {
   readonly name: string;
@@ -94,6 +118,11 @@ export interface Postgres {
   copy(source: ServerAddress, settings: ServerSettings, progress: Progress, signal: AbortSignal): Promise<void>;
   /** pg_rewind of a stopped directory; the source has done its checkpoint (asked for here). Afterwards a stopped standby. */
   rewind(source: ServerAddress, settings: ServerSettings, progress: Progress, signal: AbortSignal): Promise<void>;
+  /**
+   * Keeps that WAL of a stopped server aside, within the configured bounds, and tells which transactions are in it. Never
+   * throws: what could not be done stands in the answer.
+   */
+  keepDiscarded(range: DiscardedRange, progress: Progress, signal: AbortSignal): Promise<DiscardedWal>;
   /**
    * Removes the data directory's contents, for a copy anew. Refuses while any process of the family lives.
    *

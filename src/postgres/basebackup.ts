@@ -2,13 +2,13 @@
  * Copies another server with pg_basebackup into an absent, empty or half-made directory and leaves a stopped standby
  * of it. It never touches a directory that is anything else, and chooses no source.
  */
-import { chmod, readdir, stat, statfs } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { chmod, readdir, stat } from 'node:fs/promises';
 import { millis } from '../core/time.ts';
 import { PghaError } from '../errors.ts';
 import type { Progress, ServerAddress, ServerSettings } from '../ports/postgres.ts';
 import { CommandFailure, lastLine, runCommand } from './command.ts';
 import { isMissing } from './durable-file.ts';
+import { freeBytes } from './free-space.ts';
 import { clearMarker, readMarker, setMarker } from './markers.ts';
 import type { Place } from './place.ts';
 import { askRemote, connectionString } from './remote.ts';
@@ -162,17 +162,6 @@ async function refuseWithoutRoom(place: Place, source: ServerAddress, facts: Sou
     `it needs ${mb(needed)}, and ${place.dataDir} has room for ${mb(free)}`,
     'pg_basebackup was not started.',
   );
-}
-
-async function freeBytes(directory: string): Promise<bigint | null> {
-  for (let path = directory; ; path = dirname(path)) {
-    try {
-      const found = await statfs(path, { bigint: true });
-      return found.bavail * found.bsize;
-    } catch (error) {
-      if (!isMissing(error) || path === dirname(path)) return null;
-    }
-  }
 }
 
 /**

@@ -13,6 +13,8 @@ import { PghaError } from '../errors.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { EventLog } from '../ports/event-log.ts';
 import type {
+  DiscardedRange,
+  DiscardedWal,
   Lineage,
   Postgres,
   Progress,
@@ -25,6 +27,7 @@ import type {
 import type { Random } from '../ports/random.ts';
 import { copyFrom } from './basebackup.ts';
 import { bootstrapCluster } from './bootstrap.ts';
+import { keepDiscardedWal } from './discarded-wal.ts';
 import { asMember, DeathWatch, familyOf, signalProcess } from './family.ts';
 import { FollowCommand } from './follow-command.ts';
 import { readHistoryFile, readLineage } from './lineage.ts';
@@ -163,6 +166,10 @@ export class PostgresInstance implements Postgres {
     signal: AbortSignal,
   ): Promise<void> {
     await rewindFrom(await this.open(), source, settings, progress, signal);
+  }
+
+  async keepDiscarded(range: DiscardedRange, progress: Progress, signal: AbortSignal): Promise<DiscardedWal> {
+    return keepDiscardedWal(await this.open(), range, progress, signal);
   }
 
   async wipe(lastLook: () => void): Promise<void> {

@@ -44,6 +44,7 @@ export class NoPostgres implements Postgres {
   readonly bootstrap = nothingHere;
   readonly copy = nothingHere;
   readonly rewind = nothingHere;
+  readonly keepDiscarded = nothingHere;
   readonly wipe = nothingHere;
   readonly startPrimary = nothingHere;
   readonly startStandby = nothingHere;

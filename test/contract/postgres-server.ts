@@ -65,14 +65,16 @@ export interface TestServer {
   ): Promise<Extract<LocalPostgres, { kind: K }>>;
 }
 
+export type OwnSettings = Readonly<Record<string, unknown>>;
+
 export interface PostgresServers {
   readonly directory: string;
-  /** With an absent data directory. */
-  add(name: string): Promise<TestServer>;
+  /** With an absent data directory. @param postgresql - more settings of that section of its file */
+  add(name: string, postgresql?: OwnSettings): Promise<TestServer>;
   /** A stopped, cleanly initialised cluster. */
-  addCluster(name: string): Promise<TestServer>;
+  addCluster(name: string, postgresql?: OwnSettings): Promise<TestServer>;
   /** A stopped copy of a running server. */
-  addCopy(name: string, of: TestServer): Promise<TestServer>;
+  addCopy(name: string, of: TestServer, postgresql?: OwnSettings): Promise<TestServer>;
   end(): Promise<void>;
 }
 
@@ -82,8 +84,8 @@ export async function postgresServers(): Promise<PostgresServers> {
   const connections: pg.Client[] = [];
   const template = join(directory, 'template');
 
-  const add = async (name: string): Promise<TestServer> => {
-    const server = await testServer(directory, name, connections);
+  const add = async (name: string, postgresql: OwnSettings = {}): Promise<TestServer> => {
+    const server = await testServer(directory, name, connections, postgresql);
     servers.push(server);
     return server;
   };
@@ -91,15 +93,15 @@ export async function postgresServers(): Promise<PostgresServers> {
   return {
     directory,
     add,
-    async addCluster(name) {
-      const server = await add(name);
+    async addCluster(name, postgresql) {
+      const server = await add(name, postgresql);
       const made = (await readdir(directory)).includes('template');
       if (!made) await tool('initdb', ['-D', template, '-U', 'postgres', '--auth=trust', '--no-sync', '-E', 'UTF8']);
       await cp(template, server.dataDir, { recursive: true });
       return server;
     },
-    async addCopy(name, of) {
-      const server = await add(name);
+    async addCopy(name, of, postgresql) {
+      const server = await add(name, postgresql);
       const from = ['-h', '127.0.0.1', '-p', String(of.port), '-U', 'postgres'];
       await tool('pg_basebackup', ['-D', server.dataDir, ...from, '-c', 'fast', '-X', 'stream', '--no-sync']);
       return server;
@@ -119,7 +121,12 @@ export async function postgresServers(): Promise<PostgresServers> {
   };
 }
 
-async function testServer(directory: string, name: string, connections: pg.Client[]): Promise<TestServer> {
+async function testServer(
+  directory: string,
+  name: string,
+  connections: pg.Client[],
+  postgresql: OwnSettings,
+): Promise<TestServer> {
   const dataDir = join(directory, name);
   const runtime = join(directory, `${name}-run`);
   await mkdir(runtime, { mode: 0o700 });
@@ -127,7 +134,7 @@ async function testServer(directory: string, name: string, connections: pg.Clien
   const config = loadConfig({
     path: 'pgha.yml',
     env: {},
-    readFile: () => configFile(name, dataDir, runtime, port),
+    readFile: () => configFile(name, dataDir, runtime, port, postgresql),
   }).config;
   const clock = new SystemClock();
   const told: { event: string; sentence: string }[] = [];
@@ -175,7 +182,7 @@ async function testServer(directory: string, name: string, connections: pg.Clien
   };
 }
 
-function configFile(name: string, dataDir: string, runtime: string, port: number): string {
+function configFile(name: string, dataDir: string, runtime: string, port: number, postgresql: OwnSettings): string {
   return JSON.stringify({
     scope: 'contract',
     name,
@@ -187,6 +194,7 @@ function configFile(name: string, dataDir: string, runtime: string, port: number
       connect_address: `127.0.0.1:${port}`,
       data_dir: dataDir,
       authentication: { superuser: { username: 'postgres' }, replication: { username: 'postgres' } },
+      ...postgresql,
     },
   });
 }

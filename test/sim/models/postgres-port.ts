@@ -10,6 +10,8 @@ import { millis } from '../../../src/core/time.ts';
 import type { TimelineHistory } from '../../../src/core/timeline.ts';
 import { type ErrorCode, PghaError } from '../../../src/errors.ts';
 import type {
+  DiscardedRange,
+  DiscardedWal,
   Lineage,
   Postgres,
   Progress,
@@ -289,6 +291,14 @@ export class SimulatedPostgres implements Postgres {
     const data = this.parts.at(source)?.data ?? null;
     if (data === null || !this.works(source)) throw this.error(code, `${source.name} does not answer`);
     return data;
+  }
+
+  async keepDiscarded(range: DiscardedRange, _progress: Progress, signal: AbortSignal): Promise<DiscardedWal> {
+    const { server } = this;
+    await this.step(server.random.between(10, 200), signal);
+    const commits = server.needData().wal.filter(({ end, token }) => token !== null && end > Number(range.from)).length;
+    const times = { firstCommit: null, lastCommit: null };
+    return { ...range, ...times, kept: `/pg/${server.name}.discarded-wal`, again: false, commits, trouble: null };
   }
 
   async wipe(lastLook: () => void): Promise<void> {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseLsn, timeline } from '../../../src/core/lsn.ts';
-import { kinship, parseHistory } from '../../../src/core/timeline.ts';
+import { kinship, parseHistory, partingPoint } from '../../../src/core/timeline.ts';
 
 const leader = {
   timeline: timeline(3),
@@ -67,6 +67,17 @@ describe('where histories part', () => {
       expect(kinship({ ...own, history: leader.history }, leader)).toEqual({ kind: 'same-line' });
       expect(kinship({ ...own, history: null }, leader)).toEqual({ kind: 'same-line' });
     });
+  });
+
+  it('tells from where on our WAL is ours alone, as far as histories do', () => {
+    const own = { timeline: timeline(2), end: parseLsn('0/9000000'), history: parseHistory('1\t0/5000000\tx\n') };
+    const at = (other: number, history: string) =>
+      partingPoint(own, { timeline: timeline(other), history: parseHistory(history) });
+    expect(at(3, '1\t0/5000000\tx\n2\t0/7000028\tx\n')).toBe(parseLsn('0/7000028'));
+    // It stayed where we left, or another one of our number was begun.
+    expect(at(1, '')).toBe(parseLsn('0/5000000'));
+    expect(at(2, '1\t0/5000000\tx\n')).toBe(parseLsn('0/5000000'));
+    expect(partingPoint({ ...own, history: null }, { timeline: timeline(1), history: [] })).toBeNull();
   });
 
   it('refuses what is not a history file', () => {

@@ -74,6 +74,7 @@ export function aConfig(
       pgHba: null,
       pgIdent: null,
       basebackup: [],
+      discardedWal: { directory: null, size: 1n << 30n, number: 5 },
       ...postgresql,
     },
   };
