@@ -136,8 +136,8 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
       if (source === null) return false;
       return agent.operations.start('rewind', `rewind to the line of ${source.name}`, async (signal, progress) => {
         await guard.disarm(GUARD_LIMIT);
-        await agent.confirmLeads(source);
         await keepDiscarded(agent, source.name, progress, signal);
+        await agent.confirmLeads(source);
         await postgres.rewind(source, server, progress, signal);
       });
     }
