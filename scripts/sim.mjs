@@ -117,7 +117,8 @@ async function bundle(entry, name, mutant = null) {
 /** Starts one worker; `each` gets every report, and may return true to end it. */
 function work(file, args, each, env = {}) {
   return new Promise((done, failed) => {
-    const child = spawn(process.execPath, ['--enable-source-maps', file, ...args], {
+    // A world makes much garbage that is soon forgotten: room for it halves what collecting it takes.
+    const child = spawn(process.execPath, ['--enable-source-maps', '--min-semi-space-size=16', file, ...args], {
       stdio: ['ignore', 'pipe', 'inherit'],
       env: { ...process.env, ...env },
     });

@@ -244,7 +244,7 @@ export class Conduct {
     // Who took the key and was lost before his first beat is nobody's last leader: the gate of the one before has long passed.
     const heldBy = this.statusAt + (status.beat?.holdMs ?? this.plan.settings.ttlMs);
     if (standing || goneAt - heldBy > 2_000) return;
-    if (this.knows(name, 'standby_disconnect_on_failover', true)) this.checkReceivers(name, goneAt);
+    if (this.knows(name, 'standby_disconnect_on_failover', true)) this.checkReceivers(name, Math.min(goneAt, heldBy));
   }
 
   private locationOf(name: string): string {
@@ -263,9 +263,10 @@ export class Conduct {
       );
   }
 
-  private checkReceivers(name: string, goneAt: number): void {
+  /** @param since - when the others could begin: their gates pass while the key still stands */
+  private checkReceivers(name: string, since: number): void {
     const timeout = 1_000 * Number(this.config['sibling_nodes_disconnect_timeout'] ?? 30);
-    if (this.now() - goneAt > timeout - 1_000) return;
+    if (this.now() - since > timeout - 1_000) return;
     if (this.actor(name).server.receiver !== null)
       this.fail('S12', `${name} takes the key while it still receives (standby_disconnect_on_failover)`);
     for (const other of this.actors) {

@@ -228,8 +228,9 @@ function elect(view: View, cluster: ClusterView, local: Standby, manual: boolean
     ? null
     : (heldByConsensus(view, others, lost, since) ??
       heldByLocation(view, others, since) ??
-      heldByReturning(view, others) ??
-      heldByReceivers(view, local, others, since));
+      // Before the wait for those who come back, which may be as long as the limit for the receivers.
+      heldByReceivers(view, local, others, since) ??
+      heldByReturning(view, others));
   if (held !== null) return held;
   const short = heldByRecord(view, local, others, since);
   if (short !== null) return short;

@@ -389,6 +389,12 @@ export const byRecord: readonly Case[] = [
 
 export const byReturning: readonly Case[] = [
   {
+    name: 'ends its receiver first: the wait for one who comes back may be longer than that for receivers',
+    view: seeks(after(100, { ...returning(50, { positionFinal: false }), set: disconnect, local: aStandby() })),
+    rule: 'leaderless.stop-receiving',
+    actions: ['stop-receiving'],
+  },
+  {
     name: 'waits for a fenced primary to come up as a standby: it may hold more than anybody',
     view: seeks(after(60_000, returning(9_999, { state: 'stopped', inRecovery: false, position: null }))),
     rule: 'leaderless.wait-for-returning',
