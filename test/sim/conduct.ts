@@ -201,13 +201,16 @@ export class Conduct {
     if (source !== null && !this.replaced && !holders.some((one) => one.name === source))
       this.fail('S7', `${name} does '${deed}' from ${source}, which is not the leader`);
     // What goes here has to be somewhere else: on whoever leads.
-    const kept = holders.some((one) => one.name !== name && one.server.data !== null);
-    if (deed !== 'copy' && data !== null && !kept && !this.replaced)
-      this.fail('S7', `${name} does '${deed}', and nobody who leads has the data`);
-    // ... and not an earlier part of them: who leads on a line that ended before ours has less than we.
-    const less = holders.find(({ server }) => data !== null && server.data !== null && endsBefore(server.data, data));
-    if (deed !== 'copy' && less !== undefined && !this.replaced && !this.byHand)
-      this.fail('S7', `${name} does '${deed}', and ${less.name}, which leads, has only a part of its data`);
+    const keepers = holders.filter((one) => one.name !== name && one.server.data !== null);
+    if (deed === 'copy' || data === null || this.replaced) return;
+    if (keepers.length === 0) this.fail('S7', `${name} does '${deed}', and nobody who leads has the data`);
+    // ... and not an earlier part of them: who leads on a line that ended before ours has less than we. Not he who led
+    // until a moment ago, where the one after him has it all.
+    const less = ({ server }: Actor): boolean => server.data !== null && endsBefore(server.data, data);
+    if (!this.byHand && keepers.length > 0 && keepers.every(less)) {
+      const names = keepers.map((one) => one.name).join(' and ');
+      this.fail('S7', `${name} does '${deed}', and ${names}, which leads, has only a part of its data`);
+    }
   }
 
   private heldJustNow(name: string): boolean {
