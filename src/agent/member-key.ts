@@ -103,34 +103,31 @@ export function writeMember(facts: MemberFacts): string {
     dataDirectory: facts.dataDirectory,
     ...(trouble === null ? {} : { trouble }),
   };
+  const standby = local.kind === 'standby' ? local : null;
+  const pending = running === null || running.pendingRestart.length === 0 ? null : running.pendingRestart;
+  // What is undefined is left out. It is written down with every cycle, to see whether it changed.
   return JSON.stringify({
-    ...(settings.connUrl === null ? {} : { conn_url: settings.connUrl }),
+    conn_url: settings.connUrl ?? undefined,
     api_url: settings.apiUrl,
     state: patroniState(local, facts.operation, facts.node.role),
     role: patroniRole(local, facts.leadership, facts.node.role),
     version: PATRONI_LEVEL,
-    ...(Object.keys(settings.tags).length > 0 ? { tags: settings.tags } : {}),
-    ...(local.kind === 'primary' ? { xlog_location: Number(local.flushed) } : {}),
-    ...(local.kind === 'standby'
-      ? {
-          xlog_location: Number(position(local)),
-          receive_lsn: Number(local.received),
-          replay_lsn: Number(local.replayed),
-          // What a server that does not answer was last seen doing says nothing about what it does.
-          ...(local.receiver?.streaming === true && local.failing === null ? { replication_state: 'streaming' } : {}),
-        }
-      : {}),
-    ...(running === null ? {} : { timeline: running.timeline }),
-    ...(local.kind === 'primary' && !local.checkpointed ? { checkpoint_after_promote: false } : {}),
-    ...(running !== null && running.pendingRestart.length > 0
-      ? {
-          pending_restart: true,
-          pending_restart_reason: Object.fromEntries(
-            running.pendingRestart.map((one) => [one.name, { old_value: one.from, new_value: one.to }]),
-          ),
-        }
-      : {}),
-    ...(facts.pause ? { pause: true } : {}),
+    tags: Object.keys(settings.tags).length > 0 ? settings.tags : undefined,
+    xlog_location:
+      local.kind === 'primary' ? Number(local.flushed) : standby === null ? undefined : Number(position(standby)),
+    receive_lsn: standby === null ? undefined : Number(standby.received),
+    replay_lsn: standby === null ? undefined : Number(standby.replayed),
+    // What a server that does not answer was last seen doing says nothing about what it does.
+    replication_state:
+      standby !== null && standby.receiver?.streaming === true && standby.failing === null ? 'streaming' : undefined,
+    timeline: running?.timeline,
+    checkpoint_after_promote: local.kind === 'primary' && !local.checkpointed ? false : undefined,
+    pending_restart: pending === null ? undefined : true,
+    pending_restart_reason:
+      pending === null
+        ? undefined
+        : Object.fromEntries(pending.map((one) => [one.name, { old_value: one.from, new_value: one.to }])),
+    pause: facts.pause ? true : undefined,
     pgha: writeExtras(extras),
   });
 }

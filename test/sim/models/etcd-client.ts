@@ -182,7 +182,11 @@ export class ModelClient implements Dcs {
 
   read(limit: Millis): Promise<ReadAnswer> {
     return this.call<ReadAnswer>({
-      ...{ kind: 'read', txn: null, limit, staggerMs: STAGGER_MS, isRefusal: () => false },
+      kind: 'read',
+      txn: null,
+      limit,
+      staggerMs: STAGGER_MS,
+      isRefusal: () => false,
       unanswered: (cause) => ({ kind: 'unanswered', cause }),
       send: (member, courier) => this.inside.read(member, courier),
     });
@@ -190,7 +194,10 @@ export class ModelClient implements Dcs {
 
   txn(txn: Txn, limit: Millis): Promise<TxnAnswer> {
     return this.call<TxnAnswer>({
-      ...{ kind: 'txn', txn, limit, staggerMs: txn.compare.length === 0 ? null : STAGGER_MS },
+      kind: 'txn',
+      txn,
+      limit,
+      staggerMs: txn.compare.length === 0 ? null : STAGGER_MS,
       unanswered: (cause) => ({ kind: 'unknown', cause }),
       isRefusal: (answer) => answer.kind === 'failed',
       send: (member, courier) => this.inside.txn(member, this.name, txn, courier),
@@ -199,7 +206,11 @@ export class ModelClient implements Dcs {
 
   grant(ttl: Millis, limit: Millis): Promise<GrantAnswer> {
     return this.call<GrantAnswer>({
-      ...{ kind: 'grant', txn: null, limit, staggerMs: GRANT_STAGGER_MS, isRefusal: () => false },
+      kind: 'grant',
+      txn: null,
+      limit,
+      staggerMs: GRANT_STAGGER_MS,
+      isRefusal: () => false,
       unanswered: (cause) => ({ kind: 'unanswered', cause }),
       send: (member, courier) => this.inside.grant(member, ttl, courier),
     });
@@ -207,7 +218,11 @@ export class ModelClient implements Dcs {
 
   keepAlive(lease: LeaseId, limit: Millis): Promise<KeepAliveAnswer> {
     return this.call<KeepAliveAnswer>({
-      ...{ kind: 'keepAlive', txn: null, limit, staggerMs: STAGGER_MS, isRefusal: () => false },
+      kind: 'keepAlive',
+      txn: null,
+      limit,
+      staggerMs: STAGGER_MS,
+      isRefusal: () => false,
       unanswered: (cause) => ({ kind: 'unanswered', cause }),
       send: (member, courier) => this.inside.keepAlive(member, lease, courier),
     });
@@ -215,7 +230,11 @@ export class ModelClient implements Dcs {
 
   revoke(lease: LeaseId, limit: Millis): Promise<void> {
     return this.call<undefined>({
-      ...{ kind: 'revoke', txn: null, limit, staggerMs: STAGGER_MS, isRefusal: () => false },
+      kind: 'revoke',
+      txn: null,
+      limit,
+      staggerMs: STAGGER_MS,
+      isRefusal: () => false,
       unanswered: () => undefined,
       send: (member, courier) => this.inside.revoke(member, lease, courier),
     });
