@@ -719,6 +719,7 @@ export class Agent implements Control {
       validating: this.validation.kind === 'running',
       vetoedFor: this.vetoedFor(now),
       unwatched: unwatched({ watchdog: this.parts.guard.watchdog, policy: this.resolved.policy }),
+      slots: this.upkeep?.slots.view ?? { weighed: [], troubles: [] },
       state: patroniState(local, operation, this.resolved.policy.node.role),
       role: patroniRole(local, leadership, this.resolved.policy.node.role),
     };

@@ -10,6 +10,7 @@ import type { LocalPostgres } from '../core/local.ts';
 import type { Lsn, Timeline } from '../core/lsn.ts';
 import type { RescueAnswer, RescueRequest } from '../core/peer.ts';
 import type { Policy } from '../core/policy.ts';
+import type { WeighedSlot } from '../core/slots.ts';
 import type { NodeName, Revision } from '../core/store.ts';
 import type { Instant, Millis, WallTime } from '../core/time.ts';
 import type { Leadership } from '../core/view.ts';
@@ -64,10 +65,18 @@ export interface Published {
   readonly vetoedFor: Millis | null;
   /** Why this node may not lead for want of a watchdog device; null: nothing stands against it. */
   readonly unwatched: string | null;
+  readonly slots: SlotsView;
   /** Patroni's text for the state of Postgres: `running`, `starting`, `stopped`, `creating replica`, ... */
   readonly state: string;
   /** Patroni's role: `primary`, `replica`, `demoted`, `uninitialized`, ... */
   readonly role: string;
+}
+
+/** The replication slots of this node's Postgres, as they were looked at last. */
+export interface SlotsView {
+  readonly weighed: readonly WeighedSlot[];
+  /** What is wrong with them, a sentence each. */
+  readonly troubles: readonly string[];
 }
 
 export type OperatorRequest =

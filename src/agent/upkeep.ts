@@ -3,15 +3,14 @@
  * the others, the keys that a leader keeps in order, settings that changed. Everything here may fail and is tried again
  * with the next cycle.
  */
-import { type ClusterView, KEYS, type Member, slotName } from '../core/cluster.ts';
+import { KEYS } from '../core/cluster.ts';
 import type { StatusFields } from '../core/leadership.ts';
-import { type Lsn, NOWHERE } from '../core/lsn.ts';
 import type { LeaseId } from '../core/store.ts';
 import { between, type Instant, LONG_AGO, millis } from '../core/time.ts';
-import { toldToFollow } from '../core/upstream.ts';
 import type { Agent } from './agent.ts';
 import { writeMember } from './member-key.ts';
 import { SharedNodeIds } from './shared-node-ids.ts';
+import { SlotKeeper } from './slot-keeper.ts';
 
 const STORE_LIMIT = millis(1_500);
 const GUARD_LIMIT = millis(500);
@@ -19,15 +18,12 @@ const GUARD_LIMIT = millis(500);
 export class Upkeep {
   private readonly agent: Agent;
   private readonly sharedNodeIds: SharedNodeIds;
+  readonly slots: SlotKeeper;
   private running = false;
   private wanted = false;
   private memberWritten: { readonly value: string; readonly lease: LeaseId; readonly at: Instant } | null = null;
   private settingsDue = true;
   private settingsFailedAt: Instant = LONG_AGO;
-  private slotsAt: Instant = LONG_AGO;
-  private slots: ReadonlyMap<string, Lsn> = new Map();
-  /** Names of slots that pgha made: only these are ever dropped. */
-  private readonly made = new Set<string>();
   private checkpointRunning = false;
   private switchoverUndone = false;
   private guardStoodDown = false;
@@ -36,6 +32,7 @@ export class Upkeep {
   constructor(agent: Agent) {
     this.agent = agent;
     this.sharedNodeIds = new SharedNodeIds(agent.parts.log);
+    this.slots = new SlotKeeper(agent);
   }
 
   settingsChanged(): void {
@@ -66,7 +63,7 @@ export class Upkeep {
     await this.step('write the member key', () => this.writeMemberKey());
     await this.step('apply the settings', () => this.applySettings());
     await this.step('undo the switchover settings', () => this.undoSwitchover());
-    await this.step('keep the slots', () => this.keepSlots());
+    this.slots.run();
     await this.step("keep the cluster's keys", () => this.leaderKeys());
     await this.step('write down how this node came to lead', () => this.writeTakeover());
     this.checkpointAfterPromotion();
@@ -175,53 +172,6 @@ export class Upkeep {
     this.switchoverUndone = true;
   }
 
-  private async keepSlots(): Promise<void> {
-    const { agent } = this;
-    const { local } = agent.watch;
-    const reading = agent.reader.latest;
-    const { useSlots, loopWait } = agent.policy;
-    if (reading === null || !useSlots || agent.operations.running !== null || agent.policy.pause) return;
-    if (local.kind !== 'primary' && local.kind !== 'standby') return;
-    if (local.kind === 'primary' && !agent.writable()) return;
-    // Whoever streams from here must not wait a loop for his slot: his stream depends on it.
-    const { cluster } = reading;
-    const members = [
-      ...new Set([...cluster.members.filter(needsSlot).map((member) => member.name as string), ...this.retained()]),
-    ].filter((name) => name !== agent.self);
-    const fed =
-      local.kind === 'primary'
-        ? members
-        : cluster.members.filter((one) => toldToFollow(one) === agent.self).map(({ name }) => name);
-    const missing = fed.some((name) => !this.slots.has(slotName(name)));
-    if (!missing && between(this.slotsAt, agent.now()) < loopWait * 0.8) return;
-    this.slotsAt = agent.now();
-    const { status } = cluster;
-    for (const name of members) this.made.add(slotName(name));
-    // What earlier leaders made stands in `status`: this process may be younger than the slots.
-    for (const name of [...(status?.slots.keys() ?? []), ...(status?.retainSlots ?? [])]) this.made.add(name);
-    const positions = local.kind === 'primary' ? positionsElsewhere(cluster) : (status?.slots ?? new Map());
-    const states = await agent.parts.postgres.keepSlots(members, this.made, positions);
-    this.slots = new Map(
-      states.filter((slot) => this.made.has(slot.name)).map((slot) => [slot.name, slot.restartLsn ?? NOWHERE]),
-    );
-  }
-
-  /** Members that are away keep their slots for member_slots_ttl; remembered by this process only. */
-  private readonly seen = new Map<string, Instant>();
-
-  private retained(): readonly string[] {
-    const { agent } = this;
-    const now = agent.now();
-    for (const member of agent.reader.latest?.cluster.members ?? []) {
-      if (needsSlot(member)) this.seen.set(member.name, now);
-      else this.seen.delete(member.name);
-    }
-    for (const [name, at] of this.seen) {
-      if (between(at, now) > agent.policy.memberSlotsTtl) this.seen.delete(name);
-    }
-    return [...this.seen.keys()];
-  }
-
   /** What a leader keeps in order in etcd (reference: 5.1 and 6.5). */
   private async leaderKeys(): Promise<void> {
     const { agent } = this;
@@ -292,27 +242,8 @@ export class Upkeep {
         location,
       };
     }
-    const slots = new Map(this.slots);
-    slots.set(slotName(agent.self), local.flushed);
-    return { optime: local.flushed, slots, retainSlots: [...this.seen.keys()].map(slotName).sort(), location };
+    return { optime: local.flushed, ...this.slots.statusFields(local.flushed), location };
   }
-}
-
-const needsSlot = (member: Member): boolean => member.role !== 'witness' && member.pgha?.role !== 'witness';
-
-/**
- * Where standbys stand that receive from another standby. Their slots here, kept for the day on which they come back,
- * follow what they report: nothing older is needed of us, and a slot that nobody moves would hold WAL back for ever.
- */
-function positionsElsewhere(cluster: ClusterView): ReadonlyMap<string, Lsn> {
-  const positions = new Map<string, Lsn>();
-  for (const member of cluster.members) {
-    const { replicationState, receiveLsn, replayLsn } = member;
-    if (toldToFollow(member) === null || replicationState !== 'streaming' || receiveLsn === null || replayLsn === null)
-      continue;
-    positions.set(slotName(member.name), receiveLsn < replayLsn ? receiveLsn : replayLsn);
-  }
-  return positions;
 }
 
 const POSITIONS = /"(?:xlog_location|receive_lsn|replay_lsn)":\d+/g;

@@ -5,6 +5,7 @@
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import { didYouMean } from './nearest.ts';
 import { isSection, type Section, type Setting } from './schema.ts';
+import { readIgnoredSlots, readPermanentSlots } from './slots.ts';
 import {
   parseAddresses,
   parseBoolean,
@@ -141,9 +142,18 @@ function normaliseSection(schema: Section, raw: unknown, path: Path, written: Pa
             ? normaliseSection(node, value, there, here, walk)
             : normaliseValue(node, value, walk.sourceOf(here)),
       );
+      if (node !== undefined && !isSection(node)) walk.problems.push(...slotProblems(node, value, here));
     }
   }
   return Object.fromEntries(entries);
+}
+
+/** What ajv's words would not say well. */
+function slotProblems(setting: Setting, value: unknown, path: Path): readonly Remark[] {
+  const read =
+    setting.kind === 'slots' ? readPermanentSlots : setting.kind === 'slot matchers' ? readIgnoredSlots : null;
+  const problems = read === null ? [] : read(value).problems;
+  return problems.map(({ at, message }) => ({ path: at === '' ? path : [...path, at], message }));
 }
 
 function own<T>(of: Readonly<Record<string, T>> | undefined, name: string): T | undefined {
@@ -190,6 +200,11 @@ function normaliseValue(setting: Setting, raw: unknown, source: string | null): 
       return isMap(raw) ? Object.fromEntries(Object.entries(raw).filter(([, value]) => value !== null)) : raw;
     case 'map':
       return raw;
+    // What is no map, or no list, was told of already.
+    case 'slots':
+      return isMap(raw) ? raw : {};
+    case 'slot matchers':
+      return Array.isArray(raw) ? raw : [];
   }
 }
 
@@ -326,7 +341,10 @@ export function expected(setting: Setting): string {
       return 'a list of lines';
     case 'options':
       return 'a list of options (`- name: value`, `- name`)';
+    case 'slot matchers':
+      return 'a list of slots';
     case 'map':
+    case 'slots':
     case 'parameters':
       return 'names with values';
   }

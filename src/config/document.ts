@@ -189,7 +189,10 @@ function typeOf(setting: Setting): string {
       return 'list of lines';
     case 'options':
       return 'list of options';
+    case 'slot matchers':
+      return 'list of maps';
     case 'map':
+    case 'slots':
     case 'parameters':
       return 'map';
     case 'text':

@@ -194,7 +194,11 @@ export type SettingKind =
   /** names and values that pgha does not look into */
   | 'map'
   /** names and values of PostgreSQL parameters */
-  | 'parameters';
+  | 'parameters'
+  /** replication slots by name; see slots.ts */
+  | 'slots'
+  /** a list of what is true of certain slots; see slots.ts */
+  | 'slot matchers';
 
 export interface Setting {
   readonly type: 'string' | 'boolean' | 'integer' | 'number' | 'array' | 'object';
@@ -260,6 +264,8 @@ const TYPE_OF: Readonly<Record<SettingKind, Setting['type']>> = {
   options: 'array',
   map: 'object',
   parameters: 'object',
+  slots: 'object',
+  'slot matchers': 'array',
 };
 
 /** Longer would overflow a timer of Node (2^31 ms), and means nothing to anybody. */
@@ -273,7 +279,7 @@ function setting(from: Setting['from'], kind: SettingKind, description: string, 
         ? { unit: 'bytes', minimum: 0, maximum: Number.MAX_SAFE_INTEGER }
         : kind === 'list' || kind === 'lines' || kind === 'options'
           ? { items: { type: 'string' } }
-          : kind === 'map'
+          : kind === 'map' || kind === 'slots'
             ? { additionalProperties: true }
             : kind === 'parameters'
               ? { additionalProperties: { type: ['string', 'number', 'boolean'] } }
@@ -450,10 +456,18 @@ const CLUSTER_SETTINGS = shared({
   pause: setting('Patroni', 'boolean', 'Maintenance: pgha watches and changes nothing. Use `pgha-ctl pause`.', {
     default: false,
   }),
-  member_slots_ttl: setting('Patroni', 'duration', 'How long the slot of an absent member is kept.', {
-    default: 1800,
-    maximum: 1_000_000_000,
-  }),
+  member_slots_ttl: setting(
+    'Patroni',
+    'duration',
+    'How long the slot of an absent member is kept, and a slot that is not ours and that nobody uses.',
+    { default: 1800, maximum: 1_000_000_000 },
+  ),
+  slot_wal_warning: setting(
+    'pgha',
+    'size',
+    'A slot that holds back more WAL than this is told of. 0: only when Postgres itself finds it too much (`wal_status`).',
+    { default: 1_073_741_824 },
+  ),
 });
 
 /** Cluster-wide settings in the `postgresql` section. */
@@ -475,8 +489,8 @@ const CLUSTER_POSTGRESQL_SETTINGS = shared({
 });
 
 const NO_SYNC = 'this version replicates asynchronously only: commits do not wait for a standby';
-const NO_LOGICAL_SLOTS =
-  'this version keeps the slots of its members only: others are not made, and those that exist are left alone';
+const SLOTS_ARE_THE_CLUSTERS =
+  'this holds for the whole cluster: write it into `bootstrap.dcs`, or `pgha-ctl edit-config`';
 const NOT_YET = 'not acted on by this version';
 
 /** Documented by Patroni or repmgr, without effect in the cluster-wide document. */
@@ -487,10 +501,6 @@ const CLUSTER_UNUSED: Readonly<Record<string, string>> = {
   maximum_lag_on_syncnode: NO_SYNC,
   failsafe_mode: 'this version stops writing when etcd stays away',
   standby_cluster: 'this version cannot run a standby cluster: no node takes over by itself while this is set',
-  slots: NO_LOGICAL_SLOTS,
-  permanent_slots: NO_LOGICAL_SLOTS,
-  permanent_replication_slots: NO_LOGICAL_SLOTS,
-  ignore_slots: 'not needed: slots that pgha did not make are never touched',
   check_timeline: 'not needed: timelines are always compared',
   max_timelines_history: 'the whole history is kept',
   primary_race_backoff: 'not needed: candidates stand back in order of rank',
@@ -533,6 +543,18 @@ export const clusterSchema: Section = section(
   "The cluster-wide settings: etcd's `config` key, changed with `pgha-ctl edit-config`.",
   {
     ...CLUSTER_SETTINGS,
+    slots: setting(
+      'Patroni',
+      'slots',
+      'Slots that always exist and survive a failover: `name: {type: physical}`, or `name: {type: logical, database: ..., plugin: ...}`. See [slots.md](slots.md).',
+      { scope: 'cluster' },
+    ),
+    ignore_slots: setting(
+      'Patroni',
+      'slot matchers',
+      'Slots that are left alone: a list of `name`, `type`, `database`, `plugin`, any of them.',
+      { scope: 'cluster' },
+    ),
     postgresql: section(
       'What has to be the same in Postgres on all nodes.',
       {
@@ -561,7 +583,12 @@ export const clusterSchema: Section = section(
     ),
   },
   {
-    renamed: { master_start_timeout: 'primary_start_timeout', master_stop_timeout: 'primary_stop_timeout' },
+    renamed: {
+      master_start_timeout: 'primary_start_timeout',
+      master_stop_timeout: 'primary_stop_timeout',
+      permanent_slots: 'slots',
+      permanent_replication_slots: 'slots',
+    },
     unused: CLUSTER_UNUSED,
   },
 );
@@ -1019,6 +1046,10 @@ export const localSchema: Section = section(
     renamed: { master_start_timeout: 'primary_start_timeout', master_stop_timeout: 'primary_stop_timeout' },
     unused: {
       ...CLUSTER_UNUSED,
+      slots: SLOTS_ARE_THE_CLUSTERS,
+      permanent_slots: SLOTS_ARE_THE_CLUSTERS,
+      permanent_replication_slots: SLOTS_ARE_THE_CLUSTERS,
+      ignore_slots: SLOTS_ARE_THE_CLUSTERS,
       thread_pool_size: NO_THREADS,
       thread_stack_size: NO_THREADS,
       ...REPMGR_UNUSED,

@@ -9,6 +9,7 @@ import { type Millis, millis } from '../core/time.ts';
 import type { ServerSettings } from '../ports/postgres.ts';
 import { check, checkSetting, isInactive, isMap } from './check.ts';
 import { type Config, clusterSchema, type Section, settingAt, settingsBelow } from './schema.ts';
+import { resolveSlots } from './slots.ts';
 import { parseInteger, parseSize, printBytes, printSeconds } from './units.ts';
 
 export interface Settings {
@@ -49,6 +50,7 @@ export function resolveCluster(stored: unknown, overrides: Document): ResolvedCl
   const fromFile = new Map<string, unknown>();
   for (const { path, setting } of settingsBelow(clusterSchema)) {
     if (setting.kind === 'parameters' || setting.kind === 'lines') continue;
+    if (setting.kind === 'slots' || setting.kind === 'slot matchers') continue;
     const name = path.join('.');
     const local = valueAt(overrides, path);
     if (local !== undefined) fromFile.set(name, local);
@@ -119,6 +121,8 @@ export function resolveCluster(stored: unknown, overrides: Document): ResolvedCl
     usePgRewind: value('postgresql.use_pg_rewind') === true,
     useSlots: value('postgresql.use_slots') === true,
     memberSlotsTtl: ms('member_slots_ttl'),
+    slotWalWarningBytes: BigInt(Math.trunc(Number(value('slot_wal_warning')))),
+    slots: resolveSlots(storedValue(document, ['slots']), storedValue(document, ['ignore_slots']), adjustments),
     monitoringHistory: value('monitoring_history') === true,
     logStatusInterval: ms('log_status_interval'),
     removeDataDirectoryOnRewindFailure: value('postgresql.remove_data_directory_on_rewind_failure') === true,
@@ -130,6 +134,7 @@ export function resolveCluster(stored: unknown, overrides: Document): ResolvedCl
     pgHba: linesOf(postgresql['pg_hba'], adjustments),
     usePgRewind: cluster.usePgRewind,
     useSlots: cluster.useSlots,
+    logicalSlots: cluster.useSlots && cluster.slots.permanent.some(({ kind }) => kind === 'logical'),
   };
   return { cluster, server, adjustments };
 }

@@ -2,6 +2,7 @@
  * What the operator has chosen, in the form in which rules use it. `cluster` is the same on all nodes (etcd's `config`
  * key, with this node's overrides merged over it); `node` is this node alone.
  */
+import type { SlotPolicy } from './slots.ts';
 import type { NodeName } from './store.ts';
 import type { Millis } from './time.ts';
 
@@ -55,6 +56,9 @@ export interface ClusterPolicy {
   readonly usePgRewind: boolean;
   readonly useSlots: boolean;
   readonly memberSlotsTtl: Millis;
+  /** A slot that holds back more WAL than this is told of; 0: only when Postgres finds it too much. */
+  readonly slotWalWarningBytes: bigint;
+  readonly slots: SlotPolicy;
   /** The leader keeps a history of lags. */
   readonly monitoringHistory: boolean;
   /** How often the log says how this node stands; 0: never. */

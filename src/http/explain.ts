@@ -30,6 +30,8 @@ export interface ExplainDocument {
   readonly upstream: string | null;
   readonly numbers: Readonly<Record<string, unknown>>;
   readonly last_takeover: DecisionRecord | null;
+  /** What is wrong with its replication slots, a sentence each. */
+  readonly slots: readonly string[];
 }
 
 export function explainRoutes(app: FastifyInstance, parts: HttpParts): void {
@@ -70,6 +72,7 @@ export function explainDocument(
     upstream: local.kind === 'standby' ? (local.receiver?.from ?? local.follows) : null,
     numbers: numberFields(explanation.numbers),
     last_takeover: lastTakeover,
+    slots: published.slots.troubles,
   };
 }
 

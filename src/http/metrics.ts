@@ -100,6 +100,15 @@ export function metricsText(parts: HttpParts): string {
   add('pgha_window_left_seconds', 'What is left of the window.', Number(instant['window_left_ms'] ?? 0) / 1000);
   flag('pgha_guard_acking', 'The guard acknowledges.', published.guard === 'acking');
   add('pgha_published_age_seconds', 'Age of what this answer rests on.', Number(instant['age_ms']) / 1000);
+  add('pgha_slot_troubles', 'Replication slots that need somebody to look at them.', published.slots.troubles.length);
+  lines.push(
+    '# HELP pgha_slot_retained_bytes WAL that a replication slot holds back.',
+    '# TYPE pgha_slot_retained_bytes gauge',
+    ...published.slots.weighed.map(
+      ({ name, kind, active, retainedBytes }) =>
+        `pgha_slot_retained_bytes${labels.slice(0, -1)},slot="${escaped(name)}",type="${kind}",active="${active}"} ${retainedBytes}`,
+    ),
+  );
   return `${lines.join('\n')}\n`;
 }
 

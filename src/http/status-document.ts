@@ -135,6 +135,7 @@ function pghaFields(published: Published, version: string): Fields {
     validates: policy.node.validates,
     validating: published.validating,
     failing: failingCheck(local),
+    slots: published.slots.troubles,
     full: 'full' in local ? (local.full === true ? local.said : (local.full ?? null)) : null,
     leadership: leadership.kind,
     term: leadership.kind === 'holding' ? leadership.term.toString() : null,

@@ -8,6 +8,7 @@
 import type { LocalPostgres, SystemId } from '../core/local.ts';
 import type { Lsn, Timeline } from '../core/lsn.ts';
 import type { CheckType } from '../core/policy.ts';
+import type { LeaderSlots, ServerSlots, SlotStep } from '../core/slots.ts';
 import type { Millis } from '../core/time.ts';
 import type { TimelineHistory } from '../core/timeline.ts';
 
@@ -46,6 +47,8 @@ export interface ServerSettings {
   readonly pgHba: readonly string[] | null;
   readonly usePgRewind: boolean;
   readonly useSlots: boolean;
+  /** Permanent logical slots are asked for: `wal_level` is logical, and standbys give feedback. */
+  readonly logicalSlots: boolean;
 }
 
 /** How another server came to the timeline it is on; from IDENTIFY_SYSTEM and TIMELINE_HISTORY. */
@@ -86,11 +89,13 @@ export interface DiscardedWal extends DiscardedRange {
   readonly trouble: string | null;
 }
 
-/** A physical slot as the server has it. */
-export interface SlotState {
+/** A logical slot of the leader, as bytes that only this server may take (same cluster, same version). */
+export interface SlotCopy {
   readonly name: string;
-  readonly active: boolean;
-  readonly restartLsn: Lsn | null;
+  /** The contents of its state file. */
+  readonly state: Uint8Array;
+  /** Where decoding begins, if it was written down there: without it, decoding would find its feet only later. */
+  readonly snapshot: { readonly file: string; readonly bytes: Uint8Array } | null;
 }
 
 export interface Postgres {
@@ -163,15 +168,34 @@ export interface Postgres {
   restart(limit: Millis): Promise<void>;
   /** Writes the settings and reloads, if anything differs. */
   applySettings(settings: ServerSettings): Promise<void>;
+  /** The replication slots of the running server. */
+  readSlots(): Promise<ServerSlots>;
   /**
-   * Slots for these members exist; inactive ones of former members go, if pgha has made them (`made`); inactive ones of
-   * members are advanced to `positions`. Slots that somebody else made are never touched.
+   * One step of a plan. Bounded: steps for logical slots take up to a minute, the others seconds.
+   *
+   * @throws {PghaError} PGHA_SLOT_FAILED
    */
-  keepSlots(
-    members: readonly string[],
-    made: ReadonlySet<string>,
-    positions: ReadonlyMap<string, Lsn>,
-  ): Promise<readonly SlotState[]>;
+  changeSlot(step: SlotStep): Promise<void>;
+  /**
+   * What the leader says of these logical slots, and whether our feedback counts there.
+   *
+   * @param through - the name of the physical slot that our standby streams through
+   */
+  slotsOfLeader(leader: ServerAddress, names: readonly string[], through: string, limit: Millis): Promise<LeaderSlots>;
+  /**
+   * State files of logical slots of the leader, such as this standby could use as it stands: with the WAL that they
+   * need here, and room for them.
+   *
+   * @throws {PghaError} PGHA_SLOT_FAILED with the first reason when none of them can be had
+   */
+  fetchSlots(leader: ServerAddress, names: readonly string[], limit: Millis): Promise<readonly SlotCopy[]>;
+  /**
+   * Stops this standby, puts the copies into its data directory and starts it again, with them or, when it does not
+   * come up, without them. After a checkpoint the stop is short.
+   *
+   * @param stillAllowed - asked again immediately before the stop
+   */
+  installSlots(copies: readonly SlotCopy[], stillAllowed: () => boolean, limit: Millis): Promise<void>;
 
   /** End of valid WAL of the stopped server, found from `from` on (a record boundary); null = nothing beyond `from`. */
   endOfWal(tl: Timeline, from: Lsn): Promise<Lsn>;

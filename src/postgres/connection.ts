@@ -46,6 +46,8 @@ export interface ConnectionOptions {
    * parameters only, and none that is prepared.
    */
   readonly reserved?: boolean;
+  /** Left out: the configured one. */
+  readonly database?: string;
   /** Once, when the connection has ended, whoever ended it. */
   readonly ended?: () => void;
 }
@@ -97,7 +99,7 @@ export class Connection {
       host,
       port: endpoint.port,
       user: login.username,
-      database: place.config.postgresql.database,
+      database: options.database ?? place.config.postgresql.database,
       application_name: 'pgha',
       ...(options.reserved === true ? { replication: 'database' } : {}),
       options: sessionOptions(place.version, options.statementTimeout),
@@ -198,12 +200,13 @@ function insistsOnTls(sslmode: string | null): boolean {
 export async function withConnection<T>(
   place: Place,
   endpoint: Endpoint,
-  limits: { readonly connect: Millis; readonly statement: Millis },
+  limits: { readonly connect: Millis; readonly statement: Millis; readonly database?: string },
   work: (connection: Connection) => Promise<T>,
 ): Promise<T> {
   const connection = await Connection.open(place, endpoint, {
     limit: limits.connect,
     statementTimeout: limits.statement,
+    ...(limits.database === undefined ? {} : { database: limits.database }),
   });
   try {
     return await work(connection);

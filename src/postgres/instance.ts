@@ -7,7 +7,8 @@ import type { Config } from '../config/schema.ts';
 import type { LocalPostgres, SystemId } from '../core/local.ts';
 import type { Lsn, Timeline } from '../core/lsn.ts';
 import type { CheckType } from '../core/policy.ts';
-import { type Instant, LONG_AGO, type Millis, millis } from '../core/time.ts';
+import type { LeaderSlots, ServerSlots, SlotStep } from '../core/slots.ts';
+import { type Instant, LONG_AGO, laterBy, type Millis, millis } from '../core/time.ts';
 import type { TimelineHistory } from '../core/timeline.ts';
 import { PghaError } from '../errors.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -21,16 +22,18 @@ import type {
   ServerAddress,
   ServerCheck,
   ServerSettings,
-  SlotState,
+  SlotCopy,
   WalChunk,
 } from '../ports/postgres.ts';
 import type { Random } from '../ports/random.ts';
 import { copyFrom } from './basebackup.ts';
 import { bootstrapCluster } from './bootstrap.ts';
+import { withConnection } from './connection.ts';
 import { keepDiscardedWal } from './discarded-wal.ts';
 import { asMember, DeathWatch, familyOf, signalProcess } from './family.ts';
 import { FollowCommand } from './follow-command.ts';
 import { readHistoryFile, readLineage } from './lineage.ts';
+import { fetchSlots, putSlots, removeSlots, slotsOfLeader } from './logical-slots.ts';
 import { Lookout } from './look.ts';
 import { readMarker } from './markers.ts';
 import { findPlace, type Place } from './place.ts';
@@ -48,7 +51,7 @@ import {
   stopServer,
 } from './server-process.ts';
 import { ServiceCommands } from './service-commands.ts';
-import { keepSlots } from './slots.ts';
+import { changeSlot, readSlots, slotFailed } from './slots.ts';
 import { afterSwitchover, checkpoint, cleanAutoConf, prepareSwitchover } from './switchover.ts';
 import { deliverWal, endOfWal, readWal } from './wal-rescue.ts';
 import { wipeDirectory } from './wipe.ts';
@@ -73,6 +76,12 @@ interface Parts {
 
 const LIMIT_SERVER_LOG_EVERY: Millis = millis(60_000);
 const SLOT_LIMIT: Millis = millis(3_000);
+/** A logical slot is made when the transactions that run have ended, and moved on by reading WAL. */
+const LOGICAL_SLOT_LIMIT: Millis = millis(60_000);
+const CONNECT_LIMIT: Millis = millis(3_000);
+/** A standby that was stopped in order is there again in a moment. */
+const COMES_UP: Millis = millis(30_000);
+const LOOK_AGAIN: Millis = millis(50);
 
 export class PostgresInstance implements Postgres {
   readonly address: ServerAddress;
@@ -275,19 +284,80 @@ export class PostgresInstance implements Postgres {
     probe.settingsChanged();
   }
 
-  async keepSlots(
-    members: readonly string[],
-    made: ReadonlySet<string>,
-    positions: ReadonlyMap<string, Lsn>,
-  ): Promise<readonly SlotState[]> {
-    const { place, probe, lookout } = await this.#opened();
-    const query = (sql: string, values: readonly unknown[] = []) =>
-      probe.ask(sql, values, lookout.endpoint, SLOT_LIMIT);
-    const kept = keepSlots(query, this.address.name, members, made, positions, place.version, (slot, what, error) =>
-      this.#log.write('warn', 'action.failed', `the replication slot ${slot} could not be kept (${what})`, { error }),
-    );
-    return told('The replication slots were not seen to', kept);
+  async readSlots(): Promise<ServerSlots> {
+    const { place } = await this.#opened();
+    return told('The replication slots were not seen to', readSlots(this.#query, place.version));
   }
+
+  async changeSlot(step: SlotStep): Promise<void> {
+    const { place, lookout } = await this.#opened();
+    const queryIn = (database: string, sql: string, values: readonly unknown[]) =>
+      withConnection(
+        place,
+        lookout.endpoint,
+        { connect: CONNECT_LIMIT, statement: LOGICAL_SLOT_LIMIT, database },
+        (connection) => connection.query(sql, values, millis(LOGICAL_SLOT_LIMIT + CONNECT_LIMIT)),
+      );
+    await changeSlot(step, this.#query, queryIn, place.version);
+  }
+
+  async slotsOfLeader(
+    leader: ServerAddress,
+    names: readonly string[],
+    through: string,
+    limit: Millis,
+  ): Promise<LeaderSlots> {
+    return slotsOfLeader(await this.open(), leader, names, through, limit);
+  }
+
+  async fetchSlots(leader: ServerAddress, names: readonly string[], limit: Millis): Promise<readonly SlotCopy[]> {
+    return fetchSlots(await this.open(), leader, names, this.#query, limit);
+  }
+
+  async installSlots(copies: readonly SlotCopy[], stillAllowed: () => boolean, limit: Millis): Promise<void> {
+    const { place } = await this.#opened();
+    if (!stillAllowed()) throw slotFailed('No slot was copied', new Error('there is more urgent work to do'));
+    await stopServer(place, 'fast', limit);
+    const names = copies.map(({ name }) => name);
+    let failure: unknown = null;
+    try {
+      if (!(await hasStandbySignal(place))) throw new Error('this server is no standby any more');
+      await putSlots(place, copies);
+    } catch (error) {
+      failure = error;
+      await removeSlots(place, names);
+    }
+    await this.#startable();
+    await this.#start(place);
+    if (failure !== null) throw slotFailed(`The slots ${names.join(', ')} were not copied`, failure);
+    if (await this.#comesUp()) return;
+    await stopServer(place, 'immediate', limit);
+    await removeSlots(place, names);
+    await this.#startable();
+    await this.#start(place);
+    throw slotFailed(
+      `The slots ${names.join(', ')} were taken away again`,
+      new Error('Postgres did not start with them'),
+    );
+  }
+
+  /** false: the postmaster ended, or takes no connections after long. */
+  async #comesUp(): Promise<boolean> {
+    const until = laterBy(this.#clock.now(), COMES_UP);
+    while (this.#clock.now() < until) {
+      const { kind } = await this.look(SLOT_LIMIT);
+      if (kind === 'standby' || kind === 'primary') return true;
+      if (kind === 'stopped') return false;
+      await this.#clock.sleep(LOOK_AGAIN);
+    }
+    return false;
+  }
+
+  /** A statement on the held connection. */
+  readonly #query = async (sql: string, values: readonly unknown[] = []) => {
+    const { probe, lookout } = await this.#opened();
+    return probe.ask(sql, values, lookout.endpoint, SLOT_LIMIT);
+  };
 
   async endOfWal(tl: Timeline, from: Lsn): Promise<Lsn> {
     return endOfWal(await this.open(), tl, from);

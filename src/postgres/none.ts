@@ -57,7 +57,11 @@ export class NoPostgres implements Postgres {
   readonly checkpoint = nothingHere;
   readonly restart = nothingHere;
   readonly applySettings = nothingHere;
-  readonly keepSlots = nothingHere;
+  readonly readSlots = nothingHere;
+  readonly changeSlot = nothingHere;
+  readonly slotsOfLeader = nothingHere;
+  readonly fetchSlots = nothingHere;
+  readonly installSlots = nothingHere;
   readonly endOfWal = nothingHere;
   readonly readWal = nothingHere;
   readonly deliverWal = nothingHere;

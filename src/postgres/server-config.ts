@@ -12,6 +12,7 @@ import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import type { Config, Login } from '../config/schema.ts';
 import { slotName } from '../core/cluster.ts';
+import { NATIVE_SLOT_SYNC } from '../core/slots.ts';
 import type { ServerAddress, ServerSettings } from '../ports/postgres.ts';
 import { runCommand } from './command.ts';
 import {
@@ -208,6 +209,7 @@ export function effectiveParameters(input: RenderInput): {
     values.set(name, value);
   }
   keepWal(values, input.version, remarks);
+  if (settings.logicalSlots) forLogicalSlots(values, input.version, remarks);
   // Of servers before 14 the default is md5, which our pg_hba.conf does not offer.
   if (input.version < 14 && !values.has('password_encryption')) values.set('password_encryption', 'scram-sha-256');
 
@@ -216,6 +218,27 @@ export function effectiveParameters(input: RenderInput): {
   values.set('cluster_name', config.scope);
   values.set('unix_socket_directories', input.socketDirectories.join(', '));
   return { values, remarks };
+}
+
+/**
+ * What permanent logical slots cannot do without. Standbys give feedback, so that the leader keeps the rows of the
+ * catalogue that their copies of the slots need; from 17 on they fetch the slots by themselves.
+ */
+function forLogicalSlots(values: Map<string, Value>, version: number, remarks: Remark[]): void {
+  const force = (parameter: string, value: string, is: boolean): void => {
+    if (values.has(parameter) && !is)
+      remarks.push({
+        parameter,
+        sentence: `${String(values.get(parameter))} cannot be used with logical \`slots\`; ${value} is.`,
+      });
+    values.set(parameter, value);
+  };
+  // Nobody has asked for its default.
+  if (values.get('wal_level') === 'replica') values.delete('wal_level');
+  force('wal_level', 'logical', values.get('wal_level') === 'logical');
+  force('hot_standby_feedback', 'on', isOn(values.get('hot_standby_feedback') ?? '') === true);
+  if (version >= NATIVE_SLOT_SYNC)
+    force('sync_replication_slots', 'on', isOn(values.get('sync_replication_slots') ?? '') === true);
 }
 
 const isWalKeep = (name: string): boolean => name === 'wal_keep_size' || name === 'wal_keep_segments';
@@ -329,12 +352,19 @@ function hbaMiddle(text: string): string[] {
 const hbaName = (text: string): string => `"${text.replace(/"/g, '""')}"`;
 
 /** primary_conninfo as a line of its file; null: the server streams from nobody. */
-export function renderUpstream(config: Config, upstream: ServerAddress | null, passfile: string): string {
+export function renderUpstream(
+  config: Config,
+  upstream: ServerAddress | null,
+  passfile: string,
+  version: number,
+): string {
   const conninfo =
     upstream === null
       ? ''
       : connectionString(upstream, config.postgresql.authentication.replication, passfile, {
           application_name: config.node.name,
+          // Whoever fetches logical slots connects to a database.
+          ...(version >= NATIVE_SLOT_SYNC ? { dbname: config.postgresql.database } : {}),
         });
   return `${HEADER}primary_conninfo = ${quoteSetting(conninfo)}\n`;
 }
@@ -630,7 +660,7 @@ export async function writeUpstream(
   upstream: ServerAddress | null,
 ): Promise<{ readonly changed: boolean }> {
   const path = join(configDirectory(place), UPSTREAM_FILE);
-  const text = renderUpstream(place.config, upstream, passfilePath(place));
+  const text = renderUpstream(place.config, upstream, passfilePath(place), place.version);
   return { changed: await writeIfDifferent(place, path, text) };
 }
 

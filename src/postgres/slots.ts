@@ -1,103 +1,139 @@
 /**
- * Physical replication slots for the other members: a primary holds back WAL for each, and each standby that may
- * become primary keeps the same slots close behind, so that nobody has to be copied anew after a failover. Logical slots
- * are none of its business. A slot that cannot be kept is a warning, never a reason to stop.
+ * Replication slots of the local server: what there is of them, and one step of a plan at a time. Which slots there
+ * should be is decided in core/slots.ts; how logical slots come from the leader to a standby is in logical-slots.ts.
  */
-import { slotName } from '../core/cluster.ts';
-import { type Lsn, parseLsn, printLsn } from '../core/lsn.ts';
-import type { SlotState } from '../ports/postgres.ts';
+import { type Lsn, NOWHERE, parseLsn, printLsn } from '../core/lsn.ts';
+import { type ServerSlots, type SlotState, type SlotStep, type Xid, xid } from '../core/slots.ts';
+import { PghaError } from '../errors.ts';
 import type { Query, Row } from './remote.ts';
 
-/** One slot could not be made, moved or dropped; the others were seen to all the same. */
-export type SlotWarning = (slot: string, what: 'create' | 'advance' | 'drop', error: unknown) => void;
+/** Runs a statement in this database, on a connection of its own. */
+export type QueryIn = (database: string, sql: string, values: readonly unknown[]) => Promise<readonly Row[]>;
+
+/** @param version - major version: wal_status came with 13, failover and synced with 17 */
+export async function readSlots(query: Query, version: number): Promise<ServerSlots> {
+  const rows = await query(
+    `SELECT pg_is_in_recovery() AS in_recovery,
+            CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END::text AS "end",
+            slot_name, slot_type, database, plugin, active, temporary, xmin::text, catalog_xmin::text,
+            restart_lsn::text, confirmed_flush_lsn::text,
+            ${version >= 13 ? 'wal_status' : 'NULL AS wal_status'},
+            ${version >= 17 ? 'failover, synced' : 'false AS failover, false AS synced'}
+       FROM (SELECT 1) AS always LEFT JOIN pg_replication_slots ON true`,
+  );
+  const [first] = rows;
+  return {
+    inRecovery: first?.['in_recovery'] === true,
+    end: lsnOf(first?.['end']) ?? NOWHERE,
+    slots: rows.filter((row) => typeof row['slot_name'] === 'string').map(slotOf),
+  };
+}
+
+function slotOf(row: Row): SlotState {
+  const text = (column: string): string | null => (typeof row[column] === 'string' ? row[column] : null);
+  return {
+    name: text('slot_name') ?? '',
+    kind: row['slot_type'] === 'logical' ? 'logical' : 'physical',
+    database: text('database'),
+    plugin: text('plugin'),
+    active: row['active'] === true,
+    temporary: row['temporary'] === true,
+    restartLsn: lsnOf(row['restart_lsn']),
+    confirmedLsn: lsnOf(row['confirmed_flush_lsn']),
+    xmin: xidOf(row['xmin']),
+    catalogXmin: xidOf(row['catalog_xmin']),
+    walStatus: text('wal_status') as SlotState['walStatus'],
+    failover: row['failover'] === true,
+    synced: row['synced'] === true,
+  };
+}
 
 /**
- * Slots exist for all `members` but `own`; those of former members go.
- *
- * A slot has no owner, and one that an archiver or a backup tool made holds WAL that somebody still needs. So only a
- * slot that stands in `made`, is physical, permanent, inactive, and belongs to nobody in `members` is dropped.
- *
- * @param made - names of slots that pgha has made, as `status` in etcd remembers them
- * @param positions - by slot name or by member name. On a standby: where the slot stands on the primary. On a primary: how
- *   far members have come that receive from elsewhere
- * @param version - major version
- * @returns the physical slots afterwards
+ * @param query - on the held connection: what takes no time
+ * @param queryIn - for logical slots, which belong to a database and may take long
+ * @throws {PghaError} PGHA_SLOT_FAILED
  */
-export async function keepSlots(
-  query: Query,
-  own: string,
-  members: readonly string[],
-  made: ReadonlySet<string>,
-  positions: ReadonlyMap<string, Lsn>,
-  version: number,
-  warn: SlotWarning = () => undefined,
-): Promise<readonly SlotState[]> {
-  const wanted = new Map(members.map((member) => [slotName(member), member]));
-  wanted.delete(slotName(own));
-  const [server] = await query(
-    'SELECT pg_is_in_recovery() AS standby, CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() END::text AS replayed',
-  );
-  const replayed = lsnOf(server?.['replayed']);
-  const present = new Map((await slots(query, version)).map((slot) => [String(slot['slot_name']), slot]));
-
-  for (const [name, slot] of present) {
-    const isLost = slot['lost'] === true;
-    const mayGo = wanted.has(name) ? isLost : made.has(name);
-    if (slot['active'] === true || !mayGo) continue;
-    try {
-      await query('SELECT pg_drop_replication_slot($1)', [name]);
-      present.delete(name);
-    } catch (error) {
-      warn(name, 'drop', error);
+export async function changeSlot(step: SlotStep, query: Query, queryIn: QueryIn, version: number): Promise<void> {
+  try {
+    switch (step.do) {
+      case 'drop':
+        await query('SELECT pg_drop_replication_slot($1)', [step.slot]);
+        return;
+      case 'create-physical':
+        // Reserved at once: a slot that holds nothing until its member connects is no help to one that is away.
+        await query('SELECT pg_create_physical_replication_slot($1, true)', [step.slot]);
+        return;
+      case 'create-logical':
+        await queryIn(
+          step.database,
+          version >= 17
+            ? 'SELECT pg_create_logical_replication_slot($1, $2, false, false, $3)'
+            : 'SELECT pg_create_logical_replication_slot($1, $2)',
+          version >= 17 ? [step.slot, step.plugin, step.failover] : [step.slot, step.plugin],
+        );
+        return;
+      case 'advance': {
+        const sql = 'SELECT pg_replication_slot_advance($1, $2::pg_lsn)';
+        const values = [step.slot, printLsn(step.to)];
+        await (step.database === null ? query(sql, values) : queryIn(step.database, sql, values));
+        return;
+      }
+      default:
+        return ((never: never) => never)(step);
     }
+  } catch (cause) {
+    throw slotFailed(`The slot ${step.slot} could not be ${DONE[step.do]}`, cause);
   }
-
-  for (const [name, member] of wanted) {
-    const slot = present.get(name);
-    try {
-      // Reserved at once: a slot that holds nothing until its member connects is no help to one that is away.
-      if (slot === undefined) await query('SELECT pg_create_physical_replication_slot($1, true)', [name]);
-    } catch (error) {
-      warn(name, 'create', error);
-      continue;
-    }
-    if (slot?.['active'] === true) continue;
-    // On a standby, a member without a known position is the primary, or somebody who needs nothing older than we
-    // replay: its slot must not hold back WAL for ever. A primary gives up only what is known not to be needed.
-    const known = positions.get(name) ?? positions.get(member) ?? replayed;
-    if (known === null) continue;
-    const target = replayed === null || known < replayed ? known : replayed;
-    const restart = lsnOf(slot?.['restart_lsn']);
-    if (restart !== null && restart >= target) continue;
-    // One made just now begins at the last restart point, which may be beyond the position: nothing to move then.
-    if (slot === undefined && !(await isBefore(query, name, target))) continue;
-    try {
-      await query('SELECT pg_replication_slot_advance($1, $2::pg_lsn)', [name, printLsn(target)]);
-    } catch (error) {
-      warn(name, 'advance', error);
-    }
-  }
-  return (await slots(query, version)).map((slot) => ({
-    name: String(slot['slot_name']),
-    active: slot['active'] === true,
-    restartLsn: lsnOf(slot['restart_lsn']),
-  }));
 }
 
-/** wal_status came with 13: `lost` is a slot whose WAL was removed, which can only be made anew. */
-function slots(query: Query, version: number): Promise<readonly Row[]> {
-  return query(
-    `SELECT slot_name, active, restart_lsn::text AS restart_lsn, ${version >= 13 ? `wal_status = 'lost'` : 'false'} AS lost
-       FROM pg_replication_slots WHERE slot_type = 'physical' AND NOT temporary`,
+const DONE: Readonly<Record<SlotStep['do'], string>> = {
+  drop: 'dropped',
+  'create-physical': 'made',
+  'create-logical': 'made',
+  advance: 'moved on',
+};
+
+export function slotFailed(what: string, cause: unknown): PghaError {
+  const said = cause instanceof Error ? cause.message : String(cause);
+  return new PghaError(
+    'PGHA_SLOT_FAILED',
+    {
+      happened: `${what}: ${said}.`,
+      untouched: 'Other slots, and the server, are as they were.',
+      todo: `${remedy(cause)}It is tried again by itself, less and less often.`,
+    },
+    { cause },
   );
 }
 
-async function isBefore(query: Query, name: string, target: Lsn): Promise<boolean> {
-  const [row] = await query('SELECT restart_lsn::text AS restart_lsn FROM pg_replication_slots WHERE slot_name = $1', [
-    name,
-  ]);
-  const restart = lsnOf(row?.['restart_lsn']);
-  return restart !== null && restart < target;
+/** What the operator can do about what Postgres said, by its code; what we found out ourselves says it already. */
+function remedy(cause: unknown): string {
+  const code = cause instanceof Error && 'code' in cause ? cause.code : null;
+  const advice = typeof code === 'string' ? adviceOn(code) : null;
+  return advice === null ? '' : `${advice} `;
 }
 
-const lsnOf = (value: unknown): Lsn | null => (typeof value === 'string' ? parseLsn(value) : null);
+function adviceOn(code: string): string | null {
+  switch (code) {
+    case '53400':
+      return 'Raise max_replication_slots in postgresql.parameters of the cluster (it needs a restart), or drop a slot that nobody needs.';
+    case '58P01':
+    case '42704':
+      return 'Install the output plugin on every node, or correct `plugin`.';
+    case '3D000':
+      return 'Make the database, or correct `database`.';
+    case '55000':
+      return 'A logical slot needs wal_level = logical: restart the members that have it pending.';
+    case '42602':
+      return 'Postgres takes no such name: correct it in `slots`.';
+    case '57014':
+      return 'A logical slot waits for the transactions that run: look for one that has been open for long.';
+    case '55006':
+      return 'Somebody uses it.';
+    default:
+      return null;
+  }
+}
+
+export const lsnOf = (value: unknown): Lsn | null => (typeof value === 'string' ? parseLsn(value) : null);
+export const xidOf = (value: unknown): Xid | null => (typeof value === 'string' ? xid(Number(value)) : null);

@@ -21,7 +21,7 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Config } from '../../src/config/schema.ts';
-import { type Lsn, lsn, parseLsn, timeline } from '../../src/core/lsn.ts';
+import { lsn, timeline } from '../../src/core/lsn.ts';
 import { laterBy, millis } from '../../src/core/time.ts';
 import { kinship } from '../../src/core/timeline.ts';
 import type { ServerAddress, ServerSettings } from '../../src/ports/postgres.ts';
@@ -36,7 +36,6 @@ import type { Place } from '../../src/postgres/place.ts';
 import type { Query, Row } from '../../src/postgres/remote.ts';
 import { rewindFrom } from '../../src/postgres/rewind.ts';
 import { setStandbySignal, writeConfiguration, writeUpstream } from '../../src/postgres/server-config.ts';
-import { keepSlots } from '../../src/postgres/slots.ts';
 import { wipeDirectory } from '../../src/postgres/wipe.ts';
 import { aConfig, aLog, aLogin, aPlace, realClock, type Written } from '../unit/postgres/place-builder.ts';
 
@@ -46,6 +45,7 @@ const SETTINGS: ServerSettings = {
   pgHba: null,
   usePgRewind: true,
   useSlots: true,
+  logicalSlots: false,
 };
 const quiet = (): void => undefined;
 const never = new AbortController().signal;
@@ -204,9 +204,6 @@ const follows = (standby: Place): Promise<void> =>
     return status === 'streaming';
   });
 
-/** What pgha has made in these tests: it drops nothing else. */
-const MADE: ReadonlySet<string> = new Set(['a', 'b', 'c', 'd_e', 'former']);
-
 describe('a new cluster', () => {
   test('has its users, was not reachable by TCP while it was made, and is left stopped', async () => {
     const hook = join(base, 'hook.sh');
@@ -311,7 +308,7 @@ describe('nodes of one cluster', () => {
     await bootstrapCluster(a, SETTINGS, quiet, never);
     await start(a);
     await sql(a, 'CREATE TABLE t (n int)');
-    await session(a, (query) => keepSlots(query, 'a', ['a', 'b'], MADE, new Map(), 15));
+    await sql(a, `SELECT pg_create_physical_replication_slot('b', true)`);
   });
 
   afterEach(() => {
@@ -414,77 +411,6 @@ describe('nodes of one cluster', () => {
     expect(b.log.written.at(-1)?.sentence).toMatch(/max_connections.*25.*30/);
   });
 
-  test('slots: for each other member, moved on standbys; a former member’s goes, a stranger’s stays', async () => {
-    await sql(
-      a,
-      `SELECT pg_create_physical_replication_slot(name) FROM unnest(ARRAY['former', 'stranger', 'c']) AS name`,
-    );
-    const warnings: string[] = [];
-    const warn = (slot: string): void => void warnings.push(slot);
-    const onPrimary = await session(a, (query) =>
-      keepSlots(query, 'a', ['a', 'b', 'C', 'd.e'], MADE, new Map(), 15, warn),
-    );
-    expect(onPrimary.map((slot) => slot.name).sort()).toEqual(['b', 'c', 'd_e', 'stranger']);
-    await sql(a, `SELECT pg_drop_replication_slot('stranger')`);
-    expect(onPrimary.find((slot) => slot.name === 'b')?.active).toBe(true);
-    expect(onPrimary.find((slot) => slot.name === 'd_e')?.restartLsn).not.toBeNull();
-
-    await sql(a, 'INSERT INTO t SELECT generate_series(1, 1000)');
-    await sql(a, 'CHECKPOINT');
-    const positions = (): Promise<readonly Row[]> => sql(b, `SELECT slot_name, restart_lsn FROM pg_replication_slots`);
-    await session(b, (query) => keepSlots(query, 'b', ['a', 'b', 'c'], MADE, new Map(), 15, warn));
-    await sql(a, 'INSERT INTO t SELECT generate_series(1, 1000)');
-    const at = parseLsn(String(await one(a, 'SELECT pg_current_wal_flush_lsn()')));
-    await until('b has replayed', async () => parseLsn(String(await one(b, 'SELECT pg_last_wal_replay_lsn()'))) >= at);
-    const wanted = new Map<string, Lsn>([['c', lsn(at - 100n)]]);
-    const onStandby = await session(b, (query) => keepSlots(query, 'b', ['a', 'b', 'c'], MADE, wanted, 15, warn));
-    expect(onStandby.find((slot) => slot.name === 'c')?.restartLsn).toBe(at - 100n);
-    expect(onStandby.find((slot) => slot.name === 'a')?.restartLsn).toBeGreaterThanOrEqual(at);
-
-    // Not beyond what it has replayed itself, whatever the primary says.
-    const beyond = new Map<string, Lsn>([['c', lsn(at + 1_000_000_000n)]]);
-    await session(b, (query) => keepSlots(query, 'b', ['a', 'c'], MADE, beyond, 15, warn));
-    const replayed = parseLsn(String(await one(b, 'SELECT pg_last_wal_replay_lsn()')));
-    for (const row of await positions()) expect(parseLsn(String(row['restart_lsn']))).toBeLessThanOrEqual(replayed);
-    expect(warnings).toEqual([]);
-    await session(a, (query) => keepSlots(query, 'a', ['a', 'b'], MADE, new Map(), 15));
-  });
-
-  test('slots on the primary: that of a standby below another one goes with what it reports, and only then', async () => {
-    const keep = (positions: ReadonlyMap<string, Lsn>) =>
-      session(a, (query) => keepSlots(query, 'a', ['a', 'b', 'below'], MADE, positions, 15));
-    const restart = (slots: Awaited<ReturnType<typeof keep>>) => slots.find(({ name }) => name === 'below')?.restartLsn;
-    const made = restart(await keep(new Map()));
-    await sql(a, 'INSERT INTO t SELECT generate_series(1, 1000)');
-    const at = parseLsn(String(await one(a, 'SELECT pg_current_wal_flush_lsn()')));
-    expect(restart(await keep(new Map()))).toBe(made);
-    expect(restart(await keep(new Map([['below', lsn(at - 100n)]])))).toBe(at - 100n);
-    // Never back, and never the slot of one that streams from here.
-    expect(restart(await keep(new Map([['below', lsn(at - 200n)]])))).toBe(at - 100n);
-    await session(a, (query) =>
-      keepSlots(query, 'a', ['a', 'b'], new Set([...MADE, 'below']), new Map([['b', lsn(0n)]]), 15),
-    );
-  });
-
-  test('a logical slot is none of our business', async () => {
-    // wal_level is replica here: a slot cannot be made, so it is put before the function as a row it must not ask for.
-    const asked: string[] = [];
-    await keepSlots(
-      async (text) => {
-        asked.push(text);
-        return text.includes('pg_is_in_recovery') ? [{ standby: false, replayed: null }] : [];
-      },
-      'a',
-      [],
-      MADE,
-      new Map(),
-      15,
-    );
-    expect(asked.find((text) => text.includes('FROM pg_replication_slots'))).toContain(
-      `slot_type = 'physical' AND NOT temporary`,
-    );
-  });
-
   test('lineage: of a primary and of a standby, and of nobody', async () => {
     const primary = await readLineage(b, address(a), millis(3_000));
     expect(primary).toMatchObject({ timeline: 1, history: [], inRecovery: false });
@@ -525,7 +451,7 @@ describe('nodes of one cluster', () => {
     expect(await exists(join(a.dataDir, 'standby.signal'))).toBe(true);
     expect(await readFile(join(a.dataDir, 'postgresql.base.conf'), 'utf8')).toContain("# a's own");
     expect(await readFile(join(a.dataDir, 'postgresql.conf'), 'utf8')).toContain(`port = '${a.port}'`);
-    await session(b, (query) => keepSlots(query, 'b', ['a', 'b'], MADE, new Map(), 15));
+    await sql(b, `SELECT pg_create_physical_replication_slot('a', true)`);
     await start(a);
     await follows(a);
     await until('a has what b wrote', async () => (await one(a, 'SELECT count(*)::int FROM t WHERE n = -2')) === 1);

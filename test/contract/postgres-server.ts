@@ -43,6 +43,7 @@ export const SETTINGS: ServerSettings = {
   pgHba: null,
   usePgRewind: false,
   useSlots: false,
+  logicalSlots: false,
 };
 
 export interface TestServer {

@@ -78,7 +78,8 @@ function readDocument(text: string): ExplainDocument | null {
     const texts = [value?.node, value?.sentence, value?.verdict, value?.rule];
     if (!isObject(value) || !isObject(value.numbers) || !texts.every((one) => typeof one === 'string')) return null;
     const document = value as ExplainDocument;
-    return { ...document, leadership: isObject(document.leadership) ? document.leadership : null };
+    const slots = Array.isArray(document.slots) ? document.slots.map(String) : [];
+    return { ...document, slots, leadership: isObject(document.leadership) ? document.leadership : null };
   } catch {
     return null;
   }
@@ -129,7 +130,12 @@ function pretty(scope: string, members: readonly Explained[]): string {
       ];
     }),
   );
-  return [table, ...members.map((member) => `- ${member.answered ? member.sentence : unanswered(member)}`)].join('\n');
+  const lines = members.flatMap((member) =>
+    member.answered
+      ? [member.sentence, ...member.slots.map((said) => `${member.node}: ${said}.`)]
+      : [unanswered(member)],
+  );
+  return [table, ...lines.map((line) => `- ${line}`)].join('\n');
 }
 
 function unanswered({ node, said, etcd }: Unanswered): string {

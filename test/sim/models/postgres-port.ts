@@ -5,6 +5,7 @@
 import { type LocalPostgres, type Running, systemId } from '../../../src/core/local.ts';
 import { type Lsn, lsn, type Timeline, timeline } from '../../../src/core/lsn.ts';
 import type { CheckType } from '../../../src/core/policy.ts';
+import type { LeaderSlots, ServerSlots, SlotStep } from '../../../src/core/slots.ts';
 import type { Millis } from '../../../src/core/time.ts';
 import { millis } from '../../../src/core/time.ts';
 import type { TimelineHistory } from '../../../src/core/timeline.ts';
@@ -18,7 +19,7 @@ import type {
   ServerAddress,
   ServerCheck,
   ServerSettings,
-  SlotState,
+  SlotCopy,
   WalChunk,
 } from '../../../src/ports/postgres.ts';
 import type { Deed } from '../conduct.ts';
@@ -433,14 +434,51 @@ export class SimulatedPostgres implements Postgres {
     await this.wait(0.5);
   }
 
-  async keepSlots(
-    members: readonly string[],
-    _made: ReadonlySet<string>,
-    _positions: ReadonlyMap<string, Lsn>,
-  ): Promise<readonly SlotState[]> {
-    await this.wait(this.server.random.between(0.5, 3));
+  async readSlots(): Promise<ServerSlots> {
+    await this.wait(this.server.random.between(0.3, 2));
     this.needAnswer();
-    return members.map((name) => ({ name, active: false, restartLsn: null }));
+    const { server } = this;
+    const { processes } = server;
+    const inRecovery = processes.kind === 'running' && processes.recovery;
+    return {
+      inRecovery,
+      end: lsn(inRecovery ? server.replayed : server.end),
+      slots: [...server.needData().slots].map(([name, restart]) => ({
+        name,
+        kind: 'physical',
+        database: null,
+        plugin: null,
+        active: server.streamsThrough(name),
+        temporary: false,
+        restartLsn: lsn(restart),
+        confirmedLsn: null,
+        xmin: null,
+        catalogXmin: null,
+        walStatus: 'reserved',
+        failover: false,
+        synced: false,
+      })),
+    };
+  }
+
+  /** The cluster of a simulation asks for no permanent slots: those of members are all there are. */
+  async changeSlot(step: SlotStep): Promise<void> {
+    await this.wait(this.server.random.between(0.3, 2));
+    this.needAnswer();
+    const refused = this.server.changeSlot(step);
+    if (refused !== null) throw this.error('PGHA_SLOT_FAILED', refused);
+  }
+
+  slotsOfLeader(): Promise<LeaderSlots> {
+    return Promise.resolve({ kept: null, logical: new Map() });
+  }
+
+  fetchSlots(): Promise<readonly SlotCopy[]> {
+    return Promise.resolve([]);
+  }
+
+  installSlots(): Promise<void> {
+    return Promise.resolve();
   }
 
   // ---- WAL ---------------------------------------------------------------------------------------------------

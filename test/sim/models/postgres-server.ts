@@ -6,6 +6,8 @@
  * What a daemon can ask of it is in postgres-port.ts; this part decides nothing and obeys.
  */
 
+import { slotName } from '../../../src/core/cluster.ts';
+import type { SlotStep } from '../../../src/core/slots.ts';
 import type { Network } from '../world/network.ts';
 import type { SeededRandom } from '../world/random.ts';
 import type { Scheduler } from '../world/scheduler.ts';
@@ -24,6 +26,8 @@ export interface DataDirectory {
   upstream: string | null;
   /** Highest timeline number of which a history file is here. */
   highestKnown: number;
+  /** Replication slots, by name: the oldest WAL that each holds back. */
+  readonly slots: Map<string, number>;
 }
 
 export type Disk =
@@ -616,6 +620,29 @@ export class PostgresServer {
     this.beat(receiver);
   }
 
+  /** Whether the standby of that name streams from here: its slot is in use, and moves by itself. */
+  streamsThrough(slot: string): boolean {
+    return [...this.downstream].some(({ of, receiver }) => slotName(of.name) === slot && !receiver.ended);
+  }
+
+  /** @returns why Postgres refuses it; null: done */
+  changeSlot(step: SlotStep): string | null {
+    const { slots } = this.needData();
+    const present = slots.get(step.slot);
+    if (step.do === 'create-logical') return 'logical decoding requires wal_level >= logical';
+    if (step.do === 'create-physical') {
+      if (present !== undefined) return `replication slot "${step.slot}" already exists`;
+      // Reserved from the last checkpoint or restart point on.
+      slots.set(step.slot, this.needData().checkpoint);
+      return null;
+    }
+    if (present === undefined) return `replication slot "${step.slot}" does not exist`;
+    if (this.streamsThrough(step.slot)) return `replication slot "${step.slot}" is active`;
+    if (step.do === 'drop') slots.delete(step.slot);
+    else slots.set(step.slot, Math.max(present, Number(step.to)));
+    return null;
+  }
+
   private switchPoint(branch: Branch, id: number): number | null {
     for (let at: Branch = branch; at.parent !== null; at = at.parent) if (at.parent.id === id) return at.switchedAt;
     return null;
@@ -671,11 +698,18 @@ export class PostgresServer {
     for (const entry of receiver.wal.slice(from, upTo)) this.take(data, entry);
     receiver.lastMessage = this.scheduler.now();
     this.received = this.end;
+    receiver.from.confirmed(slotName(this.name), this.end);
     const target = this.end;
     this.continueAfter(this.random.between(0.1, 3), () => {
       if (this.caughtUp) this.replayed = Math.max(this.replayed, Math.min(target, this.end));
     });
     this.send();
+  }
+
+  /** A standby has written this much: its slot lets go of what is older. */
+  private confirmed(slot: string, upTo: number): void {
+    const at = this.data?.slots.get(slot);
+    if (at !== undefined) this.data?.slots.set(slot, Math.max(at, upTo));
   }
 
   private take(data: DataDirectory, entry: WalEntry): void {
@@ -714,6 +748,7 @@ export class PostgresServer {
         standbySignal: false,
         upstream: null,
         highestKnown: 1,
+        slots: new Map(),
       },
     };
   }
@@ -741,6 +776,8 @@ export class PostgresServer {
         standbySignal: true,
         upstream: null,
         highestKnown: source.highestKnown,
+        // Neither a copy nor a rewind leaves any (PostgreSQL docs: "pg_basebackup", "pg_rewind").
+        slots: new Map(),
       },
     };
   }

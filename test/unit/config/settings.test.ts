@@ -20,7 +20,7 @@ describe('the settings in force', () => {
   it('are the defaults as long as etcd says nothing', () => {
     const { policy, server, adjustments, notUnderstood } = resolveSettings(null, plain);
     expect(policy).toEqual({ cluster: plain.cluster, node: plain.node });
-    expect(server).toEqual({ parameters: {}, pgHba: null, usePgRewind: true, useSlots: true });
+    expect(server).toEqual({ parameters: {}, pgHba: null, usePgRewind: true, useSlots: true, logicalSlots: false });
     expect([...adjustments, ...notUnderstood]).toEqual([]);
   });
 
@@ -62,6 +62,7 @@ describe('the settings in force', () => {
       pgHba: ['local all all peer'],
       usePgRewind: false,
       useSlots: false,
+      logicalSlots: false,
     });
     expect(adjustments).toEqual([expect.stringContaining('postgresql.parameters.broken')]);
   });
@@ -129,7 +130,6 @@ describe('the settings in force', () => {
     };
     expect(resolveSettings(stored, plain).notUnderstood.map((line) => line.split(':')[0])).toEqual([
       'synchronous_mode',
-      'slots',
       'whatever',
       'postgresql.recovery_conf',
       'postgresql.odd',
@@ -213,6 +213,13 @@ describe('a document before it is stored', () => {
       { postgresql: { parameters: { wal_keep_size: '1MB' } } },
       /wal_keep_size: must be at least 16 MB/,
     ],
+    [
+      'a slot name that Postgres refuses',
+      { slots: { 'Not-a-name': { type: 'physical' } } },
+      /^slots\.Not-a-name: Postgres takes no such name/,
+    ],
+    ['a logical slot without a database', { permanent_slots: { a: { type: 'logical' } } }, /^permanent_slots\.a: /],
+    ['a matcher that fits every slot', { ignore_slots: [{}] }, /^ignore_slots\.1: says of no slot/],
     ['a parameter that pgha sets', { postgresql: { parameters: { port: 1 } } }, /port: pgha sets this/],
     [
       'a check that outlasts the window',

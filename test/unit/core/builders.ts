@@ -13,6 +13,7 @@ import { type Lsn, parseLsn, timeline } from '../../../src/core/lsn.ts';
 import type { PeerAnswer, PeerStatus } from '../../../src/core/peer.ts';
 import type { ClusterPolicy, NodePolicy, Policy } from '../../../src/core/policy.ts';
 import type { RuleId } from '../../../src/core/rules.ts';
+import { NO_SLOTS_ASKED_FOR } from '../../../src/core/slots.ts';
 import { leaseId, type NodeName, nodeName, type Revision, revision } from '../../../src/core/store.ts';
 import { type Instant, instant, millis, seconds } from '../../../src/core/time.ts';
 import { parseHistory } from '../../../src/core/timeline.ts';
@@ -319,6 +320,8 @@ export const clusterPolicy: ClusterPolicy = {
   usePgRewind: true,
   useSlots: true,
   memberSlotsTtl: seconds(1_800),
+  slotWalWarningBytes: 1_073_741_824n,
+  slots: NO_SLOTS_ASKED_FOR,
   removeDataDirectoryOnRewindFailure: true,
   removeDataDirectoryOnDivergedTimelines: false,
 };

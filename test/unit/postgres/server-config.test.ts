@@ -19,6 +19,7 @@ const settings = (values: Partial<ServerSettings> = {}): ServerSettings => ({
   pgHba: null,
   usePgRewind: true,
   useSlots: true,
+  logicalSlots: false,
   ...values,
 });
 
@@ -107,6 +108,23 @@ describe('what wins', () => {
     expect(found.remarks).toEqual(['max_connections']);
   });
 
+  test('logical slots bring what they cannot do without, and say when they win', () => {
+    const found = effective({ settings: { ...settings(), logicalSlots: true } });
+    expect([found.get('wal_level'), found.get('hot_standby_feedback')]).toEqual(['logical', 'on']);
+    expect(found.get('sync_replication_slots')).toBeUndefined();
+    expect(found.remarks).toEqual([]);
+    const against = effective({
+      version: 17,
+      settings: {
+        ...settings({ parameters: { hot_standby_feedback: 'off', wal_level: 'replica' } }),
+        logicalSlots: true,
+      },
+    });
+    expect([against.get('wal_level'), against.get('hot_standby_feedback')]).toEqual(['logical', 'on']);
+    expect(against.get('sync_replication_slots')).toBe('on');
+    expect(against.remarks).toEqual(['hot_standby_feedback']);
+  });
+
   test.each([
     [15, { wal_keep_segments: 32 }, 'wal_keep_size', '512MB'],
     [15, { wal_keep_size: '1GB', wal_keep_segments: 8 }, 'wal_keep_size', '1024MB'],
@@ -172,20 +190,25 @@ describe('upstream', () => {
   const upstream = { name: 'b', host: 'b.example', port: 5433 };
 
   test('names the member and the passfile, and never the password', () => {
-    const text = renderUpstream(aConfig(), upstream, '/run/x/pgpass');
+    const text = renderUpstream(aConfig(), upstream, '/run/x/pgpass', 15);
     expect(text).toContain('host=b.example port=5433 user=replicator passfile=/run/x/pgpass sslmode=prefer');
     expect(text).toContain('application_name=node-1');
     expect(text).not.toContain('rep ');
     expect(text).not.toMatch(/password/);
   });
 
+  test('names a database from 17 on, for whoever fetches logical slots', () => {
+    expect(renderUpstream(aConfig(), upstream, '/p', 17)).toMatch(/ dbname=/);
+    expect(renderUpstream(aConfig(), upstream, '/p', 16)).not.toContain('dbname');
+  });
+
   test('nobody is an empty primary_conninfo', () => {
-    expect(renderUpstream(aConfig(), null, '/p')).toContain(`primary_conninfo = ''\n`);
+    expect(renderUpstream(aConfig(), null, '/p', 15)).toContain(`primary_conninfo = ''\n`);
   });
 
   test('survives two kinds of quoting', () => {
     const config = aConfig({}, { name: `o'neil \\ 1` });
-    expect(renderUpstream(config, upstream, '/p')).toContain(`application_name=''o\\\\''neil \\\\\\\\ 1''`);
+    expect(renderUpstream(config, upstream, '/p', 15)).toContain(`application_name=''o\\\\''neil \\\\\\\\ 1''`);
   });
 
   test.each([
