@@ -34,6 +34,8 @@ export interface Actor {
 
 /** A leader may have lost the key a moment before somebody acts on what he has read. */
 const JUST_NOW_MS = 5_000;
+/** What somebody has answered counts for so long. */
+const ANSWER_MS = 2_500;
 /** What an election has heard may be that old. */
 const HEARD_MS = 4_000;
 /** What an operator has asked for takes its time. */
@@ -61,7 +63,6 @@ export class Conduct {
   private byHand = false;
   private replacedAt = Number.POSITIVE_INFINITY;
   private lastHolder: string | null = null;
-  private keyGoneAt = Number.POSITIVE_INFINITY;
   private readonly heldUntil = new Map<string, number>();
   private readonly approvedAt = new Map<string, number>();
   private readonly heard = new Map<string, number>();
@@ -124,7 +125,6 @@ export class Conduct {
   }
 
   keyGone(): void {
-    this.keyGoneAt = Math.min(this.keyGoneAt, this.now());
     if (this.lastHolder !== null) this.heldUntil.set(this.lastHolder, this.now());
   }
 
@@ -219,16 +219,14 @@ export class Conduct {
   }
 
   /**
-   * Somebody has taken the key, free or standing. S12: not against what operators have settled.
+   * Somebody has taken the key. S12: not against what operators have settled.
    *
    * @param before - `status` as it was
    */
-  keyTaken(name: string, standing: boolean, before: KeyValue | null): void {
+  keyTaken(name: string, before: KeyValue | null): void {
     const { server } = this.actor(name);
     const former = this.lastHolder;
-    const goneAt = this.keyGoneAt;
     this.lastHolder = name;
-    this.keyGoneAt = Number.POSITIVE_INFINITY;
     const wish = this.etcd.keyNow(KEYS.failover)?.value ?? '{}';
     const isStandby = server.processes.kind === 'running' && server.processes.recovery;
     // Who runs as a primary, or made the cluster, is no candidate of an election.
@@ -244,10 +242,9 @@ export class Conduct {
       this.fail('S12', `${name} takes the key by itself although failover is manual`);
     if (released) return;
     this.checkLocation(name, former);
-    // Who took the key and was lost before his first beat is nobody's last leader: the gate of the one before has long passed.
-    const heldBy = this.statusAt + (status.beat?.holdMs ?? this.plan.settings.ttlMs);
-    if (standing || goneAt - heldBy > 2_000) return;
-    if (this.knows(name, 'standby_disconnect_on_failover', true)) this.checkReceivers(name, Math.min(goneAt, heldBy));
+    // An election begins when the last hold has run out, whether the key is gone by then or still stands.
+    const began = this.statusAt + (status.beat?.holdMs ?? this.plan.settings.ttlMs);
+    if (this.knows(name, 'standby_disconnect_on_failover', true)) this.checkReceivers(name, began);
   }
 
   private locationOf(name: string): string {
@@ -266,17 +263,20 @@ export class Conduct {
       );
   }
 
-  /** @param since - when the others could begin: their gates pass while the key still stands */
-  private checkReceivers(name: string, since: number): void {
+  /** Positions were final when they were compared: nobody received, and the taker is not even set up to. */
+  private checkReceivers(name: string, began: number): void {
     const timeout = 1_000 * Number(this.config['sibling_nodes_disconnect_timeout'] ?? 30);
-    if (this.now() - since > timeout - 1_000) return;
-    if (this.actor(name).server.receiver !== null)
-      this.fail('S12', `${name} takes the key while it still receives (standby_disconnect_on_failover)`);
+    const now = this.now();
+    if (now - began > timeout - 1_000) return;
+    const { receiver: own, data } = this.actor(name).server;
+    if (own !== null || data?.upstream != null)
+      this.fail('S12', `${name} takes the key and has not ended its receiver (standby_disconnect_on_failover)`);
     for (const other of this.actors) {
       const { receiver } = other.server;
-      const heard = this.now() - (this.heard.get(`${name} ${other.name}`) ?? -Infinity) < 600;
-      if (other.name === name || receiver === null || receiver.stalled || !heard || other.daemon() === null) continue;
-      if (receiver.from.name === name) continue;
+      const heard = now - (this.heard.get(`${name} ${other.name}`) ?? -Infinity) < 600;
+      if (other.name === name || receiver === null || !heard || other.daemon() === null) continue;
+      // It may have come up since it was asked.
+      if (receiver.from.name === name || now - receiver.began < ANSWER_MS) continue;
       this.fail('S12', `${name} takes the key while ${other.name} still receives (standby_disconnect_on_failover)`);
     }
   }

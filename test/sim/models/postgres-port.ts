@@ -367,6 +367,7 @@ export class SimulatedPostgres implements Postgres {
 
   async prepareSwitchover(signal: AbortSignal): Promise<void> {
     await this.step(this.server.random.between(10, 80), signal);
+    this.server.shed();
     this.server.checkpoint();
   }
 

@@ -51,6 +51,7 @@ export interface WalReceiver {
   lastMessage: number;
   ended: boolean;
   stalled: boolean;
+  readonly began: number;
   readonly lag: number;
 }
 
@@ -77,6 +78,8 @@ export interface ServerEvents {
 
 const ENTRY = 128;
 const CHECKPOINT = 120;
+/** wal_receiver_timeout, as Postgres has it: so long nobody notices that a sender is gone without a word. */
+const RECEIVER_TIMEOUT_MS = 60_000;
 
 export class PostgresServer {
   /** Copies into this directory that failed without a reason since the last that did not. */
@@ -435,6 +438,8 @@ export class PostgresServer {
 
   /** The machine has lost its power. */
   powerLoss(): void {
+    // Nobody is left who would end a connection: its other end notices by itself, or never.
+    this.downstream.clear();
     if (this.processes.kind !== 'none') this.gone('power lost');
     this.hungUntil = -1;
     this.trouble.checkFailsUntil = -1;
@@ -519,6 +524,11 @@ export class PostgresServer {
 
   private forget(receiver: WalReceiver): void {
     for (const one of receiver.from.downstream) if (one.receiver === receiver) receiver.from.downstream.delete(one);
+  }
+
+  /** Senders whose peers do not answer are ended, as before a planned stop. */
+  shed(): void {
+    for (const one of [...this.downstream]) if (one.receiver.stalled) this.downstream.delete(one);
   }
 
   /** Our walsenders died with us: what was sent still arrives, then the end of the stream. */
@@ -610,6 +620,7 @@ export class PostgresServer {
       lastMessage: this.scheduler.now(),
       ended: false,
       stalled: false,
+      began: this.scheduler.now(),
       lag,
     };
     this.receiver = receiver;
@@ -660,7 +671,7 @@ export class PostgresServer {
         this.lostReceiver(receiver);
         return;
       } else receiver.stalled = true;
-      if (this.scheduler.now() - receiver.lastMessage > 10_000) {
+      if (this.scheduler.now() - receiver.lastMessage > RECEIVER_TIMEOUT_MS) {
         this.lostReceiver(receiver);
         return;
       }

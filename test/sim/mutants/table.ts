@@ -801,6 +801,36 @@ export const MUTANTS: readonly Mutant[] = [
     seeds: 60,
   },
   {
+    name: 'positions are compared while they grow',
+    story: 'standby_disconnect_on_failover: nobody ends his receiver',
+    edits: [
+      {
+        file: LEADERLESS,
+        find: `(local.receiver !== null || local.follows !== null)`,
+        replace: `local.follows === ('' as string)`,
+      },
+    ],
+    caughtBy: ['S12'],
+    focus: ['revoked while cut off'],
+    shape: { config: { standby_disconnect_on_failover: true } },
+    seeds: 40,
+  },
+  {
+    name: 'the receivers of others are not waited for',
+    story: 'standby_disconnect_on_failover: another standby still receives',
+    edits: [
+      {
+        file: LEADERLESS,
+        find: `  if (receiving.length === 0) return null;`,
+        replace: `  if (receiving.length >= 0) return null;`,
+      },
+    ],
+    caughtBy: ['S12'],
+    focus: ['candidate restarted', 'new leader restarted'],
+    shape: { config: { standby_disconnect_on_failover: true, sibling_nodes_disconnect_timeout: 60 } },
+    seeds: 60,
+  },
+  {
     name: 'a window made stale by a suspension lets Postgres start again',
     story: 'protocol.md 24: the guard has ended it, and the daemon still believes what its clock says',
     edits: [{ file: KEEPER, find: '(this.suspectedAt <= this.provenAt || this.parts.isPrimary()),', replace: 'true,' }],

@@ -793,8 +793,7 @@ export class World {
       this.say('etcd', `${leader.value} has the key (${kindOf(txn)}, term ${revision})`);
       this.trace.mark(`key by ${kindOf(txn)}`);
       const how = kindOf(txn);
-      if (how === 'acquire' || how === 'take-over')
-        this.conduct.keyTaken(leader.value, how === 'take-over', this.etcd.keyNow(KEYS.status));
+      if (how === 'acquire' || how === 'take-over') this.conduct.keyTaken(leader.value, this.etcd.keyNow(KEYS.status));
       this.faults.occasion('key-won', leader.value);
     }
   }
