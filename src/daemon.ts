@@ -72,13 +72,13 @@ export async function startDaemon(path: string, env: Environment): Promise<Daemo
   const postgres = server ?? new NoPostgres(config.node.name, new ServerChecks(current));
   const guard = await openGuard(config, postgres.dataDirectory, log);
   const dcs = await EtcdDcs.open(config.etcd, basePath(config.namespace, config.scope), { clock, log });
-  const peers = await openPeers({ ctl: config.ctl, restapi: config.restapi, clock });
   // Nothing is read again before everything stands.
   let reload = async (): Promise<void> => undefined;
   const settings = settingsFor(
     () => config,
     () => reload(),
   );
+  const peers = await openPeers({ ctl: config.ctl, restapi: config.restapi, clock, own: settings });
   const state = new RuntimeStateFile(runtime.path, log);
   const commands = new ShellCommands(() => config, { binDir: '/', clock }, log);
   const { chronicle } = dcs;

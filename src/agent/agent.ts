@@ -11,6 +11,7 @@ import { decide, type Judgement } from '../core/decide.ts';
 import type { Decision } from '../core/decision.ts';
 import { type DecisionRecord, readRecord } from '../core/decision-record.ts';
 import { explain } from '../core/explain.ts';
+import { type ConfirmOutcome, type FailsafeRequest, wantedList } from '../core/failsafe.ts';
 import { roomToBegin } from '../core/lease.ts';
 import { type LocalPostgres, mayWrite, position, type SystemId, systemId } from '../core/local.ts';
 import type { Lsn, Timeline } from '../core/lsn.ts';
@@ -187,6 +188,11 @@ export class Agent implements Control {
       paused: () => this.resolved.policy.cluster.pause,
       wantedTtl: () => this.resolved.policy.cluster.ttl,
       settled: () => this.settingsRevision !== -1n,
+      failsafe: {
+        enabled: () => this.resolved.policy.cluster.failsafeMode,
+        wanted: () => this.wantedFailsafeList(),
+        ask: (member, request, limit) => parts.peers.confirm(member, request, limit),
+      },
       onChange: (what) => this.soon(`lease: ${what}`),
       onLost: (why, promotable) => this.stopNow(why, promotable),
     });
@@ -531,6 +537,7 @@ export class Agent implements Control {
           ? { kind: 'never-read' }
           : { kind: 'read', cluster: reading.cluster, readAt: reading.at, answering: this.reader.answering },
       gate: this.keeper.gate,
+      confirmed: this.keeper.confirmed,
       leadership: this.keeper.leadership,
       guardAcks: this.keeper.acknowledged,
       watchdog: this.parts.guard.watchdog,
@@ -718,6 +725,7 @@ export class Agent implements Control {
       upstreamCheck: this.upstream?.last ?? null,
       validating: this.validation.kind === 'running',
       vetoedFor: this.vetoedFor(now),
+      confirmed: this.keeper?.confirmed ?? null,
       unwatched: unwatched({ watchdog: this.parts.guard.watchdog, policy: this.resolved.policy }),
       slots: this.upkeep?.slots.view ?? { weighed: [], troubles: [] },
       state: patroniState(local, operation, this.resolved.policy.node.role),
@@ -1121,6 +1129,22 @@ export class Agent implements Control {
       status: 502,
       sentence: `etcd did not confirm the change (${answer.cause}): read it back before trying again`,
     };
+  }
+
+  private wantedFailsafeList(): ReadonlyMap<NodeName, string> {
+    const cluster = this.reader.latest?.cluster;
+    const { apiUrl } = this.settings;
+    return cluster === undefined ? new Map() : wantedList(cluster, { name: this.self, apiUrl });
+  }
+
+  async confirmFailsafe(request: FailsafeRequest): Promise<ConfirmOutcome> {
+    if (!this.policy.failsafeMode) return { kind: 'off' };
+    const { local } = this.watch;
+    if (local.kind === 'primary') return { kind: 'primary' };
+    const why = await this.keeper.confirm(request);
+    if (why !== null) return { kind: 'refused', why };
+    this.publish();
+    return { kind: 'confirmed', position: local.kind === 'standby' ? position(local) : null };
   }
 
   rescue(request: RescueRequest): Promise<RescueAnswer> {

@@ -5,8 +5,20 @@
  */
 
 import { GUARD_LIMIT, PROOF_AGAIN, PROOF_EVERY, requestLimit } from '../core/budget.ts';
-import type { ClusterView, Release } from '../core/cluster.ts';
-import { KEYS, readStatusKey } from '../core/cluster.ts';
+import type { ClusterView, FailsafeList, LeaderKey, Release } from '../core/cluster.ts';
+import { KEYS, readFailsafeKey, readStatusKey } from '../core/cluster.ts';
+import {
+  asksAfter,
+  confirmLimit,
+  type FailsafeAnswer,
+  type FailsafeRequest,
+  gateBehind,
+  holdOfRequest,
+  isListed,
+  sameList,
+  union,
+  whyNotConfirmed,
+} from '../core/failsafe.ts';
 import { type Gate, gateOpen, noteStatus } from '../core/gate.ts';
 import { InvariantError, invariant } from '../core/invariant.ts';
 import {
@@ -16,6 +28,7 @@ import {
   holdFor,
   isProof,
   judgeRefusedBeat,
+  listTxn,
   releaseTxn,
   retakeTxn,
   type StatusFields,
@@ -27,7 +40,7 @@ import {
 import { deadlineOf, margin } from '../core/lease.ts';
 import { type Lsn, printLsn } from '../core/lsn.ts';
 import { ABSENT, type KeyValue, type LeaseId, type NodeName, type Op, type Revision } from '../core/store.ts';
-import { between, type Instant, LONG_AGO, laterBy, type Millis, millis } from '../core/time.ts';
+import { between, type Instant, LONG_AGO, laterBy, latest, type Millis, millis } from '../core/time.ts';
 import type { Leadership } from '../core/view.ts';
 import type { CancelTimer, Clock } from '../ports/clock.ts';
 import type { Dcs, TxnAnswer } from '../ports/dcs.ts';
@@ -59,6 +72,7 @@ export interface LeaseKeeperParts {
   readonly wantedTtl: () => Millis;
   /** The cluster's settings have been read: until then the wanted TTL is this node's own, and no reason to change one. */
   readonly settled: () => boolean;
+  readonly failsafe: FailsafeParts;
   /** Something changed that a decision may rest on. */
   readonly onChange: (what: 'proof' | 'lost' | 'released' | 'acquired' | 'key') => void;
   /**
@@ -67,6 +81,18 @@ export interface LeaseKeeperParts {
    * @param promotable - a window was open in this term: a standby may have been told to promote, and may still do it
    */
   readonly onLost: (why: string, promotable: boolean) => void;
+}
+
+/** What `failsafe_mode` needs of the rest of the agent. */
+export interface FailsafeParts {
+  readonly enabled: () => boolean;
+  /** Who should stand in the list, by the newest read of the members. */
+  readonly wanted: () => ReadonlyMap<NodeName, string>;
+  readonly ask: (
+    member: { readonly name: NodeName; readonly apiUrl: string },
+    request: FailsafeRequest,
+    limit: Millis,
+  ) => Promise<FailsafeAnswer>;
 }
 
 export type AcquireOutcome = 'ours' | 'refused' | 'unknown';
@@ -104,6 +130,20 @@ export class LeaseKeeper {
   private swapTriedAt: Instant = LONG_AGO;
   /** Leases with which the key was written together with a beat, in transactions whose answer may have been lost. */
   private readonly written = new Set<LeaseId>();
+  /** The leader key and the failsafe list as they were last read. */
+  private leaderSeen: LeaderKey | null = null;
+  private listSeen: FailsafeList | null = null;
+  /** The list as this process has written it in this term, and what it has written since without an answer. */
+  private list: FailsafeList | null = null;
+  private listUnsettled: ReadonlyMap<NodeName, string> | null = null;
+  /** The hold of the newest beat that has landed: no confirmation binds anybody for longer. */
+  private heldFor: Millis = millis(0);
+  private provenBy: 'etcd' | 'members' = 'etcd';
+  private refusalSaid = '';
+  /** An acquire was sent on the strength of this version of `status`. */
+  private acquiredOn: Revision | null = null;
+  /** Rule 31: until when this node does not promote because it has said so, and to whom. */
+  private confirmedTo: { readonly to: NodeName; readonly until: Instant } | null = null;
   /** One write at a time: everything that touches `leader`, `status` or the lease waits here. */
   private tail: Promise<unknown> = Promise.resolve();
 
@@ -215,6 +255,7 @@ export class LeaseKeeper {
       gate: tenure.gate,
       releaseSent: tenure.releaseSent,
       adopting: this.isAdopting(),
+      provenBy: this.provenBy,
     };
   }
 
@@ -223,7 +264,12 @@ export class LeaseKeeper {
   }
 
   get gate(): Gate | null {
-    return this.known;
+    return gateBehind(this.known, this.confirmedTo?.until ?? LONG_AGO);
+  }
+
+  /** To whom this node has confirmed that it waits, while that binds it. */
+  get confirmed(): { readonly to: NodeName; readonly until: Instant } | null {
+    return this.confirmedTo !== null && this.parts.clock.now() < this.confirmedTo.until ? this.confirmedTo : null;
   }
 
   get acknowledged(): boolean {
@@ -254,11 +300,14 @@ export class LeaseKeeper {
       );
     }
     const { leader } = cluster;
+    this.leaderSeen = leader;
+    this.listSeen = cluster.failsafe;
     // With a Postgres that may write it is not ours to take up: that one is stopped first, and should it not end, our
     // beats would only keep everybody else from leading.
     const mayTakeUp = this.parts.downSince() !== null || this.parts.paused();
     if (leader?.name === this.parts.self && this.tenure === null && leader.lease !== null && mayTakeUp) {
-      const gate = this.known.opensAt === 'never' ? this.parts.clock.now() : this.known.opensAt;
+      const behind = this.gate?.opensAt ?? 'never';
+      const gate = behind === 'never' ? this.parts.clock.now() : behind;
       const ttl = this.session?.lease === leader.lease ? this.session.ttl : this.parts.wantedTtl();
       this.session = { lease: leader.lease, ttl, grantedFor: this.parts.wantedTtl() };
       const seq = this.seqOfNewProcess();
@@ -293,20 +342,26 @@ export class LeaseKeeper {
   ): Promise<AcquireOutcome> {
     return this.alone(async () => {
       const { clock, dcs, log, self } = this.parts;
-      const known = this.known;
+      const known = this.gate;
       if (this.tenure !== null) return 'ours';
       if (known === null || known.revision !== status) return 'refused';
-      const forced = despitePause && known.opensAt === 'never';
+      // Rule 33, whatever the settings say now.
+      if (!isListed(this.listSeen, self)) return 'refused';
+      const listRevision = this.listSeen?.revision ?? ABSENT;
+      const forced = despitePause && known.opensAt === 'never' && this.confirmed === null;
       if (!forced && !gateOpen(known, clock.now())) return 'refused';
       const gate: Gate = forced ? { ...known, opensAt: clock.now() } : known;
       const session = await this.ensureSession();
       if (session === null) return 'unknown';
       // The lease may be a quarter of a TTL old; what is left of it is not used up.
       this.adoptingUntil = laterBy(clock.now(), millis(session.ttl / 2));
+      // Looked at again: what was confirmed while the lease was granted holds.
+      if (this.confirmed !== null) return 'refused';
       const txn =
         standing === null
-          ? acquireTxn(self, session.lease, status)
-          : takeOverTxn(self, session.lease, standing, status);
+          ? acquireTxn(self, session.lease, status, listRevision)
+          : takeOverTxn(self, session.lease, standing, status, listRevision);
+      this.acquiredOn = status;
       const answer = await dcs.txn(txn, this.callLimit());
       if (answer.kind === 'unknown') return 'unknown';
       if (answer.kind === 'failed') {
@@ -362,6 +417,15 @@ export class LeaseKeeper {
     this.releasing = null;
     this.gatePassedStored = false;
     this.written.clear();
+    this.forgetList();
+  }
+
+  private forgetList(): void {
+    this.list = null;
+    this.listUnsettled = null;
+    this.heldFor = millis(0);
+    this.provenBy = 'etcd';
+    this.refusalSaid = '';
   }
 
   /**
@@ -514,7 +578,123 @@ export class LeaseKeeper {
   /** One turn of the leader. @returns when the next one is due */
   private async keep(): Promise<Millis> {
     if (this.releasing !== null) return (await this.sendRelease()) ? PROOF_EVERY : PROOF_AGAIN;
-    return (await this.prove()) ? this.pace() : PROOF_AGAIN;
+    if (await this.prove()) {
+      await this.keepList();
+      return this.pace();
+    }
+    await this.askMembers();
+    return PROOF_AGAIN;
+  }
+
+  /** Rule 28: the list is kept as the members are, by the one who proves that he leads. */
+  private async keepList(): Promise<void> {
+    const { dcs, failsafe, log, settled } = this.parts;
+    const { tenure } = this;
+    if (tenure === null || tenure.releaseSent || !settled() || this.parts.clock.now() < tenure.gate) return;
+    // Switched off it is emptied: whoever it kept away may race again.
+    const wanted = failsafe.enabled() ? failsafe.wanted() : new Map<NodeName, string>();
+    // Nothing is known of the members yet.
+    if (failsafe.enabled() && !wanted.has(this.parts.self)) return;
+    const before = this.list?.members ?? this.listSeen?.members ?? new Map<NodeName, string>();
+    if (!failsafe.enabled() && before.size === 0 && this.listUnsettled === null) return;
+    if (this.list !== null && this.listUnsettled === null && sameList(this.list.members, wanted)) return;
+    const revision = this.list?.revision ?? this.listSeen?.revision ?? ABSENT;
+    this.listUnsettled = union(wanted, this.listUnsettled);
+    const answer = await dcs.txn(listTxn(tenure, wanted, revision), this.callLimit());
+    // Unknown or failed: both lists count until a later write has succeeded.
+    if (answer.kind !== 'answered') return;
+    if (answer.succeeded) {
+      this.list = { members: wanted, revision: answer.header.revision };
+      this.listUnsettled = null;
+      log.write('info', 'failsafe.listed', `the failsafe list is ${[...wanted.keys()].join(', ') || 'empty'} now`);
+      return;
+    }
+    // An earlier write of this term has landed in between: what stands there counts too, until it is written over.
+    const entry = found(answer, KEYS.failsafe);
+    this.listSeen = entry === null ? null : readFailsafeKey(entry);
+    this.list = null;
+    this.listUnsettled = union(this.listUnsettled, this.listSeen?.members ?? null);
+  }
+
+  /** Rule 29: without a proof of etcd, everybody who could take over is asked to wait for one more TTL. */
+  private async askMembers(): Promise<void> {
+    const { clock, failsafe, log, self } = this.parts;
+    const { tenure, list } = this;
+    if (tenure === null || list === null || !failsafe.enabled() || this.parts.paused() || this.pausedBeat) return;
+    // An emptied list is none: nobody in it would mean that nobody has to be asked.
+    if (tenure.releaseSent || this.heldFor < tenure.ttl || !list.members.has(self)) return;
+    if (between(this.provenAt, clock.now()) < (this.provenBy === 'members' ? PROOF_EVERY : asksAfter(tenure.ttl)))
+      return;
+    const suspendedFor = clock.suspendedFor();
+    const sentAt = clock.now();
+    const others = [...union(list.members, this.listUnsettled)].filter(([name]) => name !== self);
+    const limit = confirmLimit(tenure.ttl);
+    const answers = await Promise.all(
+      others.map(async ([name, apiUrl]) => {
+        const request: FailsafeRequest = { name: self, to: name, term: tenure.term, hold: tenure.ttl };
+        return { name, answer: await failsafe.ask({ name, apiUrl }, request, limit) };
+      }),
+    );
+    if (this.tenure?.term !== tenure.term || clock.suspendedFor() - suspendedFor > STOOD_STILL) return;
+    const refusals = answers.flatMap(({ name, answer }) =>
+      answer.kind === 'refused' ? [`${name}: ${answer.why}`] : [],
+    );
+    if (refusals.length > 0) {
+      const said = refusals.join('; ');
+      const severity = said === this.refusalSaid ? 'debug' : 'warn';
+      this.refusalSaid = said;
+      log.write(
+        severity,
+        'failsafe.refused',
+        `without etcd this node goes on only if all confirm, and not all do: ${said}`,
+      );
+      return;
+    }
+    this.refusalSaid = '';
+    if (!(await this.openWindow({ sentAt, hold: tenure.ttl })) || this.tenure === null) return;
+    if (this.provenBy === 'members' || this.provenAt !== sentAt) return;
+    this.provenBy = 'members';
+    log.write(
+      'warn',
+      'failsafe.entered',
+      `etcd does not prove this leadership; ${others.length === 0 ? 'there is no other member' : `all members confirm it: ${others.map(([name]) => name).join(', ')}`}; writes go on`,
+      { term: tenure.term.toString() },
+    );
+    this.parts.onChange('proof');
+  }
+
+  /**
+   * Rules 30 and 31: a leader without etcd asks this node to wait for it.
+   *
+   * @returns why it does not; null: it does, and its gate is behind that from now on
+   */
+  async confirm(request: FailsafeRequest): Promise<string | null> {
+    const { clock, log, state } = this.parts;
+    const termOnDisk = (await state.read()) !== null;
+    const ttl = this.parts.wantedTtl();
+    const why = whyNotConfirmed(request, {
+      self: this.parts.self,
+      gate: this.known,
+      leader: this.leaderSeen,
+      holdsKey: this.tenure !== null,
+      termOnDisk,
+      acquiredOn: this.acquiredOn,
+      postgresIsHarmless: this.parts.downSince() !== null && !this.parts.isPrimary(),
+      ttl,
+    });
+    if (why !== null) {
+      log.write('debug', 'failsafe.refused', `${request.name} asked for a confirmation and got none: ${why}`);
+      return why;
+    }
+    const until = laterBy(clock.now(), holdOfRequest(request, ttl));
+    const isNew = this.confirmed === null;
+    this.confirmedTo = { to: request.name, until: latest(until, this.confirmedTo?.until ?? LONG_AGO) };
+    log.write(
+      isNew ? 'info' : 'debug',
+      'failsafe.confirmed',
+      `${request.name} has lost etcd: this node waits for it, for ${Math.round(between(clock.now(), until))} ms each time it asks`,
+    );
+    return null;
   }
 
   /** Every second, and exactly when the gate passes: the first full proof should not wait for the next second. */
@@ -574,11 +754,14 @@ export class LeaseKeeper {
           return false;
         case 'landed': {
           this.tenure = { ...tenure, seq, statusRevision: verdict.statusRevision, releaseSent: false };
+          this.heldFor = hold;
           if (paused) return this.enterPause();
           const renewed = keepAlive.kind === 'renewed' && isProof(keepAlive.header.raftTerm, verdict.raftTerm);
           // Rule 24: the clock stood still in between, so S is younger than it looks.
           const stoodStill = clock.suspendedFor() - suspendedFor > STOOD_STILL;
-          return renewed && !stoodStill ? this.openWindow({ sentAt, hold }) : false;
+          if (!renewed || stoodStill || !(await this.openWindow({ sentAt, hold }))) return false;
+          this.provenByEtcd();
+          return true;
         }
         case 'repeat':
           this.tenure = { ...tenure, seq, statusRevision: verdict.statusRevision };
@@ -593,6 +776,13 @@ export class LeaseKeeper {
       }
     }
     return false;
+  }
+
+  private provenByEtcd(): void {
+    if (this.provenBy === 'etcd') return;
+    this.provenBy = 'etcd';
+    this.parts.log.write('info', 'failsafe.left', 'etcd proves this leadership again');
+    this.parts.onChange('proof');
   }
 
   private judge(
@@ -853,6 +1043,7 @@ export class LeaseKeeper {
     this.releasing = null;
     this.adopting = false;
     this.pausedBeat = false;
+    this.forgetList();
     this.parts.onLost(why, promotable);
     this.parts.onChange('lost');
     await this.parts.state.forget();

@@ -6,6 +6,7 @@ import type { ClusterView } from '../core/cluster.ts';
 import type { ClusterEvent } from '../core/cluster-events.ts';
 import type { DecisionRecord } from '../core/decision-record.ts';
 import type { Explanation } from '../core/explain.ts';
+import type { ConfirmOutcome, FailsafeRequest } from '../core/failsafe.ts';
 import type { LocalPostgres } from '../core/local.ts';
 import type { Lsn, Timeline } from '../core/lsn.ts';
 import type { RescueAnswer, RescueRequest } from '../core/peer.ts';
@@ -63,6 +64,8 @@ export interface Published {
   readonly validating: boolean;
   /** This node's failover_validation_command said no: it stays out of elections for so long. */
   readonly vetoedFor: Millis | null;
+  /** To whom this node has confirmed that it waits, and until when; null: to nobody who still counts on it. */
+  readonly confirmed: { readonly to: NodeName; readonly until: Instant } | null;
   /** Why this node may not lead for want of a watchdog device; null: nothing stands against it. */
   readonly unwatched: string | null;
   readonly slots: SlotsView;
@@ -149,6 +152,8 @@ export interface Control {
   cancelSwitchover(): Promise<RequestOutcome>;
   patchConfig(patch: Readonly<Record<string, unknown>>): Promise<ConfigOutcome>;
   putConfig(config: Readonly<Record<string, unknown>>): Promise<ConfigOutcome>;
+  /** A leader without etcd asks this node to wait for it (protocol.md 29). */
+  confirmFailsafe(request: FailsafeRequest): Promise<ConfirmOutcome>;
   /** From the leader whose Postgres is down: fetch its tail (protocol: release record after a rescue). */
   rescue(request: RescueRequest): Promise<RescueAnswer>;
   /** Serves the tail: only while this node's Postgres is down and it holds the key or was the last leader. */

@@ -337,6 +337,12 @@ const CLUSTER_SETTINGS = shared({
     'A standby whose data are older than this, counted back from the last position that the leader published, does not take over. 0: however old.',
     { default: 0 },
   ),
+  failsafe_mode: setting(
+    'Patroni',
+    'boolean',
+    'While etcd is away the primary goes on for as long as every other member answers it over HTTP and agrees to wait.',
+    { default: false },
+  ),
   primary_start_timeout: setting(
     'Patroni',
     'duration',
@@ -499,7 +505,6 @@ const CLUSTER_UNUSED: Readonly<Record<string, string>> = {
   synchronous_mode_strict: NO_SYNC,
   synchronous_node_count: NO_SYNC,
   maximum_lag_on_syncnode: NO_SYNC,
-  failsafe_mode: 'this version stops writing when etcd stays away',
   standby_cluster: 'this version cannot run a standby cluster: no node takes over by itself while this is set',
   check_timeline: 'not needed: timelines are always compared',
   max_timelines_history: 'the whole history is kept',

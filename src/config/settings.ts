@@ -118,6 +118,7 @@ export function resolveCluster(stored: unknown, overrides: Document): ResolvedCl
     },
     failover: standbyCluster ? 'manual' : (value('failover') as ClusterPolicy['failover']),
     pause: value('pause') === true,
+    failsafeMode: value('failsafe_mode') === true,
     usePgRewind: value('postgresql.use_pg_rewind') === true,
     useSlots: value('postgresql.use_slots') === true,
     memberSlotsTtl: ms('member_slots_ttl'),

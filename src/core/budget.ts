@@ -130,7 +130,12 @@ export function budgetOf(failure: Failure, policy: ClusterPolicy): Budget {
           phase('proven again', `tried every ${s(PROOF_AGAIN)}`, PROOF_AGAIN, millis(PROOF_AGAIN + proof(policy))),
           started(policy),
         ],
-        [`an outage of etcd shorter than ${s(millis(writesAfterProof(ttl) - PROOF_EVERY))} costs nothing`],
+        [
+          `an outage of etcd shorter than ${s(millis(writesAfterProof(ttl) - PROOF_EVERY))} costs nothing`,
+          ...(policy.failsafeMode
+            ? ['failsafe_mode: while every member confirms over HTTP, writes go on however long it takes']
+            : []),
+        ],
       );
     case 'daemon-dies':
       return budget(

@@ -117,6 +117,12 @@ export interface HistoryLine {
   readonly newLeader: string | null;
 }
 
+/** The `failsafe` key: members, with their addresses, without whose word a leader does not go on while etcd is away. */
+export interface FailsafeList {
+  readonly members: ReadonlyMap<NodeName, string>;
+  readonly revision: Revision;
+}
+
 export interface ClusterView {
   readonly clusterId: string;
   /** Revision of the store at the time of reading. */
@@ -128,6 +134,8 @@ export interface ClusterView {
   readonly initialize: { readonly value: string; readonly revision: Revision } | null;
   readonly config: { readonly value: Readonly<Record<string, unknown>>; readonly revision: Revision } | null;
   readonly failover: FailoverRequest | null;
+  /** null: there is no such key. */
+  readonly failsafe: FailsafeList | null;
   readonly history: readonly HistoryLine[];
   /** The decision record of the last takeover, as text: see decision-record.ts. null: there is none. */
   readonly lastTakeover: string | null;
@@ -175,6 +183,8 @@ export function readCluster(
   const configValue = object(config);
   const status = byKey.get(KEYS.status);
   const statusValue = object(status);
+  const failsafe = byKey.get(KEYS.failsafe);
+  const failsafeValue = object(failsafe);
   const members: Member[] = [];
   for (const entry of entries) {
     if (!entry.key.startsWith(KEYS.membersPrefix)) continue;
@@ -194,11 +204,28 @@ export function readCluster(
     initialize: initialize === undefined ? null : { value: initialize.value, revision: initialize.modRevision },
     config: config === undefined || configValue === null ? null : { value: configValue, revision: config.modRevision },
     failover: readFailover(byKey.get(KEYS.failover), notUnderstood),
+    failsafe: failsafe === undefined ? null : { members: addresses(failsafeValue), revision: failsafe.modRevision },
     history: readHistory(byKey.get(KEYS.history), notUnderstood),
     lastTakeover: byKey.get(KEYS.lastTakeover)?.value ?? null,
     members,
     notUnderstood,
   };
+}
+
+/** `failsafe` as one key: for the answer of a transaction that read it. */
+export function readFailsafeKey(entry: KeyValue): FailsafeList {
+  try {
+    const value: unknown = JSON.parse(entry.value);
+    return { members: addresses(isObject(value) ? value : null), revision: entry.modRevision };
+  } catch {
+    return { members: new Map(), revision: entry.modRevision };
+  }
+}
+
+function addresses(value: Json | null): ReadonlyMap<NodeName, string> {
+  const members = new Map<NodeName, string>();
+  for (const [name, url] of Object.entries(value ?? {})) if (name !== '') members.set(nodeName(name), text(url) ?? '');
+  return members;
 }
 
 /** `status` as one key: also for the answer of a transaction that read it. */

@@ -177,12 +177,16 @@ export function swapLeaseTxn(
   };
 }
 
-/** Rule 13: a free key, as long as `status` is still the version whose gate has passed. */
-export function acquireTxn(self: NodeName, lease: LeaseId, statusRevision: Revision): Txn {
+/**
+ * Rule 13: a free key, as long as `status` is still the version whose gate has passed, and the failsafe list the one in
+ * which this node has found itself (rule 33).
+ */
+export function acquireTxn(self: NodeName, lease: LeaseId, statusRevision: Revision, listRevision: Revision): Txn {
   return {
     compare: [
       { key: KEYS.leader, createRevision: ABSENT },
       { key: KEYS.status, modRevision: statusRevision },
+      { key: KEYS.failsafe, modRevision: listRevision },
     ],
     success: [{ op: 'put', key: KEYS.leader, value: self, lease }],
     failure: leaderAndStatus,
@@ -195,11 +199,18 @@ export function acquireTxn(self: NodeName, lease: LeaseId, statusRevision: Revis
  *
  * @param standing - the term that `status` names, which must be the key's
  */
-export function takeOverTxn(self: NodeName, lease: LeaseId, standing: Revision, statusRevision: Revision): Txn {
+export function takeOverTxn(
+  self: NodeName,
+  lease: LeaseId,
+  standing: Revision,
+  statusRevision: Revision,
+  listRevision: Revision,
+): Txn {
   return {
     compare: [
       { key: KEYS.leader, modRevision: standing },
       { key: KEYS.status, modRevision: statusRevision },
+      { key: KEYS.failsafe, modRevision: listRevision },
     ],
     success: [{ op: 'put', key: KEYS.leader, value: self, lease }],
     failure: leaderAndStatus,
@@ -224,6 +235,22 @@ export function releaseTxn(tenure: Tenure, seq: number, now: Instant, final: Rel
       { op: 'put', key: KEYS.status, value: writeStatus({ ...fields, beat }), lease: null },
     ],
     failure: leaderAndStatus,
+  };
+}
+
+/**
+ * Rule 28: the failsafe list, never by a plain put. Conditional on the list that is there, too: what an earlier process
+ * of this node has sent in the same term must not land over it.
+ */
+export function listTxn(tenure: Tenure, members: ReadonlyMap<NodeName, string>, listRevision: Revision): Txn {
+  return {
+    compare: [
+      { key: KEYS.leader, modRevision: tenure.term },
+      { key: KEYS.leader, lease: tenure.lease },
+      { key: KEYS.failsafe, modRevision: listRevision },
+    ],
+    success: [{ op: 'put', key: KEYS.failsafe, value: JSON.stringify(Object.fromEntries(members)), lease: null }],
+    failure: [{ op: 'get', key: KEYS.failsafe }],
   };
 }
 

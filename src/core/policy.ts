@@ -53,6 +53,8 @@ export interface ClusterPolicy {
   readonly locationPolicy: 'strict' | 'prefer' | 'off';
   readonly childNodes: ChildNodesPolicy;
   readonly pause: boolean;
+  /** While etcd is away the leader goes on for as long as every member confirms (protocol.md 8). */
+  readonly failsafeMode: boolean;
   readonly usePgRewind: boolean;
   readonly useSlots: boolean;
   readonly memberSlotsTtl: Millis;

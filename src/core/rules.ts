@@ -13,6 +13,8 @@ export const RULES = {
   'witness.watching': 'no Postgres runs here: this node says whom it sees, and never leads',
   'maintenance.hands-off': 'the cluster is paused: nothing is started, stopped or promoted',
   'leading.primary': 'this node leads and its Postgres accepts writes',
+  'leading.by-confirmation':
+    'etcd does not prove this leadership, and every member of the failsafe list confirms it: Postgres goes on',
   'leading.waiting-for-window': 'the key is ours; the gate or the proof is not there yet, so nothing is promoted',
   'leading.promote': 'the key is ours, the gate has passed, the window is open and guarded: promote',
   'leading.starting': 'our Postgres is starting as the primary',
@@ -33,6 +35,8 @@ export const RULES = {
   'switchover.refused': 'the switchover cannot be done safely: nothing was changed',
   'switchover.stop': 'the candidate is fit: stop here in order, then hand over',
   'leaderless.not-eligible': 'there is no leader and this node may not become it',
+  'leaderless.not-listed':
+    'this node does not stand in the failsafe list: the last leader may be going on without having asked it',
   'leaderless.at-the-gate':
     'there is no leader to be seen, but the last one may still be writing: wait until its hold has run out',
   'leaderless.manual': 'failover is manual: reported, not done',

@@ -36,6 +36,8 @@ export type Leadership =
       readonly releaseSent: boolean;
       /** A primary that ran before anybody led here is being taken in: it may go on until its first window opens. */
       readonly adopting: boolean;
+      /** Whose word the window was last extended with: `members` while etcd is away (protocol.md 8). */
+      readonly provenBy: 'etcd' | 'members';
     };
 
 export type DcsView =
@@ -110,7 +112,10 @@ export interface View {
   /** Checks that failed one after the other, and since when; null: the last one passed, or there was nothing to check. */
   readonly failing: { readonly since: Instant; readonly count: number; readonly said: string } | null;
   readonly dcs: DcsView;
+  /** With what this node has confirmed to a leader without etcd: see `confirmed`. */
   readonly gate: Gate | null;
+  /** To whom this node has confirmed that it does not promote, and until when; null: to nobody, or that has passed. */
+  readonly confirmed: { readonly to: NodeName; readonly until: Instant } | null;
   readonly leadership: Leadership;
   readonly guardAcks: boolean;
   /** What the guard found at `watchdog.device`. */

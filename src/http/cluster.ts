@@ -56,7 +56,12 @@ export function clusterRoutes(app: FastifyInstance, parts: HttpParts): void {
     return sendJson(reply, 200, cluster.view.config.value);
   });
 
-  parts.segment(app, 'GET', 'failsafe', (_request, reply) => sendPage(reply, 502, 'No failsafe list was ever seen.'));
+  parts.segment(app, 'GET', 'failsafe', (_request, reply) => {
+    const list = parts.control.published().cluster?.failsafe ?? null;
+    return list === null
+      ? sendPage(reply, 502, 'No failsafe list was ever seen.')
+      : sendJson(reply, 200, Object.fromEntries(list.members));
+  });
 
   const readEvents = single(() => parts.control.readEvents());
   parts.segment(app, 'GET', 'pgha/events', async (_request, reply) => {

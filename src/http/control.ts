@@ -5,7 +5,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { ConfigOutcome, RequestOutcome, SwitchoverOutcome, SwitchoverRequest } from '../agent/published.ts';
 import { assertNever } from '../core/invariant.ts';
-import type { Millis } from '../core/time.ts';
+import { nodeName, revision } from '../core/store.ts';
+import { type Millis, millis } from '../core/time.ts';
 import { admits } from './access.ts';
 import { type Body, readBody, sendJson, sendPage, sendSentence } from './answers.ts';
 import { readLength, readTime } from './schedule.ts';
@@ -65,9 +66,44 @@ export function controlRoutes(app: FastifyInstance, parts: HttpParts): void {
       : sendSentence(reply, 200, 'scheduled switchover deleted');
   });
 
-  protect('POST', 'failsafe', 'none', async (_body, reply) =>
-    sendPage(reply, 502, 'failsafe_mode is not in force here.'),
-  );
+  // Not told for each request: a leader without etcd asks every second or two.
+  parts.segment(app, 'POST', 'failsafe', async (request, reply) => {
+    if (!admits(parts.config().restapi, request, reply)) return reply;
+    const body = readBody(request, reply);
+    return body === null ? reply : confirmFailsafe(parts, body, reply);
+  });
+}
+
+/** Patroni's request, with our term and hold beside it; the asker looks for the code and for exactly this word. */
+async function confirmFailsafe(parts: HttpParts, body: Body, reply: FastifyReply): Promise<FastifyReply> {
+  const leader = name(body['name']);
+  if (leader === null) return sendPage(reply, 400, 'name: the leader that asks must say who it is.');
+  const own = body['pgha'];
+  const { to, term = null, hold_ms: hold = null } = typeof own === 'object' && own !== null ? (own as Body) : {};
+  const knowsTerms = typeof term === 'string' && /^\d+$/.test(term);
+  const holds = typeof hold === 'number' && Number.isSafeInteger(hold) && hold > 0;
+  if ((term !== null || hold !== null) && !(knowsTerms && holds)) {
+    return sendPage(reply, 400, 'pgha: term and hold_ms belong together, a number as text and milliseconds.');
+  }
+  const outcome = await parts.control.confirmFailsafe({
+    name: nodeName(leader),
+    to: name(to) === null ? null : nodeName(String(to)),
+    term: knowsTerms ? revision(term) : null,
+    hold: holds ? millis(hold) : null,
+  });
+  switch (outcome.kind) {
+    case 'off':
+      return sendPage(reply, 502, 'failsafe_mode is not in force here.');
+    case 'primary':
+      return sendSentence(reply, 500, 'Running as a leader');
+    case 'refused':
+      return sendSentence(reply, 503, outcome.why);
+    case 'confirmed':
+      if (outcome.position !== null) reply.header('lsn', outcome.position.toString());
+      return sendSentence(reply, 200, 'Accepted');
+    default:
+      return assertNever(outcome);
+  }
 }
 
 function sendConfig(reply: FastifyReply, outcome: ConfigOutcome): FastifyReply {

@@ -6,7 +6,7 @@ import type { FastifyInstance } from 'fastify';
 import { PATRONI_LEVEL } from '../version.ts';
 import { clusterKnown } from './health.ts';
 import type { HttpParts } from './server.ts';
-import { answering, instantFields, shownRole } from './status-document.ts';
+import { answering, failsafeIsActive, instantFields, shownRole } from './status-document.ts';
 
 /** Patroni's numbers for the states of Postgres; dashboards translate them back. */
 const STATES = [
@@ -76,7 +76,10 @@ export function metricsText(parts: HttpParts): string {
   flag('patroni_postgres_in_archive_recovery', 'This standby is fed from an archive.', false);
   add('patroni_postgres_server_version', 'Version of Postgres.', server?.version ?? 0);
   flag('patroni_cluster_unlocked', 'No leader is known.', !clusterKnown(node) || published.cluster?.leader === null);
-  flag('patroni_failsafe_mode_is_active', 'Failsafe mode is in force.', false);
+  flag('patroni_failsafe_mode_is_active', 'Failsafe mode is in force.', failsafeIsActive(node));
+  flag('patroni_failsafe_mode_enabled', 'Failsafe mode is switched on.', published.policy.cluster.failsafeMode);
+  const listed = published.cluster?.failsafe?.members.has(published.policy.node.name) === true;
+  flag('patroni_failsafe_member', 'This node stands in the failsafe list.', listed);
   add('patroni_postgres_timeline', 'Timeline of Postgres.', server?.timeline ?? 0);
   const dcsSeen = Math.floor((published.clusterAtWall ?? 0) / 1000);
   add('patroni_dcs_last_seen', 'When etcd was last read, epoch seconds.', dcsSeen);

@@ -34,8 +34,16 @@ export class StatusDocument {
       this.#pgha = JSON.stringify(pghaFields(node.published, this.#version)).slice(0, -1);
     }
     const unlocked = !clusterKnown(node) || node.published.cluster?.leader === null ? ',"cluster_unlocked":true' : '';
-    return `${this.#patroni}${unlocked},"pgha":${this.#pgha},${JSON.stringify(instantFields(node)).slice(1)}}`;
+    const failsafe = failsafeIsActive(node) ? ',"failsafe_mode_is_active":true' : '';
+    return `${this.#patroni}${unlocked}${failsafe},"pgha":${this.#pgha},${JSON.stringify(instantFields(node)).slice(1)}}`;
   }
+}
+
+/** This node leads with the word of the others, or has given its own to one that does. */
+export function failsafeIsActive({ published, now }: NodeHealth): boolean {
+  const { leadership, confirmed } = published;
+  const leads = leadership.kind === 'holding' && leadership.provenBy === 'members' && now < leadership.until;
+  return leads || (confirmed !== null && now < confirmed.until);
 }
 
 /** Facts of a server that answered its last check; null when there are none to show. */

@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { CtlConfig, RestApiConfig } from '../config/schema.ts';
+import type { FailsafeAnswer, FailsafeRequest } from '../core/failsafe.ts';
 import { systemId } from '../core/local.ts';
 import { type Lsn, lsn, parseLsn, printLsn, type Timeline, timeline } from '../core/lsn.ts';
 import type { PeerAnswer, PeerStatus, RescueAnswer, RescueRequest } from '../core/peer.ts';
@@ -25,13 +26,20 @@ export interface PeersOptions {
   readonly ctl: CtlConfig;
   readonly restapi: RestApiConfig;
   readonly clock: Clock;
+  readonly own: OwnAddresses;
+}
+
+/** What a member of Patroni wants to know of a leader that asks it to wait. */
+export interface OwnAddresses {
+  readonly apiUrl: string | null;
+  readonly connUrl: string | null;
 }
 
 /** Reads the certificates; throws when a configured file cannot be read. */
 export async function openPeers(options: PeersOptions): Promise<HttpPeers> {
-  const { ctl, restapi, clock } = options;
+  const { ctl, restapi, clock, own } = options;
   const trust = await readTrust({ ...ctl, cacert: ctl.cacert ?? restapi.tls?.cafile ?? null });
-  return new HttpPeers(new HttpClient(ctl.authentication ?? restapi.authentication, trust), clock);
+  return new HttpPeers(new HttpClient(ctl.authentication ?? restapi.authentication, trust), clock, own);
 }
 
 export async function readTrust(files: Omit<CtlConfig, 'authentication'>): Promise<Trust> {
@@ -43,10 +51,12 @@ export async function readTrust(files: Omit<CtlConfig, 'authentication'>): Promi
 export class HttpPeers implements Peers {
   readonly #http: HttpClient;
   readonly #clock: Clock;
+  readonly #own: OwnAddresses;
 
-  constructor(client: HttpClient, clock: Clock) {
+  constructor(client: HttpClient, clock: Clock, own: OwnAddresses = { apiUrl: null, connUrl: null }) {
     this.#http = client;
     this.#clock = clock;
+    this.#own = own;
   }
 
   async ask(peer: PeerAddress, limit: Millis): Promise<PeerAnswer> {
@@ -86,6 +96,33 @@ export class HttpPeers implements Peers {
       return readRescueAnswer(answer.status, answer.body.toString('utf8'));
     } catch (error) {
       return { kind: 'refused', reason: sentence(error) };
+    }
+  }
+
+  async confirm(member: PeerAddress, request: FailsafeRequest, limit: Millis): Promise<FailsafeAnswer> {
+    const { name, to, term, hold } = request;
+    try {
+      const answer = await this.#http.send({
+        method: 'POST',
+        url: beside(member.apiUrl, '/failsafe'),
+        limit,
+        mostBytes: MOST_JSON_BYTES,
+        // Asked twice it has the same effect: the later confirmation counts.
+        repeatable: true,
+        body: JSON.stringify({
+          name,
+          conn_url: this.#own.connUrl,
+          api_url: this.#own.apiUrl,
+          pgha: { to, term: term === null ? null : term.toString(), hold_ms: hold },
+        }),
+      });
+      const said = answer.body.toString('utf8');
+      // Patroni's answer: the code and exactly this word.
+      if (answer.status !== 200 || said !== 'Accepted') return { kind: 'refused', why: refusal(answer.status, said) };
+      const at = answer.headers['lsn'];
+      return { kind: 'confirmed', position: typeof at === 'string' && /^\d+$/.test(at) ? lsn(BigInt(at)) : null };
+    } catch (error) {
+      return { kind: 'refused', why: sentence(error) };
     }
   }
 
@@ -243,6 +280,12 @@ function readPosition(value: unknown): Lsn | null {
   } catch {
     return null;
   }
+}
+
+/** The sentence of a refusal, out of the page that it may stand in. */
+function refusal(status: number, body: string): string {
+  const text = (/<p>(.*?)<\/p>/s.exec(body)?.[1] ?? body).trim();
+  return text === '' ? `HTTP status ${status}` : text.slice(0, 200);
 }
 
 const sentence = (error: unknown): string => (error instanceof Error ? error.message : String(error));

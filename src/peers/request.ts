@@ -29,6 +29,8 @@ export interface HttpRequest {
   /** A larger answer is refused while it comes in. */
   readonly mostBytes: number;
   readonly body?: string;
+  /** Asking twice does no more than asking once. Reads always are. */
+  readonly repeatable?: true;
 }
 
 export interface HttpAnswer {
@@ -67,7 +69,8 @@ export class HttpClient {
     } catch (error) {
       const left = until - performance.now();
       // The other end may close a kept connection in the very moment we use it: that says nothing about the member.
-      if (request.method !== 'GET' || !(error instanceof StaleConnection) || left < 1) throw error;
+      const mayRepeat = request.method === 'GET' || request.repeatable === true;
+      if (!mayRepeat || !(error instanceof StaleConnection) || left < 1) throw error;
       return await this.#exchange(request, left as Millis);
     }
   }

@@ -14,7 +14,7 @@ export interface Scenario {
 }
 
 /** Three nodes, `a` leads, nothing is slow. */
-function planned(parts: Partial<Plan> & Pick<Plan, 'faults'>): Plan {
+export function planned(parts: Partial<Plan> & Pick<Plan, 'faults'>): Plan {
   return {
     // With this one `a` starts first and makes the cluster.
     seed: 2,

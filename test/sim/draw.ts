@@ -125,7 +125,10 @@ export const SETTINGS: readonly Settings[] = [
  * @param shape - what each plan shall have, whatever was drawn
  */
 export function drawPlan(seed: number, focus: readonly Story[] = [], shape: Partial<Plan> = {}): Plan {
-  return { ...drawAny(seed, focus), ...shape };
+  const plan = { ...drawAny(seed, focus), ...shape };
+  // Drawn apart, so that plans are what they were but for this.
+  const failsafe = new SeededRandom(`failsafe:${seed}`).chance(0.35);
+  return failsafe ? { ...plan, config: { failsafe_mode: true, ...plan.config } } : plan;
 }
 
 function drawAny(seed: number, focus: readonly Story[]): Plan {

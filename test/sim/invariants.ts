@@ -26,6 +26,8 @@ export interface EtcdTruth {
   leader(): { readonly name: string; readonly lease: LeaseId | null } | null;
   /** Milliseconds until the lease's TTL has run out on the clock of the member that may expire it; null: no such lease. */
   leaseLeft(lease: LeaseId): number | null;
+  /** Who stands in the failsafe list; null: there is none. */
+  listed(): readonly string[] | null;
 }
 
 export interface AppliedChange {
@@ -71,6 +73,10 @@ interface Ledger {
   /** etcd took this lease away, or it was changed for a shorter one: until the window ends that is no fault of the node. */
   pardonedLease: LeaseId | null;
   pardonedUntil: number;
+  /** Rounds of questions to the members: who has confirmed so far. By the instant of asking. */
+  readonly rounds: Map<number, Set<string>>;
+  /** Latest S + hold of a round that was complete: no lease has to last so long. */
+  confirmedUntil: number;
   /** Since when the health check says 200 although writes do not work. */
   wrong200Since: number | null;
 }
@@ -127,6 +133,8 @@ export class Invariants {
       endless: false,
       pardonedLease: null,
       pardonedUntil: Number.NEGATIVE_INFINITY,
+      rounds: new Map(),
+      confirmedUntil: Number.NEGATIVE_INFINITY,
       wrong200Since: null,
     }));
     this.guarded = parts.guarded;
@@ -187,6 +195,9 @@ export class Invariants {
         if (!taken && !changed)
           this.fail('S10', `${name} sends a ${kindOf(txn)} that changes the leader key without the conditions`);
       }
+      if (op.key === KEYS.failsafe && !(onTerm && onLease && has((c) => c.key === KEYS.failsafe))) {
+        this.fail('S10', `${name} writes the failsafe list without the conditions`);
+      }
       if (op.key === KEYS.status && !(onStatus && (onFree || (onTerm && onLease)))) {
         this.fail('S10', `${name} sends a ${kindOf(txn)} that changes status without the conditions`);
       }
@@ -228,6 +239,32 @@ export class Invariants {
     for (const ledger of this.ledgers) this.pardon(ledger);
     const known = status === null ? null : statusOf(status);
     this.endless = known !== null && known.holdMs === null;
+  }
+
+  /**
+   * A member has confirmed a leader that asked it at `askedAt`. All who stand in the list have: the window may be as long
+   * as they wait (P2), whatever becomes of the lease.
+   */
+  confirmed(name: string, by: string, askedAt: number, hold: number): void {
+    const ledger = this.ledger(name);
+    const round = ledger.rounds.get(askedAt) ?? new Set();
+    ledger.rounds.set(askedAt, round.add(by));
+    for (const old of ledger.rounds.keys()) if (ledger.rounds.size > 8) ledger.rounds.delete(old);
+    const others = (this.etcd.listed() ?? []).filter((one) => one !== name);
+    if (others.length === 0 || !others.every((one) => round.has(one))) return;
+    this.mark('failsafe: all have confirmed');
+    this.goesOnUntil(ledger, askedAt + hold / ledger.node.clock.rate);
+  }
+
+  private goesOnUntil(ledger: Ledger, until: number): void {
+    ledger.windowBound = Math.max(ledger.windowBound, until);
+    ledger.confirmedUntil = Math.max(ledger.confirmedUntil, until);
+  }
+
+  /** Nobody else stands in the list: there is nobody to ask. */
+  private isAlone(ledger: Ledger): boolean {
+    const listed = this.etcd.listed();
+    return listed?.length === 1 && listed[0] === ledger.node.name;
   }
 
   /** An operator named a leader and answers for the last one (rule 10): that one is not counted any more. */
@@ -373,7 +410,7 @@ export class Invariants {
    * Off: for a leader in maintenance, whose beats name no end.
    */
   private checkWindow(ledger: Ledger, now: number): void {
-    if (ledger.endless) return;
+    if (ledger.endless || this.isAlone(ledger)) return;
     const { clock, guard, name } = ledger.node;
     const slack = clock.resumedAt > 0 ? UNNOTICED_MS : 0.5;
     if (guard.written !== null) {
@@ -440,7 +477,11 @@ export class Invariants {
   }
 
   private isPardoned(ledger: Ledger, now: number): boolean {
-    return ledger.pardonedLease !== null && ledger.lease === ledger.pardonedLease && now <= ledger.pardonedUntil;
+    return (
+      now <= ledger.confirmedUntil ||
+      this.isAlone(ledger) ||
+      (ledger.pardonedLease !== null && ledger.lease === ledger.pardonedLease && now <= ledger.pardonedUntil)
+    );
   }
 
   /**

@@ -14,6 +14,7 @@ import { readFileSync } from 'node:fs';
 import { SCENARIOS } from '../scenarios/scenarios.ts';
 import { Coverage } from './coverage.ts';
 import { drawPlan } from './draw.ts';
+import { tellOutages } from './outages.ts';
 import type { Plan } from './plan.ts';
 import { runPlan } from './run.ts';
 import { CANARY, shrink } from './shrink.ts';
@@ -118,6 +119,7 @@ switch (command) {
     break;
   case 'scenarios':
     for (const one of SCENARIOS) print({ name: one.name, text: await tell(one) });
+    print({ name: 'etcd-outages', text: await tellOutages() });
     break;
   default:
     process.stderr.write(

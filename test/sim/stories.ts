@@ -39,6 +39,10 @@ export const STORIES = [
   'copy cut off',
   'etcd wiped while a node is copied',
   'woken in the middle of a copy anew',
+  'leader alone without etcd',
+  'leader without etcd and without one of the others',
+  'one was away when the leader lost etcd',
+  'etcd away for all, and somebody falls',
 ] as const;
 
 export type Story = (typeof STORIES)[number];
@@ -340,6 +344,49 @@ export function drawStory(
         at(random.between(200, 0.3 * ttlMs), random.pick(lost)),
       ];
     }
+    case 'leader alone without etcd':
+      // The others have it: what they have confirmed is all that keeps them from leading (19, 34).
+      return [
+        at(0, cutOff('holder', near(random.between(1.5, 3) * ttlMs))),
+        ...(random.chance(0.4) ? [at(random.between(5, 0.5 * ttlMs), revoked('holder'))] : []),
+        ...(random.chance(0.4) ? [at(random.between(0.3, 1.5) * ttlMs, killed('other'))] : []),
+      ];
+    case 'leader without etcd and without one of the others':
+      // Most of them can be asked, and one that cannot has etcd (18).
+      return [
+        at(random.between(-500, 2_000), {
+          kind: 'cut',
+          node: 'other',
+          plane: 'daemon-daemon',
+          oneWay: random.chance(0.3),
+          for: near(4 * ttlMs),
+        }),
+        at(0, cutOff('holder', near(3 * ttlMs))),
+      ];
+    case 'one was away when the leader lost etcd': {
+      // Its member key has run out and the list is without it; then it has etcd again, and the leader has not (17).
+      const away = near(random.between(1.6, 2.4) * ttlMs);
+      return [
+        at(0, cutOff('other', away)),
+        at(away - random.between(0.1, 0.5) * ttlMs, cutOff('holder', near(4 * ttlMs))),
+      ];
+    }
+    case 'etcd away for all, and somebody falls':
+      // Nobody has it; meanwhile a daemon, a Postgres or a machine falls, and etcd comes back.
+      return [
+        at(0, { kind: 'etcd-kill', member: 'all', for: near(random.between(1, 3) * ttlMs) }),
+        at(
+          random.between(0.2, 1.5) * ttlMs,
+          random.pick([
+            killed('holder'),
+            killed('other'),
+            { kind: 'postmaster-kill', node: 'primary', orphans: random.chance(0.3) },
+            { kind: 'power-loss', node: 'other', bootAfter: near(ttlMs) },
+            { kind: 'machine-suspend', node: 'holder', for: near(0.7 * ttlMs), bootClock: random.chance(0.5) },
+            { kind: 'daemon-pause', node: 'holder', for: near(ttlMs) },
+          ] as const),
+        ),
+      ];
     case 'postmaster killed':
       // Postgres dies under load, and its node lives.
       return [

@@ -3,10 +3,12 @@
  * position, the best candidate takes the key in one transaction, and the others stand back in order of rank, so that
  * two do not collide and the next one goes when the first fails.
  */
+
 import { type Contender, compareContenders, contender, describeRanking, isReturning, rank } from '../candidate.ts';
 import { adoptable } from '../classify.ts';
 import type { ClusterView, FailoverRequest } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
+import { isListed } from '../failsafe.ts';
 import { gateOpen } from '../gate.ts';
 import { position, type Standby } from '../local.ts';
 import { distance, printLsn } from '../lsn.ts';
@@ -89,6 +91,7 @@ function asStandby(view: View, cluster: ClusterView, local: Standby): Decision {
       onlookerEndsReceiver(view, cluster, local) ??
       decision('leaderless.not-eligible', unfit, [], local.positionFinal ? null : millis(200))
     );
+  if (!isListed(cluster.failsafe, view.self)) return notListed(view, cluster);
   const request = byHand(cluster);
   if (request?.candidate === view.self && view.gate?.opensAt === 'never' && request.revision > view.gate.revision) {
     return take(
@@ -470,12 +473,23 @@ export function take(
 ): Decision {
   const trouble = unwatched(view);
   if (trouble !== null) return decision('leaderless.not-eligible', trouble, [], millis(1_000));
+  if (!isListed(cluster.failsafe, view.self)) return notListed(view, cluster);
   const status: Revision = view.gate?.revision ?? (0n as Revision);
   const standing = cluster.leader === null ? null : cluster.leader.term;
   const late =
     standing === null ? '' : `; the key of ${cluster.leader?.name ?? ''} still stands, but its window has closed`;
   const { adopting = false, ...more } = how;
   return decision(rule, reason + late, [{ do: 'acquire', status, standing, adopting, ...more }], millis(200));
+}
+
+function notListed(view: View, cluster: ClusterView): Decision {
+  const listed = [...(cluster.failsafe?.members.keys() ?? [])].join(', ');
+  return decision(
+    'leaderless.not-listed',
+    `${view.self} does not stand in the failsafe list (${listed}): the next leader among them adds it; an operator can delete the key`,
+    [],
+    millis(1_000),
+  );
 }
 
 export function waitAtTheGate(view: View): Decision {
@@ -487,6 +501,14 @@ export function waitAtTheGate(view: View): Decision {
     );
   }
   const left = between(view.now, opensAt);
+  if (view.confirmed !== null && view.confirmed.until >= opensAt) {
+    return decision(
+      'leaderless.at-the-gate',
+      `${view.confirmed.to} goes on without etcd, and ${view.self} has agreed to wait for up to ${Math.ceil(left)} ms more`,
+      [],
+      millis(Math.max(1, left)),
+    );
+  }
   return decision(
     'leaderless.at-the-gate',
     `the last leader may still be writing for up to ${Math.ceil(left)} ms: nobody promotes before that`,

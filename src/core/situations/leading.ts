@@ -33,7 +33,7 @@ export function lead(view: View, holding: Holding, cluster: ClusterView): Decisi
   switch (local.kind) {
     case 'primary':
       return local.failing === null
-        ? asPrimary(holding)
+        ? asPrimary(view, holding)
         : unwell(view, local.failing.said, local.failing.check !== 'disk');
     case 'standby':
       // One that does not answer is not promoted: it may be out of recovery already, and hang.
@@ -63,7 +63,15 @@ export function lead(view: View, holding: Holding, cluster: ClusterView): Decisi
   }
 }
 
-function asPrimary(holding: Holding): Decision {
+function asPrimary(view: View, holding: Holding): Decision {
+  if (holding.provenBy === 'members') {
+    const names = view.dcs.kind === 'read' ? [...(view.dcs.cluster.failsafe?.members.keys() ?? [])] : [];
+    const confirming = names.filter((name) => name !== view.self).join(', ');
+    return decision(
+      'leading.by-confirmation',
+      `etcd does not prove this leadership; ${confirming === '' ? 'nobody else stands in the failsafe list' : `confirmed by ${confirming}`}; Postgres accepts writes`,
+    );
+  }
   return decision('leading.primary', `leading in term ${holding.term}; Postgres accepts writes`);
 }
 
@@ -195,6 +203,9 @@ function unwell(view: View, said: string, mayBeLocal = true): Decision {
 export function handOver(view: View, holding: Holding, cluster: ClusterView): Decision {
   const { local, policy } = view;
   if (local.kind !== 'stopped') return decision('node.busy', `Postgres is ${local.kind}`);
+  if (holding.provenBy === 'members' && holding.windowOpen && !view.leaving) {
+    return alone(view, holding, local, 'without etcd the key cannot be handed over');
+  }
   const names = others(view);
   const requested = wanted(view, cluster);
   const wish = requested ? (cluster.failover?.candidate ?? null) : null;

@@ -38,6 +38,7 @@ export interface ClusterOptions {
   /** Nodes that are not started at first. */
   readonly notStarted?: readonly string[];
   readonly etcdMembers?: 1 | 3;
+  readonly etcdArgs?: readonly string[];
   /** etcd's members on the database hosts instead of hosts of their own. */
   readonly etcdOnNodes?: boolean;
   /** Seconds. */
@@ -196,7 +197,7 @@ export class Cluster {
       options.etcdOnNodes === true
         ? nodeNames.slice(0, options.etcdMembers ?? 1)
         : names.filter((n) => /^e\d+$/.test(n));
-    const etcd = await startEtcd(network, etcdHosts, 'client', directory);
+    const etcd = await startEtcd(network, etcdHosts, 'client', directory, options.etcdArgs);
     const nodeOn = (name: string): Node =>
       new Node(name, network.host(name), serverDirectory(join(directory, name), 0o755), join(dist, 'pgha.js'));
     const nodes = nodeNames.map(nodeOn);

@@ -3,6 +3,7 @@
  * daemon that is stopped (SIGSTOP) takes the connection and answers when it goes on; one that is dead refuses.
  */
 import type { Control } from '../../../src/agent/published.ts';
+import type { FailsafeAnswer, FailsafeRequest } from '../../../src/core/failsafe.ts';
 import { position } from '../../../src/core/local.ts';
 import type { Lsn, Timeline } from '../../../src/core/lsn.ts';
 import type { PeerAnswer, PeerStatus, RescueAnswer, RescueRequest } from '../../../src/core/peer.ts';
@@ -28,6 +29,8 @@ export interface PeersParts {
   readonly random: SeededRandom;
   /** The living daemon of a node; null: nobody listens. 'off': the machine is off. */
   readonly daemonOf: (name: string) => ReachableDaemon | 'none' | 'off';
+  /** This member has confirmed our leadership for `hold`, asked at that (true) instant. */
+  readonly confirmed: (by: string, askedAt: number, hold: Millis) => void;
 }
 
 export class SimulatedPeers implements Peers {
@@ -52,6 +55,17 @@ export class SimulatedPeers implements Peers {
   async rescue(candidate: PeerAddress, request: RescueRequest, limit: Millis): Promise<RescueAnswer> {
     const answer = await this.call(candidate.name, limit, (control) => control.rescue(request));
     return typeof answer === 'string' ? { kind: 'refused', reason: answer } : answer;
+  }
+
+  async confirm(member: PeerAddress, request: FailsafeRequest, limit: Millis): Promise<FailsafeAnswer> {
+    const askedAt = this.parts.scheduler.now();
+    const outcome = await this.call(member.name, limit, (control) => control.confirmFailsafe(request));
+    if (typeof outcome === 'string') return { kind: 'refused', why: outcome };
+    if (outcome.kind === 'off' || outcome.kind === 'primary') return { kind: 'refused', why: outcome.kind };
+    if (outcome.kind === 'confirmed' && request.hold !== null) {
+      this.parts.confirmed(member.name, askedAt, request.hold);
+    }
+    return outcome;
   }
 
   async fetchWal(leader: PeerAddress, tl: Timeline, from: Lsn, to: Lsn, limit: Millis): Promise<WalChunk | null> {

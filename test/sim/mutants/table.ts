@@ -1,8 +1,8 @@
 /**
  * Planted bugs: small edits of the source that each let a story of protocol.md 9 (or a row of simulation.md 7) happen,
  * with the invariants that have to notice. A mutant that survives its budget fails the build; the answer is a better
- * fault or a nearer invariant, not more seeds. Stories 12 (safe), 13's clock that stands still and 17 to 21 (failsafe)
- * are not here: what they are about is not simulated yet.
+ * fault or a nearer invariant, not more seeds. Stories 12 (safe), 13's clock that stands still and 20 (a member that starts
+ * anew and owns the key without knowing) are not here.
  */
 
 import type { Plan } from '../plan.ts';
@@ -59,7 +59,7 @@ const RELEASE_CONDITIONS = `  const beat: Beat = { term: tenure.term, seq, holdM
       { key: KEYS.leader, lease: tenure.lease },
       { key: KEYS.status, modRevision: tenure.statusRevision },
 `;
-const ACQUIRE_CONDITIONS = `export function acquireTxn(self: NodeName, lease: LeaseId, statusRevision: Revision): Txn {
+const ACQUIRE_CONDITIONS = `export function acquireTxn(self: NodeName, lease: LeaseId, statusRevision: Revision, listRevision: Revision): Txn {
   return {
     compare: [
       { key: KEYS.leader, createRevision: ABSENT },
@@ -119,6 +119,9 @@ const LEASES_GO_ON: Edit = {
 `,
   replace: '',
 };
+
+/** Plans in which the mode is on. */
+const FAILSAFE: Partial<Plan> = { config: { failsafe_mode: true } };
 
 export const MUTANTS: readonly Mutant[] = [
   {
@@ -226,7 +229,7 @@ export const MUTANTS: readonly Mutant[] = [
       ...ACQUIRE_EARLY,
       {
         file: KEEPER,
-        find: `const gate = this.known.opensAt === 'never' ? this.parts.clock.now() : this.known.opensAt;`,
+        find: `const gate = behind === 'never' ? this.parts.clock.now() : behind;`,
         replace: 'const gate = this.parts.clock.now();',
       },
     ],
@@ -851,5 +854,62 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: ['S9'],
     focus: ['etcd wiped while a node is copied'],
     seeds: 60,
+  },
+  {
+    name: 'most of them confirm',
+    story: '18: the one who does not, and has etcd, takes the key when its gate has passed',
+    edits: [
+      { file: KEEPER, find: 'if (refusals.length > 0) {', replace: 'if (2 * refusals.length > others.length) {' },
+    ],
+    caughtBy: ['P2', 'S1', 'S2', 'P1'],
+    focus: ['leader without etcd and without one of the others'],
+    shape: FAILSAFE,
+    seeds: 60,
+  },
+  {
+    name: 'confirmed and forgotten',
+    story: '19: a version of status opens the gate of a member that has given its word',
+    edits: [
+      {
+        file: KEEPER,
+        find: 'return gateBehind(this.known, this.confirmedTo?.until ?? LONG_AGO);',
+        replace: 'return this.known;',
+      },
+      { file: KEEPER, find: "      if (this.confirmed !== null) return 'refused';\n", replace: '' },
+    ],
+    caughtBy: ['S1', 'P1'],
+    focus: ['leader alone without etcd'],
+    shape: FAILSAFE,
+    seeds: 60,
+  },
+  {
+    name: 'confirmations counted from the answer',
+    story: '3 and 29: the window of a round begins when it was asked for',
+    edits: [
+      {
+        file: KEEPER,
+        find: 'if (!(await this.openWindow({ sentAt, hold: tenure.ttl }))',
+        replace: 'if (!(await this.openWindow({ sentAt: clock.now(), hold: tenure.ttl }))',
+      },
+    ],
+    caughtBy: ['P2'],
+    focus: ['leader alone without etcd'],
+    shape: FAILSAFE,
+    seeds: 40,
+  },
+  {
+    name: 'whoever is not in the list races',
+    story: '17: nobody has asked it, and its own wait is over before the window of the leader',
+    edits: [
+      {
+        file: 'src/core/failsafe.ts',
+        find: 'return list === null || list.members.size === 0 || list.members.has(self);',
+        replace: 'return true;',
+      },
+    ],
+    caughtBy: ['S1', 'P1'],
+    focus: ['one was away when the leader lost etcd'],
+    shape: FAILSAFE,
+    seeds: 80,
   },
 ];

@@ -85,6 +85,7 @@ export function makeAgent({ name, index, ...parts }: AgentParts, plan: Plan): Ru
     cancelSwitchover: () => agent.cancelSwitchover(),
     patchConfig: (patch) => agent.patchConfig(patch),
     putConfig: (config) => agent.putConfig(config),
+    confirmFailsafe: (request) => agent.confirmFailsafe(request),
     rescue: (request) => agent.rescue(request),
     readWal: (tl, from, to) => agent.readWal(tl, from, to),
   };

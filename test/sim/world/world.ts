@@ -46,11 +46,15 @@ export interface Verdict {
   readonly ackedLost: number;
   readonly longestPauseMs: number;
   readonly exposureSeconds: number;
+  /** Who accepted writes at `lookAt`. */
+  readonly writableThen: readonly string[];
 }
 
 export interface WorldOptions {
   readonly echo: ((line: string) => void) | null;
   readonly until: number | null;
+  /** Milliseconds after the cluster was whole: who accepts writes then stands in the verdict. */
+  readonly lookAt?: number;
   /** Invariants that are not looked at, to see whether the others notice a planted bug as well. */
   readonly mute?: readonly string[];
 }
@@ -87,6 +91,9 @@ export class World {
   private systemIds = 0;
   private readonly faults: Faults;
   private readonly operators: Operators;
+  private writableThen: readonly string[] = [];
+  /** Asked at every event: read once for each version. */
+  private readonly listed = new LastRead();
   private readonly conduct: Conduct;
   private readonly leaderTerms: bigint[] = [];
   private readonly stops = new Map<string, number>();
@@ -121,6 +128,7 @@ export class World {
           const deadline = this.etcd.leaseDeadline(lease);
           return deadline === null ? null : deadline - this.queue.now();
         },
+        listed: () => this.listed.read(this.etcd.keyNow(KEYS.failsafe)?.value ?? null),
       },
       ttlMs: plan.settings.ttlMs,
       guarded: plan.guard !== 'off',
@@ -252,6 +260,7 @@ export class World {
       ackedLost: this.ackedLost(),
       longestPauseMs: clients.books.longestPause,
       exposureSeconds: this.invariants.exposure,
+      writableThen: this.writableThen,
     };
   }
 
@@ -342,6 +351,11 @@ export class World {
   private beginSafety(): void {
     this.phase = 'safety';
     this.wholeAt = this.queue.now();
+    if (this.options.lookAt !== undefined) {
+      this.queue.after(this.options.lookAt, () => {
+        this.writableThen = this.machines.filter(({ server }) => server.acceptsWrites()).map(({ name }) => name);
+      });
+    }
     this.leaderTerms.length = 0;
     for (const { server, name } of this.machines) this.stops.set(name, server.restarts + 1000 * server.copies);
     this.clients.books.longestPause = 0;
@@ -636,6 +650,7 @@ export class World {
             network,
             random: random.fork('peers'),
             daemonOf: (other) => this.daemonOf(other),
+            confirmed: (by, askedAt, hold) => this.invariants.confirmed(name, by, askedAt, hold),
           }),
           log: {
             write: (severity, event, sentence, facts) => this.logged(name, process, severity, event, sentence, facts),
@@ -813,4 +828,18 @@ function describe(error: unknown): string {
   return error instanceof Error
     ? `${error.name}: ${error.message} ${(error.stack ?? '').split('\n').slice(1, 5).join(' ')}`
     : String(error);
+}
+
+/** Names in the failsafe key. */
+class LastRead {
+  private text: string | null = null;
+  private names: readonly string[] | null = null;
+
+  read(text: string | null): readonly string[] | null {
+    if (text !== this.text) {
+      this.text = text;
+      this.names = text === null ? null : Object.keys(JSON.parse(text) as object);
+    }
+    return this.names;
+  }
 }

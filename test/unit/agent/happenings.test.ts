@@ -58,6 +58,7 @@ const leads = (term: number): Published['leadership'] => ({
   gate: instant(now),
   releaseSent: false,
   adopting: false,
+  provenBy: 'etcd',
 });
 
 /** Lets time pass, sees, and says which events this made. */

@@ -2,6 +2,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { LeaseKeeper } from '../../../src/agent/lease-keeper.ts';
 import { readCluster } from '../../../src/core/cluster.ts';
+import type { FailsafeAnswer, FailsafeRequest } from '../../../src/core/failsafe.ts';
 import { deadlineOf } from '../../../src/core/lease.ts';
 import { leaseId, nodeName, type Revision, revision } from '../../../src/core/store.ts';
 import { type Instant, instant, LONG_AGO, laterBy, type Millis, millis, seconds } from '../../../src/core/time.ts';
@@ -22,6 +23,12 @@ let local: { downSince: Instant | null; isPrimary: boolean };
 let paused: boolean;
 let wantedTtl: Millis;
 let lost: string[];
+let failsafe: {
+  on: boolean;
+  wanted: string[];
+  asked: { readonly name: string; readonly request: FailsafeRequest }[];
+  answer: (name: string) => FailsafeAnswer;
+};
 
 beforeEach(() => {
   clock = new FakeClock();
@@ -33,6 +40,7 @@ beforeEach(() => {
   paused = false;
   wantedTtl = TTL;
   lost = [];
+  failsafe = { on: false, wanted: ['a', 'b', 'c'], asked: [], answer: () => ({ kind: 'confirmed', position: null }) };
   keeper = aKeeper();
 });
 
@@ -51,6 +59,15 @@ function aKeeper(): LeaseKeeper {
     paused: () => paused,
     wantedTtl: () => wantedTtl,
     settled: () => true,
+    failsafe: {
+      enabled: () => failsafe.on,
+      wanted: () => new Map(failsafe.wanted.map((name) => [nodeName(name), `http://${name}`])),
+      ask: async ({ name }, request) => {
+        failsafe.asked.push({ name, request });
+        await clock.sleep(millis(1));
+        return failsafe.answer(name);
+      },
+    },
     onChange: () => undefined,
     onLost: (why) => lost.push(why),
   });
@@ -1040,5 +1057,171 @@ describe('the gate of a candidate', () => {
     etcd.put('config', { ttl: 25 });
     note();
     expect(keeper.gate?.opensAt).toBe(laterBy(clock.now(), millis(25_000)));
+  });
+});
+
+describe('without etcd, in failsafe mode', () => {
+  const list = { a: 'http://a', b: 'http://b', c: 'http://c' };
+
+  beforeEach(() => {
+    failsafe.on = true;
+  });
+
+  it('keeps the list in etcd, conditional on its term and on the list that was there', async () => {
+    await leads();
+    await clock.pass(1_200);
+    expect(JSON.parse(etcd.key('failsafe')?.value ?? '{}')).toEqual(list);
+    const txn = etcd.applied.find((one) => one.success.some((op) => op.op === 'put' && op.key === 'failsafe'));
+    expect(txn?.compare.map(({ key }) => key)).toEqual(['leader', 'leader', 'failsafe']);
+    failsafe.wanted = ['a', 'b', 'c', 'd'];
+    await clock.pass(1_200);
+    expect(Object.keys(JSON.parse(etcd.key('failsafe')?.value ?? '{}'))).toEqual(['a', 'b', 'c', 'd']);
+  });
+
+  it('empties the list when the mode is switched off, and writes none that was never there', async () => {
+    await leads();
+    await clock.pass(1_200);
+    failsafe.on = false;
+    await clock.pass(1_200);
+    expect(etcd.key('failsafe')?.value).toBe('{}');
+  });
+
+  it('goes on for as long as all members confirm, with every window counted from the asking', async () => {
+    await leads();
+    await clock.pass(1_200);
+    etcd.reachable = false;
+    const gone = clock.now();
+    await clock.pass(30_000);
+    expect(held()).toMatchObject({ windowOpen: true, provenBy: 'members' });
+    expect(held().until).toBeGreaterThan(gone + 35_000);
+    expect(held().until).toBeLessThanOrEqual(clock.now() + 10_000);
+    expect(guard.arming?.deadline).toBe(held().deadline);
+    expect(new Set(failsafe.asked.map(({ name }) => name))).toEqual(new Set(['a', 'c']));
+    expect(failsafe.asked[0]?.request).toEqual({ name: 'b', to: 'a', term: held().term, hold: 10_000 });
+    etcd.reachable = true;
+    await clock.pass(3_000);
+    expect(held()).toMatchObject({ windowOpen: true, provenBy: 'etcd' });
+    expect(log.events.filter((event) => event.startsWith('failsafe.'))).toEqual([
+      'failsafe.listed',
+      'failsafe.entered',
+      'failsafe.left',
+    ]);
+  });
+
+  it('stops when one of them does not: most of them are not enough (story 18)', async () => {
+    await leads();
+    await clock.pass(1_200);
+    failsafe.answer = (name) =>
+      name === 'c' ? { kind: 'refused', why: 'no answer' } : { kind: 'confirmed', position: null };
+    const { until } = held();
+    etcd.reachable = false;
+    await clock.pass(12_000);
+    expect(held().windowOpen).toBe(false);
+    expect(held().until).toBeLessThanOrEqual(until + 1_000);
+    expect(log.lines.find(({ event }) => event === 'failsafe.refused')?.sentence).toContain('c: no answer');
+  });
+
+  it('asks nobody while the mode is off, or before it has written the list itself', async () => {
+    failsafe.on = false;
+    etcd.put('failsafe', list);
+    await leads();
+    etcd.reachable = false;
+    await clock.pass(8_000);
+    failsafe.on = true;
+    await clock.pass(4_000);
+    expect(failsafe.asked).toEqual([]);
+    expect(held().windowOpen).toBe(false);
+  });
+
+  it('asks those of both lists while it does not know which of them stands', async () => {
+    await leads();
+    await clock.pass(1_200);
+    failsafe.wanted = ['a', 'b', 'd'];
+    etcd.fault({ on: 'txn', when: writesKey('failsafe'), loseAnswer: true });
+    await clock.pass(1_100);
+    etcd.reachable = false;
+    await clock.pass(9_000);
+    expect(new Set(failsafe.asked.map(({ name }) => name))).toEqual(new Set(['a', 'c', 'd']));
+  });
+
+  it('asks nobody after it has sent a release', async () => {
+    await leads();
+    await clock.pass(1_200);
+    etcd.reachable = false;
+    local = { downSince: clock.now(), isPrimary: false };
+    await clock.outcome(keeper.release(END, null, []));
+    await clock.pass(8_000);
+    expect(failsafe.asked).toEqual([]);
+    expect(held().windowOpen).toBe(false);
+  });
+
+  it('takes no key while it does not stand in the list, whatever the mode is', async () => {
+    failsafe.on = false;
+    etcd.put('failsafe', { a: 'http://a', c: 'http://c' });
+    const status = lastLeaderSaid(0);
+    await keeper.start();
+    await clock.pass(10);
+    note();
+    expect(await clock.outcome(keeper.acquire(status, null, false))).toBe('refused');
+    etcd.put('failsafe', list);
+    note();
+    expect(await clock.outcome(keeper.acquire(status, null, false))).toBe('ours');
+  });
+
+  it('takes no key when the list changes at that very moment', async () => {
+    const status = lastLeaderSaid(0);
+    await keeper.start();
+    await clock.pass(10);
+    note();
+    etcd.put('failsafe', { a: 'http://a', c: 'http://c' });
+    expect(await clock.outcome(keeper.acquire(status, null, false))).toBe('refused');
+    expect(etcd.key('leader')).toBeNull();
+  });
+});
+
+describe('asked by a leader without etcd', () => {
+  const request = (over: Partial<FailsafeRequest> = {}): FailsafeRequest => ({
+    name: nodeName('a'),
+    to: nodeName('b'),
+    term: revision(1),
+    hold: TTL,
+    ...over,
+  });
+
+  it('confirms, and is behind that from then on, whatever status says (rule 31)', async () => {
+    lastLeaderSaid(10_000);
+    await keeper.start();
+    await clock.pass(10);
+    note();
+    await clock.pass(9_000);
+    expect(await clock.outcome(keeper.confirm(request()))).toBeNull();
+    expect(keeper.confirmed?.to).toBe('a');
+    const status = lastLeaderSaid(0, { term: revision(9) });
+    note();
+    await clock.pass(9_000);
+    expect(await clock.outcome(keeper.acquire(status, null, false))).toBe('refused');
+    await clock.pass(1_100);
+    expect(keeper.confirmed).toBeNull();
+    expect(await clock.outcome(keeper.acquire(status, null, false))).toBe('ours');
+  });
+
+  it('does not confirm once it has sent an acquire, also one whose answer was lost', async () => {
+    const status = lastLeaderSaid(100);
+    await keeper.start();
+    await clock.pass(10);
+    note();
+    await clock.pass(200);
+    etcd.fault({ on: 'txn', when: writesKey('leader'), loseRequest: true });
+    expect(await clock.outcome(keeper.acquire(status, null, false))).toBe('unknown');
+    expect(await clock.outcome(keeper.confirm(request()))).toContain('asked for the key');
+  });
+
+  it('does not confirm while a term of its own stands on disk', async () => {
+    lastLeaderSaid(10_000);
+    await keeper.start();
+    await clock.pass(10);
+    note();
+    state.stored = { lease: THEIR_LEASE, ttl: TTL, term: revision(3), dataDirectory: '/data', gatePassed: true };
+    expect(await clock.outcome(keeper.confirm(request()))).toContain('has led');
   });
 });

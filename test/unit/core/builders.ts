@@ -187,6 +187,7 @@ export function aCluster(over: ClusterOver = {}): ClusterView {
     initialize: initialize === null ? null : { value: initialize, revision: revision(5) },
     config: null,
     failover: null,
+    failsafe: null,
     history: [],
     lastTakeover: null,
     members: ['a', 'b', 'c'].map((name) => aMember(name)),
@@ -291,6 +292,7 @@ export function holding(over: Partial<Holding> = {}): Holding {
     gate: before(30_000),
     releaseSent: false,
     adopting: false,
+    provenBy: 'etcd',
     ...over,
   };
 }
@@ -372,6 +374,7 @@ export function aView(over: ViewOver = {}): View {
         ? { kind: 'never-read' }
         : { kind: 'read', cluster, readAt: before(100), answering: etcd === 'answers' },
     gate: closedGate(10_000),
+    confirmed: null,
     leadership: { kind: 'none' },
     guardAcks: true,
     watchdog: { kind: 'off' },

@@ -38,6 +38,7 @@ const EMPTY = {
   initialize: null,
   config: null,
   failover: null,
+  failsafe: null,
   history: [],
   lastTakeover: null,
   members: [],

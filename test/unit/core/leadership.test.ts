@@ -72,21 +72,23 @@ describe('the beat', () => {
 });
 
 describe('an acquire', () => {
-  it('is conditional on a free key and the status whose gate has passed', () => {
-    const txn = acquireTxn(SELF, LEASE, R);
+  it('is conditional on a free key, the status whose gate has passed, and the failsafe list that was read', () => {
+    const txn = acquireTxn(SELF, LEASE, R, revision(12));
     expect(txn.compare).toEqual([
       { key: 'leader', createRevision: 0n },
       { key: 'status', modRevision: R },
+      { key: 'failsafe', modRevision: 12n },
     ]);
     expect(txn.success).toEqual([{ op: 'put', key: 'leader', value: 'b', lease: LEASE }]);
     expect(txn.failure).toEqual(readBoth);
   });
 
   it('of a key that still stands is conditional on the very term that status names', () => {
-    const txn = takeOverTxn(SELF, LEASE, revision(33), R);
+    const txn = takeOverTxn(SELF, LEASE, revision(33), R, revision(0));
     expect(txn.compare).toEqual([
       { key: 'leader', modRevision: 33n },
       { key: 'status', modRevision: R },
+      { key: 'failsafe', modRevision: 0n },
     ]);
     expect(txn.success).toEqual([{ op: 'put', key: 'leader', value: 'b', lease: LEASE }]);
     expect(txn.failure).toEqual(readBoth);

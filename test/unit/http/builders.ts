@@ -141,6 +141,7 @@ export function aPublished(over: Partial<Published> & { pause?: boolean } = {}):
     validating: false,
     vetoedFor: null,
     unwatched: null,
+    confirmed: null,
     state: 'running',
     role: 'replica',
     ...rest,
@@ -162,6 +163,7 @@ export const aLeader = (over: Partial<Published> = {}): Published =>
       gate: instant(0),
       releaseSent: false,
       adopting: false,
+      provenBy: 'etcd',
     },
     ...over,
   });
@@ -209,6 +211,7 @@ export function aControl(
       asked.looks++;
     },
     readCluster: async () => state.cluster,
+    confirmFailsafe: async () => ({ kind: 'off' }),
     readEvents: async () => ({ events: [], ofAll: true }),
     explain: async () => ({ explanation: explain(aView()), lastTakeover: null, mine: null }),
     request: async (request) => {

@@ -23,6 +23,7 @@ const PROTECTED = [
   ['POST', '/switchover'],
   ['POST', '/failover'],
   ['DELETE', '/switchover'],
+  ['POST', '/failsafe'],
   ['POST', '/pgha/rescue'],
   ['GET', '/pgha/wal?timeline=1&from=0/1&to=0/2'],
 ] as const;

@@ -77,7 +77,7 @@ async function peersWith(over: Partial<CtlConfig>): Promise<HttpPeers> {
     timer: () => () => {},
     sleep: async () => {},
   };
-  const peers = await openPeers({ ctl: { ...ctl, ...over }, restapi, clock });
+  const peers = await openPeers({ ctl: { ...ctl, ...over }, restapi, clock, own: { apiUrl: null, connUrl: null } });
   opened.push(peers);
   return peers;
 }

@@ -7,4 +7,4 @@ test('the incident reports of test/scenarios still tell what happens', async () 
   const run = promisify(execFile)(process.execPath, ['scripts/sim.mjs', '--scenarios', '--check']);
   const { stdout } = await run.catch((error: { readonly stdout: string }) => error);
   expect(stdout).toBe('');
-}, 60_000);
+}, 150_000);

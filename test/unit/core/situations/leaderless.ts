@@ -2,7 +2,7 @@
 import { lsn, timeline } from '../../../../src/core/lsn.ts';
 import type { Publications } from '../../../../src/core/published.ts';
 import { nodeName, revision } from '../../../../src/core/store.ts';
-import { millis } from '../../../../src/core/time.ts';
+import { laterBy, millis } from '../../../../src/core/time.ts';
 import {
   aBeat,
   aCluster,
@@ -75,6 +75,24 @@ export const atTheGate: readonly Case[] = [
     name: 'does not wait out a leader that went in maintenance: only an operator opens that gate',
     view: seeks({ gate: aGate({ opensAt: 'never', beat: aBeat({ holdMs: null }) }) }),
     rule: 'leaderless.at-the-gate',
+    actions: [],
+  },
+  {
+    name: 'waits for a leader without etcd to whom it has given its word',
+    view: seeks({ gate: closedGate(900), confirmed: { to: nodeName('a'), until: laterBy(NOW, millis(900)) } }),
+    rule: 'leaderless.at-the-gate',
+    actions: [],
+    again: 900,
+  },
+  {
+    name: 'takes no key while it does not stand in the failsafe list',
+    view: seeks({
+      cluster: aCluster({
+        leader: null,
+        failsafe: { members: new Map([[nodeName('a'), 'http://a']]), revision: STATUS },
+      }),
+    }),
+    rule: 'leaderless.not-listed',
     actions: [],
   },
   {

@@ -52,6 +52,20 @@ const unusable = { kind: 'unusable', code: 'PGHA_DATA_DIRECTORY_UNREADABLE', sen
 
 export const promoting: readonly Case[] = [
   {
+    name: 'goes on without etcd, by the word of the members',
+    view: leads({ etcd: 'silent', leadership: holding({ provenBy: 'members' }) }),
+    rule: 'leading.by-confirmation',
+    actions: [],
+    situation: 'leading',
+  },
+  {
+    name: 'starts Postgres again here when it dies without etcd: the key cannot be handed over',
+    view: leadsWithPostgresDown({ etcd: 'silent', leadership: holding({ provenBy: 'members' }) }),
+    rule: 'leading.start-here',
+    actions: [{ do: 'start-primary' }],
+    situation: 'leading',
+  },
+  {
     name: 'lets its primary be',
     view: leads(),
     rule: 'leading.primary',
