@@ -119,14 +119,16 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
     case 'claim-scope':
       return claimScope(agent);
     case 'copy': {
-      const source = agent.addressOf(action.source);
-      if (source === null) return false;
+      const [source, leader] = [agent.addressOf(action.source), agent.addressOf(action.leader)];
+      if (source === null || leader === null) return false;
       return agent.operations.start('copy', `copy from ${source.name}`, async (signal, progress) => {
         await guard.disarm(GUARD_LIMIT);
+        await agent.confirmSource(source, leader);
         if (action.wipe) {
-          await keepDiscarded(agent, source.name, progress, signal);
-          await agent.wipeFor(source);
-        } else await agent.confirmLeads(source);
+          await keepDiscarded(agent, leader.name, progress, signal);
+          agent.noteReplacement();
+          await agent.wipeFor(leader);
+        } else await agent.confirmLeads(leader);
         await postgres.copy(source, server, progress, signal);
         agent.operations.forgetFailures('rewind', 'start');
       });
@@ -407,7 +409,12 @@ async function claimScope(agent: Agent): Promise<boolean> {
  * The other side of the same loss: this node's own WAL beyond the point where the leader's line left it. It is kept
  * aside and told before it is thrown away; that it cannot be kept keeps nobody from coming back.
  */
-async function keepDiscarded(agent: Agent, leader: string, progress: Progress, signal: AbortSignal): Promise<void> {
+export async function keepDiscarded(
+  agent: Agent,
+  leader: string,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<void> {
   const { lineage, endOfWal } = agent;
   const { local } = agent.watch;
   if (lineage === null || local.kind !== 'stopped' || endOfWal === null) return;

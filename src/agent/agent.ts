@@ -7,6 +7,7 @@ import type { ActionName } from '../core/action.ts';
 import { ASK_LIMIT, END_LIMIT, lookLimit } from '../core/budget.ts';
 import { type ClusterView, KEYS, type Member, writeHistory } from '../core/cluster.ts';
 import { readAllEvents } from '../core/cluster-events.ts';
+import { preferredSources } from '../core/copy-source.ts';
 import { decide, type Judgement } from '../core/decide.ts';
 import type { Decision } from '../core/decision.ts';
 import { type DecisionRecord, readRecord } from '../core/decision-record.ts';
@@ -26,7 +27,7 @@ import { memberNamed, unwatched } from '../core/view.ts';
 import type { CancelTimer } from '../ports/clock.ts';
 import type { ServerAddress, WalChunk } from '../ports/postgres.ts';
 import { PGHA_VERSION } from '../version.ts';
-import { carryOut } from './act.ts';
+import { carryOut, keepDiscarded } from './act.ts';
 import { ChildrenWatch } from './children-watch.ts';
 import { ClusterReader } from './cluster-reader.ts';
 import { TakeoverRecorder } from './decision-record.ts';
@@ -68,6 +69,8 @@ const READ_LIMIT = millis(1_500);
 /** So long a member whose key ran out is still asked in an election. */
 const REMEMBERED = millis(30_000);
 const LINEAGE_LIMIT = millis(2_000);
+/** In which replacements of the data directory are counted. */
+const A_DAY = millis(24 * 3_600_000);
 /** So long what etcd said of the leader is enough to undo data here. */
 const LEADS_FOR = millis(4_000);
 
@@ -129,6 +132,7 @@ export class Agent implements Control {
   /** The last try to end Postgres failed: its processes hang in the kernel. */
   private unending = false;
   private publications: Publications = [];
+  private replacedAt: readonly Instant[] = [];
   private sawPrimaryAt: Instant | null = null;
   /** Whose Postgres that was. */
   private sawPrimaryOf: NodeName | null = null;
@@ -561,6 +565,7 @@ export class Agent implements Control {
       sawPrimary: this.sawLost(reading?.cluster ?? null, now),
       validation: this.validation,
       publications: this.publications,
+      replacementsToday: this.replacementsSince().length,
       returningSince: this.peers.returningSince,
       scheduledDue: this.scheduledDue(reading?.cluster ?? null),
     };
@@ -897,6 +902,27 @@ export class Agent implements Control {
     return stillTrue;
   }
 
+  /** A standby is copied only while it is one of this cluster, on the very line of the leader. */
+  async confirmSource(source: ServerAddress, leader: ServerAddress): Promise<void> {
+    if (source.name === leader.name) return;
+    const ask = (of: ServerAddress) => this.parts.postgres.lineage(of, LINEAGE_LIMIT);
+    const [theirs, his] = await Promise.all([ask(source), ask(leader)]);
+    if (theirs === null || his === null)
+      throw new Error(`${(theirs === null ? source : leader).name} does not answer: nothing was changed here`);
+    if (theirs.systemId !== his.systemId || theirs.timeline !== his.timeline)
+      throw new Error(`${source.name} is not on the line of ${leader.name}: nothing was changed here`);
+  }
+
+  /** The data directory is about to be replaced by a copy, without anybody having asked for it. */
+  noteReplacement(): void {
+    this.replacedAt = [...this.replacementsSince(), this.parts.clock.now()];
+  }
+
+  private replacementsSince(): readonly Instant[] {
+    const now = this.parts.clock.now();
+    return this.replacedAt.filter((at) => between(at, now) < A_DAY);
+  }
+
   /** The data here go only while there is somebody to copy from: the directory may be the last good copy. */
   async wipeFor(source: ServerAddress): Promise<void> {
     const stillTrue = await this.confirmLeads(source);
@@ -1021,7 +1047,8 @@ export class Agent implements Control {
             return { kind: 'refused', sentence: `${this.operations.running.kind} already in progress` };
           await this.operations.cancel('an operator asked for a copy anew');
         }
-        if (!this.reinitialize()) return { kind: 'refused', sentence: 'the leader to copy from is not known' };
+        if (!this.reinitialize(request.fromLeader))
+          return { kind: 'refused', sentence: 'the leader to copy from is not known' };
         return { kind: 'done', sentence: 'reinitialize started' };
       }
       default:
@@ -1057,16 +1084,22 @@ export class Agent implements Control {
   }
 
   /** @returns whether it was started */
-  private reinitialize(): boolean {
-    const leader = this.reader.latest?.cluster.leader?.name ?? null;
-    const source = leader === null || leader === this.self ? null : this.addressOf(leader);
-    if (source === null) return false;
+  private reinitialize(fromLeader: boolean): boolean {
+    const cluster = this.reader.latest?.cluster;
+    const leads = cluster?.leader ?? null;
+    if (cluster === undefined || leads === null || leads.name === this.self) return false;
+    const preferred = fromLeader ? [] : preferredSources(cluster, leads, this.self);
+    const leader = this.addressOf(leads.name);
+    const source = this.addressOf(preferred[0] ?? leads.name);
+    if (leader === null || source === null) return false;
     const started = this.operations.start(
       'copy',
       `copy anew from ${source.name}, asked for by an operator`,
       async (signal, progress) => {
+        await this.confirmSource(source, leader);
+        await keepDiscarded(this, leader.name, progress, signal);
         await this.parts.postgres.stop('fast', millis(10_000));
-        await this.wipeFor(source);
+        await this.wipeFor(leader);
         await this.parts.postgres.copy(source, this.resolved.server, progress, signal);
       },
     );

@@ -85,6 +85,12 @@ export interface MemberFacts {
   readonly now: Instant;
 }
 
+/** In steps of 5 %: each of them is a write to etcd. */
+function progressOf(operation: OperationView | null): { readonly progress?: string } {
+  if (operation === null || operation.fraction === null) return {};
+  return { progress: `${operation.kind} ${Math.floor(operation.fraction * 20) * 5} %` };
+}
+
 /** The JSON of the member key; compact, fields in Patroni's order. */
 export function writeMember(facts: MemberFacts): string {
   const { local, settings } = facts;
@@ -102,6 +108,7 @@ export function writeMember(facts: MemberFacts): string {
     receivesFrom: facts.receivesFrom,
     dataDirectory: facts.dataDirectory,
     ...(trouble === null ? {} : { trouble }),
+    ...progressOf(facts.operation),
   };
   const standby = local.kind === 'standby' ? local : null;
   const pending = running === null || running.pendingRestart.length === 0 ? null : running.pendingRestart;

@@ -50,6 +50,7 @@ ajv.addVocabulary([
   'renamed',
   'unused',
   'methods',
+  'keepsMethods',
   'refused',
 ]);
 ajv.addFormat('address', (text: string) => splitAddress(text) !== null);
@@ -124,6 +125,8 @@ function normaliseSection(schema: Section, raw: unknown, path: Path, written: Pa
     if (refusal !== undefined) walk.problems.push({ path: here, message: refusal });
     else if (reason !== undefined) {
       if (!isInactive(value)) walk.warnings.push({ path: here, message: `has no effect: ${reason}` });
+    } else if (node === undefined && schema.keepsMethods === true && isMethod(value)) {
+      // Free in form: who reads the section takes it as it is written.
     } else if (node === undefined && schema.methods !== undefined && isMethod(value)) {
       walk.warnings.push({ path: here, message: `has no effect: ${schema.methods}` });
     } else if (current !== name && Object.hasOwn(raw, current)) {
@@ -160,7 +163,7 @@ function own<T>(of: Readonly<Record<string, T>> | undefined, name: string): T | 
   return of !== undefined && Object.hasOwn(of, name) ? of[name] : undefined;
 }
 
-const isMethod = (value: unknown): boolean => isMap(value) && typeof value['command'] === 'string';
+export const isMethod = (value: unknown): boolean => isMap(value) && typeof value['command'] === 'string';
 
 /** A setting that is switched off needs no warning that it cannot be switched on. */
 export function isInactive(value: unknown): boolean {

@@ -11,9 +11,9 @@ import { CLUSTER_EVENTS, EVENTS_OF_REPMGR_ONLY, isClusterEvent } from '../core/c
 import { margin, orderlyStopLead } from '../core/lease.ts';
 import { fromFailoverPriority, toFailoverPriority } from '../core/policy.ts';
 import { nodeName } from '../core/store.ts';
-import { seconds } from '../core/time.ts';
+import { millis, seconds } from '../core/time.ts';
 import { PghaError } from '../errors.ts';
-import { check, isMap, type Path, type Remark } from './check.ts';
+import { check, isMap, isMethod, type Path, type Remark } from './check.ts';
 import { type Environment, overlay } from './environment.ts';
 import { parseFile } from './file.ts';
 import { didYouMean } from './nearest.ts';
@@ -21,6 +21,7 @@ import {
   type BootstrapConfig,
   type CommandsConfig,
   type Config,
+  type CopyMethod,
   type CtlConfig,
   clusterSchema,
   type EtcdConfig,
@@ -36,7 +37,16 @@ import {
   witnessSchema,
 } from './schema.ts';
 import { checkTimeoutOf, isSameEverywhere, isSetByPgha, misfitOfTimes, resolveCluster, timesOf } from './settings.ts';
-import { isWildcard, parseAddress, parseAddresses, printAddress, printSeconds, splitAddress } from './units.ts';
+import {
+  isWildcard,
+  parseAddress,
+  parseAddresses,
+  parseBoolean,
+  parseDuration,
+  printAddress,
+  printSeconds,
+  splitAddress,
+} from './units.ts';
 
 export interface LoadRequest {
   readonly path: string;
@@ -572,11 +582,92 @@ function buildPostgres(from: Builder, runtimeDirectory: string): PostgresConfig 
     pgHba,
     pgIdent: lines(from, 'postgresql.pg_ident'),
     basebackup: optionsOf(from, 'postgresql.basebackup', REFUSED_BASEBACKUP),
+    copyMethods: copyMethods(from),
     discardedWal: {
       directory: text(from, 'postgresql.discarded_wal_directory'),
       size: BigInt(Number(get(from, 'postgresql.discarded_wal_size'))),
       number: Number(get(from, 'postgresql.discarded_wal_number')),
     },
+  };
+}
+
+const BASEBACKUP: CopyMethod = {
+  name: 'basebackup',
+  command: null,
+  keepData: false,
+  noParams: false,
+  params: [],
+  timeout: millis(86_400_000),
+};
+
+const settingNames: ReadonlySet<string> = new Set(
+  settingsBelow(localSchema)
+    .filter(({ path }) => path[0] === 'postgresql')
+    .map(({ path }) => path[1] ?? ''),
+);
+
+/** create_replica_methods, each with its section. */
+function copyMethods(from: Builder): readonly CopyMethod[] {
+  const listed = lines(from, 'postgresql.create_replica_methods') ?? [];
+  const methods: CopyMethod[] = [];
+  const given = from.written['postgresql'];
+  const written = isMap(given) ? given : {};
+  for (const [name, section] of Object.entries(written)) {
+    const known = settingNames.has(name);
+    if (!known && isMethod(section) && !listed.includes(name))
+      warn(from, `postgresql.${name}`, 'has no effect: it does not stand in create_replica_methods');
+  }
+  for (const name of listed) {
+    const section = written[name];
+    if (name === 'basebackup') methods.push(BASEBACKUP);
+    else if (isMap(section) && typeof section['command'] === 'string' && section['command'].trim() !== '')
+      methods.push(copyMethod(from, name, section));
+    else
+      complain(
+        from,
+        'postgresql.create_replica_methods',
+        `${name} has no section postgresql.${name} with a command, and is not basebackup`,
+      );
+  }
+  return methods.length === 0 ? [BASEBACKUP] : methods;
+}
+
+const OF_METHOD: ReadonlySet<string> = new Set([
+  'command',
+  'keep_data',
+  'no_params',
+  'no_leader',
+  'no_master',
+  'timeout',
+]);
+
+function copyMethod(from: Builder, name: string, section: Readonly<Record<string, unknown>>): CopyMethod {
+  const at = `postgresql.${name}`;
+  const isSet = (key: string): boolean => {
+    const given = section[key] ?? false;
+    const value = parseBoolean(given);
+    if (value === null) complain(from, `${at}.${key}`, `must be true or false, is ${JSON.stringify(given)}`);
+    return value === true;
+  };
+  if (isSet('no_leader') || isSet('no_master'))
+    warn(from, `${at}.no_leader`, 'has no effect: a copy waits until there is a leader to follow');
+  const given = section['timeout'] ?? BASEBACKUP.timeout / 1000;
+  const timeout = parseDuration(given);
+  if (timeout === null || timeout <= 0 || timeout > 1_000_000)
+    complain(from, `${at}.timeout`, `must be a time between 0 and 1000000 s, is ${JSON.stringify(given)}`);
+  const params: (readonly [string, string])[] = [];
+  for (const [key, value] of Object.entries(section)) {
+    if (OF_METHOD.has(key) || value === null || value === undefined) continue;
+    if (typeof value === 'object') complain(from, `${at}.${key}`, 'must be a text, a number or a boolean');
+    else params.push([key, String(value)]);
+  }
+  return {
+    name,
+    command: String(section['command']),
+    keepData: isSet('keep_data'),
+    noParams: isSet('no_params'),
+    params,
+    timeout: millis(Math.round((timeout ?? 1) * 1000)),
   };
 }
 
@@ -607,6 +698,7 @@ function buildLogins(from: Builder): PostgresConfig {
     pgHba: null,
     pgIdent: null,
     basebackup: [],
+    copyMethods: [BASEBACKUP],
     discardedWal: { directory: null, size: 0n, number: 0 },
   };
 }

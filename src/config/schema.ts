@@ -72,6 +72,8 @@ export interface PostgresConfig {
   readonly pgIdent: readonly string[] | null;
   /** Extra options of pg_basebackup, `--name=value` or `--name`. */
   readonly basebackup: readonly string[];
+  /** How a copy is made; the first that works. Never empty. */
+  readonly copyMethods: readonly CopyMethod[];
   /** WAL that a rewind or a copy throws away is kept within these bounds; 0: none is. */
   readonly discardedWal: {
     /** null: beside the data directory. */
@@ -81,6 +83,20 @@ export interface PostgresConfig {
     /** How many of them. */
     readonly number: number;
   };
+}
+
+/** One of create_replica_methods. */
+export interface CopyMethod {
+  readonly name: string;
+  /** null: pg_basebackup. */
+  readonly command: string | null;
+  /** What an interrupted try has left is not removed before. */
+  readonly keepData: boolean;
+  /** The command gets no arguments but its own. */
+  readonly noParams: boolean;
+  /** Its other keys: `--name=value`. */
+  readonly params: readonly (readonly [name: string, value: string])[];
+  readonly timeout: Millis;
 }
 
 export interface BootstrapConfig {
@@ -241,6 +257,8 @@ export interface Section {
   readonly unused?: Readonly<Record<string, string>>;
   /** Sections of a name of the user's own pass where they are methods (they have a `command`): why they have no effect. */
   readonly methods?: string;
+  /** They pass, and are read as they are written: who reads the section checks them. */
+  readonly keepsMethods?: true;
   /** Names that cannot be accepted without doing something else than the user asked for, with the reason. */
   readonly refused?: Readonly<Record<string, string>>;
 }
@@ -492,6 +510,12 @@ const CLUSTER_POSTGRESQL_SETTINGS = shared({
     'Copy anew when the histories differ and pg_rewind is not used. The old directory is removed.',
     { default: true },
   ),
+  data_directory_replacements_per_day: setting(
+    'pgha',
+    'integer',
+    'So many times in 24 hours a directory may be replaced by a copy where neither of the two above allows it. Counted from the start of the service.',
+    { default: 0, minimum: 0, maximum: 1000 },
+  ),
 });
 
 const NO_SYNC = 'this version replicates asynchronously only: commits do not wait for a standby';
@@ -514,11 +538,10 @@ const CLUSTER_UNUSED: Readonly<Record<string, string>> = {
 const PARAMETER_VARIANTS = 'this version knows one set of parameters for all roles';
 const HBA_VARIANTS = 'this version knows one pg_hba and one pg_ident for all roles';
 const RECOVERY_CONF = 'write these settings (restore_command, ...) into postgresql.parameters';
-const COPY_METHODS = 'this version copies with pg_basebackup only';
+const COPY_METHODS = "belongs into each node's own file";
 
 const POSTGRESQL_UNUSED: Readonly<Record<string, string>> = {
   recovery_conf: RECOVERY_CONF,
-  create_replica_methods: COPY_METHODS,
   parameters_primary: PARAMETER_VARIANTS,
   parameters_replica: PARAMETER_VARIANTS,
   parameters_standby_leader: PARAMETER_VARIANTS,
@@ -572,6 +595,7 @@ export const clusterSchema: Section = section(
         methods: COPY_METHODS,
         unused: {
           ...POSTGRESQL_UNUSED,
+          create_replica_methods: COPY_METHODS,
           pg_ident: OWN_FILE_ONLY,
           listen: OWN_FILE_ONLY,
           connect_address: OWN_FILE_ONLY,
@@ -672,7 +696,7 @@ const NO_THREADS = 'pgha has no thread pool';
 const LOG_ROTATION = 'pgha does not rotate: write to standard output, or use logrotate';
 const ETCD_ONLY = 'pgha speaks etcd only (API v3): use an etcd3 section';
 const NO_SSH = 'pgha never uses ssh: each node acts for its own Postgres';
-const NO_BARMAN = 'this version copies with pg_basebackup only';
+const NO_BARMAN = 'write the restore as a method of postgresql.create_replica_methods';
 const UNIT_OF_PGHA = 'not needed: the service manager starts and stops pgha, and knows its process';
 const BY_THE_KEY = 'not needed: whom to follow stands in the leader key, and every node watches it';
 
@@ -1008,6 +1032,12 @@ export const localSchema: Section = section(
         pg_hba: setting('Patroni', 'lines', 'The lines of pg_hba.conf.', { defaultText: 'those of the cluster' }),
         pg_ident: setting('Patroni', 'lines', 'The lines of pg_ident.conf.'),
         basebackup: setting('Patroni', 'options', 'Options of pg_basebackup.'),
+        create_replica_methods: setting(
+          'Patroni',
+          'list',
+          'How a copy is made: names of methods, tried in this order. `basebackup` is pg_basebackup; any other is a section of that name beside this setting, with `command`, `keep_data`, `no_params`, `timeout` (s, default 86400) and keys of your own that become arguments.',
+          { defaultText: '`[basebackup]`' },
+        ),
         discarded_wal_directory: setting(
           'pgha',
           'path',
@@ -1026,7 +1056,7 @@ export const localSchema: Section = section(
       {
         required: ['data_dir', 'listen'],
         renamed: { create_replica_method: 'create_replica_methods' },
-        methods: COPY_METHODS,
+        keepsMethods: true,
         unused: { ...POSTGRESQL_UNUSED, proxy_address: 'proxy_url is not published by this version' },
       },
     ),

@@ -128,6 +128,7 @@ export function resolveCluster(stored: unknown, overrides: Document): ResolvedCl
     logStatusInterval: ms('log_status_interval'),
     removeDataDirectoryOnRewindFailure: value('postgresql.remove_data_directory_on_rewind_failure') === true,
     removeDataDirectoryOnDivergedTimelines: value('postgresql.remove_data_directory_on_diverged_timelines') === true,
+    replacementsPerDay: Number(value('postgresql.data_directory_replacements_per_day')),
   };
   const postgresql = isMap(document['postgresql']) ? document['postgresql'] : {};
   const server: ServerSettings = {

@@ -40,7 +40,8 @@ export type Action =
   | { readonly do: 'bootstrap' }
   /** The data here becomes the cluster's: writes our system identifier to a scope that has none. */
   | { readonly do: 'claim-scope' }
-  | { readonly do: 'copy'; readonly source: NodeName; readonly wipe: boolean }
+  /** `wipe`: what is here goes before. The leader is asked whether he is one, whoever the source is. */
+  | { readonly do: 'copy'; readonly source: NodeName; readonly leader: NodeName; readonly wipe: boolean }
   | { readonly do: 'rewind'; readonly source: NodeName }
   /** Shed stale senders, checkpoint, stop serving, stop: the first half of a switchover. */
   | { readonly do: 'stop-for-switchover' }

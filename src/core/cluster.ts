@@ -39,6 +39,8 @@ export interface MemberExtras {
   readonly dataDirectory: string | null;
   /** What is wrong with its running Postgres, in a word or two, for people; absent: nothing. */
   readonly trouble?: string;
+  /** How far something long has come, for people: `copy 35 %`; absent: nothing is under way, or nobody knows. */
+  readonly progress?: string;
 }
 
 export interface Member {
@@ -362,6 +364,7 @@ function readExtras(value: unknown): MemberExtras | null {
     receivesFrom: nameOrNull(value['receives_from']),
     dataDirectory: text(value['data_dir']),
     ...(typeof value['trouble'] === 'string' ? { trouble: value['trouble'] } : {}),
+    ...(typeof value['progress'] === 'string' ? { progress: value['progress'] } : {}),
   };
 }
 
@@ -379,6 +382,7 @@ export function writeExtras(extras: MemberExtras): Json {
     receives_from: extras.receivesFrom ?? undefined,
     data_dir: extras.dataDirectory ?? undefined,
     trouble: extras.trouble,
+    progress: extras.progress,
   };
 }
 

@@ -67,6 +67,8 @@ export interface ClusterPolicy {
   readonly logStatusInterval: Millis;
   readonly removeDataDirectoryOnRewindFailure: boolean;
   readonly removeDataDirectoryOnDivergedTimelines: boolean;
+  /** So many times in 24 hours a directory may be replaced by a copy although neither of the two allows it. */
+  readonly replacementsPerDay: number;
 }
 
 export interface NodePolicy {

@@ -160,6 +160,8 @@ export interface View {
   readonly publications: Publications;
   /** Members whose Postgres is coming up, and since when they have said so in this election. */
   readonly returningSince: ReadonlyMap<NodeName, Instant>;
+  /** How often in the last 24 hours this process has replaced the data directory by a copy without being asked. */
+  readonly replacementsToday: number;
   /** Wall-clock comparison made outside: a scheduled switchover is due. */
   readonly scheduledDue: boolean;
 }

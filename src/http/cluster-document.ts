@@ -27,6 +27,8 @@ export interface ShownMember {
   readonly lsn?: string;
   /** What is wrong with its running Postgres. */
   readonly trouble?: string;
+  /** How far a copy or a rewind has come. */
+  readonly progress?: string;
 }
 
 export interface ShownCluster {
@@ -75,6 +77,7 @@ function shown(member: Member, view: ClusterView): ShownMember {
     ...(isLeader || from === null ? {} : { receives_from: from }),
     ...(isLeader || isWitness ? {} : lags(member, view.status?.optime ?? lsn(0))),
     ...(member.pgha?.trouble === undefined ? {} : { trouble: member.pgha.trouble }),
+    ...(member.pgha?.progress === undefined ? {} : { progress: member.pgha.progress }),
   };
 }
 

@@ -49,6 +49,7 @@ export const EVENTS = {
   'failover.completed': 'a new primary accepts writes: the phases and their times',
   'failover.validated': 'the failover_validation_command agreed to a takeover by this node',
   'failover.vetoed': 'the failover_validation_command was against it, and why',
+  'copy.method-failed': 'a method of create_replica_methods failed, and the next one follows',
   'wal.discarded': 'WAL that only this node had is undone: the range, the transactions in it, and where it is kept',
   'switchover.requested': 'an operator asked for a switchover or failover',
   'switchover.refused': 'it cannot be done safely, and why',

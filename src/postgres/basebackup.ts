@@ -40,15 +40,7 @@ export async function copyFrom(
   progress: Progress,
   signal: AbortSignal,
 ): Promise<void> {
-  const state = await targetState(place);
-  if (state === 'in use') throw failed(place, source, `${place.dataDir} is not empty`, 'Nothing in it was changed.');
-  if (state === 'half-made') {
-    await endLeftovers(place);
-    refuseWhileInUse(place);
-    progress('removing what an earlier attempt left', null);
-    await empty(place, (await readMarker(place))?.tablespaces ?? []);
-  }
-  refuseWhileInUse(place);
+  await prepareTarget(place, source, progress);
   const facts = await lookAtSource(place, source);
   await refuseWithoutRoom(place, source, facts);
   if (signal.aborted) throw cancelled(source, 'pg_basebackup was not started.');
@@ -91,13 +83,43 @@ export async function copyFrom(
     throw failed(place, source, why, 'The unfinished copy is marked and is never started.', cause);
   }
 
+  await finishCopy(place, source, settings);
+  progress(`copied from ${source.name}`, 1);
+}
+
+/**
+ * Makes room for a copy: what an earlier try left goes, anything else is refused.
+ *
+ * @param keepData - what an earlier try left is of use to the next
+ * @throws {PghaError} PGHA_COPY_FAILED; nothing was removed then
+ */
+export async function prepareTarget(
+  place: Place,
+  source: ServerAddress,
+  progress: Progress,
+  keepData = false,
+): Promise<void> {
+  const state = await targetState(place);
+  if (state === 'in use') throw failed(place, source, `${place.dataDir} is not empty`, 'Nothing in it was changed.');
+  if (state === 'half-made') {
+    await endLeftovers(place);
+    refuseWhileInUse(place);
+    if (!keepData) {
+      progress('removing what an earlier attempt left', null);
+      await empty(place, (await readMarker(place))?.tablespaces ?? []);
+    }
+  }
+  refuseWhileInUse(place);
+}
+
+/** All is there: a stopped standby of `source` from here on. */
+export async function finishCopy(place: Place, source: ServerAddress, settings: ServerSettings): Promise<void> {
   await makePrivate(place);
   // The source's files came along: this node's own over them, before anybody may take the directory for finished.
   await setStandbySignal(place, true);
   await writeConfiguration(place, settings);
   await writeUpstream(place, source);
   await clearMarker(place);
-  progress(`copied from ${source.name}`, 1);
 }
 
 /** pg_basebackup leaves an empty directory that it finds (a mount point) as open as it was; Postgres would not start. */
@@ -182,6 +204,8 @@ async function tablespacesToFill(place: Place, locations: readonly string[]): Pr
   }
   return fresh;
 }
+
+export { cancelled as copyCancelled, failed as copyFailed };
 
 function failed(place: Place, source: ServerAddress, why: string, untouched: string, cause?: unknown): PghaError {
   return new PghaError(

@@ -26,7 +26,6 @@ import type {
   WalChunk,
 } from '../ports/postgres.ts';
 import type { Random } from '../ports/random.ts';
-import { copyFrom } from './basebackup.ts';
 import { bootstrapCluster } from './bootstrap.ts';
 import { withConnection } from './connection.ts';
 import { keepDiscardedWal } from './discarded-wal.ts';
@@ -39,6 +38,7 @@ import { readMarker } from './markers.ts';
 import { findPlace, type Place } from './place.ts';
 import { Probe } from './probe.ts';
 import { follow, promote, type RunningServer, reload, reloadByCommand, withdraw } from './recovery.ts';
+import { createReplica } from './replica-methods.ts';
 import { rewindFrom } from './rewind.ts';
 import { ServerChecks } from './server-check.ts';
 import { setStandbySignal, writeConfiguration, writeUpstream } from './server-config.ts';
@@ -165,7 +165,7 @@ export class PostgresInstance implements Postgres {
   }
 
   async copy(source: ServerAddress, settings: ServerSettings, progress: Progress, signal: AbortSignal): Promise<void> {
-    await copyFrom(await this.open(), source, settings, progress, signal);
+    await createReplica(await this.open(), source, settings, progress, signal);
   }
 
   async rewind(

@@ -3,6 +3,7 @@
  * stopped standby of that server. Whether a rewind is right is decided elsewhere; a directory that only lags behind
  * must never come here, because pg_rewind's crash recovery would make it diverge.
  */
+import { access, chown, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Login } from '../config/schema.ts';
 import { laterBy, millis } from '../core/time.ts';
@@ -23,6 +24,7 @@ import {
   writePassfile,
   writeUpstream,
 } from './server-config.ts';
+import { FILE_LIMIT, withLimit } from './time-limit.ts';
 import { refuseWhileInUse } from './wipe.ts';
 
 /** A checkpoint of a busy server with a large cache. */
@@ -31,6 +33,13 @@ const CHECKPOINT_LIMIT = millis(300_000);
 const WAIT_FOR_CHECKPOINT = millis(60_000);
 /** Crash recovery and reading the WAL back to the divergence point are silent. */
 const QUIET_LIMIT_MS = 3_600_000;
+
+/** Segments that are fetched from the source before pg_rewind is run again; more than that is better copied. */
+const FETCHED_AT_ONCE = 16;
+const MOST_FETCHED = 256;
+const SEGMENT_LIMIT = millis(120_000);
+/** As text it is twice as long on its way. */
+const PART = 1 << 20;
 
 /** This node's own files in the data directory: pg_rewind copies the source's over them. */
 const OWN_FILES = ['postgresql.base.conf', 'pg_hba.conf', 'pg_hba.base.conf', 'pg_ident.conf'] as const;
@@ -70,11 +79,13 @@ export async function rewindFrom(
   };
   // The single-user server that replays the last WAL of a crashed one refuses to run beside a standby.signal.
   if (!cleanly) await setStandbySignal(place, false);
-  const { result, began } = await run(place, source, cleanly, progress, signal).catch(async (error: unknown) => {
-    // It could not even be started.
-    await asItWas();
-    throw error;
-  });
+  const { result, began } = await withMissingWal(place, source, cleanly, progress, signal).catch(
+    async (error: unknown) => {
+      // It could not even be started.
+      await asItWas();
+      throw error;
+    },
+  );
   if (result.code !== 0) {
     if (!began) await asItWas();
     const untouched = began
@@ -100,6 +111,116 @@ export async function rewindFrom(
 }
 
 /**
+ * pg_rewind reads our own WAL back to the last checkpoint that both sides have, which may be recycled here long ago. What
+ * restore_command does not bring it is fetched from the source, where the same segment may still be.
+ */
+async function withMissingWal(
+  place: Place,
+  source: ServerAddress,
+  cleanly: boolean,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<Rewound> {
+  const restores = await canRestore(place);
+  for (let fetched = 0; ; ) {
+    const ran = await run(place, source, cleanly, restores, progress, signal);
+    const missing = ran.result.code === 0 || ran.began ? null : missingSegment(ran.result.stderr);
+    if (missing === null || fetched >= MOST_FETCHED || signal.aborted) return ran;
+    progress(`fetching WAL that is missing here from ${source.name}: ${missing}`, null);
+    const got = await fetchSegments(place, source, missing, signal);
+    if (got === 0) return ran;
+    fetched += got;
+  }
+}
+
+interface Rewound {
+  readonly result: CommandResult;
+  readonly began: boolean;
+}
+
+/** The segment for whose want pg_rewind ended; null: it ended for something else. */
+export function missingSegment(stderr: string): string | null {
+  return /could not open file "[^"]*\/pg_wal\/([0-9A-F]{24})": No such file/.exec(stderr)?.[1] ?? null;
+}
+
+/** Whether pg_rewind can fetch by itself: from 13 on, and with a configuration elsewhere from 15 on. */
+async function canRestore(place: Place): Promise<boolean> {
+  const outside = configDirectory(place) !== place.dataDir;
+  if (place.version < 13 || (outside && place.version < 15)) return false;
+  const options = ['-C', 'restore_command', '-D', place.dataDir, '-c', `config_file=${configFile(place)}`];
+  const said = await runCommand(place, 'postgres', options, { limitMs: 10_000 });
+  return said.code === 0 && said.stdout.trim() !== '';
+}
+
+/**
+ * That segment and some before it, because pg_rewind reads backwards and would ask for each of them in a run of its own.
+ *
+ * @returns how many were brought; 0: the source has not got it either, or does not let us read it
+ */
+async function fetchSegments(place: Place, source: ServerAddress, last: string, signal: AbortSignal): Promise<number> {
+  const { authentication, database } = place.config.postgresql;
+  const { walSegmentBytes } = await readControlData(place);
+  const size = Number(walSegmentBytes);
+  let name: string | null = last;
+  let got = 0;
+  try {
+    for (; name !== null && got < FETCHED_AT_ONCE && !signal.aborted; name = segmentBefore(name, walSegmentBytes)) {
+      const path = join(place.dataDir, 'pg_wal', name);
+      if (await withLimit(place.clock, FILE_LIMIT, `looking for ${name}`, exists(path))) break;
+      const wanted: string = name;
+      const target = { address: source, login: authentication.rewind, as: { database } };
+      const bytes = await askRemote(place, target, SEGMENT_LIMIT, async (query) => {
+        const parts: Buffer[] = [];
+        for (let at = 0; at < size; at += PART) {
+          const [row] = await query('SELECT pg_read_binary_file($1, $2, $3, true) AS part', [
+            `pg_wal/${wanted}`,
+            at,
+            PART,
+          ]);
+          const part = row?.['part'];
+          if (!Buffer.isBuffer(part)) return null;
+          parts.push(part);
+        }
+        return Buffer.concat(parts);
+      });
+      if (bytes === null || bytes.length !== size) break;
+      await putSegment(place, path, bytes);
+      got += 1;
+    }
+  } catch (error) {
+    const sentence = `WAL that is missing here could not be fetched from ${source.name}`;
+    place.log.write('warn', 'action.failed', sentence, { segment: name, error });
+  }
+  return got;
+}
+
+const exists = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
+
+/** The one before it on the same timeline; null: there is none. */
+export function segmentBefore(name: string, segmentBytes: bigint): string | null {
+  const perId = 0x100000000n / segmentBytes;
+  const number = BigInt(`0x${name.slice(8, 16)}`) * perId + BigInt(`0x${name.slice(16)}`);
+  if (number === 0n) return null;
+  const hex = (n: bigint): string => n.toString(16).toUpperCase().padStart(8, '0');
+  return name.slice(0, 8) + hex((number - 1n) / perId) + hex((number - 1n) % perId);
+}
+
+/** Under its name only when it is whole. */
+async function putSegment(place: Place, path: string, bytes: Buffer): Promise<void> {
+  const beside = `${path}.pgha-fetched`;
+  const putting = async (): Promise<void> => {
+    await writeFile(beside, bytes, { mode: 0o600, flush: true });
+    if (place.runAs !== undefined) await chown(beside, place.runAs.uid, place.runAs.gid);
+    await rename(beside, path);
+  };
+  await withLimit(place.clock, SEGMENT_LIMIT, `writing ${path}`, putting());
+}
+
+/**
  * pg_rewind, and whether it has begun to change the directory: with --progress it says `need to copy N MB` when all
  * reading and comparing is done and the first change is next. Until then it has at most let a crashed server recover,
  * which any start does. Ended by SIGKILL it may have said so without our hearing it: that counts as begun.
@@ -108,9 +229,10 @@ async function run(
   place: Place,
   source: ServerAddress,
   cleanly: boolean,
+  restores: boolean,
   progress: Progress,
   signal: AbortSignal,
-): Promise<{ readonly result: CommandResult; readonly began: boolean }> {
+): Promise<Rewound> {
   let began = false;
   if (!cleanly && place.version < 13) {
     // From 13 on pg_rewind does this itself.
@@ -145,6 +267,7 @@ async function run(
       `--target-pgdata=${place.dataDir}`,
       `--source-server=${connectionString(source, login, passfile, more)}`,
       '--progress',
+      ...(restores ? ['--restore-target-wal'] : []),
       ...(place.version >= 15 && configDirectory(place) !== place.dataDir
         ? [`--config-file=${configFile(place)}`]
         : []),

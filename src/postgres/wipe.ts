@@ -90,15 +90,16 @@ export function refuseWhileInUse(place: Place): void {
   });
 }
 
+/** In the environment of a command of the operator's that copies: the directory into which it does. */
+export const COPIES_INTO = 'PGHA_COPIES_INTO';
+
 /** Programs that make or change this data directory, whoever started them. /proc is memory: synchronous. */
 function toolsAt(dataDir: string): ProcessId[] {
   const tools: ProcessId[] = [];
   for (const entry of readdirSync('/proc')) {
     if (!/^\d+$/.test(entry)) continue;
     try {
-      if (!/^(pg_basebackup|pg_rewind|initdb)/.test(basename(readlinkSync(`/proc/${entry}/exe`)))) continue;
-      const args = readFileSync(`/proc/${entry}/cmdline`, 'utf8').split('\0');
-      if (!args.some((arg) => arg === dataDir || arg.endsWith(`=${dataDir}`))) continue;
+      if (!isTool(entry, dataDir) && !isOperatorsCopy(entry, dataDir)) continue;
       const stat = processStat(Number(entry));
       if (stat !== null && isAlive(stat)) tools.push(stat);
     } catch {
@@ -106,6 +107,18 @@ function toolsAt(dataDir: string): ProcessId[] {
     }
   }
   return tools;
+}
+
+function isTool(pid: string, dataDir: string): boolean {
+  if (!/^(pg_basebackup|pg_rewind|initdb)/.test(basename(readlinkSync(`/proc/${pid}/exe`)))) return false;
+  const args = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+  return args.some((arg) => arg === dataDir || arg.endsWith(`=${dataDir}`));
+}
+
+/** Its children have the same environment, unless they choose not to. */
+function isOperatorsCopy(pid: string, dataDir: string): boolean {
+  const environment = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
+  return environment.includes(`${COPIES_INTO}=${dataDir}`);
 }
 
 async function refuseForeign(place: Place, marked: boolean): Promise<void> {

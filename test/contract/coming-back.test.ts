@@ -2,11 +2,10 @@
  * The way back of a node against real servers: what is kept of the WAL that it loses, rewinds whose WAL is missing, and
  * copies by every method, with tools that fail, hang and leave garbage.
  */
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { access, chmod, copyFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { Lsn, Timeline } from '../../src/core/lsn.ts';
-import { parseLsn, printLsn, timeline } from '../../src/core/lsn.ts';
+import { type Lsn, parseLsn, printLsn, segmentName, type Timeline, timeline } from '../../src/core/lsn.ts';
 import { millis } from '../../src/core/time.ts';
 import type { DiscardedWal } from '../../src/ports/postgres.ts';
 import { runCommand } from '../../src/postgres/command.ts';
@@ -42,8 +41,12 @@ interface Parted {
   readonly to: Lsn;
 }
 
-/** `a` goes on for `tail` after `b` stopped receiving, is killed, and `b` is promoted. */
-async function parted(tail: readonly string[], postgresql: OwnSettings = {}): Promise<Parted> {
+/** `a` goes on for `tail` after `b` stopped receiving, is killed, and `b` is promoted. @param before - both have this */
+async function parted(
+  tail: readonly string[],
+  postgresql: OwnSettings = {},
+  before: readonly string[] = [],
+): Promise<Parted> {
   const a = await servers.addCluster('a', postgresql);
   await a.instance.startPrimary(REWINDABLE);
   await a.until('primary');
@@ -51,7 +54,7 @@ async function parted(tail: readonly string[], postgresql: OwnSettings = {}): Pr
   const b = await servers.addCopy('b', a);
   await b.instance.startStandby(a.address, REWINDABLE);
   await b.until('standby', (standby) => standby.receiver?.streaming === true);
-  await a.sql('INSERT INTO t VALUES (1)');
+  for (const statement of [...before, 'INSERT INTO t VALUES (1)']) await a.sql(statement);
   const sent = parseLsn(String((await a.sql('SELECT pg_current_wal_flush_lsn()::text AS at'))[0]?.['at']));
   await b.until('standby', (standby) => standby.replayed >= sent);
   await b.instance.withdraw(within(5_000));
@@ -143,5 +146,143 @@ describe('WAL that is thrown away', () => {
     const blocked = { ...all, old: all.old };
     await writeFile(`${all.old.dataDir}.discarded-wal`, 'a file in the way');
     expect(await keep(blocked)).toMatchObject({ kept: null, commits: 1 });
+  });
+});
+
+/** The last common checkpoint lies a segment before the point where histories part, and recovery does not need it. */
+const FAR: readonly string[] = ['SELECT pg_switch_wal()', 'CREATE TABLE u (n int)'];
+const RECYCLED = ['INSERT INTO t VALUES (-1)', 'CHECKPOINT', 'INSERT INTO t VALUES (-2)'];
+
+/** Every segment before that of `from` goes. @returns their names */
+async function recycle(server: TestServer, from: Lsn): Promise<readonly string[]> {
+  const kept = segmentName(timeline(1), from, 16n << 20n);
+  const wal = join(server.dataDir, 'pg_wal');
+  const old = (await readdir(wal)).filter((name) => /^[0-9A-F]{24}$/.test(name) && name < kept).sort();
+  for (const name of old) await rm(join(wal, name));
+  return old;
+}
+
+describe('a rewind whose WAL is recycled here', () => {
+  test('fetches what is missing from the new leader', async () => {
+    const { old, leader, from } = await parted(RECYCLED, {}, FAR);
+    expect(await recycle(old, from)).not.toEqual([]);
+    const told: string[] = [];
+    await old.instance.rewind(leader.address, REWINDABLE, (sentence) => told.push(sentence), within(60_000));
+    expect(told.join('\n')).toContain('fetching WAL that is missing here from b');
+    await comesBack(old, leader);
+  });
+
+  test('fetches it with restore_command, and without either changes nothing', async () => {
+    const archive = join(servers.directory, 'archive');
+    await mkdir(archive);
+    const restore = { parameters: { restore_command: `cp ${archive}/%f %p` } };
+    const { old, leader, from } = await parted(RECYCLED, restore, FAR);
+    const wal = join(old.dataDir, 'pg_wal');
+    for (const name of await readdir(wal)) if (name.length === 24) await copyFile(join(wal, name), join(archive, name));
+    await recycle(old, from);
+    await recycle(leader, from);
+    const hidden = `${archive}.hidden`;
+    await runCommand(await old.instance.open(), '/bin/mv', [archive, hidden]);
+    await expect(old.instance.rewind(leader.address, REWINDABLE, quiet, within(60_000))).rejects.toMatchObject({
+      code: 'PGHA_REWIND_FAILED',
+    });
+    expect((await old.look()).kind).toBe('stopped');
+    await runCommand(await old.instance.open(), '/bin/mv', [hidden, archive]);
+    await old.instance.rewind(leader.address, REWINDABLE, quiet, within(60_000));
+    await comesBack(old, leader);
+  });
+});
+
+describe('methods of copying', () => {
+  const exists = (path: string): Promise<boolean> =>
+    access(path).then(
+      () => true,
+      () => false,
+    );
+
+  async function leading(): Promise<TestServer> {
+    const a = await servers.addCluster('a');
+    await a.instance.startPrimary(SETTINGS);
+    await a.until('primary');
+    return a;
+  }
+
+  async function script(name: string, text: string): Promise<string> {
+    const path = join(servers.directory, name);
+    await writeFile(path, `#!/bin/sh\n${text}\n`);
+    await chmod(path, 0o755);
+    return path;
+  }
+
+  test('that fail, hang, bring garbage or another cluster are followed by the next, and nothing of them is left', async () => {
+    const a = await leading();
+    const stranger = await servers.add('stranger');
+    const place = await stranger.instance.open();
+    await runCommand(place, 'initdb', ['-D', stranger.dataDir, '-U', 'postgres', '--auth=trust', '--no-sync']);
+    const into = join(servers.directory, 'c');
+    const mark = join(servers.directory, 'still-there');
+    const c = await servers.add('c', {
+      create_replica_methods: ['failing', 'hanging', 'garbage', 'stranger', 'basebackup'],
+      failing: { command: await script('failing', 'echo "no backup found" >&2; exit 3') },
+      hanging: { command: await script('hanging', `(sleep 2; touch ${mark}) & sleep 60`), timeout: 1 },
+      garbage: { command: await script('garbage', `echo 15 > ${into}/PG_VERSION; echo "50% done"`), no_params: true },
+      stranger: { command: `cp -a ${stranger.dataDir}/. ${into}`, no_params: true },
+    });
+    await c.instance.copy(a.address, SETTINGS, quiet, within(60_000));
+    const failures = c.told.filter(({ event }) => event === 'copy.method-failed').map(({ sentence }) => sentence);
+    expect(failures).toEqual([
+      expect.stringContaining('failing ended with 3: no backup found'),
+      expect.stringContaining('hanging was ended after its timeout of 1 s'),
+      expect.stringContaining('The control file'),
+      expect.stringContaining('another cluster'),
+    ]);
+    await c.instance.startStandby(a.address, SETTINGS);
+    await c.until('standby', (standby) => standby.receiver?.streaming === true);
+    // What the hanging one had left in the background was ended with it.
+    await new Promise((resolve) => setTimeout(resolve, 2_000));
+    expect(await exists(mark)).toBe(false);
+  });
+
+  test('that all fail leave a directory that is never started, and say what each of them said', async () => {
+    const a = await leading();
+    const c = await servers.add('c', {
+      create_replica_methods: ['one', 'two'],
+      one: { command: 'false' },
+      two: { command: '/nowhere/restore' },
+    });
+    await expect(c.instance.copy(a.address, SETTINGS, quiet, within(60_000))).rejects.toMatchObject({
+      code: 'PGHA_COPY_FAILED',
+      message: expect.stringMatching(/one: .*ended with 1.*two: .*ended with 127/s),
+    });
+    expect(await c.look()).toMatchObject({ kind: 'half-made', by: 'copy' });
+  });
+
+  test('of the operator get the arguments that Patroni gives, and their copy follows', async () => {
+    const a = await leading();
+    const args = join(servers.directory, 'args');
+    const into = join(servers.directory, 'c');
+    const bin = (await a.instance.open()).binDir;
+    const c = await servers.add('c', {
+      create_replica_methods: ['restore', 'basebackup'],
+      restore: {
+        command: await script(
+          'restore',
+          `printf '%s\\n' "$@" > ${args}; exec ${bin}/pg_basebackup -X stream -c fast --no-sync -h 127.0.0.1 -p ${a.port} -U postgres -D ${into}`,
+        ),
+        stanza: 'main',
+        keep_data: true,
+      },
+    });
+    await c.instance.copy(a.address, SETTINGS, quiet, within(60_000));
+    const given = (await readFile(args, 'utf8')).trim().split('\n');
+    expect(given).toEqual([
+      '--scope=contract',
+      '--role=replica',
+      `--datadir=${into}`,
+      expect.stringContaining(`port=${a.port}`),
+      '--stanza=main',
+    ]);
+    await c.instance.startStandby(a.address, SETTINGS);
+    await c.until('standby', (standby) => standby.receiver?.streaming === true);
   });
 });

@@ -1,4 +1,6 @@
 /** A whole node vanishes, or is cut off from everybody: the others wait out its window and go on. */
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { describeOnHosts, endsWell, sharedCluster } from './lib/scenario.ts';
 import { monotonic, until } from './lib/time.ts';
@@ -31,18 +33,45 @@ describeOnHosts('the node of the primary is lost', () => {
   it('cut off and healed: it stops writing before anybody else begins, and returns as a standby', async () => {
     const cluster = shared.current;
     const old = await cluster.primary();
+    await cluster.sql(old, 'create table if not exists e2e_tail (n int)');
     await cluster.startWriter({ sessions: 2 });
+    await cluster.waitForWrites(20);
     const cut = monotonic();
     cluster.network.cut(old);
+    // A client beside it is told "committed" three times, and nobody else will ever have these rows.
+    for (const n of [1, 2, 3]) await cluster.sql(old, `insert into e2e_tail values (${n})`);
     await until(`${old} stops accepting writes`, cluster.ttlMs + 2_000, async () => {
       return !(await cluster.primaries()).includes(old);
     });
     console.log(`cut off (TTL ${cluster.ttlMs} ms): stopped writing after ${(monotonic() - cut).toFixed(0)} ms`);
-    await cluster.waitForPrimary(cluster.ttlMs + 15_000, [old]);
+    const next = await cluster.waitForPrimary(cluster.ttlMs + 15_000, [old]);
     await cluster.waitForWrites(50);
     cluster.network.heal(old);
     // What the cut-off primary acknowledged to clients beside it before it stopped cannot be on the others.
     await endsWell(cluster, { mayLose: true });
+    expect(await cluster.sql(next, 'select n from e2e_tail')).toEqual([]);
+
+    // The new primary said what may be lost; the old one what was, and kept it.
+    const explained = await cluster.ctl(['explain', '--last', '--format', 'json'], { node: next });
+    const { node, loss } = JSON.parse(explained.stdout) as {
+      node: string;
+      loss: { lost: string; has: string; open_ended: boolean };
+    };
+    expect({ node, open_ended: loss.open_ended }).toEqual({ node: next, open_ended: true });
+    expect(loss.lost).not.toBe('nothing');
+    const root = `${cluster.node(old).dataDir}.discarded-wal`;
+    const kept = (await readdir(root)).sort().at(-1) ?? '';
+    const report = JSON.parse(await readFile(join(root, kept, 'report.json'), 'utf8')) as {
+      leader: string;
+      from: string;
+      complete: boolean;
+      transactions: { commits: number };
+    };
+    expect(report).toMatchObject({ leader: next, from: loss.has, complete: true });
+    expect(report.transactions.commits).toBeGreaterThanOrEqual(3);
+    const events = await cluster.ctl(['events', '--limit', '100', '--format', 'tsv'], { node: next });
+    expect(events.stdout).toContain(`\t${old}\twal_discarded\t`);
+    expect(events.stdout).toContain(`\t${next}\tfailover_loss_possible\t`);
   });
 
   it('a standby cut off and healed: nobody notices, and it streams again', async () => {

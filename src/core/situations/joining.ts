@@ -1,5 +1,6 @@
 /** A scope without a cluster, or a node without data. */
 import type { ClusterView } from '../cluster.ts';
+import { copySource } from '../copy-source.ts';
 import { type Decision, decision } from '../decision.ts';
 import { gateOpen } from '../gate.ts';
 import type { LocalPostgres, SystemId } from '../local.ts';
@@ -115,7 +116,8 @@ function copyFromLeader(view: View, cluster: ClusterView): Decision {
       millis(500),
     );
   }
-  return decision('joining.copy', `no usable data here: copy from ${leader.name}`, [
-    { do: 'copy', source: leader.name, wipe: false },
+  const source = copySource(view, cluster, leader);
+  return decision('joining.copy', `no usable data here: copy from ${source}`, [
+    { do: 'copy', source, leader: leader.name, wipe: false },
   ]);
 }

@@ -1,5 +1,6 @@
 /** Somebody else leads and our Postgres is down: start as his standby, rewind, or copy anew, and why. */
 import type { ClusterView, LeaderKey } from '../cluster.ts';
+import { copySource } from '../copy-source.ts';
 import { type Decision, decision } from '../decision.ts';
 import { printLsn } from '../lsn.ts';
 import { between, millis } from '../time.ts';
@@ -10,6 +11,8 @@ import { lineageOf } from './following.ts';
 
 /** After so many failed rewinds the directory is copied anew. */
 const REWINDS = 2;
+/** After so many searches in vain the end of the local WAL counts as the last checkpoint. */
+const SEARCHES = 3;
 /** How old the leader's lineage may be when data here is undone by it. */
 const FRESH_LINEAGE = 1_000;
 
@@ -48,7 +51,9 @@ export function rejoin(view: View, cluster: ClusterView, leader: LeaderKey): Dec
       `${leader.name} serves system identifier ${lineage.systemId}, the data here is ${local.systemId}: left alone`,
     );
   }
-  if (local.timeline !== lineage.timeline && view.endOfWal === null) {
+  // A copy of a backup has no WAL of its own yet, and no end of it: it comes with the stream.
+  const searched = (view.attempts.get('find-end')?.failures ?? 0) >= SEARCHES && local.standbySignal;
+  if (local.timeline !== lineage.timeline && view.endOfWal === null && !searched) {
     return decision(
       'rejoin.find-end',
       `${leader.name} is on timeline ${lineage.timeline}, we are on ${local.timeline}: find the end of our WAL`,
@@ -79,10 +84,15 @@ export function rejoin(view: View, cluster: ClusterView, leader: LeaderKey): Dec
       : 'never was on our timeline';
   const why = `our WAL ends at ${printLsn(end)} on timeline ${local.timeline}; ${leader.name} (timeline ${lineage.timeline}) ${where}`;
   const rewinds = view.attempts.get('rewind')?.failures ?? 0;
-  const { usePgRewind, removeDataDirectoryOnRewindFailure, removeDataDirectoryOnDivergedTimelines } =
-    view.policy.cluster;
+  const {
+    usePgRewind,
+    removeDataDirectoryOnRewindFailure,
+    removeDataDirectoryOnDivergedTimelines,
+    replacementsPerDay,
+  } = view.policy.cluster;
   const mayRewind = usePgRewind && rewinds < REWINDS && !numberGivenTwice;
-  const mayCopy = usePgRewind ? removeDataDirectoryOnRewindFailure : removeDataDirectoryOnDivergedTimelines;
+  const allowed = usePgRewind ? removeDataDirectoryOnRewindFailure : removeDataDirectoryOnDivergedTimelines;
+  const mayCopy = allowed || view.replacementsToday < replacementsPerDay;
   // What throws data away rests on what the leader is now, not on what it was when it was asked last.
   if ((mayRewind || mayCopy) && between(lineage.at, view.now) > FRESH_LINEAGE) {
     return decision(
@@ -101,12 +111,15 @@ export function rejoin(view: View, cluster: ClusterView, leader: LeaderKey): Dec
     if (again !== null) return again;
     const said =
       usePgRewind && !numberGivenTwice ? `; the rewind failed: ${view.attempts.get('rewind')?.said ?? ''}` : '';
-    return decision('rejoin.copy', why + said, [{ do: 'copy', source: leader.name, wipe: true }]);
+    const source = copySource(view, cluster, leader);
+    return decision('rejoin.copy', why + said, [{ do: 'copy', source, leader: leader.name, wipe: true }]);
   }
   const tried = numberGivenTwice ? 'A rewind cannot tell the two apart' : 'Rewinding did not bring it back';
   const whyNoRewind = usePgRewind ? tried : 'use_pg_rewind is off';
+  const budget =
+    replacementsPerDay > 0 ? `, and data_directory_replacements_per_day (${replacementsPerDay}) is used up` : '';
   return decision(
     'rejoin.stuck',
-    `${why}. ${whyNoRewind}, and the settings forbid to replace the directory: run pgha-ctl reinit, or set ${usePgRewind ? 'remove_data_directory_on_rewind_failure' : 'use_pg_rewind or remove_data_directory_on_diverged_timelines'}`,
+    `${why}. ${whyNoRewind}, and the settings forbid to replace the directory${budget}: run pgha-ctl reinit CLUSTER ${view.self}, or set ${usePgRewind ? 'remove_data_directory_on_rewind_failure' : 'use_pg_rewind or remove_data_directory_on_diverged_timelines'}`,
   );
 }

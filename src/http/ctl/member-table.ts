@@ -86,7 +86,7 @@ function memberRows(cluster: NamedCluster, order: Order): Rows {
     rows: order.members.map((member) => {
       const level = order.depth.get(member.name) ?? 0;
       const name = level === 0 ? member.name : `${'  '.repeat(level - 1)}+ ${member.name}`;
-      return [cluster.scope, name, host(member, withPort), title(member.role), member.state, ...facts(member)];
+      return [cluster.scope, name, host(member, withPort), title(member.role), stateOf(member), ...facts(member)];
     }),
   };
 }
@@ -122,6 +122,10 @@ function host(member: ShownMember, withPort: boolean): string {
   if (member.host === undefined) return '';
   return withPort && member.port !== undefined ? `${member.host}:${member.port}` : member.host;
 }
+
+/** `creating replica (copy 35 %)` */
+const stateOf = ({ state, progress }: ShownMember): string =>
+  progress === undefined ? state : `${state} (${progress})`;
 
 /** `sync_standby` -> `Sync Standby` */
 const title = (role: string): string =>

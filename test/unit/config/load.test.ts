@@ -126,7 +126,11 @@ describe('files that people have', () => {
       },
     });
     expect(config.bootstrap.dcs).toMatchObject({ ttl: 30, master_start_timeout: 120, synchronous_mode: false });
-    for (const name of ['log.format', 'create_replica_methods', 'pgbackrest', 'etcd']) {
+    expect(config.postgresql.copyMethods).toMatchObject([
+      { name: 'pgbackrest', command: '/usr/bin/pgbackrest --stanza=orders restore', keepData: true, noParams: true },
+      { name: 'basebackup', command: null },
+    ]);
+    for (const name of ['log.format', 'etcd']) {
       expect(warnings.filter((line) => line.includes(name)).length, name).toBeGreaterThan(0);
     }
   });
@@ -285,6 +289,16 @@ describe('mistakes in a file', () => {
       'a command that may take no time at all',
       `${MINIMAL}event_notification_timeout: 0\n`,
       /event_notification_timeout: must be at least/,
+    ],
+    [
+      'a method of copying that is not there',
+      MINIMAL.replace('  data_dir', '  create_replica_methods: [pgbackrest, basebackup]\n  data_dir'),
+      /create_replica_methods: pgbackrest has no section postgresql\.pgbackrest with a command/,
+    ],
+    [
+      'a method of copying with a time that is none',
+      MINIMAL.replace('  data_dir', '  create_replica_methods: [x]\n  x: {command: y, timeout: soon}\n  data_dir'),
+      /x\.timeout: must be a time/,
     ],
     [
       'a parameter that is a list',

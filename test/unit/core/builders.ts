@@ -326,6 +326,7 @@ export const clusterPolicy: ClusterPolicy = {
   slots: NO_SLOTS_ASKED_FOR,
   removeDataDirectoryOnRewindFailure: true,
   removeDataDirectoryOnDivergedTimelines: false,
+  replacementsPerDay: 0,
 };
 
 export const failed = (
@@ -398,6 +399,7 @@ export function aView(over: ViewOver = {}): View {
     sawPrimary: null,
     validation: { kind: 'not-asked' },
     publications: [],
+    replacementsToday: 0,
     returningSince: new Map(),
     lastLeader: null,
     ...rest,

@@ -74,6 +74,16 @@ export function aConfig(
       pgHba: null,
       pgIdent: null,
       basebackup: [],
+      copyMethods: [
+        {
+          name: 'basebackup',
+          command: null,
+          keepData: false,
+          noParams: false,
+          params: [],
+          timeout: millis(86_400_000),
+        },
+      ],
       discardedWal: { directory: null, size: 1n << 30n, number: 5 },
       ...postgresql,
     },

@@ -197,13 +197,13 @@ export const rejoining: readonly Case[] = [
     name: 'copies anew where it was a primary on the very timeline the leader is on: the number was given twice',
     view: aView(down({ local: aStopped() })),
     rule: 'rejoin.copy',
-    actions: [{ do: 'copy', source: nodeName('a'), wipe: true }],
+    actions: [{ do: 'copy', source: nodeName('a'), leader: nodeName('a'), wipe: true }],
   },
   {
     name: 'copies anew where it came to the timeline of the leader at another position, and was started as a standby since',
     view: aView(down({ lineage: aLineage({ ours: anotherWay }) })),
     rule: 'rejoin.copy',
-    actions: [{ do: 'copy', source: nodeName('a'), wipe: true }],
+    actions: [{ do: 'copy', source: nodeName('a'), leader: nodeName('a'), wipe: true }],
   },
   {
     name: 'is stuck there where copying anew is forbidden: a rewind takes both for one line',
@@ -275,13 +275,51 @@ export const rejoining: readonly Case[] = [
     name: 'copies anew after two failed rewinds',
     view: aView(diverged({ attempts: failed('rewind', 2) })),
     rule: 'rejoin.copy',
-    actions: [{ do: 'copy', source: nodeName('a'), wipe: true }],
+    actions: [{ do: 'copy', source: nodeName('a'), leader: nodeName('a'), wipe: true }],
   },
   {
     name: 'is stuck after two failed rewinds where copying anew is forbidden',
     view: aView(diverged({ attempts: failed('rewind', 2), set: { removeDataDirectoryOnRewindFailure: false } })),
     rule: 'rejoin.stuck',
     actions: [],
+  },
+  {
+    name: 'copies anew although that is forbidden while the budget of the day lasts',
+    view: aView(
+      diverged({
+        attempts: failed('rewind', 2),
+        set: { removeDataDirectoryOnRewindFailure: false, replacementsPerDay: 2 },
+        replacementsToday: 1,
+      }),
+    ),
+    rule: 'rejoin.copy',
+    actions: ['copy'],
+  },
+  {
+    name: 'is stuck when the budget of the day is used up',
+    view: aView(
+      diverged({
+        attempts: failed('rewind', 2),
+        set: { removeDataDirectoryOnRewindFailure: false, replacementsPerDay: 2 },
+        replacementsToday: 2,
+      }),
+    ),
+    rule: 'rejoin.stuck',
+    actions: [],
+  },
+  {
+    name: 'starts a copy of a backup, which has no WAL of its own in which an end could be found',
+    view: aView(
+      diverged({ local: aStopped({ standbySignal: true }), endOfWal: null, attempts: failed('find-end', 3) }),
+    ),
+    rule: 'rejoin.start',
+    actions: ['start-standby'],
+  },
+  {
+    name: 'does not take that for granted of what was no standby',
+    view: aView(diverged({ endOfWal: null, attempts: failed('find-end', 3) })),
+    rule: 'rejoin.find-end',
+    actions: ['find-end-of-wal'],
   },
   {
     name: 'is stuck without pg_rewind where copying anew is not allowed',
@@ -403,7 +441,18 @@ export const joining: readonly Case[] = [
     name: 'copies from the leader when it has no data',
     view: aView({ local: { kind: 'absent' } }),
     rule: 'joining.copy',
-    actions: [{ do: 'copy', source: nodeName('a'), wipe: false }],
+    actions: [{ do: 'copy', source: nodeName('a'), leader: nodeName('a'), wipe: false }],
+  },
+  {
+    name: 'copies from a standby that is tagged for it',
+    view: aView({
+      local: { kind: 'absent' },
+      cluster: aCluster({
+        members: [aMember('a'), aMember('c', { tags: { clonefrom: true }, replicationState: 'streaming' })],
+      }),
+    }),
+    rule: 'joining.copy',
+    actions: [{ do: 'copy', source: nodeName('c'), leader: nodeName('a'), wipe: false }],
   },
   {
     name: 'copies anew where a copy did not end',

@@ -1,0 +1,148 @@
+/**
+ * Copies by the methods that the operator has listed (create_replica_methods): pg_basebackup, or a command of his own
+ * such as a restore with pgBackRest, Barman or WAL-G. One after the other until one succeeds; what a command has made is
+ * looked at, never believed. A directory that is not finished stays marked and is never started.
+ */
+import { join } from 'node:path';
+import type { CopyMethod } from '../config/schema.ts';
+import { millis } from '../core/time.ts';
+import { PghaError } from '../errors.ts';
+import type { Progress, ServerAddress, ServerSettings } from '../ports/postgres.ts';
+import { copyCancelled, copyFailed, copyFrom, finishCopy, prepareTarget } from './basebackup.ts';
+import { CommandFailure, lastLine, runCommand, splitCommandLine } from './command.ts';
+import { readControlData } from './control-data.ts';
+import { makePrivateDirectory, readText } from './durable-file.ts';
+import { readLineage } from './lineage.ts';
+import { setMarker } from './markers.ts';
+import { madeByVersion, type Place } from './place.ts';
+import { connectionString } from './remote.ts';
+import { passfilePath, writePassfile } from './server-config.ts';
+import { COPIES_INTO, endLeftovers, refuseWhileInUse, targetState } from './wipe.ts';
+
+const LINEAGE_LIMIT = millis(5_000);
+
+/**
+ * @throws {PghaError} PGHA_COPY_FAILED when every method failed, with what each of them said, or PGHA_CANCELLED
+ */
+export async function createReplica(
+  place: Place,
+  source: ServerAddress,
+  settings: ServerSettings,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<void> {
+  const methods = place.config.postgresql.copyMethods;
+  const failures: string[] = [];
+  let last: unknown = null;
+  for (const method of methods) {
+    try {
+      if (method.command === null) await copyFrom(place, source, settings, progress, signal);
+      else await copyByCommand(place, { ...method, command: method.command }, source, settings, progress, signal);
+      return;
+    } catch (error) {
+      if (signal.aborted || (error instanceof PghaError && error.code === 'PGHA_CANCELLED')) throw error;
+      // With only one there is nothing to fall back to: it tells of itself.
+      if (methods.length === 1) throw error;
+      last = error;
+      const said = error instanceof PghaError ? error.text.happened : String(error);
+      failures.push(`${method.name}: ${said}`);
+      const next = methods[methods.indexOf(method) + 1];
+      const then = next === undefined ? 'it was the last method' : `${next.name} is next`;
+      place.log.write('warn', 'copy.method-failed', `copying with ${method.name} failed, ${then}: ${said}`, {
+        method: method.name,
+        error,
+      });
+      // What is not ours is not ours for the next method either.
+      if ((await targetState(place)) === 'in use') throw error;
+    }
+  }
+  throw copyFailed(
+    place,
+    source,
+    `all methods failed. ${failures.join(' ')}`,
+    'An unfinished copy is never started.',
+    last,
+  );
+}
+
+async function copyByCommand(
+  place: Place,
+  method: CopyMethod & { readonly command: string },
+  source: ServerAddress,
+  settings: ServerSettings,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<void> {
+  await prepareTarget(place, source, progress, method.keepData);
+  if (signal.aborted) throw copyCancelled(source, `${method.name} was not started.`);
+  const expected = await readLineage(place, source, LINEAGE_LIMIT);
+  if (expected === null) {
+    const why = `${source.name} does not answer, and what ${method.name} brings could not be compared with it`;
+    throw copyFailed(place, source, why, `${method.name} was not started.`, null);
+  }
+  await setMarker(place, 'copy');
+  await makePrivateDirectory(place, place.dataDir);
+  await writePassfile(place);
+  progress(`copying with ${method.name}`, null);
+  const passfile = passfilePath(place);
+  const login = place.config.postgresql.authentication.replication;
+  const connect = connectionString(source, login, passfile, { dbname: place.config.postgresql.database });
+  const words = [
+    ...splitCommandLine(method.command),
+    ...(method.noParams
+      ? []
+      : [
+          `--scope=${place.config.scope}`,
+          '--role=replica',
+          `--datadir=${place.dataDir}`,
+          `--connstring=${connect}`,
+          ...method.params.map(([name, value]) => `--${name}=${value}`),
+        ]),
+  ];
+  // env looks the program up in PATH, where runCommand would look among the Postgres binaries.
+  const result = await runCommand(place, '/usr/bin/env', words, {
+    signal,
+    limitMs: method.timeout,
+    plainLocale: false,
+    env: { [COPIES_INTO]: place.dataDir, ...(login.password === null ? {} : { PGPASSFILE: passfile }) },
+    onLine: (line) => {
+      const percent = /(?:^|[^\d.])(\d{1,3})(?:\.\d+)?\s?%/.exec(line)?.[1];
+      if (percent !== undefined && Number(percent) <= 100)
+        progress(`copying with ${method.name}: ${percent} %`, Number(percent) / 100);
+    },
+  });
+  // Whatever it has started in the background must not go on writing there.
+  await endLeftovers(place);
+  const unfinished = 'What it left is marked as unfinished and is never started.';
+  if (result.endedBy === 'cancel') throw copyCancelled(source, unfinished);
+  if (result.code !== 0) {
+    const why =
+      result.endedBy === 'limit'
+        ? `${method.name} was ended after its timeout of ${method.timeout / 1000} s`
+        : `${method.name} ended with ${result.code}: ${lastLine(result)}`;
+    throw copyFailed(place, source, why, unfinished, new CommandFailure(method.name, result));
+  }
+  refuseWhileInUse(place);
+  const wrong = await whatIsWrong(place, expected.systemId);
+  if (wrong !== null)
+    throw copyFailed(place, source, `${method.name} says that it is done, but ${wrong}`, unfinished, null);
+  await finishCopy(place, source, settings);
+  progress(`copied with ${method.name}`, 1);
+}
+
+/** What keeps the directory from being a copy of that cluster; null: nothing does. */
+async function whatIsWrong(place: Place, systemId: string): Promise<string | null> {
+  const version = await madeByVersion(place.dataDir);
+  if (version === null) return `${place.dataDir} holds no data directory`;
+  if (version !== place.version)
+    return `its data are of PostgreSQL ${version}, and the programs here of ${place.version}`;
+  try {
+    const control = await readControlData(place);
+    if (control.systemId !== systemId)
+      return `its data are of another cluster (system identifier ${control.systemId}, expected ${systemId})`;
+  } catch (error) {
+    return error instanceof PghaError ? error.text.happened : String(error);
+  }
+  const conf = await readText(place, join(place.dataDir, 'global', 'pg_filenode.map')).catch(() => null);
+  return conf === null ? 'it is not complete: global/pg_filenode.map is missing' : null;
+}
