@@ -126,6 +126,7 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
         await agent.confirmSource(source, leader);
         if (action.wipe) {
           await keepDiscarded(agent, leader.name, progress, signal);
+          signal.throwIfAborted();
           agent.noteReplacement();
           await agent.wipeFor(leader);
         } else await agent.confirmLeads(leader);
@@ -139,6 +140,7 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
       return agent.operations.start('rewind', `rewind to the line of ${source.name}`, async (signal, progress) => {
         await guard.disarm(GUARD_LIMIT);
         await keepDiscarded(agent, source.name, progress, signal);
+        signal.throwIfAborted();
         await agent.confirmLeads(source);
         await postgres.rewind(source, server, progress, signal);
       });

@@ -1098,6 +1098,7 @@ export class Agent implements Control {
       async (signal, progress) => {
         await this.confirmSource(source, leader);
         await keepDiscarded(this, leader.name, progress, signal);
+        signal.throwIfAborted();
         await this.parts.postgres.stop('fast', millis(10_000));
         await this.wipeFor(leader);
         await this.parts.postgres.copy(source, this.resolved.server, progress, signal);

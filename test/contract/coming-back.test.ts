@@ -96,6 +96,9 @@ describe('WAL that is thrown away', () => {
       'INSERT INTO t VALUES (-4)',
     ]);
     const { old, leader } = all;
+    // Of what the new leader has: before anything that is undone was committed.
+    const { recoveredUpTo } = await leader.until('primary');
+    expect(Date.parse(recoveredUpTo ?? '')).toBeGreaterThan(began);
     const kept = await keep(all);
     expect(kept).toMatchObject({ commits: 3, again: false, trouble: null });
     expect(Date.parse(kept.firstCommit ?? '')).toBeGreaterThanOrEqual(began - 1);
