@@ -617,7 +617,7 @@ export const MUTANTS: readonly Mutant[] = [
 `,
         replace: '',
       },
-      { file: AGENT, find: `leader === null || leader === this.self ? null`, replace: `leader === null ? null` },
+      { file: AGENT, find: `leads === null || leads.name === this.self`, replace: `leads === null` },
       {
         file: AGENT,
         find: `    if (lineage === null) throw new Error(\`\${source.name} does not answer: nothing was removed here\`);`,
