@@ -621,7 +621,7 @@ export const MUTANTS: readonly Mutant[] = [
       {
         file: AGENT,
         find: `    if (lineage === null) throw new Error(\`\${source.name} does not answer: nothing was removed here\`);`,
-        replace: `    if (lineage === null) return this.parts.postgres.wipe();`,
+        replace: `    if (lineage === null) return this.parts.postgres.wipe(stillTrue);`,
       },
     ],
     caughtBy: ['S7'],
