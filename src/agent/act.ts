@@ -10,7 +10,7 @@ import { describePhases } from '../core/decision-record.ts';
 import type { LocalPostgres } from '../core/local.ts';
 import type { LossStatement } from '../core/loss.ts';
 import { distance, type Lsn, printLsn } from '../core/lsn.ts';
-import { ABSENT, type Txn } from '../core/store.ts';
+import { ABSENT, type Revision, type Txn } from '../core/store.ts';
 import { between, millis } from '../core/time.ts';
 import { partingPoint } from '../core/timeline.ts';
 import { type LearnedLineage, ownHistory } from '../core/view.ts';
@@ -117,7 +117,7 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
     case 'bootstrap':
       return bootstrap(agent);
     case 'claim-scope':
-      return claimScope(agent);
+      return claimScope(agent, action.over);
     case 'copy': {
       const [source, leader] = [agent.addressOf(action.source), agent.addressOf(action.leader)];
       if (source === null || leader === null) return false;
@@ -357,10 +357,16 @@ async function bootstrap(agent: Agent): Promise<boolean> {
         failure: [{ op: 'get', key: KEYS.initialize }],
       });
       if (named.kind !== 'answered' || !named.succeeded) {
-        const now = named.kind === 'answered' ? named.found.get(KEYS.initialize)?.value : undefined;
-        if (now !== id)
-          throw new Error('another member made a cluster in the meantime; the new data directory is kept aside');
+        const now = (named.kind === 'answered' ? named.found.get(KEYS.initialize)?.value : undefined) ?? '';
+        if (/^\d+$/.test(now) && now !== id) {
+          // It holds nothing of anybody, and would keep this node from being copied.
+          const kept = await postgres.setAside();
+          throw new Error(`the scope has become cluster ${now} in the meantime. ${kept}`);
+        }
+        if (now !== id) throw new Error('another member has begun to make a cluster in the meantime');
       }
+      // Or the next decision would rest on a scope that is still being made.
+      await agent.readCluster();
       log.write('info', 'action.finished', `the new cluster has system identifier ${id}`, { action: 'bootstrap' });
     } catch (error) {
       await untilAnswered(agent, signal, {
@@ -386,13 +392,13 @@ async function untilAnswered(agent: Agent, signal: AbortSignal, txn: Txn): Promi
   }
 }
 
-async function claimScope(agent: Agent): Promise<boolean> {
+async function claimScope(agent: Agent, over: Revision | null): Promise<boolean> {
   const { local } = agent.watch;
   if (local.kind !== 'primary' && local.kind !== 'stopped') return false;
   await agent.parts.dcs.txn(
     {
       compare: [
-        { key: KEYS.initialize, createRevision: ABSENT },
+        over === null ? { key: KEYS.initialize, createRevision: ABSENT } : { key: KEYS.initialize, modRevision: over },
         { key: KEYS.leader, createRevision: ABSENT },
       ],
       success: [

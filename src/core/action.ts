@@ -38,8 +38,12 @@ export type Action =
   | { readonly do: 'learn-lineage'; readonly of: NodeName }
   | { readonly do: 'rescue'; readonly candidate: NodeName; readonly end: Lsn }
   | { readonly do: 'bootstrap' }
-  /** The data here becomes the cluster's: writes our system identifier to a scope that has none. */
-  | { readonly do: 'claim-scope' }
+  /**
+   * The data here becomes the cluster's: writes our system identifier to a scope that has none.
+   *
+   * @param over - the empty `initialize` key of somebody who is only making a cluster; null: there is no such key
+   */
+  | { readonly do: 'claim-scope'; readonly over: Revision | null }
   /** `wipe`: what is here goes before. The leader is asked whether he is one, whoever the source is. */
   | { readonly do: 'copy'; readonly source: NodeName; readonly leader: NodeName; readonly wipe: boolean }
   | { readonly do: 'rewind'; readonly source: NodeName }

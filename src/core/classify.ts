@@ -84,8 +84,9 @@ export function adoptable(view: View): boolean {
   if (view.dcs.kind === 'never-read') return view.local.managed !== true;
   const { cluster } = view.dcs;
   if (cluster.leader !== null || cluster.status !== null) return false;
-  const ours = cluster.initialize === null || cluster.initialize.value === view.local.systemId;
-  return ours;
+  // While somebody is only making a cluster there is none yet that this one could be a second writer of.
+  const name = cluster.initialize?.value ?? '';
+  return name === '' || name === view.local.systemId;
 }
 
 /**

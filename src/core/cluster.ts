@@ -133,7 +133,12 @@ export interface ClusterView {
   /** null: the key does not exist. */
   readonly status: Status | null;
   /** null: no such key; empty text: a bootstrap is under way; else the system identifier. */
-  readonly initialize: { readonly value: string; readonly revision: Revision } | null;
+  readonly initialize: {
+    readonly value: string;
+    readonly revision: Revision;
+    /** pgha makes a cluster under its lease, Patroni without one; once it has a name it hangs on none. */
+    readonly lease: LeaseId | null;
+  } | null;
   readonly config: { readonly value: Readonly<Record<string, unknown>>; readonly revision: Revision } | null;
   readonly failover: FailoverRequest | null;
   /** null: there is no such key. */
@@ -203,7 +208,10 @@ export function readCluster(
     leader:
       leader === undefined ? null : { name: nodeName(leader.value), term: leader.modRevision, lease: leader.lease },
     status: status === undefined ? null : readStatus(status.modRevision, statusValue ?? {}),
-    initialize: initialize === undefined ? null : { value: initialize.value, revision: initialize.modRevision },
+    initialize:
+      initialize === undefined
+        ? null
+        : { value: initialize.value, revision: initialize.modRevision, lease: initialize.lease },
     config: config === undefined || configValue === null ? null : { value: configValue, revision: config.modRevision },
     failover: readFailover(byKey.get(KEYS.failover), notUnderstood),
     failsafe: failsafe === undefined ? null : { members: addresses(failsafeValue), revision: failsafe.modRevision },

@@ -79,7 +79,8 @@ export const RULES = {
   'joining.bootstrap':
     'the scope is empty and so is our data directory: this node tries to be the one that makes the cluster',
   'joining.wait-for-bootstrap': 'another member makes the cluster',
-  'joining.claim': "the scope is empty and there is data here: it becomes the cluster's",
+  'joining.claim':
+    "nobody has led under this scope and there is data here: it becomes the cluster's, also where an empty member is just making one",
   'joining.standby-cannot-claim':
     'the scope is empty and our Postgres is a standby: a standby is never the first leader',
   'joining.copy': 'no data here: copied from the leader',

@@ -119,6 +119,12 @@ export interface Postgres {
    * reaches and that is down again at the end.
    */
   bootstrap(settings: ServerSettings, progress: Progress, signal: AbortSignal): Promise<SystemId>;
+  /**
+   * Renames what `bootstrap` has just made here: another member's cluster was first.
+   *
+   * @returns the sentence that says where it is
+   */
+  setAside(): Promise<string>;
   /** pg_basebackup from `source` into an absent or half-made directory; afterwards a stopped standby. */
   copy(source: ServerAddress, settings: ServerSettings, progress: Progress, signal: AbortSignal): Promise<void>;
   /** pg_rewind of a stopped directory; the source has done its checkpoint (asked for here). Afterwards a stopped standby. */

@@ -72,6 +72,18 @@ export async function bootstrapCluster(
   }
 }
 
+/**
+ * The cluster that was just made here is not this scope's. Nobody has used it: it makes room for a copy, and is kept
+ * under another name where that is possible.
+ *
+ * @returns the sentence that says where it is
+ */
+export async function setNewClusterAside(place: Place): Promise<string> {
+  // Should it not go, it is marked as what it is, and a copy may take its place.
+  await setMarker(place, 'initdb');
+  return keepFailed(place);
+}
+
 /** A program of the bootstrap that failed, with its last line for the operator and the whole output as cause. */
 class StepFailure extends Error {
   override readonly name = 'StepFailure';

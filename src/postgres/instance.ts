@@ -26,7 +26,7 @@ import type {
   WalChunk,
 } from '../ports/postgres.ts';
 import type { Random } from '../ports/random.ts';
-import { bootstrapCluster } from './bootstrap.ts';
+import { bootstrapCluster, setNewClusterAside } from './bootstrap.ts';
 import { withConnection } from './connection.ts';
 import { keepDiscardedWal } from './discarded-wal.ts';
 import { asMember, DeathWatch, familyOf, signalProcess } from './family.ts';
@@ -162,6 +162,10 @@ export class PostgresInstance implements Postgres {
 
   async bootstrap(settings: ServerSettings, progress: Progress, signal: AbortSignal): Promise<SystemId> {
     return bootstrapCluster(await this.open(), settings, progress, signal);
+  }
+
+  async setAside(): Promise<string> {
+    return setNewClusterAside(await this.open());
   }
 
   async copy(source: ServerAddress, settings: ServerSettings, progress: Progress, signal: AbortSignal): Promise<void> {

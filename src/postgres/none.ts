@@ -42,6 +42,7 @@ export class NoPostgres implements Postgres {
   async stop(): Promise<void> {}
 
   readonly bootstrap = nothingHere;
+  readonly setAside = nothingHere;
   readonly copy = nothingHere;
   readonly rewind = nothingHere;
   readonly keepDiscarded = nothingHere;

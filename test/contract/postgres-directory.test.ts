@@ -26,7 +26,7 @@ import { laterBy, millis } from '../../src/core/time.ts';
 import { kinship } from '../../src/core/timeline.ts';
 import type { ServerAddress, ServerSettings } from '../../src/ports/postgres.ts';
 import { copyFrom } from '../../src/postgres/basebackup.ts';
-import { bootstrapCluster } from '../../src/postgres/bootstrap.ts';
+import { bootstrapCluster, setNewClusterAside } from '../../src/postgres/bootstrap.ts';
 import { runCommand } from '../../src/postgres/command.ts';
 import { readControlData } from '../../src/postgres/control-data.ts';
 import { endFamily, familyOf } from '../../src/postgres/family.ts';
@@ -284,6 +284,12 @@ describe('a new cluster', () => {
     await setMarker(place, 'initdb');
     await bootstrapCluster(place, SETTINGS, quiet, never);
     expect(familyOf(place.dataDir)).toEqual([]);
+
+    // Another member's cluster was first: a copy of that one takes its place.
+    expect(await setNewClusterAside(place)).toContain('data.failed-1');
+    expect(await exists(place.dataDir)).toBe(false);
+    expect(await exists(join(base, 'again', 'data.failed-1', 'PG_VERSION'))).toBe(true);
+    expect(await readMarker(place)).toBeNull();
   });
 
   test('can be cancelled', async () => {

@@ -46,6 +46,8 @@ const UNDER_WAY_MS = 5_000;
 const DEFAULT_LAG = 1_048_576;
 
 export class Conduct {
+  /** Somebody has led under this scope. */
+  private ledOnce = false;
   private readonly plan: Plan;
   private readonly actors: readonly Actor[];
   private readonly etcd: EtcdModel;
@@ -183,6 +185,17 @@ export class Conduct {
     // S12: in maintenance nothing is promoted, stopped or rebuilt, unless an operator asks for it.
     if (this.knows(name, 'pause', true) && !asked) this.fail('S12', `${name} does '${deed}' in maintenance`);
     this.protectData(name, deed, source, asked);
+    this.protectBrought(name, deed);
+  }
+
+  /** S9: a server that runs and is to be taken over is not stopped before another cluster has the scope. */
+  private protectBrought(name: string, deed: Deed): void {
+    const { brought } = this.plan;
+    if (deed !== 'stop' || brought?.as !== 'running primary' || brought.node !== name || this.ledOnce) return;
+    this.ledOnce ||= this.etcd.keyNow(KEYS.status) !== null;
+    const { server } = this.actor(name);
+    if (!this.ledOnce && server.acceptsWrites() && (this.clusterId ?? server.data?.systemId) === server.data?.systemId)
+      this.fail('S9', `${name} stops the server that is to be taken over, and no other cluster is in its scope`);
   }
 
   private protectData(name: string, deed: Deed, source: string | null, asked: boolean): void {

@@ -26,6 +26,7 @@ const NAMED = [
   'key by take-over',
   'known limitation: timeline number given twice',
   'maintenance began while nobody led',
+  'new cluster set aside',
   'orphans committed',
   'own key found',
   'rewound',

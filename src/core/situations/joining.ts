@@ -12,13 +12,34 @@ import { waitAtTheGate } from './leaderless.ts';
 
 export function join(view: View, cluster: ClusterView): Decision {
   if (cluster.initialize === null) return intoEmptyScope(view, cluster);
-  if (cluster.initialize.value === '') {
-    return decision(
-      'joining.wait-for-bootstrap',
-      'another member is making the cluster; this node copies from it afterwards',
-    );
-  }
+  if (cluster.initialize.value === '') return besideBootstrap(view, cluster, cluster.initialize);
   return copyFromLeader(view, cluster);
+}
+
+/**
+ * Another member makes a cluster from nothing, and there may be data here: they win, or a server that is being taken
+ * over would find itself in a scope of another cluster because an empty node was quicker. Nothing is lost by it: nobody
+ * has led, and what that member makes is empty.
+ */
+function besideBootstrap(
+  view: View,
+  cluster: ClusterView,
+  initialize: NonNullable<ClusterView['initialize']>,
+): Decision {
+  const { local } = view;
+  const wait = (why: string): Decision => decision('joining.wait-for-bootstrap', why);
+  const data = local.kind === 'primary' || (local.kind === 'stopped' && local.wasPrimary && !local.standbySignal);
+  if (!data) return wait('another member is making the cluster; this node copies from it afterwards');
+  if (ofAnotherCluster(view, local.systemId) !== null || cluster.leader !== null || cluster.status !== null)
+    return wait('another member is making the cluster, and the data here are not what it was before');
+  // Patroni writes its identifier whatever stands there by then.
+  if (initialize.lease === null)
+    return wait('a member that runs Patroni is making the cluster: the data here cannot become it any more');
+  return decision(
+    'joining.claim',
+    `an empty member is making a cluster; the data here (system identifier ${local.systemId}) go before it and become this scope's cluster`,
+    [{ do: 'claim-scope', over: initialize.revision }],
+  );
 }
 
 function intoEmptyScope(view: View, cluster: ClusterView): Decision {
@@ -53,7 +74,7 @@ function intoEmptyScope(view: View, cluster: ClusterView): Decision {
       return decision(
         'joining.claim',
         `a running primary with system identifier ${local.systemId} becomes this scope's cluster`,
-        [{ do: 'claim-scope' }],
+        [{ do: 'claim-scope', over: null }],
       );
     }
     case 'stopped': {
@@ -68,7 +89,7 @@ function intoEmptyScope(view: View, cluster: ClusterView): Decision {
       return decision(
         'joining.claim',
         `the data directory here (system identifier ${local.systemId}) becomes this scope's cluster`,
-        [{ do: 'claim-scope' }],
+        [{ do: 'claim-scope', over: null }],
       );
     }
     case 'stopping':

@@ -103,7 +103,8 @@ export class GuardProcess {
     this.onSuspicion.push(listener);
   }
 
-  start(): void {
+  /** @param byDaemon - one that lives and looks after a server that was running before */
+  start(byDaemon = false): void {
     if (this.alive) return;
     this.alive = true;
     this.pausedUntil = Number.NEGATIVE_INFINITY;
@@ -114,7 +115,7 @@ export class GuardProcess {
     if (this.file !== null) {
       this.events.mark('guard armed itself from its file');
       this.set();
-    } else if (this.server.acceptsWrites()) {
+    } else if (!byDaemon && this.server.acceptsWrites()) {
       // Out of recovery and nobody vouches for it.
       this.events.trace(this.name, 'guard finds a primary and no file: stops it');
       this.events.mark('guard stopped an unvouched primary');
@@ -295,7 +296,7 @@ export class SimulatedGuard implements Guard {
     this.starting = true;
     this.process.later(this.random.between(30, 90), () => {
       this.starting = false;
-      if (!this.guard.alive) this.guard.start();
+      if (!this.guard.alive) this.guard.start(true);
       for (const listener of this.listeners) listener();
     });
   }

@@ -229,6 +229,15 @@ export class SimulatedPostgres implements Postgres {
     return systemId(id);
   }
 
+  async setAside(): Promise<string> {
+    await this.wait(this.server.random.between(5, 50));
+    if (this.server.processes.kind !== 'none') throw this.error('PGHA_DATA_DIRECTORY_LOCKED', 'Postgres runs in it');
+    this.server.events.trace(this.server.name, 'new cluster set aside');
+    this.server.events.mark('new cluster set aside');
+    this.server.disk = { kind: 'absent' };
+    return 'What was made is kept under another name.';
+  }
+
   async copy(source: ServerAddress, _settings: ServerSettings, progress: Progress, signal: AbortSignal): Promise<void> {
     const { server } = this;
     this.parts.does('copy', source.name);

@@ -14,7 +14,7 @@ import type { PeerAnswer, PeerStatus } from '../../../src/core/peer.ts';
 import type { ClusterPolicy, NodePolicy, Policy } from '../../../src/core/policy.ts';
 import type { RuleId } from '../../../src/core/rules.ts';
 import { NO_SLOTS_ASKED_FOR } from '../../../src/core/slots.ts';
-import { leaseId, type NodeName, nodeName, type Revision, revision } from '../../../src/core/store.ts';
+import { type LeaseId, leaseId, type NodeName, nodeName, type Revision, revision } from '../../../src/core/store.ts';
 import { type Instant, instant, millis, seconds } from '../../../src/core/time.ts';
 import { parseHistory } from '../../../src/core/timeline.ts';
 import { NOTHING_REMEMBERED } from '../../../src/core/upstream.ts';
@@ -174,17 +174,19 @@ export interface ClusterOver extends Partial<Omit<ClusterView, 'leader' | 'initi
   /** Holds the key in TERM. */
   readonly leader?: string | null;
   readonly initialize?: string | null;
+  /** Somebody runs Patroni and is making the cluster: its empty key hangs on no lease. */
+  readonly initializeLease?: LeaseId | null;
 }
 
 /** Three members, `a` leads. */
 export function aCluster(over: ClusterOver = {}): ClusterView {
-  const { leader = 'a', initialize = SYSTEM, ...rest } = over;
+  const { leader = 'a', initialize = SYSTEM, initializeLease = null, ...rest } = over;
   return {
     clusterId: 'one',
     revision: revision(100),
     leader: leader === null ? null : { name: nodeName(leader), term: TERM, lease: leaseId(`lease-of-${leader}`) },
     status: aStatus(),
-    initialize: initialize === null ? null : { value: initialize, revision: revision(5) },
+    initialize: initialize === null ? null : { value: initialize, revision: revision(5), lease: initializeLease },
     config: null,
     failover: null,
     failsafe: null,

@@ -1,6 +1,7 @@
 /** Somebody else leads, or there is no cluster yet. */
+import { systemId } from '../../../../src/core/local.ts';
 import { timeline } from '../../../../src/core/lsn.ts';
-import { nodeName, revision } from '../../../../src/core/store.ts';
+import { leaseId, nodeName, revision } from '../../../../src/core/store.ts';
 import { millis } from '../../../../src/core/time.ts';
 import { parseHistory } from '../../../../src/core/timeline.ts';
 import {
@@ -11,6 +12,7 @@ import {
   aMember,
   aPrimary,
   aStandby,
+  aStatus,
   aStopped,
   at,
   aView,
@@ -361,6 +363,14 @@ const empty = (over: ViewOver = {}): ViewOver => ({
   ...over,
 });
 
+/** An empty member of pgha is at it. */
+const beingMade = aCluster({
+  leader: null,
+  status: null,
+  initialize: '',
+  initializeLease: leaseId('lease-of-c'),
+});
+
 export const joining: readonly Case[] = [
   {
     name: 'makes the cluster in an empty scope',
@@ -390,6 +400,43 @@ export const joining: readonly Case[] = [
   {
     name: 'waits for another member that makes it',
     view: aView(empty({ cluster: aCluster({ leader: null, status: null, initialize: '' }) })),
+    rule: 'joining.wait-for-bootstrap',
+    actions: [],
+  },
+  {
+    name: 'leaves a running primary alone while an empty member makes a cluster, and claims the scope for it at once',
+    view: aView(empty({ local: aPrimary(), cluster: beingMade, gate: closedGate(7_000) })),
+    rule: 'joining.claim',
+    actions: [{ do: 'claim-scope', over: revision(5) }],
+    situation: 'joining',
+  },
+  {
+    name: "claims the scope for a stopped primary's data while an empty member makes a cluster",
+    view: aView(empty({ local: aStopped(), cluster: beingMade })),
+    rule: 'joining.claim',
+    actions: ['claim-scope'],
+  },
+  {
+    name: "never claims it for a standby's data",
+    view: aView(empty({ local: aStopped({ standbySignal: true }), cluster: beingMade })),
+    rule: 'joining.wait-for-bootstrap',
+    actions: [],
+  },
+  {
+    name: 'leaves a running primary alone while a Patroni member makes a cluster, and cannot claim the scope',
+    view: aView(empty({ local: aPrimary(), cluster: aCluster({ leader: null, status: null, initialize: '' }) })),
+    rule: 'joining.wait-for-bootstrap',
+    actions: [],
+  },
+  {
+    name: 'does not claim a scope that is being made where somebody has led',
+    view: aView(empty({ local: aStopped(), cluster: { ...beingMade, status: aStatus() } })),
+    rule: 'joining.wait-for-bootstrap',
+    actions: [],
+  },
+  {
+    name: 'does not claim it for data that are not those which the scope had before',
+    view: aView(empty({ local: aPrimary(), cluster: beingMade, formerCluster: systemId('1') })),
     rule: 'joining.wait-for-bootstrap',
     actions: [],
   },
