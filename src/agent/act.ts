@@ -77,7 +77,7 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
       return true;
     }
     case 'release':
-      return release(agent, action);
+      return release(agent, action, decision);
     case 'ask-peers':
       await agent.askPeers(action.waitFor, ASK_LIMIT);
       return true;
@@ -271,10 +271,14 @@ function tellLoss(agent: Agent, loss: LossStatement): void {
   else agent.parts.log.write('warn', 'failover.loss-possible', sentence, facts);
 }
 
-async function release(agent: Agent, action: Extract<Action, { do: 'release' }>): Promise<boolean> {
+async function release(agent: Agent, action: Extract<Action, { do: 'release' }>, decision: Decision): Promise<boolean> {
   const { log } = agent.parts;
   agent.stopServing();
   if (agent.downSince() === null) return false;
+  const { leadership } = agent.keeper;
+  // Once for each key that is given up, however often the release is sent.
+  if (decision.rule === 'leading.no-window' && leadership.kind === 'holding' && !leadership.releaseSent)
+    agent.operations.countFailure('prove', decision.reason);
   if (action.lost !== null) {
     log.write(
       'error',

@@ -477,6 +477,8 @@ export class Agent implements Control {
     if (local.kind === 'primary' && this.keeper.leadership.kind === 'holding' && this.operations.running === null) {
       this.serving = true;
     }
+    const { leadership } = this.keeper;
+    if (leadership.kind === 'holding' && leadership.windowOpen) this.operations.forgetFailures('prove');
     const seeking = this.situationIsLeaderless();
     if (seeking) this.leaderlessSince ??= now;
     else {

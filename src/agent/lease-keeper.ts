@@ -50,6 +50,8 @@ import type { StateFile } from '../ports/state-file.ts';
 
 /** Of the boot clock against the monotonic one, beyond what reading both can differ by. */
 const STOOD_STILL = 100;
+/** Without a beat that landed for so long, etcd keeps us from leading, and nothing of ours the others. */
+const LANDING_GAP = 5_000;
 /** Delayed writes of our own can only be so many; then something else is wrong. */
 const REPEATS = 5;
 
@@ -125,6 +127,10 @@ export class LeaseKeeper {
   private stopped = false;
   private gatePassedStored = false;
   private suspectedAt: Instant = LONG_AGO;
+  /** Since when beats land behind the gate without opening a window. */
+  private unopenedSince: Instant | null = null;
+  /** When the newest beat landed. */
+  private landedAt: Instant = LONG_AGO;
   /** When the newest proof that opened a window was sent. */
   private provenAt: Instant = LONG_AGO;
   private swapTriedAt: Instant = LONG_AGO;
@@ -253,6 +259,7 @@ export class LeaseKeeper {
       until: this.pausedBeat ? deadline : tenure.until,
       deadline,
       gate: tenure.gate,
+      unopenedSince: between(this.landedAt, now) > LANDING_GAP ? null : this.unopenedSince,
       releaseSent: tenure.releaseSent,
       adopting: this.isAdopting(),
       provenBy: this.provenBy,
@@ -414,6 +421,7 @@ export class LeaseKeeper {
     this.since = this.parts.clock.now();
     this.adopting = false;
     this.pausedBeat = false;
+    this.unopenedSince = null;
     this.releasing = null;
     this.gatePassedStored = false;
     this.written.clear();
@@ -756,6 +764,7 @@ export class LeaseKeeper {
           this.tenure = { ...tenure, seq, statusRevision: verdict.statusRevision, releaseSent: false };
           this.heldFor = hold;
           if (paused) return this.enterPause();
+          this.noteLanded(tenure, sentAt);
           const renewed = keepAlive.kind === 'renewed' && isProof(keepAlive.header.raftTerm, verdict.raftTerm);
           // Rule 24: the clock stood still in between, so S is younger than it looks.
           const stoodStill = clock.suspendedFor() - suspendedFor > STOOD_STILL;
@@ -783,6 +792,15 @@ export class LeaseKeeper {
     this.provenBy = 'etcd';
     this.parts.log.write('info', 'failsafe.left', 'etcd proves this leadership again');
     this.parts.onChange('proof');
+  }
+
+  /** Behind the gate each beat keeps everybody else from leading; whether it opens a window is seen a moment later. */
+  private noteLanded(tenure: Tenure, sentAt: Instant): void {
+    const now = this.parts.clock.now();
+    // After a while in which none landed it is another matter.
+    if (between(this.landedAt, now) > LANDING_GAP) this.unopenedSince = null;
+    this.landedAt = now;
+    if (sentAt >= tenure.gate) this.unopenedSince ??= now;
   }
 
   private judge(
@@ -834,6 +852,7 @@ export class LeaseKeeper {
     if (this.tenure === null) return true;
     this.tenure = { ...this.tenure, until };
     this.provenAt = proof.sentAt;
+    this.unopenedSince = null;
     this.adopting = false;
     if (!wasOpen) {
       log.write(

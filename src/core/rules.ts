@@ -16,6 +16,8 @@ export const RULES = {
   'leading.by-confirmation':
     'etcd does not prove this leadership, and every member of the failsafe list confirms it: Postgres goes on',
   'leading.waiting-for-window': 'the key is ours; the gate or the proof is not there yet, so nothing is promoted',
+  'leading.no-window':
+    'the key is ours and no window opens under it, because the guard does not acknowledge or no proof holds: it goes to somebody else',
   'leading.promote': 'the key is ours, the gate has passed, the window is open and guarded: promote',
   'leading.starting': 'our Postgres is starting as the primary',
   'leading.cannot-lead': 'the key is ours and this node has nothing to lead with: it is given up',

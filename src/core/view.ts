@@ -32,6 +32,8 @@ export type Leadership =
       readonly deadline: Instant;
       /** Inherited: not before this may this node promote. */
       readonly gate: Instant;
+      /** Since when beats land in etcd, behind the gate, and no window opens all the same; null: that is not so. */
+      readonly unopenedSince: Instant | null;
       /** A release was sent and no newer beat has succeeded: the window is closed (protocol.md 18). */
       readonly releaseSent: boolean;
       /** A primary that ran before anybody led here is being taken in: it may go on until its first window opens. */
@@ -86,7 +88,9 @@ export type OperationKind =
   | 'deliver'
   | 'switchover'
   | 'restart'
-  | 'find-end';
+  | 'find-end'
+  /** Not an operation: a key that was given up because no window opened under it. */
+  | 'prove';
 
 /** How often something failed in a row, and when last: for backing off. */
 export interface Attempts {

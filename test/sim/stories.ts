@@ -170,13 +170,17 @@ export function drawStory(
         }),
       ];
     case 'revoked while promoting':
-      // The key is revoked, or the daemon stops, in the middle of a promotion.
+      // The key is revoked, or daemon or guard stand still, in the middle of a promotion.
       return [
         at(0, random.pick(lost)),
         on(
           random.pick(['key-won', 'promotion-begins'] as const),
           random.between(0, 60),
-          random.pick([revoked('event'), { kind: 'daemon-pause', node: 'event', for: near(ttlMs) }]),
+          random.pick([
+            revoked('event'),
+            { kind: 'daemon-pause', node: 'event', for: near(ttlMs) },
+            { kind: 'guard-pause', node: 'event', for: near(random.between(0.5, 3) * ttlMs) },
+          ]),
         ),
       ];
     case 'guard killed': {

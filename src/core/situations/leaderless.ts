@@ -27,6 +27,10 @@ const FRESH_MS = 2_000;
 /** What failover_validation_command has agreed to has to be done within this. */
 const VALID_MS = 10_000;
 
+/** A node under whose key no window opened stays out of elections for so long, doubled each time. */
+const WITHOUT_WINDOW_MS = 10_000;
+const WITHOUT_WINDOW_LONGEST_MS = 60_000;
+
 /** Rules that keep this node from going, whoever is better. */
 export const HELD_BACK: ReadonlySet<RuleId> = new Set([
   'leaderless.not-eligible',
@@ -527,6 +531,13 @@ function whyNot(view: View, cluster: ClusterView, local: Standby): string | null
   if (!local.positionFinal)
     return `${view.self} still replays WAL that it had before its start; its position is not known yet`;
   if (local.failing !== null) return `the health check of Postgres fails here: ${local.failing.said}`;
+  const unproven = view.attempts.get('prove');
+  if (unproven !== undefined) {
+    const out = Math.min(WITHOUT_WINDOW_LONGEST_MS, WITHOUT_WINDOW_MS * 2 ** (unproven.failures - 1));
+    const left = out - between(unproven.lastFailedAt, view.now);
+    if (left > 0)
+      return `${view.self} had the key and could not lead (${unproven.said}): it stays out for another ${Math.ceil(left / 1000)} s`;
+  }
   const newest = cluster.history.reduce((most, line) => Math.max(most, line.timeline + 1), 0);
   if (local.timeline < newest)
     return `${view.self} is on timeline ${local.timeline}, the cluster has been on ${newest}`;

@@ -25,6 +25,8 @@ const ASK_AGAIN_MS = 2_000;
 const UNUSABLE_MS = 5_000;
 /** A primary younger than this may still be opening its doors. */
 const JUST_STARTED_MS = 3_000;
+/** A key under which no window opens within so long, although beats land, is given up: the guard comes back in much less. */
+const NO_WINDOW_MS = 5_000;
 /** A standby that is still starting when it has won gets so long before it gives the key back. */
 const STANDBY_START_MS = 10_000;
 
@@ -85,7 +87,22 @@ function promotionFailed(view: View, holding: Holding): Attempts | null {
   return failed !== undefined && failed.failures >= PROMOTIONS && failed.lastFailedAt >= holding.since ? failed : null;
 }
 
+/**
+ * Our beats go through and our proofs do not: they would keep everybody else from leading for ever. Only for a while, for
+ * a guard that died is back in no time. While etcd is silent nothing is kept from anybody: the hold of the last beat runs
+ * out by itself.
+ *
+ * @returns what keeps the window closed; null: it is not for long, or there is nobody else to lead
+ */
+function noWindow(view: View, { windowOpen, unopenedSince }: Holding): string | null {
+  if (windowOpen || unopenedSince === null || others(view).length === 0) return null;
+  if (between(unopenedSince, view.now) <= NO_WINDOW_MS) return null;
+  return view.guardAcks ? 'no proof of leadership holds here' : 'the guard does not acknowledge';
+}
+
 function beforePromotion(view: View, holding: Holding): Decision {
+  const why = noWindow(view, holding);
+  if (why !== null) return giveUp(view, why, 'leading.no-window');
   if (!mayBegin(view, holding)) {
     const gate = between(view.now, holding.gate);
     return decision(
@@ -286,6 +303,8 @@ function alone(view: View, holding: Holding, local: Stopped, why: string): Decis
   }
   const again = backingOff(view, 'start');
   if (again !== null) return { ...again, rule: 'leading.start-failed' };
+  const closed = noWindow(view, holding);
+  if (closed !== null) return giveUp(view, closed, 'leading.no-window');
   if (!mayBegin(view, holding)) {
     return decision(
       'leading.waiting-for-window',
@@ -320,7 +339,7 @@ function isAsked(view: View, since: Instant): boolean {
 function giveUp(
   view: View,
   why: string,
-  rule: 'leading.cannot-lead' | 'leading.promotion-failed' = 'leading.cannot-lead',
+  rule: 'leading.cannot-lead' | 'leading.promotion-failed' | 'leading.no-window' = 'leading.cannot-lead',
 ): Decision {
   const at = view.endOfWal ?? (view.dcs.kind === 'read' ? view.dcs.cluster.status?.optime : null) ?? (0n as Lsn);
   return decision(rule, why, [{ do: 'release', lsn: at, candidate: null, lost: null }]);

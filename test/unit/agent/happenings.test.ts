@@ -56,6 +56,7 @@ const leads = (term: number): Published['leadership'] => ({
   until: instant(now + 8_000),
   deadline: instant(now + 9_000),
   gate: instant(now),
+  unopenedSince: null,
   releaseSent: false,
   adopting: false,
   provenBy: 'etcd',

@@ -121,6 +121,43 @@ const gateFor = (holdMs: number): void => {
   note();
 };
 
+describe('a key under which no window opens', () => {
+  const winsAlone = async (): Promise<void> => {
+    const status = lastLeaderSaid(0);
+    await keeper.start();
+    await clock.pass(10);
+    note();
+    expect(await clock.outcome(keeper.acquire(status, null, false))).toBe('ours');
+  };
+
+  it('is known by beats that land while the guard does not acknowledge', async () => {
+    guard.answers = false;
+    await winsAlone();
+    await clock.pass(3_000);
+    expect(held()).toMatchObject({ windowOpen: false });
+    expect(clock.now() - (held().unopenedSince ?? clock.now())).toBeGreaterThan(2_500);
+    guard.answers = true;
+    await clock.pass(1_000);
+    expect(held()).toMatchObject({ windowOpen: true, unopenedSince: null });
+  });
+
+  it('is known also when what opens it cannot be written down', async () => {
+    state.write = () => Promise.reject(new Error('no space left on device'));
+    await winsAlone();
+    await clock.pass(3_000);
+    expect(clock.now() - (held().unopenedSince ?? clock.now())).toBeGreaterThan(2_500);
+  });
+
+  it('is another matter while etcd does not answer', async () => {
+    guard.answers = false;
+    await winsAlone();
+    await clock.pass(3_000);
+    etcd.reachable = false;
+    await clock.pass(6_000);
+    expect(held()).toMatchObject({ windowOpen: false, unopenedSince: null });
+  });
+});
+
 describe('acquiring', () => {
   it('sends nothing before the gate has passed', async () => {
     const status = lastLeaderSaid(5_000);

@@ -292,6 +292,7 @@ export function holding(over: Partial<Holding> = {}): Holding {
     until: after(6_000),
     deadline: after(5_000),
     gate: before(30_000),
+    unopenedSince: null,
     releaseSent: false,
     adopting: false,
     provenBy: 'etcd',

@@ -161,6 +161,7 @@ export const aLeader = (over: Partial<Published> = {}): Published =>
       until: instant(NOW + 8_000),
       deadline: instant(NOW + 8_000),
       gate: instant(0),
+      unopenedSince: null,
       releaseSent: false,
       adopting: false,
       provenBy: 'etcd',

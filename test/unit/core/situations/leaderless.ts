@@ -183,6 +183,30 @@ export const eligible: readonly Case[] = [
     actions: [],
   },
   {
+    name: 'stays out for ten seconds after it gave up a key under which no window opened',
+    view: seeks({ attempts: failed('prove', 1, before(9_999)) }),
+    rule: 'leaderless.not-eligible',
+    actions: [],
+  },
+  {
+    name: 'stays out twice as long after the second',
+    view: seeks({ attempts: failed('prove', 2, before(19_999)) }),
+    rule: 'leaderless.not-eligible',
+    actions: [],
+  },
+  {
+    name: 'tries again after that',
+    view: seeks({ attempts: failed('prove', 2, before(20_000)) }),
+    rule: 'leaderless.acquire',
+    actions: [acquire()],
+  },
+  {
+    name: 'stays out for no more than a minute',
+    view: seeks({ attempts: failed('prove', 40, before(60_000)) }),
+    rule: 'leaderless.acquire',
+    actions: [acquire()],
+  },
+  {
     name: 'does not lead on a timeline that the cluster has left',
     view: seeks({ cluster: aCluster({ leader: null, history: [aHistoryLine(1), aHistoryLine(2)] }) }),
     rule: 'leaderless.not-eligible',

@@ -6,6 +6,7 @@ import {
   aCluster,
   after,
   aLoneStandby,
+  aMember,
   aPeer,
   aPrimary,
   aRequest,
@@ -49,6 +50,9 @@ const askedWhileUnwell = (sawPrimary: number | null): ViewOver =>
   });
 
 const unusable = { kind: 'unusable', code: 'PGHA_DATA_DIRECTORY_UNREADABLE', sentence: 'EIO' } as const;
+
+/** Beats have been landing for so long, and no window has opened. */
+const unopened = (ms: number) => noWindow({ unopenedSince: before(ms) });
 
 export const promoting: readonly Case[] = [
   {
@@ -106,6 +110,41 @@ export const promoting: readonly Case[] = [
     rule: 'leading.waiting-for-window',
     actions: [],
     again: 5,
+  },
+  {
+    name: 'gives a guard that does not acknowledge five seconds',
+    view: leads({ local: aLoneStandby(), leadership: unopened(5_000), guardAcks: false }),
+    rule: 'leading.waiting-for-window',
+    actions: [],
+  },
+  {
+    name: 'gives the key up when the guard does not acknowledge for longer: others can lead',
+    view: leads({ local: aLoneStandby(), leadership: unopened(5_001), guardAcks: false }),
+    rule: 'leading.no-window',
+    actions: [release(null)],
+  },
+  {
+    name: 'gives the key up when no proof holds, whatever the guard says',
+    view: leads({ local: aLoneStandby(), leadership: unopened(5_001) }),
+    rule: 'leading.no-window',
+    actions: [release(null)],
+  },
+  {
+    name: 'keeps the key while its beats do not land: its hold runs out by itself',
+    view: leads({ local: aLoneStandby(), leadership: noWindow(), guardAcks: false }),
+    rule: 'leading.waiting-for-window',
+    actions: [],
+  },
+  {
+    name: 'keeps the key where nobody else could lead',
+    view: leads({
+      local: aLoneStandby(),
+      leadership: unopened(60_000),
+      guardAcks: false,
+      cluster: aCluster({ leader: 'b', members: [aMember('b')] }),
+    }),
+    rule: 'leading.waiting-for-window',
+    actions: [],
   },
   {
     name: 'does not promote a standby that does not answer: it may have been promoted already, and hang',
@@ -450,6 +489,12 @@ export const handingOver: readonly Case[] = [
     view: leadsWithPostgresDown({ ...lacking(1), leadership: noWindow() }),
     rule: 'leading.waiting-for-window',
     actions: [],
+  },
+  {
+    name: 'gives the key up when no window opens for a server that nobody else can replace without loss',
+    view: leadsWithPostgresDown({ ...lacking(1), leadership: unopened(5_001), guardAcks: false }),
+    rule: 'leading.no-window',
+    actions: [release(null)],
   },
   {
     name: 'waits between starts that fail',
