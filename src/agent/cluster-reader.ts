@@ -83,16 +83,14 @@ export class ClusterReader {
     this.answers = true;
     const at = this.clock.now();
     const cluster = readCluster(answer.entries, answer.header);
-    for (const { key, why } of cluster.notUnderstood) {
-      const known = this.latestReading?.cluster.notUnderstood.some((other) => other.key === key);
-      if (known !== true) {
-        this.log.write(
-          'warn',
-          'dcs.value-not-understood',
-          `etcd's key ${key} is ${why}; it is left alone and counts as empty`,
-          { key },
-        );
-      }
+    for (const { key, why, part } of cluster.notUnderstood) {
+      const known = this.latestReading?.cluster.notUnderstood.some((other) => other.key === key && other.part === part);
+      if (known === true) continue;
+      const sentence =
+        part === undefined
+          ? `etcd's key ${key} is ${why}; it is left alone and counts as empty`
+          : `${part} in etcd's key ${key} counts as absent: ${why}`;
+      this.log.write('warn', 'dcs.value-not-understood', sentence, { key });
     }
     const before = this.latestReading?.cluster ?? null;
     if (before !== null && (before.clusterId !== cluster.clusterId || cluster.revision < before.revision))

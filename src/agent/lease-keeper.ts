@@ -37,7 +37,7 @@ import {
   takeOverTxn,
   windowAfter,
 } from '../core/leadership.ts';
-import { deadlineOf, margin } from '../core/lease.ts';
+import { deadlineOf, LONGEST_TTL_SECONDS, margin } from '../core/lease.ts';
 import { type Lsn, printLsn } from '../core/lsn.ts';
 import { ABSENT, type KeyValue, type LeaseId, type NodeName, type Op, type Revision } from '../core/store.ts';
 import { between, type Instant, LONG_AGO, laterBy, latest, type Millis, millis } from '../core/time.ts';
@@ -1111,5 +1111,5 @@ function found(answer: Extract<TxnAnswer, { kind: 'answered' }>, key: string): K
 /** The TTL that the cluster's settings name, for a `status` that says no hold of its own. */
 function clusterTtlOf(cluster: ClusterView): Millis | null {
   const ttl = cluster.config?.value['ttl'];
-  return typeof ttl === 'number' && ttl > 0 ? millis(ttl * 1000) : null;
+  return typeof ttl === 'number' && ttl > 0 ? millis(Math.min(ttl, LONGEST_TTL_SECONDS) * 1000) : null;
 }

@@ -2,6 +2,7 @@
  * The configuration of one node: the TypeScript type here, the JSON schema beside it. What `load.ts` hands out is
  * checked, complete (defaults filled in) and frozen; nothing else in pgha reads YAML or the environment.
  */
+import { LONGEST_TTL_SECONDS } from '../core/lease.ts';
 import type { ClusterPolicy, NodePolicy } from '../core/policy.ts';
 import type { Millis } from '../core/time.ts';
 
@@ -330,6 +331,7 @@ const CLUSTER_SETTINGS = shared({
       type: 'integer',
       default: 10,
       minimum: 5,
+      maximum: LONGEST_TTL_SECONDS,
     },
   ),
   loop_wait: setting('Patroni', 'duration', 'Length of one cycle.', { default: 2, minimum: 1 }),

@@ -1,8 +1,9 @@
 /**
  * What the keys of one cluster say, read tolerantly and written exactly: Patroni's layout and JSON
  * (docs/etcd-keys.md), plus a `pgha` object in members and in `status`. Garbage in a key is never fatal: it is listed
- * in `notUnderstood`, and the key counts as if it said nothing.
+ * in `notUnderstood`, and the key, or the part of it, counts as if it said nothing.
  */
+import { LONGEST_TTL_SECONDS } from './lease.ts';
 import { type Lsn, lsn, parseLsn, printLsn, type Timeline, timeline } from './lsn.ts';
 import type { Key, KeyValue, LeaseId, NodeName, Revision } from './store.ts';
 import { nodeName, revision } from './store.ts';
@@ -147,7 +148,15 @@ export interface ClusterView {
   /** The decision record of the last takeover, as text: see decision-record.ts. null: there is none. */
   readonly lastTakeover: string | null;
   readonly members: readonly Member[];
-  readonly notUnderstood: readonly { readonly key: Key; readonly why: string }[];
+  readonly notUnderstood: readonly NotUnderstood[];
+}
+
+/** What stands in a key and says nothing here. */
+export interface NotUnderstood {
+  readonly key: Key;
+  readonly why: string;
+  /** What of it; absent: the key as a whole. */
+  readonly part?: string;
 }
 
 type Json = Readonly<Record<string, unknown>>;
@@ -159,10 +168,19 @@ const nameOrNull = (value: unknown): NodeName | null =>
   typeof value === 'string' && value !== '' ? nodeName(value) : null;
 const whole = (value: unknown): number | null =>
   typeof value === 'number' && Number.isSafeInteger(value) ? value : null;
-const bytes = (value: unknown): Lsn | null => {
-  const n = whole(value);
-  return n === null || n < 0 ? null : lsn(n);
-};
+/** A position as a JSON number: beyond 2^53 it is rounded, by no more than a page of WAL. */
+const bytes = (value: unknown): Lsn | null =>
+  typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < 2 ** 64 ? lsn(value) : null;
+
+/**
+ * No leader writes a longer hold, because none is as long as the longest `ttl` that the settings take, with as much again
+ * to be sure. Believed, a slip of the pen would close every gate for years.
+ */
+const LONGEST_HOLD_MS = 2 * LONGEST_TTL_SECONDS * 1_000;
+/** Further ahead of everybody's position than this (64 TiB) no leader has ever been whose standbys still count. */
+const FARTHEST_AHEAD = 2n ** 46n;
+/** So many timelines beyond everybody's the cluster has not been on. */
+const TIMELINES_AHEAD = 1_000;
 
 /** Reads the keys of one cluster; `entries` is one linearizable read of all of them. */
 export function readCluster(
@@ -170,7 +188,7 @@ export function readCluster(
   header: { readonly clusterId: string; readonly revision: Revision },
 ): ClusterView {
   const byKey = new Map(entries.map((entry) => [entry.key, entry]));
-  const notUnderstood: { key: Key; why: string }[] = [];
+  const notUnderstood: NotUnderstood[] = [];
 
   const object = (entry: KeyValue | undefined): Json | null => {
     if (entry === undefined) return null;
@@ -207,7 +225,10 @@ export function readCluster(
     revision: header.revision,
     leader:
       leader === undefined ? null : { name: nodeName(leader.value), term: leader.modRevision, lease: leader.lease },
-    status: status === undefined ? null : readStatus(status.modRevision, statusValue ?? {}),
+    status:
+      status === undefined
+        ? null
+        : plausible(readStatus(status.modRevision, statusValue ?? {}, notUnderstood), members, notUnderstood),
     initialize:
       initialize === undefined
         ? null
@@ -215,7 +236,7 @@ export function readCluster(
     config: config === undefined || configValue === null ? null : { value: configValue, revision: config.modRevision },
     failover: readFailover(byKey.get(KEYS.failover), notUnderstood),
     failsafe: failsafe === undefined ? null : { members: addresses(failsafeValue), revision: failsafe.modRevision },
-    history: readHistory(byKey.get(KEYS.history), notUnderstood),
+    history: readHistory(byKey.get(KEYS.history), members, notUnderstood),
     lastTakeover: byKey.get(KEYS.lastTakeover)?.value ?? null,
     members,
     notUnderstood,
@@ -248,7 +269,26 @@ export function readStatusKey(entry: KeyValue): Status {
   }
 }
 
-function readStatus(at: Revision, value: Json): Status {
+/** A position that nobody comes near is no position: believed, it would make every candidate one that lags. */
+function plausible(status: Status, members: readonly Member[], notUnderstood: NotUnderstood[]): Status {
+  const known = members
+    .flatMap(({ xlogLocation, receiveLsn, replayLsn }) => [xlogLocation, receiveLsn, replayLsn])
+    .reduce<Lsn | null>((most, at) => (at !== null && (most === null || at > most) ? at : most), null);
+  const { optime } = status;
+  if (optime === null || known === null || optime - known <= FARTHEST_AHEAD) return status;
+  notUnderstood.push({
+    key: KEYS.status,
+    part: 'optime',
+    why: `${printLsn(optime)} is further than 64 TiB from all that any member has (${printLsn(known)})`,
+  });
+  return { ...status, optime: null };
+}
+
+/** What was found instead, short enough for a line of the log. */
+const shown = (value: unknown): string => (JSON.stringify(value) ?? 'nothing').slice(0, 40);
+
+/** @param notUnderstood - what says nothing is added here */
+function readStatus(at: Revision, value: Json, notUnderstood: NotUnderstood[] = []): Status {
   const slots = new Map<string, Lsn>();
   if (isObject(value['slots'])) {
     for (const [name, at] of Object.entries(value['slots'])) {
@@ -257,12 +297,19 @@ function readStatus(at: Revision, value: Json): Status {
     }
   }
   const retain = value['retain_slots'];
+  const not = (part: string, why: string): void => {
+    notUnderstood.push({ key: KEYS.status, part, why });
+  };
+  const optime = bytes(value['optime']);
+  if (optime === null && value['optime'] !== undefined) not('optime', `${shown(value['optime'])} is no position`);
+  const beat = readBeat(value['pgha'], at);
+  if (beat === null && value['pgha'] !== undefined) not('pgha', `${shown(value['pgha'])} is no beat`);
   return {
     revision: at,
-    optime: bytes(value['optime']),
+    optime,
     slots,
     retainSlots: Array.isArray(retain) ? retain.filter((name): name is string => typeof name === 'string') : [],
-    beat: readBeat(value['pgha'], at),
+    beat,
     location: isObject(value['pgha']) ? text(value['pgha']['location']) : null,
   };
 }
@@ -275,7 +322,7 @@ function readBeat(value: unknown, at: Revision): Beat | null {
   const hold = value['hold_ms'] === null ? null : whole(value['hold_ms']);
   if (term === null || !/^\d+$/.test(term) || seq === null) return null;
   if (hold === null && value['hold_ms'] !== null) return null;
-  if (hold !== null && hold < 0) return null;
+  if (hold !== null && (hold < 0 || hold > LONGEST_HOLD_MS)) return null;
   let release: Beat['release'] = null;
   const record = value['release'];
   if (isObject(record)) {
@@ -401,7 +448,7 @@ export function hostAndPort(url: string): { readonly host: string; readonly port
   return host === undefined || match?.[3] === undefined ? null : { host, port: Number(match[3]) };
 }
 
-function readFailover(entry: KeyValue | undefined, notUnderstood: { key: Key; why: string }[]): FailoverRequest | null {
+function readFailover(entry: KeyValue | undefined, notUnderstood: NotUnderstood[]): FailoverRequest | null {
   if (entry === undefined) return null;
   let value: unknown;
   try {
@@ -441,17 +488,30 @@ export function writeFailover(request: {
   });
 }
 
-function readHistory(entry: KeyValue | undefined, notUnderstood: { key: Key; why: string }[]): readonly HistoryLine[] {
+function readHistory(
+  entry: KeyValue | undefined,
+  members: readonly Member[],
+  notUnderstood: NotUnderstood[],
+): readonly HistoryLine[] {
   if (entry === undefined) return [];
   try {
     const value: unknown = JSON.parse(entry.value);
     if (!Array.isArray(value)) throw new Error('not an array');
+    const newest = members.reduce((most, member) => Math.max(most, member.timeline ?? 0), 0);
     const lines: HistoryLine[] = [];
     for (const line of value) {
       if (!Array.isArray(line)) continue;
       const id = whole(line[0]);
       const at = bytes(line[1]);
       if (id === null || at === null) continue;
+      if (newest > 0 && id > newest + TIMELINES_AHEAD) {
+        notUnderstood.push({
+          key: KEYS.history,
+          part: 'a line',
+          why: `tells of timeline ${id}, and the newest is ${newest}`,
+        });
+        continue;
+      }
       lines.push({
         timeline: timeline(id),
         lsn: at,

@@ -5,6 +5,9 @@
 import { invariant } from './invariant.ts';
 import { earlierBy, type Instant, type Millis, millis } from './time.ts';
 
+/** The longest `ttl` that the settings take: more is a slip of the pen, and what is written of it is not believed. */
+export const LONGEST_TTL_SECONDS = 3_600;
+
 /**
  * The part of a window that is never used, for the guard's strike and for clocks that run at different rates: with
  * less than `fencing time + 2 × rate error × TTL` a strike and another node's promotion could meet (protocol.md,

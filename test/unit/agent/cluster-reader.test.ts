@@ -143,4 +143,16 @@ describe('a read', () => {
     await read();
     expect(log.events).toEqual(['dcs.value-not-understood', 'dcs.value-not-understood']);
   });
+
+  it('tells of garbage in a part of a key once as well, each part by itself', async () => {
+    etcd.put('status', { optime: -1 });
+    await read();
+    etcd.put('status', { optime: -2, pgha: {} });
+    await read();
+    await read();
+    expect(log.lines.map(({ sentence }) => sentence)).toEqual([
+      "optime in etcd's key status counts as absent: -1 is no position",
+      "pgha in etcd's key status counts as absent: {} is no beat",
+    ]);
+  });
 });

@@ -120,10 +120,52 @@ describe('garbage', () => {
     ['a hold that is no number', { term: '40', seq: 1, hold_ms: 'long' }],
     ['a fraction for a hold', { term: '40', seq: 1, hold_ms: 1.5 }],
     ['a negative hold', { term: '40', seq: 1, hold_ms: -1 }],
+    ['a hold longer than any leader can mean', { term: '40', seq: 1, hold_ms: 7_200_001 }],
     ['a release without a position', { term: '40', seq: 1, hold_ms: 0, release: {} }],
     ['a release at what is no position', { term: '40', seq: 1, hold_ms: 0, release: { lsn: 'here' } }],
   ])('in a beat makes it no beat at all: %s', (_what, pgha) => {
-    expect(cluster({ status: { optime: 1, pgha } }).status).toMatchObject({ beat: null, optime: 1n });
+    const read = cluster({ status: { optime: 1, pgha } });
+    expect(read.status).toMatchObject({ beat: null, optime: 1n });
+    expect(read.notUnderstood).toMatchObject([{ key: 'status', part: 'pgha' }]);
+  });
+
+  it.each([
+    ['a text', 'far'],
+    ['negative', -1],
+    ['a fraction', 0.5],
+    ['beyond 64 bits', 1e30],
+    ['nothing', null],
+  ])('in the published position makes it unknown, and is told: %s', (_what, optime) => {
+    const read = cluster({ status: { optime } });
+    expect(read.status?.optime).toBeNull();
+    expect(read.notUnderstood).toMatchObject([{ key: 'status', part: 'optime' }]);
+  });
+
+  it('in the published position shows by what the members have', () => {
+    const members = { 'members/a': { xlog_location: 1_000 }, 'members/b': { receive_lsn: 900, replay_lsn: 2_000 } };
+    const farthest = 2 ** 46 + 2_000;
+    expect(cluster({ ...members, status: { optime: farthest } })).toMatchObject({
+      status: { optime: BigInt(farthest) },
+      notUnderstood: [],
+    });
+    expect(cluster({ ...members, status: { optime: farthest + 1 } })).toMatchObject({
+      status: { optime: null },
+      notUnderstood: [{ key: 'status', part: 'optime' }],
+    });
+    // Nobody says where he is: nothing speaks against it.
+    expect(cluster({ status: { optime: farthest + 1 } }).status?.optime).toBe(BigInt(farthest + 1));
+  });
+
+  it('in the history shows by the timelines that members are on', () => {
+    const history = [
+      [3, 1_000, 'x'],
+      [1_005, 1_000, 'x'],
+    ];
+    const read = cluster({ 'members/a': { timeline: 4 }, history });
+    expect(read.history.map((line) => line.timeline)).toEqual([3]);
+    expect(read.notUnderstood).toMatchObject([{ key: 'history', part: 'a line' }]);
+    expect(cluster({ 'members/a': { timeline: 5 }, history }).history).toHaveLength(2);
+    expect(cluster({ history }).history).toHaveLength(2);
   });
 });
 
@@ -220,7 +262,7 @@ describe('status', () => {
   const beat: fc.Arbitrary<Beat> = fc.record({
     term: fc.bigInt({ min: 1n, max: 2n ** 63n - 1n }).map(revision),
     seq: fc.nat(),
-    holdMs: fc.option(fc.nat()),
+    holdMs: fc.option(fc.nat({ max: 7_200_000 })),
     release: fc.option(
       fc.record({
         lsn: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map(lsn),
