@@ -339,6 +339,8 @@ function heldByConsensus(
   const { primaryVisibilityConsensus, ttl, loopWait } = view.policy.cluster;
   // Whether we write ourselves is not for others to say.
   if (!primaryVisibilityConsensus || lost === null || lost === view.self) return null;
+  // A ping, and a receiver, see a server; that it is a primary they do not see.
+  if (isPrimaryNoMore(view, lost)) return null;
   const seen = sightings(view, others, lost).filter(({ age }) => age < 2 * loopWait);
   const left = ttl - between(since, view.now);
   if (seen.length === 0 || left <= 0) return null;
@@ -348,6 +350,12 @@ function heldByConsensus(
     [{ do: 'ask-peers', waitFor: seen.map(({ by }) => by).filter((by) => by !== view.self) }],
     millis(Math.max(1, Math.min(250, left))),
   );
+}
+
+/** By its own word: its Postgres is a standby by now, or down. */
+function isPrimaryNoMore(view: View, name: NodeName): boolean {
+  const said = lastAnswer(view, name)?.status;
+  return said !== undefined && !said.writable && (said.inRecovery || said.state !== 'running');
 }
 
 export interface Sighting {

@@ -69,6 +69,26 @@ export const byConsensus: readonly Case[] = [
     actions: ['acquire'],
   },
   {
+    name: 'does not count sights of the last leader when that one says that it is back as a standby',
+    view: seeks(after(100, { set: consensus, peers: others(sawA(10), { position: BEHIND }), sawPrimary: millis(10) })),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'does not count them when its Postgres is down by its own word',
+    view: seeks(
+      after(100, { set: consensus, peers: others(sawA(10), { state: 'stopped', inRecovery: false, timeline: null }) }),
+    ),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'counts them when it says that it is a primary, with a window or without',
+    view: seeks(after(100, { set: consensus, peers: others(sawA(10), { inRecovery: false }) })),
+    rule: 'leaderless.seen-by-others',
+    actions: ['ask-peers'],
+  },
+  {
     name: 'is held back by sights for one more TTL at most',
     view: seeks(after(9_999, { set: consensus, peers: others(sawA(10)) })),
     rule: 'leaderless.seen-by-others',
