@@ -5,7 +5,7 @@
  */
 import type { ActionName } from '../core/action.ts';
 import { ASK_LIMIT, END_LIMIT, lookLimit } from '../core/budget.ts';
-import { type ClusterView, KEYS, type Member, writeHistory } from '../core/cluster.ts';
+import { type ClusterView, KEYS, type LeaderKey, lastLeaderOf, type Member, writeHistory } from '../core/cluster.ts';
 import { readAllEvents } from '../core/cluster-events.ts';
 import { preferredSources } from '../core/copy-source.ts';
 import { decide, type Judgement } from '../core/decide.ts';
@@ -116,6 +116,7 @@ export class Agent implements Control {
   /** Members whose keys have just run out, and since when they are not there. */
   private readonly lately = new Map<NodeName, { readonly member: Member; readonly since: Instant }>();
   private membersRead = false;
+  private leaderSeen: LeaderKey | null = null;
   private lastLeader: NodeName | null = null;
   /** Where the last leader of whom that is known stands; his member key runs out long before an election need end. */
   private leadersLocation: { readonly name: NodeName; readonly location: string } | null = null;
@@ -586,7 +587,9 @@ export class Agent implements Control {
     const member = cluster === undefined || name === null ? null : memberNamed(cluster, name);
     const remembered = name === null ? null : (this.lately.get(name)?.member ?? null);
     // What stands in `status` was written by whoever beat last: a leader who was lost before his first beat left none.
-    return member?.pgha?.location ?? remembered?.pgha?.location ?? cluster?.status?.location ?? null;
+    const status = cluster?.status ?? null;
+    const written = status !== null && (status.leader ?? name) === name ? status.location : null;
+    return member?.pgha?.location ?? remembered?.pgha?.location ?? written;
   }
 
   private scheduledDue(cluster: ClusterView | null): boolean {
@@ -996,10 +999,11 @@ export class Agent implements Control {
     this.rememberMembers(before, cluster.members);
     this.upstreams = noteMembers(this.upstreams, cluster, this.parts.clock.now());
     if (cluster.leader !== null) {
-      this.lastLeader = cluster.leader.name;
+      this.leaderSeen = cluster.leader;
       const location = memberNamed(cluster, cluster.leader.name)?.pgha?.location;
       if (location !== undefined) this.leadersLocation = { name: cluster.leader.name, location };
     }
+    this.lastLeader = lastLeaderOf(cluster, this.leaderSeen);
     const wish = cluster.failover?.revision ?? null;
     if (wish === null) this.wishSeen = null;
     else if (this.wishSeen?.revision !== wish) this.wishSeen = { revision: wish, at: reading.at };

@@ -69,10 +69,9 @@ export class TakeoverRecorder {
   saw(view: View, { situation, decision }: Judgement, wall: WallTime): void {
     if (view.dcs.kind === 'never-read') return;
     const { cluster, readAt } = view.dcs;
-    if (cluster.leader !== null) {
-      this.leader = cluster.leader.name;
-      this.keyGoneAt = null;
-    } else this.keyGoneAt ??= readAt;
+    this.leader = cluster.leader?.name ?? view.lastLeader ?? this.leader;
+    if (cluster.leader !== null) this.keyGoneAt = null;
+    else this.keyGoneAt ??= readAt;
     if (view.leadership.kind === 'holding') this.sawHolding(view, view.leadership, wall);
     else if (situation === 'leaderless') this.sawLeaderless(view, cluster, decision, wall);
     // While something runs, or etcd is away, it is still the same story.

@@ -239,10 +239,11 @@ export class Upkeep {
         optime: before?.optime ?? null,
         slots: before?.slots ?? new Map(),
         retainSlots: before?.retainSlots ?? [],
+        leader: agent.self,
         location,
       };
     }
-    return { optime: local.flushed, ...this.slots.statusFields(local.flushed), location };
+    return { optime: local.flushed, ...this.slots.statusFields(local.flushed), leader: agent.self, location };
   }
 }
 

@@ -100,6 +100,8 @@ export interface Status {
   readonly retainSlots: readonly string[];
   /** null: Patroni wrote it, or nobody who keeps our rules. */
   readonly beat: Beat | null;
+  /** Its writer: who led last, also for those who have missed it. null: it does not say. */
+  readonly leader: NodeName | null;
   /** Where its writer stands: still to be read here when his member key has run out. null: it does not say. */
   readonly location: string | null;
 }
@@ -259,6 +261,23 @@ function addresses(value: Json | null): ReadonlyMap<NodeName, string> {
   return members;
 }
 
+/**
+ * Who leads, or led last. This node may have missed a whole leadership, of which the newest status tells; or it has seen
+ * somebody take the key who was lost before his first beat, and who is in no status.
+ *
+ * @param seen - the last leader key that this process has read; null: it has read none
+ */
+export function lastLeaderOf(
+  { leader, status, history }: Pick<ClusterView, 'leader' | 'status' | 'history'>,
+  seen: LeaderKey | null,
+): NodeName | null {
+  if (leader !== null) return leader.name;
+  const wrote = status?.leader ?? null;
+  if (wrote !== null && (seen === null || status === null || status.revision >= seen.term)) return wrote;
+  // Of a leader that runs Patroni there is only its line in the history.
+  return seen?.name ?? nameOrNull(history.at(-1)?.newLeader);
+}
+
 /** `status` as one key: also for the answer of a transaction that read it. */
 export function readStatusKey(entry: KeyValue): Status {
   try {
@@ -310,6 +329,7 @@ function readStatus(at: Revision, value: Json, notUnderstood: NotUnderstood[] = 
     slots,
     retainSlots: Array.isArray(retain) ? retain.filter((name): name is string => typeof name === 'string') : [],
     beat,
+    leader: isObject(value['pgha']) ? nameOrNull(value['pgha']['leader']) : null,
     location: isObject(value['pgha']) ? text(value['pgha']['location']) : null,
   };
 }
@@ -347,6 +367,7 @@ export function writeStatus(status: {
   readonly optime: Lsn | null;
   readonly slots: ReadonlyMap<string, Lsn>;
   readonly retainSlots: readonly string[];
+  readonly leader: NodeName | null;
   readonly location: string | null;
   readonly beat: Beat;
 }): string {
@@ -364,6 +385,7 @@ export function writeStatus(status: {
       term: beat.term.toString(),
       seq: beat.seq,
       hold_ms: beat.holdMs,
+      leader: status.leader ?? undefined,
       location: status.location ?? undefined,
       release:
         release === null

@@ -33,6 +33,8 @@ export interface StatusFields {
   readonly optime: Lsn | null;
   readonly slots: ReadonlyMap<string, Lsn>;
   readonly retainSlots: readonly string[];
+  /** This node. */
+  readonly leader: NodeName | null;
   /** Where this node stands (`location`). */
   readonly location: string | null;
 }

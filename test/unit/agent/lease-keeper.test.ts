@@ -53,7 +53,7 @@ function aKeeper(): LeaseKeeper {
     log,
     self: nodeName('b'),
     dataDirectory: '/data',
-    fields: () => ({ optime: END, slots: new Map(), retainSlots: [], location: null }),
+    fields: () => ({ optime: END, slots: new Map(), retainSlots: [], leader: null, location: null }),
     downSince: () => local.downSince,
     isPrimary: () => local.isPrimary,
     paused: () => paused,

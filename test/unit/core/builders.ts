@@ -148,6 +148,7 @@ export const aStatus = (over: Partial<Status> = {}): Status => ({
   optime: END,
   slots: new Map(),
   retainSlots: [],
+  leader: null,
   location: null,
   beat: aBeat(),
   ...over,

@@ -5,6 +5,7 @@ import {
   type Beat,
   type ClusterView,
   hostAndPort,
+  lastLeaderOf,
   readCluster,
   readStatusKey,
   slotName,
@@ -242,6 +243,37 @@ describe('the leader key', () => {
   });
 });
 
+describe('the last leader', () => {
+  /** The key as it was read last; the status of `cluster(...)` is of revision 50. */
+  const seen = (term: number) => ({ name: nodeName('seen'), term: revision(term), lease: null });
+  const told = { pgha: { term: '40', seq: 1, hold_ms: 1, leader: 'b' } };
+  const history = [
+    [1, 1_000, 'x', 'then', 'a'],
+    [2, 2_000, 'x', 'then', 'c'],
+  ];
+
+  it('is whoever holds the key', () => {
+    expect(lastLeaderOf(cluster({ leader: 'a', status: told, history }), seen(40))).toBe('a');
+  });
+
+  it('is whoever wrote the newest status, also for those who saw another one lead before', () => {
+    expect(lastLeaderOf(cluster({ status: told, history }), seen(40))).toBe('b');
+  });
+
+  it('is the one that was seen where the status does not say, as of a leader that runs Patroni', () => {
+    expect(lastLeaderOf(cluster({ status: { optime: 1 }, history }), seen(40))).toBe('seen');
+  });
+
+  it('is the one that was seen to take the key after the newest status, and was lost before his first beat', () => {
+    expect(lastLeaderOf(cluster({ status: told, history }), seen(51))).toBe('seen');
+  });
+
+  it('is the newest of the history for those who have seen nobody', () => {
+    expect(lastLeaderOf(cluster({ status: { optime: 1 }, history }), null)).toBe('c');
+    expect(lastLeaderOf(cluster({}), null)).toBeNull();
+  });
+});
+
 describe('status', () => {
   it('reads as Patroni writes it, and has no beat then', () => {
     const value = { optime: 83886176, slots: { pg1: 83886176, pg2: 83886000 }, retain_slots: ['pg1', 'pg2'] };
@@ -254,6 +286,7 @@ describe('status', () => {
       ]),
       retainSlots: ['pg1', 'pg2'],
       beat: null,
+      leader: null,
       location: null,
     });
   });
@@ -277,6 +310,7 @@ describe('status', () => {
     optime: fc.option(position),
     slots,
     retainSlots: fc.array(fc.string()),
+    leader: fc.option(fc.string({ minLength: 1 }).map(nodeName)),
     location: fc.option(fc.string()),
     beat,
   });
@@ -294,11 +328,12 @@ describe('status', () => {
       optime: END,
       slots: new Map([['b', END]]),
       retainSlots: ['b'],
+      leader: nodeName('a'),
       location: null,
       beat: { term: revision(40), seq: 7, holdMs: 0, release: { lsn: END, candidate: nodeName('c') } },
     });
     expect(written).toBe(
-      '{"optime":83886176,"slots":{"b":83886176},"retain_slots":["b"],"pgha":{"term":"40","seq":7,"hold_ms":0,"release":{"lsn":"0/5000060","candidate":"c"}}}',
+      '{"optime":83886176,"slots":{"b":83886176},"retain_slots":["b"],"pgha":{"term":"40","seq":7,"hold_ms":0,"leader":"a","release":{"lsn":"0/5000060","candidate":"c"}}}',
     );
   });
 

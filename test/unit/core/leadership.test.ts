@@ -28,7 +28,7 @@ const SELF = nodeName('b');
 const LEASE = leaseId('7');
 const TERM = revision(40);
 const R = revision(50);
-const FIELDS: StatusFields = { optime: END, slots: new Map(), retainSlots: [], location: null };
+const FIELDS: StatusFields = { optime: END, slots: new Map(), retainSlots: [], leader: null, location: null };
 
 const aTenure = (over: Partial<Tenure> = {}): Tenure => ({
   ...begin(TERM, LEASE, seconds(10), R, LONG_AGO),
