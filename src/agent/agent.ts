@@ -461,6 +461,9 @@ export class Agent implements Control {
     } else this.notStreamingSince = null;
     this.notStreamingFrom = local.kind === 'standby' ? local.follows : null;
 
+    // A process that hangs on its disk before it answers, or ends again, has not come up.
+    if ((local.kind === 'standby' || local.kind === 'primary') && local.failing === null)
+      this.operations.forgetFailures('start');
     this.tellFullness(local);
 
     const term = this.reader.latest?.cluster.leader?.term ?? null;

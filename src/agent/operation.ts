@@ -14,7 +14,15 @@ import type { OperationView } from './published.ts';
 const PROGRESS_STEP = 0.25;
 const PROGRESS_EVERY = millis(10_000);
 
-const UNCONFIRMED: ReadonlySet<OperationKind> = new Set(['rewind', 'copy']);
+/**
+ * What ends well and may have come to nothing: until this node was seen as it should be it counts as a try, so that one
+ * that changes nothing is not repeated without a pause for ever. The sentences tell what has not been seen yet.
+ */
+const UNCONFIRMED: ReadonlyMap<OperationKind, string> = new Map([
+  ['rewind', 'it was done, and this node was not seen to stream since'],
+  ['copy', 'it was done, and this node was not seen to stream since'],
+  ['start', 'the process was started, and did not come up'],
+]);
 
 interface Running {
   readonly view: RunningOperation;
@@ -122,9 +130,8 @@ export class Operations {
     this.current = null;
     const took = Math.round(this.clock.now() - began);
     if (error === null) {
-      // A rewind or a copy has succeeded when this node streams again: until then it counts as a try, so that one that
-      // ends well and changes nothing is not repeated for ever.
-      if (UNCONFIRMED.has(kind)) this.countFailure(kind, 'it was done, and this node was not seen to stream since');
+      const unseen = UNCONFIRMED.get(kind);
+      if (unseen !== undefined) this.countFailure(kind, unseen);
       else this.failed.delete(kind);
       this.log.write('info', 'action.finished', `${sentence}: done`, { action: kind, took_ms: took });
     } else {

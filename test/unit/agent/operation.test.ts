@@ -87,15 +87,15 @@ describe('a failure', () => {
   });
 
   it('is forgotten with the first success', async () => {
-    operations.start('start', 'start', failing);
+    operations.start('promote', 'promote', failing);
     await clock.pass(20);
-    operations.start('start', 'start', lasting(1));
+    operations.start('promote', 'promote', lasting(1));
     await clock.pass(20);
     expect(operations.attempts.size).toBe(0);
   });
 
-  it('is what a rewind or a copy counts as until the node streams again, also when it ended well', async () => {
-    for (const kind of ['rewind', 'copy'] as const) {
+  it('is what a rewind, a copy or a start counts as until more was seen of it, also when it ended well', async () => {
+    for (const kind of ['rewind', 'copy', 'start'] as const) {
       operations.start(kind, kind, lasting(1));
       await clock.pass(20);
       expect(operations.attempts.get(kind)?.failures).toBe(1);
