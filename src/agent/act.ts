@@ -180,6 +180,8 @@ async function stopReceiving(agent: Agent): Promise<boolean> {
   } finally {
     endTimer();
   }
+  // Also when it did not end in time: what stands in the settings tells, with the next look.
+  agent.withdrawn = true;
   agent.watch.doubt();
   return true;
 }

@@ -127,6 +127,8 @@ export class Agent implements Control {
   private heldBackAt: Instant | null = null;
   /** The operator's newest wish for another leader, and when it was first read. */
   private wishSeen: { readonly revision: Revision; readonly at: Instant } | null = null;
+  /** Our receiver was ended for an election, and nobody was followed since. */
+  withdrawn = false;
   private notStreamingSince: Instant | null = null;
   private notStreamingFrom: string | null = null;
   private isFull = false;
@@ -461,6 +463,7 @@ export class Agent implements Control {
     } else this.notStreamingSince = null;
     this.notStreamingFrom = local.kind === 'standby' ? local.follows : null;
 
+    if (local.kind !== 'standby' || local.follows !== null) this.withdrawn = false;
     // A process that hangs on its disk before it answers, or ends again, has not come up.
     if ((local.kind === 'standby' || local.kind === 'primary') && local.failing === null)
       this.operations.forgetFailures('start');
@@ -564,6 +567,7 @@ export class Agent implements Control {
       wishSince: this.wishSeen?.at ?? null,
       rescueFailed: this.rescueFailedSince !== null,
       notStreamingSince: this.notStreamingSince,
+      withdrawn: this.withdrawn,
       lately: [...this.lately.keys()],
       formerCluster: this.formerCluster,
       lastLeader: this.lastLeader,

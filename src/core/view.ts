@@ -146,6 +146,8 @@ export interface View {
   readonly rescueFailed: boolean;
   /** Since when this standby follows its upstream without receiving anything; null while it streams. */
   readonly notStreamingSince: Instant | null;
+  /** This process has ended our receiver for an election, and we have followed nobody since. */
+  readonly withdrawn: boolean;
   /**
    * Members whose keys ran out a short while ago. After an outage of etcd longer than the TTL all leases are gone, and
    * an election among the keys that are there would be one of a single candidate.

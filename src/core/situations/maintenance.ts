@@ -1,12 +1,15 @@
-/** The operator has the wheel: pgha watches, keeps the key, and changes nothing. */
+/** The operator has the wheel: pgha watches, keeps the key, and changes nothing but what it has left half done. */
 import { type Decision, decision } from '../decision.ts';
 import { gateOpen } from '../gate.ts';
 import type { View } from '../view.ts';
+import { follow } from './following.ts';
 import { take } from './leaderless.ts';
 
 export function standAside(view: View): Decision {
   return (
-    keepsTheKey(view) ?? decision('maintenance.hands-off', `the cluster is paused; Postgres here is ${view.local.kind}`)
+    keepsTheKey(view) ??
+    takesUpstreamAgain(view) ??
+    decision('maintenance.hands-off', `the cluster is paused; Postgres here is ${view.local.kind}`)
   );
 }
 
@@ -28,4 +31,17 @@ function keepsTheKey(view: View): Decision | null {
     adopting: true,
     despitePause: true,
   });
+}
+
+/**
+ * Maintenance began in the middle of an election, for which this standby had ended its receiver: the operator finds it as
+ * it was. Only what we have done ourselves is undone, and only towards a leader on our own line.
+ */
+function takesUpstreamAgain(view: View): Decision | null {
+  const { local, dcs } = view;
+  if (!view.withdrawn || local.kind !== 'standby' || dcs.kind !== 'read' || !dcs.answering) return null;
+  const { cluster } = dcs;
+  if (cluster.leader === null || cluster.leader.name === view.self) return null;
+  const found = follow(view, cluster, cluster.leader);
+  return found.actions.every((action) => action.do === 'follow' || action.do === 'learn-lineage') ? found : null;
 }

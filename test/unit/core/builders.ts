@@ -396,6 +396,7 @@ export function aView(over: ViewOver = {}): View {
     wishSince: null,
     rescueFailed: false,
     notStreamingSince: null,
+    withdrawn: false,
     scheduledDue: false,
     lately: [],
     formerCluster: null,

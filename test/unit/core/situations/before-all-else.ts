@@ -4,6 +4,8 @@ import {
   aCluster,
   aGate,
   aHistoryLine,
+  aLineage,
+  aLoneStandby,
   aMember,
   aPrimary,
   aRequest,
@@ -18,6 +20,7 @@ import {
   holding,
   isStarting,
   leads,
+  newLineage,
   noWindow,
   STATUS,
   type ViewOver,
@@ -165,6 +168,8 @@ const primaryWithoutKey = (over: ViewOver = {}) =>
     ...over,
   });
 
+const withdrawn = aLoneStandby({ follows: null });
+
 export const maintenance: readonly Case[] = [
   {
     name: 'leaves a primary without a key running',
@@ -182,6 +187,37 @@ export const maintenance: readonly Case[] = [
   {
     name: 'leaves orphans alone',
     view: aView({ ...paused, local: { kind: 'orphans', processes: 1 } }),
+    rule: 'maintenance.hands-off',
+    actions: [],
+  },
+  {
+    name: 'gives a standby its upstream back that it had taken from it for an election',
+    view: aView({ ...paused, local: withdrawn, withdrawn: true, lineage: aLineage() }),
+    rule: 'following.follow',
+    actions: ['follow'],
+    situation: 'maintenance',
+  },
+  {
+    name: 'compares histories before that',
+    view: aView({ ...paused, local: withdrawn, withdrawn: true }),
+    rule: 'following.learn-lineage',
+    actions: ['learn-lineage'],
+  },
+  {
+    name: 'leaves it without one where the leader is on another line: nothing is stopped in maintenance',
+    view: aView({ ...paused, local: withdrawn, withdrawn: true, lineage: newLineage('0/4000000') }),
+    rule: 'maintenance.hands-off',
+    actions: [],
+  },
+  {
+    name: 'leaves it without one while nobody leads',
+    view: aView({ ...paused, local: withdrawn, withdrawn: true, cluster: aCluster({ leader: null }) }),
+    rule: 'maintenance.hands-off',
+    actions: [],
+  },
+  {
+    name: 'leaves a standby alone whose upstream somebody else has taken away',
+    view: aView({ ...paused, local: withdrawn, lineage: aLineage() }),
     rule: 'maintenance.hands-off',
     actions: [],
   },
