@@ -18,7 +18,7 @@ import { type LocalPostgres, mayWrite, position, type SystemId, systemId } from 
 import type { Lsn, Timeline } from '../core/lsn.ts';
 import type { PeerAnswer, RescueAnswer, RescueRequest } from '../core/peer.ts';
 import { notePublished, type Publications } from '../core/published.ts';
-import { HELD_BACK } from '../core/situations/leaderless.ts';
+import { HELD_BACK, LASTING } from '../core/situations/leaderless.ts';
 import type { Key, NodeName, Op, Revision } from '../core/store.ts';
 import { between, type Instant, laterBy, type Millis, millis } from '../core/time.ts';
 import { NOTHING_REMEMBERED, noteAsked, noteMembers, noteSilent, type UpstreamMemory } from '../core/upstream.ts';
@@ -369,7 +369,8 @@ export class Agent implements Control {
     const now = this.parts.clock.now();
     const spinning = this.lastActed?.rule === decision.rule && between(this.lastActed.at, now) < 1_000;
     this.lastActed = { rule: decision.rule, at: now };
-    return spinning ? millis(Math.max(BREATH, Math.min(regular, 200))) : millis(0);
+    if (!spinning) return millis(0);
+    return LASTING.has(decision.rule) ? regular : millis(Math.max(BREATH, Math.min(regular, 200)));
   }
 
   /**
@@ -387,17 +388,11 @@ export class Agent implements Control {
 
   private async observe(): Promise<void> {
     const { clock } = this.parts;
-    const latest = this.reader.latest;
-    const due =
-      latest === null || this.reader.outdated || between(latest.at, clock.now()) >= this.policy.loopWait * 0.9;
-    // A gate that is about to be trusted rests on the newest status.
-    const gateMatters = this.keeper.leadership.kind === 'none' && this.leaderlessSince !== null;
+    const seeking = this.keeper.leadership.kind === 'none' && this.leaderlessSince !== null ? this.decided.rule : null;
+    const due = this.reader.isDue(this.policy.loopWait, seeking);
     // Cycles that follow each other within milliseconds rest on one look, unless something was done to Postgres since.
     const fresh = this.watch.certain && between(this.watch.at, clock.now()) < FRESH_LOOK;
-    await Promise.all([
-      fresh ? Promise.resolve() : this.lookNow(),
-      due || gateMatters ? this.readCluster() : Promise.resolve(),
-    ]);
+    await Promise.all([fresh ? Promise.resolve() : this.lookNow(), due ? this.readCluster() : Promise.resolve()]);
     if (!this.watch.certain) await this.lookNow();
     this.remember();
   }

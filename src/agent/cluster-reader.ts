@@ -3,8 +3,9 @@
  * exist. Watch events only say that something changed; what it says now is always read.
  */
 import { type ClusterView, KEYS, readCluster } from '../core/cluster.ts';
+import { LASTING } from '../core/situations/leaderless.ts';
 import type { Revision } from '../core/store.ts';
-import type { Instant, Millis, WallTime } from '../core/time.ts';
+import { between, type Instant, type Millis, type WallTime } from '../core/time.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Change, Dcs, StopWatching } from '../ports/dcs.ts';
 import type { EventLog } from '../ports/event-log.ts';
@@ -59,9 +60,17 @@ export class ClusterReader {
     return this.answers;
   }
 
-  /** A hint came since the last read began. */
-  get outdated(): boolean {
-    return this.stale;
+  /**
+   * Whether a cycle has to read: what it knows is old, or said to be.
+   *
+   * @param every - the pace of the cycle
+   * @param seeking - the rule that spoke last in an election that is under way; null: none is
+   */
+  isDue(every: Millis, seeking: string | null): boolean {
+    const { latest } = this;
+    if (latest === null || this.stale || between(latest.at, this.clock.now()) >= every * 0.9) return true;
+    // A gate that is about to be trusted rests on the newest status.
+    return seeking !== null && !LASTING.has(seeking);
   }
 
   /** One read; a second caller gets the answer of the one that is under way. */

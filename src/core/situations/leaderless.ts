@@ -43,6 +43,12 @@ export const HELD_BACK: ReadonlySet<RuleId> = new Set([
   'leaderless.wait-for-receivers',
 ]);
 
+/**
+ * Rules that may speak for hours, and of which nothing changes but by what a watch tells, or another member. The cluster
+ * is read at the pace of the cycle then: etcd refuses an acquire that rests on an older status all the same.
+ */
+export const LASTING: ReadonlySet<string> = new Set<RuleId>(['leaderless.not-eligible', 'leaderless.location']);
+
 export function seekLeader(view: View, cluster: ClusterView): Decision {
   const { local } = view;
   switch (local.kind) {

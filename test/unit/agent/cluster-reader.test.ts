@@ -25,6 +25,40 @@ const read = () => clock.outcome(reader.read(LIMIT));
 const status = (): Revision => etcd.put('status', { optime: 1, pgha: { term: '1', seq: 1, hold_ms: 1_000 } });
 const hint = (key: string, at: Revision = revision(1)): void => etcd.tell([{ key, revision: at }]);
 
+describe('a cycle', () => {
+  const every = millis(2_000);
+  const isDue = (seeking: string | null) => reader.isDue(every, seeking);
+
+  it('reads once in its length, or when something was hinted', async () => {
+    expect(isDue(null)).toBe(true);
+    await read();
+    expect(isDue(null)).toBe(false);
+    await clock.pass(1_700);
+    expect(isDue(null)).toBe(false);
+    await clock.pass(200);
+    expect(isDue(null)).toBe(true);
+    await read();
+    hint('leader');
+    expect(isDue(null)).toBe(true);
+  });
+
+  it('reads each time while an election goes on', async () => {
+    await read();
+    expect(isDue('leaderless.stand-back')).toBe(true);
+  });
+
+  it('reads no oftener than otherwise in an election that is held for hours, and at once after a hint', async () => {
+    await read();
+    expect(isDue('leaderless.location')).toBe(false);
+    expect(isDue('leaderless.not-eligible')).toBe(false);
+    hint('leader');
+    expect(isDue('leaderless.location')).toBe(true);
+    await read();
+    await clock.pass(1_900);
+    expect(isDue('leaderless.location')).toBe(true);
+  });
+});
+
 describe('a version of status', () => {
   it('arrived with its hint, not with the read that came later', async () => {
     const at = status();
@@ -80,7 +114,7 @@ describe('a hint', () => {
   it('wakes the cycle for keys that decisions rest on', () => {
     for (const key of ['leader', 'failover', 'config', 'initialize']) hint(key);
     expect(woken).toHaveLength(4);
-    expect(reader.outdated).toBe(true);
+    expect(reader.isDue(millis(2_000), null)).toBe(true);
   });
 
   it('does not wake it for beats and members: they wait for the next read', async () => {
@@ -88,21 +122,21 @@ describe('a hint', () => {
     hint('status');
     hint('members/a');
     expect(woken).toEqual([]);
-    expect(reader.outdated).toBe(false);
+    expect(reader.isDue(millis(2_000), null)).toBe(false);
   });
 
   it('says that anything may have changed when the watch was interrupted', async () => {
     await read();
     etcd.tell(null);
     expect(woken).toHaveLength(1);
-    expect(reader.outdated).toBe(true);
+    expect(reader.isDue(millis(2_000), null)).toBe(true);
   });
 
   it('that comes while a read is under way leaves that read outdated', async () => {
     const under = reader.read(LIMIT);
     hint('leader');
     await clock.outcome(under);
-    expect(reader.outdated).toBe(true);
+    expect(reader.isDue(millis(2_000), null)).toBe(true);
   });
 
   it('tells nothing any more once the agent has stopped', () => {
@@ -124,7 +158,8 @@ describe('a read', () => {
     etcd.reachable = false;
     expect(await read()).toBeNull();
     expect(await read()).toBeNull();
-    expect(reader).toMatchObject({ answering: false, outdated: true });
+    expect(reader.answering).toBe(false);
+    expect(reader.isDue(millis(60_000), null)).toBe(true);
     expect(reader.latest?.cluster.leader?.name).toBe('a');
     etcd.reachable = true;
     await read();
