@@ -72,7 +72,11 @@ export class ChildrenWatch {
     const began = clock.now();
     const facts = { connected, required, lost: lost.join(',') };
     const why = `${connected} standbys are connected, ${required} are required; lost: ${lost.join(', ')}`;
-    void commands.childNodesLost().then((outcome) => {
+    const asked = commands
+      .childNodesLost()
+      // A mistake of ours is told like a command that failed, and never ends the daemon of a leader.
+      .catch((error: unknown) => ({ kind: 'failed' as const, said: `it could not be run: ${String(error)}` }));
+    void asked.then((outcome) => {
       const took = Math.round(clock.now() - began);
       if (outcome.kind === 'done') {
         const sentence = `${why}: child_nodes_disconnect_command was run`;

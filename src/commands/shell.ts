@@ -20,10 +20,20 @@ const GONE = millis(1_000);
 /** More of what a command printed stands in no log line. */
 const MOST_SAID = 200;
 
+/**
+ * For a command that may live longer than this service: with a watcher of its own, which ends it a little after we would.
+ * The text is an argument, so that nothing in it is read twice. Without a `timeout` program it runs without.
+ */
+const WATCHED =
+  'if command -v timeout >/dev/null 2>&1; then exec timeout -k 1 "$1" /bin/sh -c "$0"; fi; exec /bin/sh -c "$0"';
+const WATCHER_LATER = millis(1_000);
+
 interface RunOptions {
   readonly limitMs: number;
   readonly values: Placeholders;
   readonly signal?: AbortSignal;
+  /** It goes on when this service ends, and keeps its limit. */
+  readonly outlives?: true;
 }
 
 export class ShellCommands implements Commands {
@@ -73,6 +83,7 @@ export class ShellCommands implements Commands {
     if (commands.childNodesDisconnect === null) return { kind: 'not-configured' };
     return this.#run('child_nodes_disconnect_command', commands.childNodesDisconnect, {
       limitMs: commands.serviceTimeout,
+      outlives: true,
       values: { p: String(node.nodeId ?? 0) },
     });
   }
@@ -104,7 +115,7 @@ export class ShellCommands implements Commands {
 
   /**
    * Lets what waits run for so long, then ends it. Not child_nodes_disconnect_command: the end of this service may be
-   * the first thing that it does.
+   * the first thing that it does. Its limit holds all the same.
    */
   async close(limit: Millis): Promise<void> {
     let cancel = (): void => undefined;
@@ -158,7 +169,9 @@ export class ShellCommands implements Commands {
       this.#log.write('warn', 'config.adjusted', `${setting}: ${strange.join(', ')} means nothing here and was left`);
     }
     try {
-      const run = runCommand(this.#place, '/bin/sh', ['-c', command], {
+      const watcher = String(Math.ceil((how.limitMs + GRACE + WATCHER_LATER) / 1_000));
+      const args = how.outlives === true ? ['-c', WATCHED, command, watcher] : ['-c', command];
+      const run = runCommand(this.#place, '/bin/sh', args, {
         limitMs: how.limitMs,
         graceMs: GRACE,
         plainLocale: false,

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ShellCommands } from '../../src/commands/shell.ts';
 import type { CommandsConfig } from '../../src/config/schema.ts';
 import { millis } from '../../src/core/time.ts';
+import type { Clock } from '../../src/ports/clock.ts';
 import { SystemClock } from '../../src/system/clock.ts';
 import { aConfig } from '../unit/postgres/place-builder.ts';
 
@@ -18,12 +19,15 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-function commands(set: Partial<CommandsConfig>): { commands: ShellCommands; said: string[] } {
+function commands(
+  set: Partial<CommandsConfig>,
+  clock: Clock = new SystemClock(),
+): { commands: ShellCommands; said: string[] } {
   const config = aConfig();
   const said: string[] = [];
   const log = { write: (_severity: string, _event: string, sentence: string) => void said.push(sentence) };
   const now = () => ({ ...config, commands: { ...config.commands, failoverValidationTimeout: millis(1_000), ...set } });
-  return { commands: new ShellCommands(now, { binDir: '/', clock: new SystemClock() }, log), said };
+  return { commands: new ShellCommands(now, { binDir: '/', clock }, log), said };
 }
 
 const validate = (failoverValidation: string) =>
@@ -87,6 +91,20 @@ describe('child_nodes_disconnect_command', () => {
     const wrong = commands({ childNodesDisconnect: 'echo no >&2; exit 1' }).commands;
     expect(await wrong.childNodesLost()).toEqual({ kind: 'failed', said: 'exit code 1: no' });
     expect(await commands({}).commands.childNodesLost()).toEqual({ kind: 'not-configured' });
+  });
+
+  test('keeps its limit when the daemon that began it is gone, with all that it started', async () => {
+    const note = join(directory, 'outlived');
+    const script = `sh -c 'sleep 4; echo late > ${note}' & wait; echo later > ${note}`;
+    // Of a process that has ended no timer fires.
+    const ended = Object.assign(new SystemClock(), { timer: () => () => undefined });
+    const { commands: shell } = commands({ childNodesDisconnect: script, serviceTimeout: millis(400) }, ended);
+    const began = performance.now();
+    expect(await shell.childNodesLost()).toMatchObject({ kind: 'failed' });
+    const left = 4_500 - (performance.now() - began);
+    expect(left).toBeGreaterThan(0);
+    await sleep(left);
+    await expect(readFile(note)).rejects.toThrow('ENOENT');
   });
 
   test('with a placeholder that nobody knows is run with it as it is, and that is said once', async () => {
