@@ -11,7 +11,7 @@ import { type Decision, decision } from '../decision.ts';
 import { isListed } from '../failsafe.ts';
 import { gateOpen } from '../gate.ts';
 import { position, type Standby } from '../local.ts';
-import { distance, printLsn } from '../lsn.ts';
+import { distance, type Lsn, printLsn } from '../lsn.ts';
 import type { PeerAnswer } from '../peer.ts';
 import { behindInTime } from '../published.ts';
 import type { RuleId } from '../rules.ts';
@@ -242,7 +242,7 @@ function elect(view: View, cluster: ClusterView, local: Standby, manual: boolean
     : (heldByConsensus(view, others, lost, since) ??
       heldByLocation(view, others, since) ??
       // Before the wait for those who come back, which may be as long as the limit for the receivers.
-      heldByReceivers(view, local, others, since) ??
+      heldByReceivers(view, cluster, local, others, since) ??
       heldByReturning(view, others));
   if (held !== null) return held;
   const short = heldByRecord(view, local, others, since);
@@ -435,13 +435,26 @@ function heldByReturning(view: View, others: readonly NodeName[]): Decision | nu
 }
 
 /** `standby_disconnect_on_failover`: positions that still grow cannot be compared. */
-function heldByReceivers(view: View, local: Standby, others: readonly NodeName[], since: Instant): Decision | null {
-  const { standbyDisconnectOnFailover, siblingNodesDisconnectTimeout } = view.policy.cluster;
+function heldByReceivers(
+  view: View,
+  cluster: ClusterView,
+  local: Standby,
+  others: readonly NodeName[],
+  since: Instant,
+): Decision | null {
+  const { standbyDisconnectOnFailover, siblingNodesDisconnectTimeout, maximumLagOnFailoverBytes } = view.policy.cluster;
   const left = siblingNodesDisconnectTimeout - between(since, view.now);
   if (!standbyDisconnectOnFailover || left <= 0) return null;
   const end = endReceiver(local);
   if (end !== null) return end;
-  const receiving = others.filter((name) => lastAnswer(view, name)?.status.receiving === true);
+  const known = cluster.status?.optime ?? null;
+  // One that lags too far to lead goes on receiving, as it may yet catch up; it would be waited for in vain.
+  const counts = (at: Lsn | null): boolean =>
+    known === null || at === null || distance(at, known) <= maximumLagOnFailoverBytes;
+  const receiving = others.filter((name) => {
+    const said = lastAnswer(view, name)?.status;
+    return said?.receiving === true && counts(said.position);
+  });
   if (receiving.length === 0) return null;
   return decision(
     'leaderless.wait-for-receivers',

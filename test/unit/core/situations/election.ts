@@ -237,6 +237,9 @@ export const byLocation: readonly Case[] = [
 const disconnect = { standbyDisconnectOnFailover: true, siblingNodesDisconnectTimeout: millis(5_000) } as const;
 const aDeafStandby = aLoneStandby({ follows: null });
 
+const FAR = lsn(END - 1_048_576n);
+const TOO_FAR = lsn(FAR - 1n);
+
 export const byReceivers: readonly Case[] = [
   {
     name: 'ends its receiver before positions are compared',
@@ -261,6 +264,22 @@ export const byReceivers: readonly Case[] = [
     view: seeks(after(5_000, { set: disconnect, local: aDeafStandby, peers: others({ receiving: true }) })),
     rule: 'leaderless.acquire',
     actions: ['acquire'],
+  },
+  {
+    name: 'does not wait for the receiver of one that lags too far to lead',
+    view: seeks(
+      after(100, { set: disconnect, local: aDeafStandby, peers: others({ receiving: true, position: TOO_FAR }) }),
+    ),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'waits for the receiver of one that lags just so far that it may lead',
+    view: seeks(
+      after(100, { set: disconnect, local: aDeafStandby, peers: others({ receiving: true, position: FAR }) }),
+    ),
+    rule: 'leaderless.wait-for-receivers',
+    actions: ['ask-peers'],
   },
   {
     name: 'goes when nobody receives any more',
