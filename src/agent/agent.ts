@@ -571,6 +571,7 @@ export class Agent implements Control {
       validation: this.validation,
       publications: this.publications,
       replacementsToday: this.replacementsSince().length,
+      vetoSeenAt: this.peers.vetoSeenAt,
       returningSince: this.peers.returningSince,
       scheduledDue: this.scheduledDue(reading?.cluster ?? null),
     };

@@ -164,6 +164,8 @@ export interface View {
   readonly validation: Validation;
   /** Which positions the leaders have published while this process listened. */
   readonly publications: Publications;
+  /** When it was last seen in this election that another member's command had begun to be against it; null: never. */
+  readonly vetoSeenAt: Instant | null;
   /** Members whose Postgres is coming up, and since when they have said so in this election. */
   readonly returningSince: ReadonlyMap<NodeName, Instant>;
   /** How often in the last 24 hours this process has replaced the data directory by a copy without being asked. */

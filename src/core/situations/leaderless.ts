@@ -16,7 +16,7 @@ import type { PeerAnswer } from '../peer.ts';
 import { behindInTime } from '../published.ts';
 import type { RuleId } from '../rules.ts';
 import type { NodeName, Revision } from '../store.ts';
-import { between, type Instant, type Millis, millis } from '../time.ts';
+import { between, type Instant, latest, type Millis, millis } from '../time.ts';
 import { unwatched, type View } from '../view.ts';
 import { backingOff } from './backing-off.ts';
 
@@ -280,9 +280,10 @@ function elect(view: View, cluster: ClusterView, local: Standby, manual: boolean
   const better = place + (waitsForChosen ? 1 : 0);
   // What held us back held the better ones back too, or made them known: their turn begins when it ends, which they may
   // notice a little later than we do.
-  const turns = view.heldBackAt !== null && better > 0 ? better + 1 : better;
+  const turns = (view.heldBackAt ?? view.vetoSeenAt) !== null && better > 0 ? better + 1 : better;
   const goAt = Math.min(STAND_BACK_MS * turns, primaryNotificationTimeout);
-  const stoodBack = between(view.heldBackAt ?? since, view.now);
+  // A veto ends a wait that may have taken seconds, for all who are left: between them the better one goes first again.
+  const stoodBack = between(latest(view.heldBackAt ?? since, view.vetoSeenAt ?? since), view.now);
   if (stoodBack < goAt) {
     return decision(
       'leaderless.stand-back',

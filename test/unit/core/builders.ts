@@ -403,6 +403,7 @@ export function aView(over: ViewOver = {}): View {
     lastLeaderLocation: null,
     sawPrimary: null,
     validation: { kind: 'not-asked' },
+    vetoSeenAt: null,
     publications: [],
     replacementsToday: 0,
     returningSince: new Map(),

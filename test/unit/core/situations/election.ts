@@ -304,6 +304,12 @@ export const byReceivers: readonly Case[] = [
 const validates = { validates: true } as const;
 const vetoed = (ms: number): Validation => ({ kind: 'vetoed', at: before(ms), said: 'exit code 1' });
 
+/** `a` would have gone first; `c` is better than we are. */
+const bestVetoed: ViewOver = {
+  lastLeader: null,
+  peers: others({ position: lsn(END + 1n) }, { position: lsn(END + 9n), vetoedFor: millis(9_000) }),
+};
+
 export const byValidation: readonly Case[] = [
   {
     name: 'asks its command when it is next, with who is visible of how many',
@@ -357,6 +363,25 @@ export const byValidation: readonly Case[] = [
   {
     name: 'goes at once when the better one was stopped by its command',
     view: seeks(after(100, { peers: others({ position: lsn(END + 1n), vetoedFor: millis(9_000) }) })),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'gives the better one of those who are left his turn when the best was stopped by its command',
+    view: seeks(after(5_000, { ...bestVetoed, vetoSeenAt: before(150) })),
+    rule: 'leaderless.stand-back',
+    actions: [],
+    again: 650,
+  },
+  {
+    name: 'goes when that turn is over',
+    view: seeks(after(5_000, { ...bestVetoed, vetoSeenAt: before(800) })),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'goes at once after that veto when it is the best of those who are left',
+    view: seeks(after(5_000, { peers: others({ vetoedFor: millis(9_000) }), vetoSeenAt: before(1) })),
     rule: 'leaderless.acquire',
     actions: ['acquire'],
   },
