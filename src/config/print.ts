@@ -10,7 +10,7 @@ import { PghaError } from '../errors.ts';
 import type { Environment } from './environment.ts';
 import { loadConfig } from './load.ts';
 import { type Config, type Login, SERVICE_SETTINGS } from './schema.ts';
-import { resolveSettings } from './settings.ts';
+import { commandLimits, resolveSettings } from './settings.ts';
 import { printAddress, printBytes, printSeconds } from './units.ts';
 
 export interface Validation {
@@ -65,7 +65,7 @@ export function describeConfig(config: Config, warnings: readonly string[] = [])
     'Times (of a cluster that this file makes; one that exists has its own, see `pgha-ctl show-config`)\n',
     ...describeTimes(policy.cluster).map((line) => `  ${line}\n`),
     '\nWhat each failure costs (its phases: `pgha-ctl explain --budget --config FILE`)\n',
-    ...budgets(policy.cluster).map((one) => `  ${sentenceOf(one)}\n`),
+    ...budgets(policy.cluster, commandLimits(config.commands)).map((one) => `  ${sentenceOf(one)}\n`),
     list('Adjusted', adjustments),
     list('Without effect in bootstrap.dcs', notUnderstood),
     list('Warnings', warnings),

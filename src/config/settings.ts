@@ -3,7 +3,7 @@
  * Pure. What comes from etcd is never fatal: what makes no sense falls back, what cannot hold is adjusted, and every
  * such step is listed. New documents are checked strictly before they are stored.
  */
-import { longestCheck, misfitOfCheck } from '../core/budget.ts';
+import { type CommandLimits, longestCheck, misfitOfCheck } from '../core/budget.ts';
 import type { ClusterPolicy, Policy } from '../core/policy.ts';
 import { type Millis, millis } from '../core/time.ts';
 import type { ServerSettings } from '../ports/postgres.ts';
@@ -316,6 +316,21 @@ function linesOf(raw: unknown, adjustments: string[]): readonly string[] | null 
   }
   adjustments.push('postgresql.pg_hba is not a list of lines, or is empty, and was ignored');
   return null;
+}
+
+/** What the operator's own commands of this node may take, for the budget. */
+export function commandLimits({
+  service,
+  serviceTimeout,
+  failoverValidation,
+  failoverValidationTimeout,
+}: Config['commands']): CommandLimits {
+  const limit = (command: string | null) => (command === null ? null : serviceTimeout);
+  return {
+    start: limit(service.service_start_command),
+    promote: limit(service.promote_command),
+    validation: failoverValidation === null ? null : failoverValidationTimeout,
+  };
 }
 
 function notUnderstood(stored: unknown): readonly string[] {

@@ -51,6 +51,18 @@ export const writesAfterProof = (ttl: Millis): Millis => millis(ttl - margin(ttl
 /** When the guard strikes, after the last proof was sent. */
 export const guardAfterProof = (ttl: Millis): Millis => millis(ttl - margin(ttl));
 
+/** What the operator's own commands may take where they are set; null: not set. */
+export interface CommandLimits {
+  /** service_start_command. */
+  readonly start: Millis | null;
+  /** promote_command. */
+  readonly promote: Millis | null;
+  /** failover_validation_command. */
+  readonly validation: Millis | null;
+}
+
+const NO_COMMANDS: CommandLimits = { start: null, promote: null, validation: null };
+
 export const FAILURES = [
   'postmaster-dies',
   'postgres-hangs',
@@ -87,30 +99,34 @@ export interface Budget {
   readonly notes: readonly string[];
 }
 
-/** The budget of every failure, in the order of {@link FAILURES}. */
-export function budgets(policy: ClusterPolicy): readonly Budget[] {
-  return FAILURES.map((failure) => budgetOf(failure, policy));
+/**
+ * The budget of every failure, in the order of {@link FAILURES}.
+ *
+ * @param commands - of the node that takes over, or starts its Postgres again
+ */
+export function budgets(policy: ClusterPolicy, commands: CommandLimits = NO_COMMANDS): readonly Budget[] {
+  return FAILURES.map((failure) => budgetOf(failure, policy, commands));
 }
 
-export function budgetOf(failure: Failure, policy: ClusterPolicy): Budget {
+export function budgetOf(failure: Failure, policy: ClusterPolicy, commands: CommandLimits = NO_COMMANDS): Budget {
   const { ttl } = policy;
   switch (failure) {
     case 'postmaster-dies':
       return budget(failure, 'The postmaster dies, its node lives', [
         phase('noticed by its exit', '', 0, 0),
-        ...withPostgresDown(policy),
+        ...withPostgresDown(policy, commands),
       ]);
     case 'postgres-hangs':
       return budget(failure, 'Postgres is there and does not answer (stopped, or hung on its disk)', [
         suspected(policy),
         ...seenByOthers(policy, suspicion(policy)),
         phase('Postgres is ended, so that it cannot write any more', `within ${s(END_LIMIT)}`, 0, END_LIMIT),
-        ...withPostgresDown(policy),
+        ...withPostgresDown(policy, commands),
       ]);
     case 'node-lost':
-      return budget(failure, "The primary's node is lost", lost(policy), notesOfLoss(policy));
+      return budget(failure, "The primary's node is lost", lost(policy, commands), notesOfLoss(policy));
     case 'cut-off':
-      return budget(failure, "The primary's node is cut off from etcd and from the others", lost(policy), [
+      return budget(failure, "The primary's node is cut off from etcd and from the others", lost(policy, commands), [
         `there Postgres stops in order ${s(writesAfterProof(ttl))} after the last proof (ttl ${s(ttl)} − margin ${s(margin(ttl))} − ${s(orderlyStopLead(ttl))}), and the guard ends it after ${s(guardAfterProof(ttl))}: before anybody else promotes`,
         ...notesOfLoss(policy),
       ]);
@@ -128,7 +144,7 @@ export function budgetOf(failure: Failure, policy: ClusterPolicy): Budget {
           ),
           phase('etcd is away', 'as long as that takes', null, null),
           phase('proven again', `tried every ${s(PROOF_AGAIN)}`, PROOF_AGAIN, millis(PROOF_AGAIN + proof(policy))),
-          started(policy),
+          ...started(policy, commands),
         ],
         [
           `an outage of etcd shorter than ${s(millis(writesAfterProof(ttl) - PROOF_EVERY))} costs nothing`,
@@ -152,11 +168,11 @@ export function budgetOf(failure: Failure, policy: ClusterPolicy): Budget {
         ],
         [
           'while there is no daemon the health port answers 503',
-          `without a new daemon by then the guard ends Postgres, and it becomes a lost node: ${sums(lost(policy))}`,
+          `without a new daemon by then the guard ends Postgres, and it becomes a lost node: ${sums(lost(policy, commands))}`,
         ],
       );
     case 'daemon-hangs':
-      return budget(failure, 'The daemon hangs', lost(policy), [
+      return budget(failure, 'The daemon hangs', lost(policy, commands), [
         `the guard ends Postgres ttl ${s(ttl)} − margin ${s(margin(ttl))} = ${s(guardAfterProof(ttl))} after the last proof, and then the daemon`,
         ...notesOfLoss(policy),
       ]);
@@ -172,7 +188,7 @@ export function budgetOf(failure: Failure, policy: ClusterPolicy): Budget {
           policy.primaryStopTimeout,
         ),
         givenUp(policy),
-        ...taken(policy),
+        ...taken(policy, commands),
       ]);
     default:
       return ((never: never) => never)(failure);
@@ -180,9 +196,9 @@ export function budgetOf(failure: Failure, policy: ClusterPolicy): Budget {
 }
 
 /** Postgres is down, its node and its daemon live, the key is theirs. */
-function withPostgresDown(policy: ClusterPolicy): readonly Phase[] {
+function withPostgresDown(policy: ClusterPolicy, commands: CommandLimits): readonly Phase[] {
   if (policy.primaryCrash === 'restart' || policy.failover === 'manual') {
-    return [started(policy, policy.failover === 'manual' ? 'failover: manual' : 'primary_crash: restart')];
+    return started(policy, commands, policy.failover === 'manual' ? 'failover: manual' : 'primary_crash: restart');
   }
   return [
     phase('end of the WAL found, candidates asked', `within ${s(ASK_LIMIT)}`, 0, ASK_LIMIT),
@@ -193,12 +209,13 @@ function withPostgresDown(policy: ClusterPolicy): readonly Phase[] {
       policy.walRescueTimeout,
     ),
     givenUp(policy),
-    ...taken(policy),
+    ...validated(commands),
+    ...taken(policy, commands),
   ];
 }
 
 /** Nobody can hand anything over: the hold has to run out. */
-function lost(policy: ClusterPolicy): readonly Phase[] {
+function lost(policy: ClusterPolicy, commands: CommandLimits): readonly Phase[] {
   const { ttl } = policy;
   return [
     phase('the hold of the last beat runs out', `ttl ${s(ttl)}`, ttl, ttl),
@@ -224,7 +241,8 @@ function lost(policy: ClusterPolicy): readonly Phase[] {
       0,
       millis(Math.min(STAND_BACK_MS, policy.primaryNotificationTimeout)),
     ),
-    ...taken(policy),
+    ...validated(commands),
+    ...taken(policy, commands),
   ];
 }
 
@@ -260,7 +278,15 @@ function givenUp(policy: ClusterPolicy): Phase {
   return phase('the key is given up with a release record', `one request to etcd, within ${s(limit)}`, 0, limit);
 }
 
-function taken(policy: ClusterPolicy): readonly Phase[] {
+function validated({ validation }: CommandLimits): readonly Phase[] {
+  return ofCommand('failover_validation_command', 'failover_validation_timeout', validation);
+}
+
+function ofCommand(setting: string, limitedBy: string, limit: Millis | null): readonly Phase[] {
+  return limit === null ? [] : [phase(`${setting} is run`, `at most ${limitedBy} ${s(limit)}`, null, limit)];
+}
+
+function taken(policy: ClusterPolicy, commands: CommandLimits): readonly Phase[] {
   const limit = requestLimit(policy.ttl);
   return [
     phase('the key is taken', `one request to etcd, within ${s(limit)}`, 0, limit),
@@ -270,6 +296,7 @@ function taken(policy: ClusterPolicy): readonly Phase[] {
       0,
       proof(policy),
     ),
+    ...ofCommand('promote_command', 'service_command_timeout', commands.promote),
     phase(
       'promotion',
       `Postgres's own time; given up after primary_start_timeout ${s(policy.primaryStartTimeout)}`,
@@ -281,13 +308,16 @@ function taken(policy: ClusterPolicy): readonly Phase[] {
 
 const proof = (policy: ClusterPolicy): Millis => millis(2 * requestLimit(policy.ttl) + GUARD_LIMIT);
 
-function started(policy: ClusterPolicy, because: string | null = null): Phase {
-  return phase(
-    `Postgres is started here${because === null ? '' : ` (${because})`}`,
-    `Postgres's own time; given up after primary_start_timeout ${s(policy.primaryStartTimeout)}`,
-    null,
-    null,
-  );
+function started(policy: ClusterPolicy, commands: CommandLimits, because: string | null = null): readonly Phase[] {
+  return [
+    ...ofCommand('service_start_command', 'service_command_timeout', commands.start),
+    phase(
+      `Postgres is started here${because === null ? '' : ` (${because})`}`,
+      `Postgres's own time; given up after primary_start_timeout ${s(policy.primaryStartTimeout)}`,
+      null,
+      null,
+    ),
+  ];
 }
 
 function phase(what: string, formula: string, usual: number | null, worst: number | null, writesGoOn = false): Phase {

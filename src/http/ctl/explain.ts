@@ -4,8 +4,8 @@
  * very functions that decide; this asks them, and says of one that does not answer what etcd says of it.
  */
 import { describeBudget } from '../../config/print.ts';
-import { resolveCluster, resolveSettings } from '../../config/settings.ts';
-import { budgets } from '../../core/budget.ts';
+import { commandLimits, resolveCluster, resolveSettings } from '../../config/settings.ts';
+import { budgets, type CommandLimits } from '../../core/budget.ts';
 import type { ClusterView, Member } from '../../core/cluster.ts';
 import { type DecisionRecord, readRecord, recordIn } from '../../core/decision-record.ts';
 import { printLsn } from '../../core/lsn.ts';
@@ -250,26 +250,30 @@ function prettyRecord(record: DecisionRecord, leader: string | null): string {
 // ---- what failures cost -----------------------------------------------------------------------------------------------
 
 async function showBudget(session: Session, name: string | undefined, options: ExplainOptions): Promise<number> {
-  const { policy, adjustments } =
+  const { policy, commands, adjustments } =
     options.config === undefined ? await fromEtcd(session, name) : await fromFile(session, options.config);
-  const all = budgets(policy);
+  const all = budgets(policy, commands ?? undefined);
+  const notes = [
+    ...adjustments.map((line) => `Adjusted: ${line}`),
+    ...(commands === null ? ["Commands of your own stand in each node's file: --config FILE counts them too."] : []),
+  ];
   await print(session, options.format, { adjustments, failures: all }, () =>
-    [...all.map((one) => describeBudget(one).join('\n')), ...adjustments.map((line) => `Adjusted: ${line}`)].join(
-      '\n\n',
-    ),
+    [...all.map((one) => describeBudget(one).join('\n')), ...notes].join('\n\n'),
   );
   return 0;
 }
 
 interface Times {
   readonly policy: ClusterPolicy;
+  /** null: not known. */
+  readonly commands: CommandLimits | null;
   readonly adjustments: readonly string[];
 }
 
 async function fromEtcd(session: Session, name: string | undefined): Promise<Times> {
   const view = await session.readExisting(await session.scope(name));
   const { cluster, adjustments } = resolveCluster(view.config?.value ?? null, {});
-  return { policy: cluster, adjustments };
+  return { policy: cluster, commands: null, adjustments };
 }
 
 async function fromFile(session: Session, path: string): Promise<Times> {
@@ -277,7 +281,7 @@ async function fromFile(session: Session, path: string): Promise<Times> {
   try {
     const { config } = loadConfig({ path, env: session.terminal.env });
     const { policy, adjustments } = resolveSettings(config.bootstrap.dcs, config);
-    return { policy: policy.cluster, adjustments };
+    return { policy: policy.cluster, commands: commandLimits(config.commands), adjustments };
   } catch (error) {
     if (error instanceof PghaError) throw new Refusal(`${error.text.happened} ${error.text.todo}`);
     throw error;

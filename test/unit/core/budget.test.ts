@@ -74,6 +74,19 @@ describe('the budget of a failure', () => {
     );
   });
 
+  it("grows by what the operator's own commands may take", () => {
+    const commands = { start: seconds(60), promote: seconds(30), validation: seconds(5) };
+    const more = (failure: (typeof FAILURES)[number], over: Partial<ClusterPolicy> = {}) =>
+      budgetOf(failure, policy(over), commands).worst - budgetOf(failure, policy(over)).worst;
+    expect(more('node-lost')).toBe(35_000);
+    expect(more('postmaster-dies')).toBe(35_000);
+    expect(more('postmaster-dies', { primaryCrash: 'restart' })).toBe(60_000);
+    expect(more('etcd-lost')).toBe(60_000);
+    // Nobody is validated whom an operator has asked for.
+    expect(more('switchover')).toBe(30_000);
+    expect(budgetOf('node-lost', policy(), commands).plus).toContain('promote_command is run');
+  });
+
   it('of a dead postmaster is a start here where nothing may move', () => {
     for (const over of [{ primaryCrash: 'restart' }, { failover: 'manual' }] as const) {
       const { phases, plus } = budgetOf('postmaster-dies', policy(over));
