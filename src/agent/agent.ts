@@ -5,7 +5,15 @@
  */
 import type { ActionName } from '../core/action.ts';
 import { ASK_LIMIT, END_LIMIT, lookLimit } from '../core/budget.ts';
-import { type ClusterView, KEYS, type LeaderKey, lastLeaderOf, type Member, writeHistory } from '../core/cluster.ts';
+import {
+  type ClusterView,
+  KEYS,
+  type LeaderKey,
+  lastLeaderOf,
+  type Member,
+  nameTakenBy,
+  writeHistory,
+} from '../core/cluster.ts';
 import { readAllEvents } from '../core/cluster-events.ts';
 import { preferredSources } from '../core/copy-source.ts';
 import { decide, type Judgement } from '../core/decide.ts';
@@ -127,6 +135,8 @@ export class Agent implements Control {
   private heldBackAt: Instant | null = null;
   /** The operator's newest wish for another leader, and when it was first read. */
   private wishSeen: { readonly revision: Revision; readonly at: Instant } | null = null;
+  /** Where another machine answers under this node's name. */
+  nameTakenBy: string | null = null;
   /** Our receiver was ended for an election, and nobody was followed since. */
   withdrawn = false;
   private notStreamingSince: Instant | null = null;
@@ -563,6 +573,7 @@ export class Agent implements Control {
       rescueFailed: this.rescueFailedSince !== null,
       notStreamingSince: this.notStreamingSince,
       withdrawn: this.withdrawn,
+      nameTakenBy: this.nameTakenBy,
       lately: [...this.lately.keys()],
       formerCluster: this.formerCluster,
       lastLeader: this.lastLeader,
@@ -1013,7 +1024,9 @@ export class Agent implements Control {
     const named = cluster.initialize?.value ?? '';
     if (/^\d+$/.test(named)) this.formerCluster = systemId(named);
     this.publications = notePublished(this.publications, cluster.status?.optime ?? null, reading.statusArrived);
-    this.keeper.note(cluster, reading.statusArrived);
+    const { self, settings, keeper } = this;
+    this.nameTakenBy = nameTakenBy(cluster, { name: self, apiUrl: settings.apiUrl, lease: keeper.lease });
+    keeper.note(cluster, reading.statusArrived, this.nameTakenBy === null);
     // The read that answers a hint is the only one: what it says of the settings must not be passed over.
     this.takeSettings(cluster);
     return cluster;

@@ -38,6 +38,7 @@ const DELIBERATE: ReadonlySet<string> = new Set(['restart', 'stop', 'switchover'
 const OF_RULE: Readonly<Record<string, ClusterEventName>> = {
   'leaderless.manual': 'standby_disconnect_manual',
   'node.unusable': 'node_unusable',
+  'node.name-taken': 'node_unusable',
   'rejoin.stuck': 'node_unusable',
   'joining.foreign-data': 'node_unusable',
   'joining.standby-cannot-claim': 'node_unusable',

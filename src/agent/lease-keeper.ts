@@ -293,8 +293,9 @@ export class LeaseKeeper {
    * 14): an acquire whose answer was lost, or one that an earlier process sent.
    *
    * @param arrivedAt - when this version of `status` was first known to exist
+   * @param nameIsOurs - false: another machine runs under this name, and a key with it is that one's
    */
-  note(cluster: ClusterView, arrivedAt: Instant): void {
+  note(cluster: ClusterView, arrivedAt: Instant, nameIsOurs = true): void {
     const { log } = this.parts;
     const before = this.known;
     const clusterTtl = clusterTtlOf(cluster) ?? this.parts.wantedTtl();
@@ -311,7 +312,7 @@ export class LeaseKeeper {
     this.listSeen = cluster.failsafe;
     // With a Postgres that may write it is not ours to take up: that one is stopped first, and should it not end, our
     // beats would only keep everybody else from leading.
-    const mayTakeUp = this.parts.downSince() !== null || this.parts.paused();
+    const mayTakeUp = nameIsOurs && (this.parts.downSince() !== null || this.parts.paused());
     if (leader?.name === this.parts.self && this.tenure === null && leader.lease !== null && mayTakeUp) {
       const behind = this.gate?.opensAt ?? 'never';
       const gate = behind === 'never' ? this.parts.clock.now() : behind;

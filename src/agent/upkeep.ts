@@ -98,7 +98,8 @@ export class Upkeep {
   private async writeMemberKey(): Promise<void> {
     const { agent } = this;
     const lease = agent.keeper.lease;
-    if (lease === null || !agent.watch.known) return;
+    // Another machine's key is left to it: whoever writes it last would have the name.
+    if (lease === null || !agent.watch.known || agent.nameTakenBy !== null) return;
     const now = agent.now();
     const facts = {
       settings: agent.settings,

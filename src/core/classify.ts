@@ -15,6 +15,7 @@ export type Situation =
   | { readonly kind: 'leaving' }
   | { readonly kind: 'unusable'; readonly sentence: string }
   | { readonly kind: 'busy' }
+  | { readonly kind: 'name-taken'; readonly by: string }
   | { readonly kind: 'witnessing' }
   | { readonly kind: 'uninformed' }
   | { readonly kind: 'maintenance' }
@@ -37,6 +38,8 @@ export function classify(view: View): Situation {
   // One thing at a time: what runs has been decided, and ends or is ended by its own limits.
   if (view.operation !== null) return { kind: 'busy' };
   if (view.leaving) return { kind: 'leaving' };
+  // Before everything that is done in this node's name: a leader key that names it may be another machine's.
+  if (view.nameTakenBy !== null && leadership.kind !== 'holding') return { kind: 'name-taken', by: view.nameTakenBy };
   // Before anything that looks at a Postgres: there is none, and that is no reason to copy one. A key that names this
   // node from earlier days is given up like any other that cannot be used.
   if (view.policy.node.role === 'witness' && leadership.kind !== 'holding') return { kind: 'witnessing' };

@@ -278,6 +278,19 @@ export function lastLeaderOf(
   return seen?.name ?? nameOrNull(history.at(-1)?.newLeader);
 }
 
+/**
+ * Where another machine answers under this name, by the member key: it hangs on a lease that is not ours, and gives an
+ * address that is not ours. One that this node had a moment ago looks the same until its lease has run out.
+ */
+export function nameTakenBy(
+  { members }: Pick<ClusterView, 'members'>,
+  self: { readonly name: NodeName; readonly apiUrl: string; readonly lease: LeaseId | null },
+): string | null {
+  const member = members.find(({ name }) => name === self.name);
+  if (member === undefined || member.lease === null || member.lease === self.lease) return null;
+  return member.apiUrl === null || member.apiUrl === self.apiUrl ? null : member.apiUrl;
+}
+
 /** `status` as one key: also for the answer of a transaction that read it. */
 export function readStatusKey(entry: KeyValue): Status {
   try {

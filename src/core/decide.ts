@@ -37,6 +37,11 @@ function inSituation(view: View, situation: Situation): Decision {
       return decision('node.unusable', situation.sentence);
     case 'busy':
       return decision('node.busy', `${view.operation?.kind ?? 'something'} is under way`);
+    case 'name-taken':
+      return decision(
+        'node.name-taken',
+        `another machine runs as ${view.self} (${situation.by}): this one takes no part. Give one of the two another \`name\``,
+      );
     case 'witnessing':
       return bearWitness(view);
     case 'uninformed':

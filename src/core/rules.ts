@@ -5,6 +5,8 @@ export const RULES = {
   'service.leaving-stops': 'the service stops: Postgres is stopped in order',
   'service.left': 'the service has stopped what it had to; nothing is left to do',
   'node.unusable': 'the data directory is not ours to touch: it is left alone',
+  'node.name-taken':
+    "another machine runs under this node's name: what is its own cannot be told from what is ours, so this one takes no part",
   'node.busy': 'something long is under way; the next decision waits for its end',
   'node.waiting-for-etcd': 'etcd has not answered since the start: nothing is known about the cluster',
   'fence.without-window': 'Postgres may accept writes and no proven window is open: it stops now',

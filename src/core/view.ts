@@ -146,6 +146,8 @@ export interface View {
   readonly rescueFailed: boolean;
   /** Since when this standby follows its upstream without receiving anything; null while it streams. */
   readonly notStreamingSince: Instant | null;
+  /** Where another machine answers under this node's name, in whose name no other may act; null: nowhere. */
+  readonly nameTakenBy: string | null;
   /** This process has ended our receiver for an election, and we have followed nobody since. */
   readonly withdrawn: boolean;
   /**

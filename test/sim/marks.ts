@@ -135,6 +135,7 @@ export const NOT_REACHED: Readonly<Record<string, string>> = {
   'event guard.suspended': ADAPTER,
   'event state.unreadable': ADAPTER,
   'event command.distrusted': ADAPTER,
+  'rule node.name-taken': 'two machines of one name are not simulated; test/unit has them',
   'rule leaderless.primary-alive':
     'whoever says that he is a writable primary has an open window, and then no gate of another is open; test/unit has it',
 };

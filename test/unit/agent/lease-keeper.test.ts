@@ -624,6 +624,18 @@ describe('a key of our own that no answer told us about', () => {
     expect(keeper.leadership.kind).toBe('holding');
   });
 
+  it('is not taken up while another machine runs under this name: it is that one’s', async () => {
+    await keeper.start();
+    await clock.pass(10);
+    etcd.put('leader', 'b', THEIR_LEASE);
+    lastLeaderSaid(0);
+    const cluster = readCluster(etcd.store.entries(), { clusterId: etcd.clusterId, revision: etcd.store.revision });
+    keeper.note(cluster, clock.now(), false);
+    expect(keeper.leadership.kind).toBe('none');
+    keeper.note(cluster, clock.now());
+    expect(keeper.leadership.kind).toBe('holding');
+  });
+
   it('is beaten for at once: the lease of one who waits is shown to be alive', async () => {
     await keeper.start();
     await clock.pass(10);

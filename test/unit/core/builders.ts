@@ -397,6 +397,7 @@ export function aView(over: ViewOver = {}): View {
     rescueFailed: false,
     notStreamingSince: null,
     withdrawn: false,
+    nameTakenBy: null,
     scheduledDue: false,
     lately: [],
     formerCluster: null,

@@ -6,6 +6,7 @@ import {
   type ClusterView,
   hostAndPort,
   lastLeaderOf,
+  nameTakenBy,
   readCluster,
   readStatusKey,
   slotName,
@@ -240,6 +241,21 @@ describe("a member's key", () => {
 describe('the leader key', () => {
   it('names its owner; the term is the revision at which it was taken', () => {
     expect(cluster({ leader: 'a' }).leader).toEqual({ name: 'a', term: 50n, lease: '7' });
+  });
+});
+
+describe('a name', () => {
+  const self = { name: nodeName('b'), apiUrl: 'http://10.0.0.2:8008/patroni', lease: leaseId('8') };
+  const member = (apiUrl: string) => cluster({ 'members/b': { api_url: apiUrl } });
+
+  it('is taken by whoever stands under it with another address, on a lease that is not ours', () => {
+    expect(nameTakenBy(member('http://10.0.0.9:8008/patroni'), self)).toBe('http://10.0.0.9:8008/patroni');
+  });
+
+  it('is ours with our address, on our lease, and where nobody stands under it', () => {
+    expect(nameTakenBy(member(self.apiUrl), self)).toBeNull();
+    expect(nameTakenBy(member('http://10.0.0.9:8008/patroni'), { ...self, lease: leaseId('7') })).toBeNull();
+    expect(nameTakenBy(cluster({}), self)).toBeNull();
   });
 });
 

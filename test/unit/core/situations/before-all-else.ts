@@ -114,6 +114,34 @@ export const others: readonly Case[] = [
     situation: 'busy',
   },
   {
+    name: 'takes no part while another machine runs under its name, and does not touch the leader key of that name',
+    view: aView({ nameTakenBy: 'http://10.0.0.9:8008/patroni', cluster: aCluster({ leader: 'b' }), gate: aGate() }),
+    rule: 'node.name-taken',
+    actions: [],
+    situation: 'name-taken',
+  },
+  {
+    name: 'makes no cluster under a name that another machine has',
+    view: aView({
+      nameTakenBy: 'http://10.0.0.9:8008/patroni',
+      local: { kind: 'absent' },
+      cluster: aCluster({ leader: null, status: null, initialize: null }),
+    }),
+    rule: 'node.name-taken',
+    actions: [],
+  },
+  {
+    name: 'stops a Postgres that writes without a window all the same',
+    view: aView({ nameTakenBy: 'http://10.0.0.9:8008/patroni', local: aPrimary() }),
+    ...fenced,
+  },
+  {
+    name: 'goes on leading when another machine comes with its name',
+    view: leads({ nameTakenBy: 'http://10.0.0.9:8008/patroni' }),
+    rule: 'leading.primary',
+    actions: [],
+  },
+  {
     name: 'knows nothing of the cluster before etcd was read',
     view: aView({ etcd: 'never-read' }),
     rule: 'node.waiting-for-etcd',
