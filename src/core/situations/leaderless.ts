@@ -12,7 +12,7 @@ import { isListed } from '../failsafe.ts';
 import { gateOpen } from '../gate.ts';
 import { position, type Standby } from '../local.ts';
 import { distance, type Lsn, printLsn } from '../lsn.ts';
-import type { PeerAnswer } from '../peer.ts';
+import type { PeerAnswer, PeerStatus } from '../peer.ts';
 import { behindInTime } from '../published.ts';
 import type { RuleId } from '../rules.ts';
 import type { NodeName, Revision } from '../store.ts';
@@ -323,6 +323,18 @@ function lastAnswer(view: View, name: NodeName): Extract<PeerAnswer, { kind: 'an
   return answer?.kind === 'answered' && between(answer.at, view.now) <= FRESH_MS ? answer : null;
 }
 
+/**
+ * What this member said of data that are this cluster's. One with data of another cluster runs, and has a position, that
+ * means nothing here: it never takes the key, and whoever has less must not wait for it, or hand over to it.
+ */
+function kinAnswer(view: View, name: NodeName): PeerStatus | null {
+  const said = lastAnswer(view, name)?.status ?? null;
+  return said === null || isForeign(view, said) ? null : said;
+}
+
+const isForeign = ({ local }: View, { systemId }: PeerStatus): boolean =>
+  'systemId' in local && systemId !== null && systemId !== local.systemId;
+
 const saysNo = (view: View, name: NodeName): boolean => (lastAnswer(view, name)?.status.vetoedFor ?? null) !== null;
 
 /** It says so; or it has a command, and has not been asked since it could have begun. */
@@ -419,9 +431,9 @@ function heldByReturning(view: View, others: readonly NodeName[]): Decision | nu
   const { ttl } = view.policy.cluster;
   const coming: { readonly name: NodeName; readonly left: number; readonly state: string }[] = [];
   for (const name of others) {
-    const said = lastAnswer(view, name)?.status;
+    const said = kinAnswer(view, name);
     const since = view.returningSince.get(name);
-    if (said === undefined || since === undefined || !isReturning(said)) continue;
+    if (said === null || since === undefined || !isReturning(said)) continue;
     const left = ttl - between(since, view.now);
     if (left > 0) coming.push({ name, left, state: said.state });
   }
@@ -453,7 +465,7 @@ function heldByReceivers(
   const counts = (at: Lsn | null): boolean =>
     known === null || at === null || distance(at, known) <= maximumLagOnFailoverBytes;
   const receiving = others.filter((name) => {
-    const said = lastAnswer(view, name)?.status;
+    const said = kinAnswer(view, name);
     return said?.receiving === true && counts(said.position);
   });
   if (receiving.length === 0) return null;
@@ -473,7 +485,7 @@ function heldByRecord(view: View, local: Standby, others: readonly NodeName[], s
   const end = view.gate?.beat?.release?.lsn ?? null;
   const left = view.policy.cluster.ttl - between(since, view.now);
   if (end === null || position(local) >= end || left <= 0) return null;
-  const has = others.find((name) => (lastAnswer(view, name)?.status.position ?? end - 1n) >= end);
+  const has = others.find((name) => (kinAnswer(view, name)?.position ?? end - 1n) >= end);
   if (has === undefined) return null;
   return decision(
     'leaderless.stand-back',
@@ -605,7 +617,7 @@ export function contenders(view: View, names: readonly NodeName[]): readonly Con
   for (const name of names) {
     const answer = view.peers.get(name);
     if (answer?.kind !== 'answered' || between(answer.at, view.now) > FRESH_MS) continue;
-    const one = contender(answer.status);
+    const one = isForeign(view, answer.status) ? null : contender(answer.status);
     if (one !== null) found.push(one);
   }
   return found.sort((a, b) => compareContenders(a, b));

@@ -13,6 +13,7 @@ import {
   byReceivers,
   byRecord,
   byReturning,
+  byStrangers,
   byTurn,
   byValidation,
 } from './situations/election.ts';
@@ -41,6 +42,7 @@ const tables: Readonly<Record<string, readonly Case[]>> = {
   location_policy: byLocation,
   standby_disconnect_on_failover: byReceivers,
   'a member that comes back': byReturning,
+  'a member with data of another cluster': byStrangers,
   'the end of the WAL in a release': byRecord,
   failover_validation_command: byValidation,
   'failover: manual': byHandOnly,

@@ -2,6 +2,7 @@
  * The settings by which an election is tuned, each with a case in which it decides: consensus, location, receivers,
  * validation, how long a candidate stands back. `b` is this node, `a` led last, `c` is another standby.
  */
+import { systemId } from '../../../../src/core/local.ts';
 import { lsn } from '../../../../src/core/lsn.ts';
 import { nodeName } from '../../../../src/core/store.ts';
 import { millis } from '../../../../src/core/time.ts';
@@ -23,6 +24,7 @@ import {
   END,
   FAILING,
   leads,
+  leadsWithPostgresDown,
   NOW,
   peers,
   seeks,
@@ -429,6 +431,48 @@ const recorded: ViewOver = {
   gate: aGate({ beat: aRelease('c', beyondUs) }),
   peers: others({ position: beyondUs, vetoedFor: millis(9_000) }),
 };
+
+const foreign = { systemId: systemId('1') } as const;
+
+export const byStrangers: readonly Case[] = [
+  {
+    name: 'does not stand back for a standby of another cluster, however far its WAL goes',
+    view: seeks(after(100, { peers: others({ ...foreign, position: beyondUs }) })),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'does not wait for data of another cluster to come up',
+    view: seeks(after(100, returning(100, { ...foreign, state: 'stopped', inRecovery: false, positionFinal: false }))),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'does not wait for the receiver of another cluster to end',
+    view: seeks(after(100, { set: disconnect, local: aDeafStandby, peers: others({ ...foreign, receiving: true }) })),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'does not wait for what it lacks to come from another cluster',
+    view: seeks(
+      after(100, {
+        gate: aGate({ beat: aRelease(null, beyondUs) }),
+        peers: others({ ...foreign, position: beyondUs, vetoedFor: millis(9_000) }),
+      }),
+    ),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'does not hand over to it: its position says nothing of our WAL',
+    view: leadsWithPostgresDown({
+      peers: peers({ a: aPeer('a', { position: lsn(END - 1n) }), c: aPeer('c', { ...foreign, position: beyondUs }) }),
+    }),
+    rule: 'leading.rescue',
+    actions: [{ do: 'rescue', candidate: A, end: END }],
+  },
+];
 
 export const byRecord: readonly Case[] = [
   {
