@@ -60,6 +60,8 @@ export async function serveRescue(agent: Agent, request: RescueRequest): Promise
           resolve(refused(error instanceof Error ? error.message : String(error)));
           throw error;
         } finally {
+          // Whether it is so is told by the next look, as after a withdrawal for an election.
+          agent.withdrawn = true;
           endTimer();
         }
       },
