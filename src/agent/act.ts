@@ -71,7 +71,13 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
       return true;
     }
     case 'acquire': {
-      const outcome = await agent.keeper.acquire(action.status, action.standing, action.adopting, action.despitePause);
+      const outcome = await agent.keeper.acquire(
+        action.status,
+        action.standing,
+        action.adopting,
+        action.despitePause,
+        action.sync,
+      );
       // Lost, or not known: what etcd says now decides, not what we hoped for.
       if (outcome !== 'ours') await agent.readCluster();
       return true;
@@ -236,7 +242,8 @@ function promote(agent: Agent): boolean {
     agent.takeovers.promoteSent(clock.now());
     const endTimer = clock.timer(limit, () => tooLong.abort(new Error(`it was not done after ${limit / 1000} s`)));
     try {
-      await postgres.promote(allowed, AbortSignal.any([cancelled, tooLong.signal]));
+      const { synchronous } = agent.resolved.server;
+      await postgres.promote(allowed, AbortSignal.any([cancelled, tooLong.signal]), synchronous);
     } finally {
       endTimer();
     }
@@ -269,7 +276,17 @@ async function beginningOf(agent: Agent, local: LocalPostgres): Promise<Lsn | nu
 /** Every failover says what it may have cost, also when that is nothing. */
 function tellLoss(agent: Agent, loss: LossStatement): void {
   const { sentence, ...facts } = loss;
-  if (loss.lost === 'nothing') agent.parts.log.write('info', 'failover.loss-excluded', sentence, facts);
+  // Nobody becomes a leader with voters who may lack a commit that was acknowledged to wait for them.
+  const key = agent.resolved.server.synchronous ? (agent.reader.latest?.cluster.sync?.key ?? null) : null;
+  const kept = key !== null && key.leader === agent.self && key.voters.length > 0;
+  if (kept && loss.lost !== 'nothing')
+    agent.parts.log.write(
+      'info',
+      'failover.loss-excluded',
+      `no commit that waited for synchronous standbys is lost; of what did not wait, or was not acknowledged: ${sentence}`,
+      facts,
+    );
+  else if (loss.lost === 'nothing') agent.parts.log.write('info', 'failover.loss-excluded', sentence, facts);
   else agent.parts.log.write('warn', 'failover.loss-possible', sentence, facts);
 }
 

@@ -62,6 +62,7 @@ import type {
 import { serveRescue } from './rescue.ts';
 import { statusLine } from './status-line.ts';
 import { askForSwitchover, withdrawSwitchover } from './switchover-request.ts';
+import { SyncKeeper } from './sync-keeper.ts';
 import { Upkeep } from './upkeep.ts';
 import { UpstreamWatch } from './upstream-watch.ts';
 import { WindowWatch } from './window.ts';
@@ -81,6 +82,8 @@ const LINEAGE_LIMIT = millis(2_000);
 const A_DAY = millis(24 * 3_600_000);
 /** So long what etcd said of the leader is enough to undo data here. */
 const LEADS_FOR = millis(4_000);
+/** How often a standby that wants to go looks whether it may. */
+const LEAVE_LOOK = millis(50);
 
 const QUESTIONS: ReadonlySet<ActionName> = new Set(['find-end-of-wal', 'ask-peers', 'learn-lineage']);
 
@@ -100,6 +103,7 @@ export class Agent implements Control {
   private readonly lagHistory: LagHistory;
   private statusSaidAt: Instant;
   private readonly upkeep: Upkeep;
+  private readonly sync: SyncKeeper;
   private readonly children: ChildrenWatch;
   private readonly upstream: UpstreamWatch;
 
@@ -130,6 +134,9 @@ export class Agent implements Control {
   private leadersLocation: { readonly name: NodeName; readonly location: string } | null = null;
   private formerCluster: SystemId | null = null;
   private leaving = false;
+  private leavingSince: Instant | null = null;
+  /** This standby asks the leader to let it go from the synchronous ones: its Postgres is about to stop. */
+  leavingSyncSet = false;
   private leaderlessSince: Instant | null = null;
   /** When something other than better candidates last kept this node from going in this election. */
   private heldBackAt: Instant | null = null;
@@ -225,6 +232,7 @@ export class Agent implements Control {
       },
     });
     this.upkeep = new Upkeep(this);
+    this.sync = new SyncKeeper(this);
     this.children = new ChildrenWatch(this);
     this.upstream = new UpstreamWatch({
       clock,
@@ -287,6 +295,8 @@ export class Agent implements Control {
   async stop(how: 'hand-over' | 'leave-running', limit: Millis): Promise<void> {
     if (how === 'hand-over' && !this.ended) {
       this.leaving = true;
+      this.leavingSince = this.parts.clock.now();
+      this.leavingSyncSet = true;
       const left = new Promise<void>((resolve) => this.leftWaiters.push(resolve));
       if (this.operations.running !== null) void this.operations.cancel('the service stops');
       this.soon('the service stops');
@@ -306,6 +316,7 @@ export class Agent implements Control {
     this.window.stop();
     this.children.stop();
     this.upstream.stop();
+    this.sync.stop();
   }
 
   get policy() {
@@ -367,6 +378,7 @@ export class Agent implements Control {
       for (const action of decision.actions) acted = (await carryOut(this, action, decision)) || acted;
     }
     this.publish();
+    this.sync.run();
     this.upkeep.run();
     const { loopWait, reconnectAttempts, reconnectInterval } = this.policy;
     const wanted = millis(Math.min(loopWait, decision.again ?? loopWait, this.untilGate()));
@@ -567,6 +579,7 @@ export class Agent implements Control {
       upstreamLineage: this.upstreamLineage,
       upstreams: this.upstreams,
       leaving: this.leaving,
+      leavingSince: this.leavingSince,
       leaderlessSince: this.leaderlessSince,
       heldBackAt: this.heldBackAt,
       wishSince: this.wishSeen?.at ?? null,
@@ -1084,11 +1097,16 @@ export class Agent implements Control {
       const started = this.operations.start('restart', 'restart of Postgres', async () => {
         try {
           if (wasPrimary) await this.restartPrimary(limit);
-          else await this.parts.postgres.restart(limit);
+          else {
+            await this.leaveSyncSet();
+            await this.parts.postgres.restart(limit);
+          }
           resolve({ kind: 'done', sentence: 'restarted successfully' });
         } catch (error) {
           resolve({ kind: 'refused', sentence: 'restart failed' });
           throw error;
+        } finally {
+          this.leavingSyncSet = false;
         }
       });
       if (!started) resolve({ kind: 'refused', sentence: 'another action is already in progress' });
@@ -1121,6 +1139,8 @@ export class Agent implements Control {
         await this.confirmSource(source, leader);
         await keepDiscarded(this, leader.name, progress, signal);
         signal.throwIfAborted();
+        await this.leaveSyncSet();
+        this.leavingSyncSet = false;
         await this.parts.postgres.stop('fast', millis(10_000));
         await this.wipeFor(leader);
         await this.parts.postgres.copy(source, this.resolved.server, progress, signal);
@@ -1128,6 +1148,17 @@ export class Agent implements Control {
     );
     this.soon('reinitialize');
     return started;
+  }
+
+  /** Commits shall not wait for a standby that is about to stop; for a leader that does not let it go, nobody waits long. */
+  private async leaveSyncSet(): Promise<void> {
+    const isMember = (): boolean => this.reader.latest?.cluster.sync?.key?.voters.includes(this.self) === true;
+    if (!isMember()) return;
+    const { clock } = this.parts;
+    this.leavingSyncSet = true;
+    this.upkeep.run();
+    const until = laterBy(clock.now(), millis(2 * this.policy.loopWait));
+    while (isMember() && clock.now() < until) await clock.sleep(LEAVE_LOOK);
   }
 
   /** Rule 27, looked at again immediately before Postgres may become writable. */

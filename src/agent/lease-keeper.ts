@@ -32,10 +32,12 @@ import {
   releaseTxn,
   retakeTxn,
   type StatusFields,
+  type SyncChange,
   swapLeaseTxn,
   type Tenure,
   takeOverTxn,
   windowAfter,
+  withSync,
 } from '../core/leadership.ts';
 import { deadlineOf, LONGEST_TTL_SECONDS, margin } from '../core/lease.ts';
 import { type Lsn, printLsn } from '../core/lsn.ts';
@@ -341,12 +343,14 @@ export class LeaseKeeper {
    * Rule 13. Nothing is sent before the gate has passed.
    *
    * @param despitePause - also behind the gate of a leader in maintenance, which no time opens (rule 10)
+   * @param sync - what becomes of the `sync` key in the same transaction
    */
   acquire(
     status: Revision,
     standing: Revision | null,
     adopting: boolean,
     despitePause = false,
+    sync: SyncChange | null = null,
   ): Promise<AcquireOutcome> {
     return this.alone(async () => {
       const { clock, dcs, log, self } = this.parts;
@@ -370,7 +374,7 @@ export class LeaseKeeper {
           ? acquireTxn(self, session.lease, status, listRevision)
           : takeOverTxn(self, session.lease, standing, status, listRevision);
       this.acquiredOn = status;
-      const answer = await dcs.txn(txn, this.callLimit());
+      const answer = await dcs.txn(sync === null ? txn : withSync(txn, sync), this.callLimit());
       if (answer.kind === 'unknown') return 'unknown';
       if (answer.kind === 'failed') {
         if (answer.reason === 'lease-not-found') this.session = null;

@@ -78,6 +78,8 @@ export interface MemberFacts {
   readonly operation: OperationView | null;
   readonly node: NodePolicy;
   readonly pause: boolean;
+  /** It asks to be no synchronous standby any more. */
+  readonly leavesSyncSet: boolean;
   /** The member whose server it receives from. */
   readonly receivesFrom: NodeName | null;
   readonly dataDirectory: string | null;
@@ -96,6 +98,7 @@ export function writeMember(facts: MemberFacts): string {
   const { local, settings } = facts;
   const running = local.kind === 'primary' || local.kind === 'standby' ? local : null;
   const trouble = troubleOf(local);
+  const tags = facts.leavesSyncSet ? { ...settings.tags, nosync: true, sync_priority: 0 } : settings.tags;
   const extras: MemberExtras = {
     version: PGHA_VERSION,
     nodeId: facts.node.nodeId,
@@ -119,7 +122,7 @@ export function writeMember(facts: MemberFacts): string {
     state: patroniState(local, facts.operation, facts.node.role),
     role: patroniRole(local, facts.leadership, facts.node.role),
     version: PATRONI_LEVEL,
-    tags: Object.keys(settings.tags).length > 0 ? settings.tags : undefined,
+    tags: Object.keys(tags).length > 0 ? tags : undefined,
     xlog_location:
       local.kind === 'primary' ? Number(local.flushed) : standby === null ? undefined : Number(position(standby)),
     receive_lsn: standby === null ? undefined : Number(standby.received),

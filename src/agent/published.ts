@@ -110,6 +110,8 @@ export interface SwitchoverRequest {
   readonly leader: string | null;
   readonly candidate: string | null;
   readonly scheduledAt: string | null;
+  /** The operator answers for commits that the candidate may lack. */
+  readonly forced?: boolean;
 }
 
 export type ConfigOutcome =

@@ -1,6 +1,7 @@
 /** An operator's switchover or failover: checked, written to etcd's `failover` key, and watched until it is true. */
 import { unfit } from '../core/candidate.ts';
 import { type ClusterView, KEYS, writeFailover } from '../core/cluster.ts';
+import { isMember } from '../core/situations/leaderless.ts';
 import { nodeName } from '../core/store.ts';
 import { between, laterBy, millis } from '../core/time.ts';
 import { memberNamed } from '../core/view.ts';
@@ -48,6 +49,7 @@ export async function askForSwitchover(agent: Agent, request: SwitchoverRequest)
     leader: request.leader,
     candidate: request.candidate,
     scheduledAt: request.scheduledAt,
+    ...(request.forced === true ? { forced: true } : {}),
   });
   agent.lastRefusal = null;
   if (!(await agent.put(KEYS.failover, value))) return refused(503, `failed to write the ${action} key into etcd`);
@@ -69,7 +71,14 @@ async function impossible(
   if (request.candidate !== null && !others.some((member) => member.name === request.candidate))
     return 'candidate does not exists';
   if (others.length === 0) return `${action} is not possible: cluster does not have members except leader`;
-  const names = request.candidate === null ? others.map((member) => member.name) : [nodeName(request.candidate)];
+  const view = { policy: agent.resolved.policy };
+  const fit = others.filter((member) => isMember(view, cluster, member.name)).map((member) => member.name);
+  if (request.candidate !== null && request.forced !== true && !fit.some((name) => name === request.candidate))
+    return action === 'switchover'
+      ? 'candidate name does not match with sync_standby'
+      : `failover is not possible: ${request.candidate} is not a synchronous standby and may lack acknowledged commits; accept_data_loss (pgha-ctl failover --accept-data-loss) says that they may be lost`;
+  if (fit.length === 0 && request.candidate === null) return `${action} is not possible: can not find sync_standby`;
+  const names = request.candidate === null ? fit : [nodeName(request.candidate)];
   await agent.askPeers(names, ASK_LIMIT);
   const reasons: string[] = [];
   for (const name of names) {

@@ -110,6 +110,7 @@ export class Upkeep {
       receivesFrom: agent.receivesFrom(),
       dataDirectory: agent.resolved.policy.node.role === 'witness' ? null : agent.parts.postgres.dataDirectory,
       pause: agent.policy.pause,
+      leavesSyncSet: agent.leavingSyncSet,
       now,
     };
     // How long ago the primary was seen changes always and is no reason to write.

@@ -36,7 +36,15 @@ import {
   settingsBelow,
   witnessSchema,
 } from './schema.ts';
-import { checkTimeoutOf, isSameEverywhere, isSetByPgha, misfitOfTimes, resolveCluster, timesOf } from './settings.ts';
+import {
+  checkTimeoutOf,
+  contradictionsOfSync,
+  isSameEverywhere,
+  isSetByPgha,
+  misfitOfTimes,
+  resolveCluster,
+  timesOf,
+} from './settings.ts';
 import {
   isWildcard,
   parseAddress,
@@ -941,6 +949,11 @@ function checkTimes(from: Builder, overrides: Readonly<Record<string, unknown>>)
       `ttl ${printSeconds(times.ttl)} is used up by the safety margin ${printSeconds(margin(ttl) / 1000)} and ${printSeconds(orderlyStopLead(ttl) / 1000)} for an orderly stop`,
     );
   }
+  const settings = check(clusterSchema, dcs).value;
+  const parameters = valueAt(settings, ['postgresql', 'parameters']);
+  // Patroni takes them as they are, and so do we: strict without a mode means nothing, the others are not used.
+  for (const sentence of contradictionsOfSync(settings, isMap(parameters) ? parameters : {}))
+    warn(from, 'bootstrap.dcs', sentence);
   const slowCheck = misfitOfCheck({ ttl, checkTimeout: checkTimeoutOf(dcs, overrides) });
   if (slowCheck !== null && !hasProblem(from, 'bootstrap.dcs.connection_check_timeout')) {
     const own = overrides['connection_check_timeout'] !== undefined;

@@ -363,6 +363,33 @@ const CLUSTER_SETTINGS = shared({
     'While etcd is away the primary goes on for as long as every other member answers it over HTTP and agrees to wait.',
     { default: false },
   ),
+  synchronous_mode: setting(
+    'Patroni',
+    'choice',
+    'Whether commits wait for standbys: `off`; `on`, for `synchronous_node_count` chosen ones; `quorum`, for so many of all that stream. No standby that may lack an acknowledged commit is promoted (docs/synchronous.md).',
+    {
+      default: 'off',
+      enum: ['off', 'on', 'quorum'],
+      synonyms: { true: 'on', yes: 'on', '1': 'on', false: 'off', no: 'off', '0': 'off' },
+    },
+  ),
+  synchronous_mode_strict: setting(
+    'Patroni',
+    'boolean',
+    'Without any synchronous standby commits wait, instead of being acknowledged by the primary alone.',
+    { default: false },
+  ),
+  synchronous_node_count: setting('Patroni', 'integer', 'How many standbys a commit waits for, where so many stream.', {
+    default: 1,
+    minimum: 1,
+    maximum: 100,
+  }),
+  maximum_lag_on_syncnode: setting(
+    'Patroni',
+    'size',
+    'A standby further behind the best one is not chosen to be waited for. -1 and 0: no limit.',
+    { default: -1, minimum: -1 },
+  ),
   primary_start_timeout: setting(
     'Patroni',
     'duration',
@@ -520,17 +547,12 @@ const CLUSTER_POSTGRESQL_SETTINGS = shared({
   ),
 });
 
-const NO_SYNC = 'this version replicates asynchronously only: commits do not wait for a standby';
 const SLOTS_ARE_THE_CLUSTERS =
   'this holds for the whole cluster: write it into `bootstrap.dcs`, or `pgha-ctl edit-config`';
 const NOT_YET = 'not acted on by this version';
 
 /** Documented by Patroni or repmgr, without effect in the cluster-wide document. */
 const CLUSTER_UNUSED: Readonly<Record<string, string>> = {
-  synchronous_mode: NO_SYNC,
-  synchronous_mode_strict: NO_SYNC,
-  synchronous_node_count: NO_SYNC,
-  maximum_lag_on_syncnode: NO_SYNC,
   standby_cluster: 'this version cannot run a standby cluster: no node takes over by itself while this is set',
   check_timeline: 'not needed: timelines are always compared',
   max_timelines_history: 'the whole history is kept',
@@ -746,9 +768,19 @@ const REPMGR_UNUSED: Readonly<Record<string, string>> = {
   connection_check_query: 'the statement is fixed; see connection_check_type',
 };
 
+const CLUSTER_WIDE = 'this holds for the whole cluster: write it below `bootstrap.dcs`, or use `pgha-ctl edit-config`';
+
 const PLAIN_NAME = { pattern: '^[^/\\s]+$', patternText: 'a name without blanks and slashes', minLength: 1 } as const;
 
-const { pause: _clusterOnly, ...LOCALLY_OVERRIDABLE } = CLUSTER_SETTINGS;
+/** A node with its own idea of these would lead by other rules than those that the rest elects by. */
+const {
+  pause: _pause,
+  synchronous_mode: _mode,
+  synchronous_mode_strict: _strict,
+  synchronous_node_count: _count,
+  maximum_lag_on_syncnode: _lag,
+  ...LOCALLY_OVERRIDABLE
+} = CLUSTER_SETTINGS;
 
 /** The file of one node. */
 export const localSchema: Section = section(
@@ -1093,6 +1125,10 @@ export const localSchema: Section = section(
     },
     refused: {
       pause: 'this holds for the whole cluster: use `pgha-ctl pause`',
+      synchronous_mode: CLUSTER_WIDE,
+      synchronous_mode_strict: CLUSTER_WIDE,
+      synchronous_node_count: CLUSTER_WIDE,
+      maximum_lag_on_syncnode: CLUSTER_WIDE,
       consul: ETCD_ONLY,
       zookeeper: ETCD_ONLY,
       exhibitor: ETCD_ONLY,

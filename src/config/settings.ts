@@ -116,6 +116,12 @@ export function resolveCluster(stored: unknown, overrides: Document): ResolvedCl
       disconnectTimeout: ms('child_nodes_disconnect_timeout'),
       includeWitness: value('child_nodes_connected_include_witness') === true,
     },
+    synchronous: {
+      mode: value('synchronous_mode') as ClusterPolicy['synchronous']['mode'],
+      strict: value('synchronous_mode_strict') === true,
+      count: Number(value('synchronous_node_count')),
+      maximumLagBytes: BigInt(Math.trunc(Number(value('maximum_lag_on_syncnode')))),
+    },
     failover: standbyCluster ? 'manual' : (value('failover') as ClusterPolicy['failover']),
     pause: value('pause') === true,
     failsafeMode: value('failsafe_mode') === true,
@@ -137,6 +143,7 @@ export function resolveCluster(stored: unknown, overrides: Document): ResolvedCl
     usePgRewind: cluster.usePgRewind,
     useSlots: cluster.useSlots,
     logicalSlots: cluster.useSlots && cluster.slots.permanent.some(({ kind }) => kind === 'logical'),
+    synchronous: cluster.synchronous.mode !== 'off',
   };
   return { cluster, server, adjustments };
 }
@@ -375,6 +382,7 @@ export function validateStored(candidate: unknown, config: Config): readonly str
   if (slowCheck !== null) problems.push(slowCheck);
   const postgresql = checked.value['postgresql'];
   const parameters = isMap(postgresql) ? postgresql['parameters'] : undefined;
+  problems.push(...contradictionsOfSync(checked.value, isMap(parameters) ? parameters : {}));
   for (const [name, value] of Object.entries(isMap(parameters) ? parameters : {})) {
     const misfit = isSetByPgha(name)
       ? 'pgha sets this parameter'
@@ -383,6 +391,35 @@ export function validateStored(candidate: unknown, config: Config): readonly str
   }
   return problems;
 }
+
+/** Settings about synchronous replication of which one takes away what the other promises. */
+export function contradictionsOfSync(document: Document, parameters: Document): readonly string[] {
+  const problems: string[] = [];
+  const mode = document['synchronous_mode'] ?? 'off';
+  if (mode === 'off') {
+    if (document['synchronous_mode_strict'] === true)
+      problems.push(
+        'synchronous_mode_strict: true says that commits must wait for a standby, and synchronous_mode is off: set that to on or quorum, or remove it',
+      );
+    return problems;
+  }
+  for (const [written, value] of Object.entries(parameters)) {
+    const name = written.toLowerCase();
+    if (name === 'synchronous_standby_names')
+      problems.push(
+        `postgresql.parameters.${written}: pgha sets this parameter while synchronous_mode is ${String(mode)}`,
+      );
+    if (name === 'synchronous_commit' && !waitsForStandbys(value))
+      problems.push(
+        `postgresql.parameters.${written}: with ${String(value)} no commit waits for a standby, and synchronous_mode is ${String(mode)}: use on, remote_apply or remote_write`,
+      );
+  }
+  return problems;
+}
+
+/** Whether a session with this `synchronous_commit` waits for synchronous standbys. */
+export const waitsForStandbys = (value: unknown): boolean =>
+  ['on', 'true', 'yes', '1', 'remote_apply', 'remote_write'].includes(String(value).toLowerCase());
 
 /** The limit of one check of Postgres, of a checked document with overrides over it. */
 export function checkTimeoutOf(document: Document, overrides: Document): Millis {

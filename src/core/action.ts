@@ -1,4 +1,6 @@
 /** The closed list of things a node can do. A decision lists some of them; agent/act.ts carries them out, one at a time. */
+
+import type { SyncChange } from './leadership.ts';
 import type { Lsn } from './lsn.ts';
 import type { NodeName, Revision } from './store.ts';
 
@@ -19,6 +21,8 @@ export type Action =
       readonly status: Revision;
       readonly standing: Revision | null;
       readonly adopting: boolean;
+      /** What becomes of the `sync` key with it; absent: there is none, and none is needed. */
+      readonly sync?: SyncChange;
       /** Also behind the gate of a leader in maintenance, which no time opens (protocol.md 10). */
       readonly despitePause?: true;
     }

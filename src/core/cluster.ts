@@ -5,6 +5,7 @@
  */
 import { LONGEST_TTL_SECONDS } from './lease.ts';
 import { type Lsn, lsn, parseLsn, printLsn, type Timeline, timeline } from './lsn.ts';
+import type { SyncKey } from './quorum.ts';
 import type { Key, KeyValue, LeaseId, NodeName, Revision } from './store.ts';
 import { nodeName, revision } from './store.ts';
 
@@ -112,6 +113,17 @@ export interface FailoverRequest {
   readonly leader: NodeName | null;
   readonly candidate: NodeName | null;
   readonly scheduledAt: string | null;
+  /** The operator answers for commits that the candidate may lack. */
+  readonly forced?: boolean;
+}
+
+/** The `sync` key. */
+export interface SyncState {
+  readonly revision: Revision;
+  /** null: it names no leader, or cannot be read. */
+  readonly key: SyncKey | null;
+  /** It says something, and nobody understands what: who holds every commit is not known. */
+  readonly garbled: boolean;
 }
 
 export interface HistoryLine {
@@ -146,6 +158,8 @@ export interface ClusterView {
   readonly failover: FailoverRequest | null;
   /** null: there is no such key. */
   readonly failsafe: FailsafeList | null;
+  /** Who may hold every acknowledged commit; null: there is no such key. */
+  readonly sync: SyncState | null;
   readonly history: readonly HistoryLine[];
   /** The decision record of the last takeover, as text: see decision-record.ts. null: there is none. */
   readonly lastTakeover: string | null;
@@ -238,6 +252,7 @@ export function readCluster(
     config: config === undefined || configValue === null ? null : { value: configValue, revision: config.modRevision },
     failover: readFailover(byKey.get(KEYS.failover), notUnderstood),
     failsafe: failsafe === undefined ? null : { members: addresses(failsafeValue), revision: failsafe.modRevision },
+    sync: readSync(byKey.get(KEYS.sync), notUnderstood),
     history: readHistory(byKey.get(KEYS.history), members, notUnderstood),
     lastTakeover: byKey.get(KEYS.lastTakeover)?.value ?? null,
     members,
@@ -289,6 +304,42 @@ export function nameTakenBy(
   const member = members.find(({ name }) => name === self.name);
   if (member === undefined || member.lease === null || member.lease === self.lease) return null;
   return member.apiUrl === null || member.apiUrl === self.apiUrl ? null : member.apiUrl;
+}
+
+function readSync(
+  entry: KeyValue | undefined,
+  notUnderstood: ClusterView['notUnderstood'][number][],
+): SyncState | null {
+  if (entry === undefined) return null;
+  const garbled = (why: string): SyncState => {
+    notUnderstood.push({ key: entry.key, why });
+    return { revision: entry.modRevision, key: null, garbled: true };
+  };
+  let value: unknown;
+  try {
+    value = JSON.parse(entry.value);
+  } catch {
+    return garbled('not JSON');
+  }
+  if (!isObject(value)) return garbled('not a JSON object');
+  const leader = nameOrNull(value['leader']);
+  // Patroni's way of saying that nobody is synchronous.
+  if (leader === null) return { revision: entry.modRevision, key: null, garbled: false };
+  const standbys = value['sync_standby'] ?? '';
+  const quorum = value['quorum'] ?? 0;
+  if (typeof standbys !== 'string') return garbled('sync_standby is not text');
+  if (typeof quorum !== 'number' || !Number.isSafeInteger(quorum) || quorum < 0) return garbled('quorum is no number');
+  const voters = [...new Set(standbys.split(',').map((name) => name.trim()))].filter((name) => name !== '').sort();
+  return {
+    revision: entry.modRevision,
+    key: { leader, voters: voters.map(nodeName), quorum },
+    garbled: false,
+  };
+}
+
+export function writeSync(key: SyncKey): string {
+  const { leader, voters, quorum } = key;
+  return JSON.stringify({ leader, quorum, sync_standby: voters.length === 0 ? null : [...voters].sort().join(',') });
 }
 
 /** `status` as one key: also for the answer of a transaction that read it. */
@@ -507,6 +558,7 @@ function readFailover(entry: KeyValue | undefined, notUnderstood: NotUnderstood[
     leader: leader === null || leader === '' ? null : nodeName(leader),
     candidate: candidate === null || candidate === '' ? null : nodeName(candidate),
     scheduledAt,
+    ...(isObject(value['pgha']) && value['pgha']['accept_data_loss'] === true ? { forced: true } : {}),
   };
 }
 
@@ -515,11 +567,13 @@ export function writeFailover(request: {
   readonly leader: string | null;
   readonly candidate: string | null;
   readonly scheduledAt: string | null;
+  readonly forced?: boolean;
 }): string {
   return JSON.stringify({
     ...(request.leader === null ? {} : { leader: request.leader }),
     ...(request.candidate === null ? {} : { member: request.candidate }),
     ...(request.scheduledAt === null ? {} : { scheduled_at: request.scheduledAt }),
+    ...(request.forced === true ? { pgha: { accept_data_loss: true } } : {}),
   });
 }
 
@@ -572,6 +626,12 @@ export function writeHistory(lines: readonly HistoryLine[]): string {
       ...(line.newLeader === null ? [] : [line.newLeader]),
     ]),
   );
+}
+
+/** Whether this member is one of those for which commits may wait, as the `sync` key says. Postgres ignores case. */
+export function isSyncStandby(cluster: ClusterView | null, member: string): boolean {
+  const name = member.toLowerCase();
+  return cluster?.sync?.key?.voters.some((voter) => voter.toLowerCase() === name) === true;
 }
 
 /** Slot name of a member, as Patroni derives it (reference: 3.4), so that both programs mean the same slot. */

@@ -16,6 +16,9 @@ export function copySource(view: View, cluster: ClusterView, leader: LeaderKey):
 
 /** The furthest first. */
 export function preferredSources(cluster: ClusterView, leader: LeaderKey, self: NodeName): readonly NodeName[] {
+  // A voter may be the only one beside the leader that has some acknowledged commit, and others take it at its word: it
+  // never goes back to what another standby has.
+  if (cluster.sync?.key?.voters.includes(self) === true) return [];
   const line = memberNamed(cluster, leader.name)?.timeline ?? null;
   const reaches = (member: Member): Lsn => furthest(member.receiveLsn ?? NOWHERE, member.replayLsn ?? NOWHERE);
   return cluster.members

@@ -3,10 +3,11 @@
  * (protocol.md 3 to 5). Pure: the lease keeper sends them. Every condition in here stands for a story in which two
  * nodes wrote at once because it was missing.
  */
-import { type Beat, KEYS, type Release, readStatusKey, writeStatus } from './cluster.ts';
+import { type Beat, KEYS, type Release, readStatusKey, writeStatus, writeSync } from './cluster.ts';
 import { deadlineOf } from './lease.ts';
 import type { Lsn } from './lsn.ts';
-import { ABSENT, type KeyValue, type LeaseId, type NodeName, type Revision, type Txn } from './store.ts';
+import type { SyncKey } from './quorum.ts';
+import { ABSENT, type KeyValue, type LeaseId, type NodeName, type Op, type Revision, type Txn } from './store.ts';
 import { between, type Instant, LONG_AGO, laterBy, latest, longest, type Millis, millis } from './time.ts';
 
 /** One leadership as its holder knows it. A value; every step gives the next one. */
@@ -253,6 +254,43 @@ export function listTxn(tenure: Tenure, members: ReadonlyMap<NodeName, string>, 
     ],
     success: [{ op: 'put', key: KEYS.failsafe, value: JSON.stringify(Object.fromEntries(members)), lease: null }],
     failure: [{ op: 'get', key: KEYS.failsafe }],
+  };
+}
+
+/** The `sync` key as it was judged by, and what it says from now on. */
+export interface SyncChange {
+  /** ABSENT: there was none. */
+  readonly revision: Revision;
+  /** null: it goes. */
+  readonly key: SyncKey | null;
+}
+
+/**
+ * The key is taken only while the `sync` key is the version by which this node was found to have every commit, and from
+ * the same instant on whoever led before votes like the others.
+ */
+export function withSync(txn: Txn, change: SyncChange): Txn {
+  return {
+    ...txn,
+    compare: [...txn.compare, { key: KEYS.sync, modRevision: change.revision }],
+    success: [...txn.success, ...syncOps(change)],
+  };
+}
+
+function syncOps({ revision, key }: SyncChange): readonly Op[] {
+  if (key !== null) return [{ op: 'put', key: KEYS.sync, value: writeSync(key), lease: null }];
+  return revision === ABSENT ? [] : [{ op: 'delete', key: KEYS.sync }];
+}
+
+/** One step of a leader: only in its own term, and only over the version that the step was made for. */
+export function syncTxn(term: Revision, change: SyncChange): Txn {
+  return {
+    compare: [
+      { key: KEYS.leader, modRevision: term },
+      { key: KEYS.sync, modRevision: change.revision },
+    ],
+    success: syncOps(change),
+    failure: [{ op: 'get', key: KEYS.sync }],
   };
 }
 

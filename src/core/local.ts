@@ -3,6 +3,7 @@
  * "No answer" is a case of its own and never means "stopped".
  */
 import type { Lsn, Timeline } from './lsn.ts';
+import type { Acknowledging } from './quorum.ts';
 import type { Millis } from './time.ts';
 
 /** Decimal text, as in `pg_controldata` and etcd's `initialize` key. */
@@ -57,6 +58,13 @@ export interface Primary extends Running {
   readonly senders: readonly Sender[];
   /** The control file names the current timeline: a rewind that uses this server as its source sees it (postgres-notes 2). */
   readonly checkpointed: boolean;
+  /** What its commits wait for, as new sessions have it. Absent: not known. */
+  readonly acknowledging?: Acknowledging;
+  /**
+   * The process that lets sessions know whether commits wait at all has done all it was told. Its word counts only some
+   * time after a change (docs/synchronous.md).
+   */
+  readonly checkpointerIdle?: boolean;
   /**
    * It runs under this cluster's name, so pgha or Patroni has configured it: never a stranger's server that is taken in
    * as it runs. Absent: not known.

@@ -2,6 +2,8 @@
  * What the operator has chosen, in the form in which rules use it. `cluster` is the same on all nodes (etcd's `config`
  * key, with this node's overrides merged over it); `node` is this node alone.
  */
+
+import type { SyncMode } from './quorum.ts';
 import type { SlotPolicy } from './slots.ts';
 import type { NodeName } from './store.ts';
 import type { Millis } from './time.ts';
@@ -18,6 +20,17 @@ export interface ChildNodesPolicy {
   /** So old the newest loss must be. */
   readonly disconnectTimeout: Millis;
   readonly includeWitness: boolean;
+}
+
+/** Whether and for whom commits wait. */
+export interface SynchronousPolicy {
+  readonly mode: 'off' | SyncMode;
+  /** Without any synchronous standby no commit is acknowledged. */
+  readonly strict: boolean;
+  /** How many standbys a commit waits for, where there are so many. */
+  readonly count: number;
+  /** A standby further behind the best one, in bytes, is not waited for; 0 and less: no limit. */
+  readonly maximumLagBytes: bigint;
 }
 
 export interface ClusterPolicy {
@@ -52,6 +65,7 @@ export interface ClusterPolicy {
   /** Whether the lead may go to another location than that of the last leader while nobody there can be seen. */
   readonly locationPolicy: 'strict' | 'prefer' | 'off';
   readonly childNodes: ChildNodesPolicy;
+  readonly synchronous: SynchronousPolicy;
   readonly pause: boolean;
   /** While etcd is away the leader goes on for as long as every member confirms (protocol.md 8). */
   readonly failsafeMode: boolean;

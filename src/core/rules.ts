@@ -2,6 +2,8 @@
 export const RULES = {
   'service.leaving-hands-over':
     'the service stops and this node leads: Postgres goes down in order and the key to the best candidate',
+  'service.leaving-sync-set':
+    'the service stops and this standby is synchronous: commits shall not wait for it any more before it goes',
   'service.leaving-stops': 'the service stops: Postgres is stopped in order',
   'service.left': 'the service has stopped what it had to; nothing is left to do',
   'node.unusable': 'the data directory is not ours to touch: it is left alone',
@@ -55,6 +57,10 @@ export const RULES = {
   'leaderless.stop-receiving': 'before positions are compared this standby ends its receiver: its position is final',
   'leaderless.wait-for-receivers':
     'before positions are compared the receivers of the others have to end, within a bound',
+  'leaderless.not-synchronous':
+    'this standby is not synchronous: it may lack commits that were acknowledged, and does not take the key',
+  'leaderless.wait-for-voters':
+    'commits that this node lacks may have been acknowledged: it waits until enough of those who may have them are seen not to',
   'leaderless.validate': 'this node would take the key: its failover_validation_command is asked first',
   'leaderless.vetoed': 'the failover_validation_command was against a takeover by this node: others go first',
   'leaderless.stand-back': 'another member is the better candidate: it goes first',

@@ -136,6 +136,8 @@ export interface View {
   readonly upstreams: UpstreamMemory;
   /** The service is being stopped. */
   readonly leaving: boolean;
+  /** Since when; null: it is not. */
+  readonly leavingSince: Instant | null;
   /** Since when there is nobody whose window could be open: no leader, or his gate has passed. */
   readonly leaderlessSince: Instant | null;
   /** When something last kept this node from going in this election, other than better candidates; null: nothing did. */

@@ -2,7 +2,7 @@
  * The JSON of `GET /cluster`, and the source of pgha-ctl's table: what the keys in etcd say about every member, in
  * Patroni's words. Pure; it knows nothing of this node.
  */
-import type { ClusterView, Member } from '../core/cluster.ts';
+import { type ClusterView, isSyncStandby, type Member } from '../core/cluster.ts';
 import { type Lsn, lsn, printLsn } from '../core/lsn.ts';
 
 export interface ShownMember {
@@ -63,7 +63,13 @@ function shown(member: Member, view: ClusterView): ShownMember {
   const from = member.pgha?.receivesFrom ?? null;
   return {
     name: member.name,
-    role: isLeader ? (isStandbyCluster(view) ? 'standby_leader' : 'leader') : isWitness ? 'witness' : 'replica',
+    role: isLeader
+      ? isStandbyCluster(view)
+        ? 'standby_leader'
+        : 'leader'
+      : isWitness
+        ? 'witness'
+        : standbyRole(member, view),
     // What counts members that are well looks for this word.
     state: isWitness ? 'running' : isLeader ? member.state : (member.replicationState ?? member.state),
     ...(member.apiUrl === null ? {} : { api_url: member.apiUrl }),
@@ -79,6 +85,14 @@ function shown(member: Member, view: ClusterView): ShownMember {
     ...(member.pgha?.trouble === undefined ? {} : { trouble: member.pgha.trouble }),
     ...(member.pgha?.progress === undefined ? {} : { progress: member.pgha.progress }),
   };
+}
+
+/** Both spellings of `on` are in files. */
+function standbyRole(member: Member, view: ClusterView): 'replica' | 'sync_standby' | 'quorum_standby' {
+  if (!isSyncStandby(view, member.name)) return 'replica';
+  const mode = String(view.config?.value['synchronous_mode'] ?? 'off').toLowerCase();
+  if (mode === 'quorum') return 'quorum_standby';
+  return ['on', 'true', 'yes', '1'].includes(mode) ? 'sync_standby' : 'replica';
 }
 
 function isStandbyCluster(view: ClusterView): boolean {

@@ -122,12 +122,19 @@ function decisionDocument(parts: HttpParts): unknown {
     state: published.state,
     role: published.role,
     guard: published.guard,
-    policy: {
-      cluster: { ...policy.cluster, maximumLagOnFailoverBytes: Number(policy.cluster.maximumLagOnFailoverBytes) },
-    },
+    policy: { cluster: inNumbers(policy.cluster) },
     not_understood: published.cluster?.notUnderstood ?? [],
     ...instantFields(node),
   };
+}
+
+/** JSON has no bigint: sizes in bytes are numbers there. */
+function inNumbers(settings: object): Record<string, unknown> {
+  const number = (value: unknown): unknown => {
+    if (typeof value === 'bigint') return Number(value);
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? inNumbers(value) : value;
+  };
+  return Object.fromEntries(Object.entries(settings).map(([name, value]) => [name, number(value)]));
 }
 
 /** The last published view when etcd does not answer in time. */

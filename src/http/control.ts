@@ -215,7 +215,13 @@ async function switchover(
     reply,
     title,
     candidate,
-    await parts.control.switchover({ kind, leader, candidate, scheduledAt }),
+    await parts.control.switchover({
+      kind,
+      leader,
+      candidate,
+      scheduledAt,
+      ...(kind === 'failover' && body['accept_data_loss'] === true ? { forced: true } : {}),
+    }),
   );
 }
 

@@ -5,6 +5,7 @@
  * is not: a node that cannot write is not the primary.
  */
 import type { Control, Published } from '../agent/published.ts';
+import { isSyncStandby } from '../core/cluster.ts';
 import type { Lsn } from '../core/lsn.ts';
 import { lsn } from '../core/lsn.ts';
 import { between, type Instant, type Millis } from '../core/time.ts';
@@ -48,19 +49,21 @@ export function passes({ path, query }: Target, node: NodeHealth): boolean {
   if (path.includes('health')) return node.published.state === 'running' && tagsMatch(query, node.tags);
   // The rest needs to know who is synchronous, so the view of the cluster must be a fresh one.
   if (!clusterKnown(node)) return false;
+  const duty = syncDuty(node.published);
   switch (path) {
     case '/sync':
     case '/synchronous':
+      return duty === 'sync' && isReplica(query, node) && tagsMatch(query, node.tags);
     case '/quorum':
-      // No synchronous standbys are kept yet, so no node is one.
-      return false;
+      return duty === 'quorum' && isReplica(query, node) && tagsMatch(query, node.tags);
     case '/async':
     case '/asynchronous':
-      return isReplica(query, node) && tagsMatch(query, node.tags);
+      return duty === null && isReplica(query, node) && tagsMatch(query, node.tags);
     case '/read-only-quorum':
+      return (node.writable || (duty === 'quorum' && isReplica(query, node))) && tagsMatch(query, node.tags);
     case '/read-only-sync':
     case '/read-only-synchronous':
-      return node.writable && tagsMatch(query, node.tags);
+      return (node.writable || (duty === 'sync' && isReplica(query, node))) && tagsMatch(query, node.tags);
     default:
       return false;
   }
@@ -96,6 +99,13 @@ function isReplica(query: Query, node: NodeHealth): boolean {
   const limit = readSize(query.get('lag'));
   const leaderAt = leaderPosition(node.published);
   return limit === null || leaderAt === null || leaderAt <= local.replayed + limit;
+}
+
+/** Whether commits may be waiting for this standby, and in which of the two modes. */
+export function syncDuty({ role, cluster, policy }: Published): 'sync' | 'quorum' | null {
+  const { mode } = policy.cluster.synchronous;
+  if (mode === 'off' || role !== 'replica' || !isSyncStandby(cluster, policy.node.name)) return null;
+  return mode === 'quorum' ? 'quorum' : 'sync';
 }
 
 /** `streaming`, or null when this node does not stream or is no standby. */

@@ -4,7 +4,7 @@
  */
 import type { FastifyInstance } from 'fastify';
 import { PATRONI_LEVEL } from '../version.ts';
-import { clusterKnown } from './health.ts';
+import { clusterKnown, syncDuty } from './health.ts';
 import type { HttpParts } from './server.ts';
 import { answering, failsafeIsActive, instantFields, shownRole } from './status-document.ts';
 
@@ -63,8 +63,8 @@ export function metricsText(parts: HttpParts): string {
   add('patroni_xlog_location', 'Flush position of the primary, bytes.', Number(primary?.flushed ?? 0n), 'counter');
   flag('patroni_standby_leader', 'This node leads a standby cluster.', role === 'standby_leader');
   flag('patroni_replica', 'This node is a replica.', role === 'replica');
-  flag('patroni_sync_standby', 'This node is a synchronous standby.', false);
-  flag('patroni_quorum_standby', 'This node is a quorum standby.', false);
+  flag('patroni_sync_standby', 'This node is a synchronous standby.', syncDuty(published) === 'sync');
+  flag('patroni_quorum_standby', 'This node is a quorum standby.', syncDuty(published) === 'quorum');
   const received = standby === null ? 0n : standby.received === 0n ? standby.replayed : standby.received;
   add('patroni_xlog_received_location', 'Received position of a standby, bytes.', Number(received), 'counter');
   const replayed = Number(standby?.replayed ?? 0n);

@@ -10,7 +10,7 @@ import { type LocalPostgres, position, type Running, type Sender } from '../core
 import { type Lsn, printLsn } from '../core/lsn.ts';
 import { between, type Instant } from '../core/time.ts';
 import { PATRONI_LEVEL } from '../version.ts';
-import { ageOf, clusterKnown, isStale, type NodeHealth, replicationState } from './health.ts';
+import { ageOf, clusterKnown, isStale, type NodeHealth, replicationState, syncDuty } from './health.ts';
 
 type Fields = Record<string, unknown>;
 
@@ -63,6 +63,8 @@ function patroniFields(published: Published, config: Config): Fields {
     if (replication !== null) fields['replication_state'] = replication;
     if (server.senders.length > 0) fields['replication'] = server.senders.map(sender);
   }
+  const duty = syncDuty(published);
+  if (duty !== null) fields[`${duty}_standby`] = true;
   if (published.policy.cluster.pause) fields['pause'] = true;
   fields['dcs_last_seen'] = Math.floor((published.clusterAtWall ?? 0) / 1000);
   if (Object.keys(config.tags).length > 0) fields['tags'] = config.tags;

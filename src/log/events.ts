@@ -51,6 +51,8 @@ export const EVENTS = {
   'failover.vetoed': 'the failover_validation_command was against it, and why',
   'copy.method-failed': 'a method of create_replica_methods failed, and the next one follows',
   'wal.discarded': 'WAL that only this node had is undone: the range, the transactions in it, and where it is kept',
+  'sync.names-changed': 'whom commits of this primary wait for changed',
+  'sync.voters-changed': 'who has every acknowledged commit changed, and so who may be elected',
   'switchover.requested': 'an operator asked for a switchover or failover',
   'switchover.refused': 'it cannot be done safely, and why',
   'switchover.completed': 'the switchover is done',

@@ -8,6 +8,7 @@
 import type { LocalPostgres, SystemId } from '../core/local.ts';
 import type { Lsn, Timeline } from '../core/lsn.ts';
 import type { CheckType } from '../core/policy.ts';
+import type { Acknowledging, SyncMode } from '../core/quorum.ts';
 import type { LeaderSlots, ServerSlots, SlotStep } from '../core/slots.ts';
 import type { Millis } from '../core/time.ts';
 import type { TimelineHistory } from '../core/timeline.ts';
@@ -49,6 +50,11 @@ export interface ServerSettings {
   readonly useSlots: boolean;
   /** Permanent logical slots are asked for: `wal_level` is logical, and standbys give feedback. */
   readonly logicalSlots: boolean;
+  /**
+   * The cluster keeps synchronous standbys: a server that starts, or that is promoted, acknowledges no commit before
+   * it is told whom to wait for.
+   */
+  readonly synchronous: boolean;
 }
 
 /** How another server came to the timeline it is on; from IDENTIFY_SYSTEM and TIMELINE_HISTORY. */
@@ -164,14 +170,21 @@ export interface Postgres {
   /**
    * Receiver ended, promote file and signal, until out of recovery (postgres-notes 4). `stillAllowed` is asked again
    * immediately before the step that cannot be undone; when it says no, nothing was changed and it throws.
+   *
+   * @param synchronous - as in the settings: it comes out of recovery acknowledging no commit
    */
-  promote(stillAllowed: () => boolean, signal: AbortSignal): Promise<void>;
+  promote(stillAllowed: () => boolean, signal: AbortSignal, synchronous?: boolean): Promise<void>;
   /** Upstream by reload where the version allows it (13 and newer), else by restart. null: no upstream. */
   follow(upstream: ServerAddress | null): Promise<void>;
   /** primary_conninfo emptied, receiver ended and seen gone; then the final position. */
   withdraw(signal: AbortSignal): Promise<Lsn>;
   checkpoint(): Promise<void>;
   restart(limit: Millis): Promise<void>;
+  /**
+   * Whom commits of this primary wait for; null: whom the operator's own settings name. Written and reloaded: `look`
+   * says when new sessions have it, and others may have it later.
+   */
+  setAcknowledging(names: Acknowledging | null, mode: SyncMode): Promise<void>;
   /** Writes the settings and reloads, if anything differs. */
   applySettings(settings: ServerSettings): Promise<void>;
   /** The replication slots of the running server. */

@@ -56,7 +56,7 @@ export async function copyFrom(
     'pg_basebackup',
     [
       `--pgdata=${place.dataDir}`,
-      `--dbname=${connectionString(source, login, passfile, { application_name: place.config.node.name, connect_timeout: '10' })}`,
+      `--dbname=${connectionString(source, login, passfile, { application_name: `${place.config.node.name} copy`, connect_timeout: '10' })}`,
       '--wal-method=stream',
       '--checkpoint=fast',
       '--progress',

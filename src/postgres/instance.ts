@@ -7,6 +7,7 @@ import type { Config } from '../config/schema.ts';
 import type { LocalPostgres, SystemId } from '../core/local.ts';
 import type { Lsn, Timeline } from '../core/lsn.ts';
 import type { CheckType } from '../core/policy.ts';
+import type { Acknowledging, SyncMode } from '../core/quorum.ts';
 import type { LeaderSlots, ServerSlots, SlotStep } from '../core/slots.ts';
 import { type Instant, LONG_AGO, laterBy, type Millis, millis } from '../core/time.ts';
 import type { TimelineHistory } from '../core/timeline.ts';
@@ -53,6 +54,7 @@ import {
 import { ServiceCommands } from './service-commands.ts';
 import { changeSlot, readSlots, slotFailed } from './slots.ts';
 import { afterSwitchover, checkpoint, cleanAutoConf, prepareSwitchover } from './switchover.ts';
+import { blockCommits, writeAcknowledging, writeBlocked } from './sync-standbys.ts';
 import { deliverWal, endOfWal, readWal } from './wal-rescue.ts';
 import { wipeDirectory } from './wipe.ts';
 
@@ -96,6 +98,8 @@ export class PostgresInstance implements Postgres {
   /** Set between withdraw and the next upstream: a receiver that appears meanwhile is ended again. */
   #withdrawn = false;
   #logLimitedAt: Instant = LONG_AGO;
+  /** The server was started with commits blocked, and nothing else was written since. */
+  #startedBlocked = false;
 
   constructor(options: PostgresInstanceOptions) {
     this.#config = options.config;
@@ -194,6 +198,7 @@ export class PostgresInstance implements Postgres {
     const prepare = async (): Promise<void> => {
       await setStandbySignal(place, false);
       await writeUpstream(place, null);
+      await writeBlocked(place, settings.synchronous);
       await writeConfiguration(place, settings);
     };
     await told('Postgres was not started', prepare());
@@ -206,6 +211,8 @@ export class PostgresInstance implements Postgres {
       // First: whatever fails after it, the next start of this directory makes no second primary.
       await setStandbySignal(place, true);
       await writeUpstream(place, upstream);
+      await writeBlocked(place, settings.synchronous);
+      this.#startedBlocked = settings.synchronous;
       await writeConfiguration(place, settings);
     };
     await told('Postgres was not started', prepare());
@@ -230,9 +237,11 @@ export class PostgresInstance implements Postgres {
     await told('The settings of the switchover were not put back', afterSwitchover(server));
   }
 
-  async promote(stillAllowed: () => boolean, signal: AbortSignal): Promise<void> {
+  async promote(stillAllowed: () => boolean, signal: AbortSignal, synchronous = false): Promise<void> {
     const { server, following } = await this.#opened();
     await following.stop();
+    if (synchronous) await told('The promotion was not begun', blockCommits(server, this.#startedBlocked, signal));
+    this.#startedBlocked = false;
     await promote(server, stillAllowed, signal);
     this.#withdrawn = false;
   }
@@ -275,10 +284,27 @@ export class PostgresInstance implements Postgres {
     await this.#start(place);
   }
 
+  async setAcknowledging(names: Acknowledging | null, mode: SyncMode): Promise<void> {
+    const { place, probe } = await this.#opened();
+    // Decided for the primary that this server was until a moment ago.
+    if (await hasStandbySignal(place)) return;
+    this.#startedBlocked = false;
+    const { changed } = await told('synchronous_standby_names was not written', writeAcknowledging(place, names, mode));
+    if (names === null && !changed) return;
+    // Also when it was there already: the reload that belongs to it may not have been sent.
+    reload(place);
+    probe.settingsChanged();
+  }
+
   async applySettings(settings: ServerSettings): Promise<void> {
     const { place, probe, server, service } = await this.#opened();
-    const { changed } = await told('The settings were not written', writeConfiguration(place, settings));
-    if (!changed) return;
+    const written = await told('The settings were not written', writeConfiguration(place, settings));
+    // Of a primary its leader decides, step by step.
+    const isStandby = await hasStandbySignal(place);
+    const blocked =
+      isStandby && (await told('The settings were not written', writeBlocked(place, settings.synchronous))).changed;
+    if (blocked) this.#startedBlocked = false;
+    if (!written.changed && !blocked) return;
     if (service.has('service_reload_command')) {
       // Beside everything else: what follows in the caller's round does not wait for an operator's command.
       void reloadByCommand(server, service).finally(() => probe.settingsChanged());

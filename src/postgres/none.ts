@@ -58,6 +58,7 @@ export class NoPostgres implements Postgres {
   readonly checkpoint = nothingHere;
   readonly restart = nothingHere;
   readonly applySettings = nothingHere;
+  readonly setAcknowledging = nothingHere;
   readonly readSlots = nothingHere;
   readonly changeSlot = nothingHere;
   readonly slotsOfLeader = nothingHere;

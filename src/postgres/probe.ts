@@ -9,6 +9,7 @@ import { type Instant, LONG_AGO, laterBy, type Millis, millis } from '../core/ti
 import { Connection, type Endpoint, leftUntil, type Row } from './connection.ts';
 import type { Place } from './place.ts';
 import { ASKER } from './remote.ts';
+import { parseNames } from './sync-names.ts';
 import { withLimit } from './time-limit.ts';
 import { WalProgress } from './wal-progress.ts';
 
@@ -240,6 +241,7 @@ SELECT r.in_recovery,
        pg_catalog.to_char(pg_catalog.pg_last_xact_replay_timestamp(), 'YYYY-MM-DD HH24:MI:SS.USTZH:TZM') AS replayed_at,
        CASE WHEN r.in_recovery THEN pg_catalog.pg_is_wal_replay_paused() ELSE false END AS replay_paused,
        CASE WHEN r.in_recovery THEN pg_catalog.current_setting('primary_conninfo') ELSE '' END AS conninfo,
+       pg_catalog.current_setting('synchronous_standby_names') AS sync_names, a.checkpointer_idle,
        a.startup_pid, a.startup_waits_for, a.receiver_pid, a.wal_waiting, a.clients,
        pg_catalog.current_setting('max_connections')::int AS max_connections,
        pg_catalog.current_setting('superuser_reserved_connections')::int
@@ -262,6 +264,8 @@ SELECT r.in_recovery,
        (SELECT max(pid) FILTER (WHERE backend_type = 'startup') AS startup_pid,
                max(wait_event) FILTER (WHERE backend_type = 'startup') AS startup_waits_for,
                max(pid) FILTER (WHERE backend_type = 'walreceiver') AS receiver_pid,
+               coalesce(bool_or(wait_event IN ('CheckpointerMain', 'CheckpointWriteDelay'))
+                 FILTER (WHERE backend_type = 'checkpointer'), false) AS checkpointer_idle,
                count(*) FILTER (WHERE backend_type = 'client backend')::int AS clients,
                extract(epoch FROM max(pg_catalog.clock_timestamp() - coalesce(query_start, pg_catalog.clock_timestamp()))
                  FILTER (WHERE wait_event_type = 'IO' AND pg_catalog.lower(wait_event)
@@ -295,6 +299,8 @@ export interface Observed {
   readonly receiverPid: number | null;
   readonly receiver: Receiver | null;
   readonly senders: readonly Sender[];
+  readonly syncNames: string;
+  readonly checkpointerIdle: boolean;
   /** How long the oldest statement runs that waits for WAL to be written; null: nobody waits. */
   readonly walWaiting: Millis | null;
   /** Why ordinary users find no room for another session; null: there is room. */
@@ -340,6 +346,8 @@ export function observe(row: Row): Observed {
       flushed: position(sender['flush_lsn']),
       replayed: position(sender['replay_lsn']),
     })),
+    syncNames: text(row['sync_names']) ?? '',
+    checkpointerIdle: row['checkpointer_idle'] === true,
     walWaiting: waiting === null ? null : millis(Math.max(0, waiting)),
     full: fullness(number(row['clients']) ?? 0, number(row['max_connections']), number(row['kept_back']) ?? 0),
   };
@@ -385,6 +393,8 @@ export function serverFrom(
       flushed: observed.flushed,
       checkpointed: observed.checkpointTimeline === observed.walTimeline,
       ...(observed.replayedAt === null ? {} : { recoveredUpTo: observed.replayedAt }),
+      acknowledging: parseNames(observed.syncNames),
+      checkpointerIdle: observed.checkpointerIdle,
     };
     return { server, receiverPid: null };
   }

@@ -46,6 +46,7 @@ const SETTINGS: ServerSettings = {
   usePgRewind: true,
   useSlots: true,
   logicalSlots: false,
+  synchronous: false,
 };
 const quiet = (): void => undefined;
 const never = new AbortController().signal;

@@ -44,6 +44,7 @@ export const SETTINGS: ServerSettings = {
   usePgRewind: false,
   useSlots: false,
   logicalSlots: false,
+  synchronous: false,
 };
 
 export interface TestServer {

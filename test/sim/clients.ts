@@ -7,6 +7,9 @@ import type { Network } from './world/network.ts';
 import type { SeededRandom } from './world/random.ts';
 import type { Scheduler } from './world/scheduler.ts';
 
+/** A client that hears nothing for so long gives up. */
+const PATIENCE_MS = 8_000;
+
 export interface Books {
   acked: number[];
   failed: number;
@@ -23,6 +26,8 @@ export class Clients {
     readonly random: SeededRandom;
     readonly servers: readonly PostgresServer[];
     readonly everyMs: number;
+    /** The server says to the client that it is committed. */
+    readonly acknowledged?: (server: PostgresServer, token: number) => void;
   };
   readonly books: Books = { acked: [], failed: 0, unknown: [], lastAck: 0, longestPause: 0 };
   private tokens = 0;
@@ -59,14 +64,25 @@ export class Clients {
     this.tokens += 1;
     const token = this.tokens;
     scheduler.after(random.between(0.2, 1), () => {
-      if (!network.passes('client', name, server.name) || server.commit(token) === null) {
+      let over = false;
+      const ended = (acked: boolean): void => {
+        if (over) return;
+        over = true;
+        answered(acked);
+      };
+      if (!network.passes('client', name, server.name) || server.commitFor(token, ended) === null) {
         this.books.failed += 1;
         this.loop(name, null);
         return;
       }
+      // Nobody waits for ever: the connection is closed, and what became of the commit is not known.
+      if (!over) scheduler.after(PATIENCE_MS, () => ended(false));
+    });
+    const answered = (committed: boolean): void => {
+      if (committed) this.parts.acknowledged?.(server, token);
       scheduler.after(random.between(0.3, 1.5), () => {
         // The commit stands; whether anybody hears of it is another matter.
-        if (network.passes('client', server.name, name) && server.processes.kind !== 'none') {
+        if (committed && network.passes('client', server.name, name) && server.processes.kind !== 'none') {
           this.books.acked.push(token);
           this.books.longestPause = Math.max(this.books.longestPause, scheduler.now() - this.books.lastAck);
           this.books.lastAck = scheduler.now();
@@ -76,6 +92,6 @@ export class Clients {
           this.loop(name, null);
         }
       });
-    });
+    };
   }
 }

@@ -128,7 +128,10 @@ export function drawPlan(seed: number, focus: readonly Story[] = [], shape: Part
   const plan = { ...drawAny(seed, focus), ...shape };
   // Drawn apart, so that plans are what they were but for this.
   const failsafe = new SeededRandom(`failsafe:${seed}`).chance(0.35);
-  return failsafe ? { ...plan, config: { failsafe_mode: true, ...plan.config } } : plan;
+  const drawn = failsafe ? { ...plan, config: { failsafe_mode: true, ...plan.config } } : plan;
+  if (plan.config?.['synchronous_mode'] === undefined || plan.profile === 'quiet') return drawn;
+  const random = new SeededRandom(`plan:${seed}`).fork('synchronous faults');
+  return { ...drawn, faults: [...plan.faults, ...drawSynchronous(random, plan.settings)] };
 }
 
 function drawAny(seed: number, focus: readonly Story[]): Plan {
@@ -150,13 +153,13 @@ function drawAny(seed: number, focus: readonly Story[]): Plan {
     if (onlyCrashes) return drawCrashes(crashes);
     return drawFaults(random.fork('faults'), nodes, etcdMembers, settings);
   };
+  const neverLead = count === 3 && policy.fork('never').chance(0.15) ? policy.pick(nodes) : null;
   // What was set before the first start would leave a cluster whose first leader fails without any.
   const manual = focus.length === 0 && !quiet && random.fork('manual').chance(0.05);
   const faults = manual ? [...draw(), manualFrom(random.fork('manual from'))] : draw();
   const safetyMs = Math.max(60_000, 6 * settings.ttlMs) + shape.whole(0, 60_000);
   const left = shape.whole(0, 5);
   const healthy = count < 3 ? nodes : nodes.filter((_, i) => i !== left);
-  const neverLead = count === 3 && policy.fork('never').chance(0.15) ? policy.pick(nodes) : null;
   return {
     seed,
     nodes,
@@ -190,6 +193,35 @@ function drawAny(seed: number, focus: readonly Story[]): Plan {
   };
 }
 
+/** What keeps the sets of synchronous standbys moving, and their key in doubt. */
+function drawSynchronous(random: SeededRandom, settings: Settings): PlannedFault[] {
+  const faults: PlannedFault[] = [];
+  for (let i = 0; random.chance(0.6) && i < 4; i += 1) {
+    const stream = random.fork(`sync ${i}`);
+    const at = Math.round(stream.between(0, 45_000));
+    const length = (): number => drawLength(stream, settings);
+    const lost: Fault = { kind: 'power-loss', node: stream.pick(['holder', 'other']), bootAfter: length() + 2_000 };
+    const doubt: Fault = {
+      kind: 'request',
+      node: 'holder',
+      request: 'sync',
+      fate: stream.pick(FATES),
+      ms: stream.chance(0.5) ? Math.round(stream.between(50, 4_000)) : length(),
+      count: stream.whole(1, 3),
+    };
+    if (stream.chance(0.6)) faults.push({ when: { at }, fault: doubt });
+    // A standby that goes or comes is what the next step is made for.
+    faults.push({ when: { at: at + Math.round(stream.between(0, 3_000)) }, fault: lost });
+    if (stream.chance(0.4)) {
+      const next: Fault = stream.chance(0.5)
+        ? { kind: 'daemon-kill', node: 'holder', restartAfter: Math.round(stream.between(100, 1_500)) }
+        : { kind: 'power-loss', node: 'holder', bootAfter: length() + 2_000 };
+      faults.push({ when: { at: at + Math.round(stream.between(500, 12_000)) }, fault: next });
+    }
+  }
+  return faults;
+}
+
 /** What files of nodes say beside the times. Half of all plans keep to the defaults. */
 function drawShape(
   random: SeededRandom,
@@ -217,6 +249,13 @@ function drawShape(
     set(0.2, 'primary_stop_timeout', [1, 5]);
     set(0.2, 'maximum_lag_on_failover', [0, 2_000]);
     set(0.2, 'wal_rescue_timeout', [0.05, 1]);
+  }
+  const sync = random.fork('synchronous');
+  if (sync.chance(0.35)) {
+    config['synchronous_mode'] = sync.pick(['on', 'quorum', 'quorum']);
+    if (sync.chance(0.3)) config['synchronous_mode_strict'] = true;
+    if (sync.chance(0.3)) config['synchronous_node_count'] = 2;
+    if (sync.chance(0.1)) config['maximum_lag_on_syncnode'] = 500;
   }
   const members: Record<string, Member> = {};
   const witness = random.fork('witness').chance(0.15) ? nodes.at(-1) : null;
@@ -405,6 +444,9 @@ const PATCHES: readonly Readonly<Record<string, unknown>>[] = [
   { primary_visibility_consensus: true },
   { maximum_lag_on_failover: 0 },
   { connection_check_type: 'query' },
+  { synchronous_mode: 'quorum' },
+  { synchronous_mode: 'on' },
+  { synchronous_mode: 'off' },
   // What no schema allows: told, and not used.
   { reconnect_attempts: 'many', ttl: -1 },
 ];

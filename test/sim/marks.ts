@@ -29,7 +29,10 @@ const NAMED = [
   'new cluster set aside',
   'orphans committed',
   'own key found',
+  'promotion with everything acknowledged synchronously',
   'rewound',
+  'sync set shrunk with a commit waiting',
+  'the sync key changed hands',
   'timeline number given twice, at different positions',
   'wall clock jumped over a TTL',
   'window closed between winning and promoting',
@@ -94,6 +97,9 @@ const REQUESTS = [
   'release answer-lost',
   'release late',
   'release lost',
+  'sync answer-lost',
+  'sync late',
+  'sync lost',
 ] as const;
 
 /** What operators asked for, and what they were told. */

@@ -34,7 +34,16 @@ export type When =
 export type NodeRef = string;
 
 export type RequestFate = 'lost' | 'answer-lost' | 'late' | 'slow';
-export type FaultyRequest = 'beat' | 'keepalive' | 'release' | 'acquire' | 'take-over' | 'retake' | 'grant' | 'read';
+export type FaultyRequest =
+  | 'beat'
+  | 'keepalive'
+  | 'release'
+  | 'acquire'
+  | 'take-over'
+  | 'retake'
+  | 'grant'
+  | 'read'
+  | 'sync';
 
 export type GarbledKey = 'config' | 'failover' | 'history' | 'status' | 'members/stranger';
 

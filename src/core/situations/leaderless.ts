@@ -10,13 +10,15 @@ import type { ClusterView, FailoverRequest } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
 import { isListed } from '../failsafe.ts';
 import { gateOpen } from '../gate.ts';
-import { position, type Standby } from '../local.ts';
-import { distance, type Lsn, printLsn } from '../lsn.ts';
+import type { SyncChange } from '../leadership.ts';
+import { position, type Standby, type SystemId } from '../local.ts';
+import { distance, type Lsn, printLsn, type Timeline } from '../lsn.ts';
 import type { PeerAnswer, PeerStatus } from '../peer.ts';
 import { behindInTime } from '../published.ts';
+import { keyOfTaker, standing, type Vote } from '../quorum.ts';
 import type { RuleId } from '../rules.ts';
-import type { NodeName, Revision } from '../store.ts';
-import { between, type Instant, latest, type Millis, millis } from '../time.ts';
+import { ABSENT, type NodeName, type Revision } from '../store.ts';
+import { between, type Instant, laterBy, latest, type Millis, millis } from '../time.ts';
 import { unwatched, type View } from '../view.ts';
 import { backingOff } from './backing-off.ts';
 
@@ -41,13 +43,19 @@ export const HELD_BACK: ReadonlySet<RuleId> = new Set([
   'leaderless.wait-for-returning',
   'leaderless.stop-receiving',
   'leaderless.wait-for-receivers',
+  'leaderless.wait-for-voters',
 ]);
 
 /**
  * Rules that may speak for hours, and of which nothing changes but by what a watch tells, or another member. The cluster
  * is read at the pace of the cycle then: etcd refuses an acquire that rests on an older status all the same.
  */
-export const LASTING: ReadonlySet<string> = new Set<RuleId>(['leaderless.not-eligible', 'leaderless.location']);
+export const LASTING: ReadonlySet<string> = new Set<RuleId>([
+  'leaderless.not-eligible',
+  'leaderless.location',
+  'leaderless.not-synchronous',
+  'leaderless.wait-for-voters',
+]);
 
 export function seekLeader(view: View, cluster: ClusterView): Decision {
   const { local } = view;
@@ -103,13 +111,19 @@ function asStandby(view: View, cluster: ClusterView, local: Standby): Decision {
     );
   if (!isListed(cluster.failsafe, view.self)) return notListed(view, cluster);
   const request = byHand(cluster);
+  // Neither an operator's wish nor a record makes up for commits that may be missing here; only an operator's word does.
+  const forced = request?.candidate === view.self && request.forced === true;
+  const promised = forced ? null : (cluster.sync ?? null);
   if (request?.candidate === view.self && view.gate?.opensAt === 'never' && request.revision > view.gate.revision) {
-    return take(
-      view,
-      cluster,
-      'leaderless.chosen',
-      'an operator fails over by hand: he vouches for the last leader, who went in maintenance',
-      { despitePause: true },
+    return (
+      heldBySync(view, cluster, local, 'asked first') ??
+      take(
+        view,
+        cluster,
+        'leaderless.chosen',
+        'an operator fails over by hand: he vouches for the last leader, who went in maintenance',
+        { despitePause: true },
+      )
     );
   }
   if (!gateOpen(view.gate, view.now)) return waitAtTheGate(view);
@@ -118,7 +132,14 @@ function asStandby(view: View, cluster: ClusterView, local: Standby): Decision {
   // The last leader handed over because an operator had asked him to.
   const ordered = release?.asked === true && release.candidate === view.self;
   const manual = view.policy.cluster.failover === 'manual' && request?.candidate !== view.self && !ordered;
-  if (release !== null && release.candidate === view.self && (ordered || vetoed === null) && !manual) {
+  const complete = release !== null && position(local) >= release.lsn;
+  if (
+    release !== null &&
+    release.candidate === view.self &&
+    (complete || promised === null) &&
+    (ordered || vetoed === null) &&
+    !manual
+  ) {
     const others = namesOf(view, cluster);
     return (
       // The command is about failovers, not about a leader whom an operator has asked for.
@@ -132,7 +153,8 @@ function asStandby(view: View, cluster: ClusterView, local: Standby): Decision {
     );
   }
   if (request?.candidate === view.self) {
-    return take(view, cluster, 'leaderless.chosen', `an operator asked for a failover to ${view.self}`);
+    const short = heldBySync(view, cluster, local, 'asked first');
+    return short ?? take(view, cluster, 'leaderless.chosen', `an operator asked for a failover to ${view.self}`);
   }
   if (vetoed !== null) return vetoed;
   return elect(view, cluster, local, manual);
@@ -245,7 +267,7 @@ function elect(view: View, cluster: ClusterView, local: Standby, manual: boolean
       heldByReceivers(view, cluster, local, others, since) ??
       heldByReturning(view, others));
   if (held !== null) return held;
-  const short = heldByRecord(view, local, others, since);
+  const short = heldByRecord(view, local, others, since) ?? heldBySync(view, cluster, local);
   if (short !== null) return short;
 
   const ranking = rankingFor(view, cluster, local);
@@ -314,7 +336,105 @@ function elect(view: View, cluster: ClusterView, local: Standby, manual: boolean
 /** Who goes first, by what everybody said lately: what an election goes by, and what is shown of it afterwards. */
 export function rankingFor(view: View, cluster: ClusterView, local: Standby): readonly Contender[] {
   const preferred = view.policy.cluster.locationPolicy === 'prefer' ? view.lastLeaderLocation : null;
-  return rank([ownContender(view, local), ...contenders(view, namesOf(view, cluster))], preferred);
+  const others = contenders(view, namesOf(view, cluster)).filter((one) => isMember(view, cluster, one.name));
+  return rank([ownContender(view, local), ...others], preferred);
+}
+
+/** With `synchronous_mode: on` only those who have every commit for certain may lead. */
+export function isMember(view: Pick<View, 'policy'>, cluster: ClusterView, name: NodeName): boolean {
+  const key = cluster.sync?.key ?? null;
+  if (key === null || view.policy.cluster.synchronous.mode === 'quorum') return true;
+  return key.leader === name || key.voters.includes(name);
+}
+
+/**
+ * Somebody promised with the `sync` key that no commit is acknowledged before enough of its voters have it. Who wants
+ * to lead has to be sure of having them all.
+ *
+ * @param first - `asked first`: nobody need have been asked yet
+ */
+function heldBySync(
+  view: View,
+  cluster: ClusterView,
+  local: Standby,
+  first: 'asked' | 'asked first' = 'asked',
+): Decision | null {
+  const { sync } = cluster;
+  if (sync === null || (sync.key === null && !sync.garbled)) return null;
+  if (byHand(cluster)?.candidate === view.self && byHand(cluster)?.forced === true) return null;
+  // Behind a gate that only an operator opens there is no election that began at some time.
+  const since = view.leaderlessSince ?? laterBy(view.now, millis(-FRESH_MS));
+  if (sync.key === null) {
+    return decision(
+      'leaderless.wait-for-voters',
+      'the key sync cannot be read: nobody knows who has every acknowledged commit; an operator has to say who leads',
+      [],
+      millis(1_000),
+    );
+  }
+  const { key } = sync;
+  // The last leader's own word: nothing was acknowledged beyond it.
+  const release = view.gate?.beat?.release ?? null;
+  if (release?.candidate === view.self && position(local) >= release.lsn) return null;
+  if (!isMember(view, cluster, view.self)) {
+    return decision(
+      'leaderless.not-synchronous',
+      `${view.self} is not a synchronous standby: ${[...key.voters, key.leader].join(' or ')} has to come back`,
+      [],
+      millis(1_000),
+    );
+  }
+  const voters = key.voters.filter((name) => name !== view.self);
+  if (first === 'asked first' && !voters.every((name) => askedSince(view, name, since))) {
+    if (key.leader !== view.self && voters.length > 0)
+      return decision('leaderless.ask-peers', `ask ${voters.join(', ')} for their positions`, [
+        { do: 'ask-peers', waitFor: voters },
+      ]);
+  }
+  const mine = { systemId: local.systemId, timeline: local.timeline, position: position(local) };
+  const verdict = standing(
+    key,
+    view.self,
+    voters.map((name) => voteOf(view, name, mine, since)),
+  );
+  if (verdict.kind === 'may-win') return null;
+  const { by, missing, ahead } = verdict;
+  const known = [
+    ...(missing.length === 0 ? [] : [`${missing.join(', ')} cannot be seen`]),
+    ...(ahead.length === 0 ? [] : [`${ahead.join(', ')} ${ahead.length === 1 ? 'is' : 'are'} further`]),
+  ];
+  const back = [...missing, ...(missing.includes(key.leader) ? [] : [key.leader])];
+  return decision(
+    'leaderless.wait-for-voters',
+    key.voters.length === 0
+      ? `only ${key.leader}, who led last, has every acknowledged commit for certain: wait for it`
+      : `${by} more of the voters ${key.voters.join(', ')} must be seen to have nothing that ${view.self} lacks (quorum ${key.quorum}): ${known.join('; ')}; wait for ${back.join(' or ')}`,
+    [{ do: 'ask-peers', waitFor: voters }],
+    millis(500),
+  );
+}
+
+/** What a voter's answer says about a candidate that stands at `mine`. Only one that was asked behind the gate counts. */
+/** Where a candidate stands, and in which cluster. */
+export interface Stand {
+  readonly systemId: SystemId;
+  readonly timeline: Timeline;
+  readonly position: Lsn;
+}
+
+function voteOf(view: View, name: NodeName, mine: Stand, since: Instant): Vote {
+  const answer = view.peers.get(name);
+  const said = answer?.kind === 'answered' && askedSince(view, name, since) ? answer.status : null;
+  return { name, heard: said === null ? null : compared(said, mine) };
+}
+
+/** null: it does not know yet how far its own WAL reaches, or runs as something else than a standby of this cluster. */
+export function compared(said: PeerStatus, mine: Stand): Vote['heard'] {
+  if (said.state !== 'running' || !said.inRecovery || !said.positionFinal) return null;
+  if (said.timeline === null || said.position === null || said.systemId !== mine.systemId) return null;
+  // What is on an older timeline and not part of ours was acknowledged by nobody.
+  if (said.timeline !== mine.timeline) return said.timeline < mine.timeline ? 'outdone' : 'ahead';
+  return said.position <= mine.position ? 'outdone' : 'ahead';
 }
 
 /** What this member said, if it did so lately. */
@@ -523,7 +643,25 @@ export function take(
   const late =
     standing === null ? '' : `; the key of ${cluster.leader?.name ?? ''} still stands, but its window has closed`;
   const { adopting = false, ...more } = how;
-  return decision(rule, reason + late, [{ do: 'acquire', status, standing, adopting, ...more }], millis(200));
+  const sync = syncChange(view, cluster);
+  return decision(
+    rule,
+    reason + late,
+    [{ do: 'acquire', status, standing, adopting, ...(sync === null ? {} : { sync }), ...more }],
+    millis(200),
+  );
+}
+
+/** What the `sync` key says once this node has the leader key. */
+function syncChange(view: View, cluster: ClusterView): SyncChange | null {
+  const { sync } = cluster;
+  const wanted = view.policy.cluster.synchronous.mode !== 'off';
+  if (!wanted && sync === null) return null;
+  const revision = sync?.revision ?? ABSENT;
+  if (!wanted) return { revision, key: null };
+  // Whoever answers for lost commits begins anew: what the voters have may be another line.
+  const forced = byHand(cluster)?.candidate === view.self && byHand(cluster)?.forced === true;
+  return { revision, key: keyOfTaker(forced ? null : (sync?.key ?? null), view.self) };
 }
 
 function notListed(view: View, cluster: ClusterView): Decision {

@@ -1,17 +1,18 @@
 /** The leader key is ours: promote, keep, repair, or hand over. */
 import type { Action } from '../action.ts';
-import { describeRanking, rank } from '../candidate.ts';
+import { type Contender, describeRanking, rank } from '../candidate.ts';
 import { type Holding, wanted } from '../classify.ts';
 import type { ClusterView } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
 import { roomToBegin } from '../lease.ts';
 import type { Stopped } from '../local.ts';
 import { distance, type Lsn, printLsn } from '../lsn.ts';
+import { standing, type Vote } from '../quorum.ts';
 import type { NodeName } from '../store.ts';
 import { between, type Instant, laterBy, millis } from '../time.ts';
 import type { Attempts, View } from '../view.ts';
 import { backingOff } from './backing-off.ts';
-import { contenders, describeSightings, sightings } from './leaderless.ts';
+import { compared, contenders, describeSightings, isMember, sightings } from './leaderless.ts';
 
 /** After so many failed promotions the key goes to somebody else. */
 const PROMOTIONS = 2;
@@ -259,7 +260,9 @@ export function handOver(view: View, holding: Holding, cluster: ClusterView): De
     contenders(view, names).filter((c) => c.timeline === local.timeline),
     preferred,
   );
-  const best = ranking.find((c) => c.name === wish) ?? ranking[0];
+  // Whoever has everything may take over; those whom the operator has chosen to be synchronous go first.
+  const complete = ranking.find((c) => c.position >= end && isMember(view, cluster, c.name));
+  const best = ranking.find((c) => c.name === wish) ?? complete ?? ranking[0];
   if (best === undefined) {
     const why = names.map((name) => whyNoCandidate(view, name)).join('; ');
     return alone(view, holding, local, why === '' ? 'nobody is on our timeline' : why);
@@ -283,7 +286,8 @@ export function handOver(view: View, holding: Holding, cluster: ClusterView): De
   }
   const withinLimit = missing <= policy.cluster.maximumLagOnFailoverBytes;
   const cannotStart = (view.attempts.get('start')?.failures ?? 0) >= STARTS || view.leaving;
-  if ((policy.cluster.primaryCrash === 'failover' || cannotStart) && withinLimit && !view.leaving) {
+  const keeps = hasEveryCommit(view, cluster, local, best);
+  if ((policy.cluster.primaryCrash === 'failover' || cannotStart) && withinLimit && keeps && !view.leaving) {
     return decision(
       'leading.hand-over-with-loss',
       `the last ${missing} bytes, from ${printLsn(best.position)} to ${printLsn(end)}, cannot be brought to ${best.name}`,
@@ -291,6 +295,24 @@ export function handOver(view: View, holding: Holding, cluster: ClusterView): De
     );
   }
   return alone(view, holding, local, `${best.name} lacks ${missing} bytes and they cannot be brought there`);
+}
+
+/** Nothing that it lacks of our WAL was acknowledged, by what the voters of the `sync` key say. */
+function hasEveryCommit(view: View, cluster: ClusterView, { systemId }: Stopped, best: Contender): boolean {
+  const key = cluster.sync?.key ?? null;
+  if (cluster.sync === null || (key === null && !cluster.sync.garbled)) return true;
+  if (key === null || !isMember(view, cluster, best.name)) return false;
+  const votes = key.voters
+    .filter((name) => name !== best.name)
+    .map((name): Vote => {
+      const answer = view.peers.get(name);
+      const fresh = answer?.kind === 'answered' && between(answer.at, view.now) <= ASK_AGAIN_MS;
+      return {
+        name,
+        heard: fresh && answer.at >= view.localSince ? compared(answer.status, { ...best, systemId }) : null,
+      };
+    });
+  return standing(key, best.name, votes).kind === 'may-win';
 }
 
 /** Nobody else can take over: come back here, or, when the service leaves, give the key up without a name. */

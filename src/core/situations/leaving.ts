@@ -1,5 +1,6 @@
 /** The service is being stopped: the key is handed over at once, without anybody waiting for a TTL. */
 import { type Decision, decision } from '../decision.ts';
+import { between, millis } from '../time.ts';
 import type { View } from '../view.ts';
 import { handOver } from './leading.ts';
 
@@ -16,9 +17,13 @@ export function leave(view: View): Decision {
         : decision('service.leaving-hands-over', 'the service stops here and this node leads', [
             { do: 'stop-for-switchover' },
           ]);
+    case 'standby': {
+      const wait = holding === null ? leaveSyncSet(view) : null;
+      if (wait !== null) return wait;
+      return decision('service.leaving-stops', 'the service stops', [{ do: 'stop-in-order' }]);
+    }
     case 'starting':
     case 'silent':
-    case 'standby':
     case 'stopping':
       // A standby that has just won the key gives it back before it goes.
       return decision('service.leaving-stops', 'the service stops', [{ do: 'stop-in-order' }]);
@@ -33,4 +38,20 @@ export function leave(view: View): Decision {
       break;
   }
   return decision('service.left', 'nothing of ours runs any more');
+}
+
+/** The leader is told by our member key, and lets us go within a loop or two; a leader that does not answer is not waited for. */
+function leaveSyncSet(view: View): Decision | null {
+  const { dcs, leavingSince, now, self } = view;
+  if (dcs.kind === 'never-read' || !dcs.answering || leavingSince === null) return null;
+  const { leader, sync } = dcs.cluster;
+  if (leader === null || leader.name === self || sync?.key?.voters.includes(self) !== true) return null;
+  const left = 2 * view.policy.cluster.loopWait - between(leavingSince, now);
+  if (left <= 0) return null;
+  return decision(
+    'service.leaving-sync-set',
+    `${leader.name} is asked to let ${self} go from the synchronous standbys; for up to ${Math.ceil(left)} ms more`,
+    [],
+    millis(Math.min(left, 100)),
+  );
 }

@@ -4,10 +4,11 @@ import type { Holding } from '../classify.ts';
 import type { ClusterView, FailoverRequest } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
 import { distance } from '../lsn.ts';
+import type { NodeName } from '../store.ts';
 import { between } from '../time.ts';
 import { isFed } from '../upstream.ts';
 import type { View } from '../view.ts';
-import { contenders } from './leaderless.ts';
+import { contenders, isMember } from './leaderless.ts';
 import { others } from './leading.ts';
 
 const FRESH_MS = 2_000;
@@ -44,7 +45,15 @@ export function switchOver(view: View, holding: Holding, cluster: ClusterView): 
 function check(view: View, cluster: ClusterView, request: FailoverRequest, no: (why: string) => Decision): Decision {
   const { local } = view;
   if (local.kind !== 'primary') return no(`Postgres is ${local.kind}`);
-  const names = request.candidate === null ? others(view) : [request.candidate];
+  const everybody = others(view);
+  // An orderly stop gives the candidate everything; but the operator has said who shall be one.
+  const mayTake = (name: NodeName): boolean => request.forced === true || isMember(view, cluster, name);
+  const names = request.candidate === null ? everybody.filter(mayTake) : [request.candidate];
+  if (request.candidate !== null && !mayTake(request.candidate))
+    return no(
+      `${request.candidate} is not a synchronous standby (${cluster.sync?.key?.voters.join(', ') || 'there is none'})`,
+    );
+  if (names.length === 0) return no('there is no synchronous standby');
   const reasons: string[] = [];
   const streamHere = new Set(
     local.senders.filter((sender) => sender.state === 'streaming').map((sender) => sender.applicationName),

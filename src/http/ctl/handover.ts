@@ -23,6 +23,8 @@ export interface HandoverOptions {
   readonly scheduled?: string;
   readonly force?: boolean;
   readonly dryRun?: boolean;
+  /** Of a failover: commits that the candidate lacks may be lost. */
+  readonly acceptDataLoss?: boolean;
   readonly wait?: boolean;
   readonly format: ActFormat;
 }
@@ -38,6 +40,7 @@ interface Plan {
   readonly view: ClusterView;
   readonly leader: string | null;
   readonly candidate: string | null;
+  readonly forced?: boolean;
   /** ISO 8601; null: now. */
   readonly scheduledAt: string | null;
 }
@@ -71,7 +74,15 @@ export async function failover(session: Session, name: string | undefined, optio
   if (candidate === view.leader?.name) throw new Refusal(`${candidate} is the leader already.`);
   return await carryOut(
     session,
-    { kind: 'failover', scope, view, leader: null, candidate, scheduledAt: null },
+    {
+      kind: 'failover',
+      scope,
+      view,
+      leader: null,
+      candidate,
+      scheduledAt: null,
+      ...(options.acceptDataLoss === true ? { forced: true } : {}),
+    },
     options,
   );
 }
@@ -158,6 +169,7 @@ async function ask(session: Session, plan: Plan): Promise<Outcome> {
     ...(plan.leader === null ? {} : { leader: plan.leader }),
     ...(plan.candidate === null ? {} : { candidate: plan.candidate }),
     ...(plan.scheduledAt === null ? {} : { scheduled_at: plan.scheduledAt }),
+    ...(plan.forced === true ? { accept_data_loss: true } : {}),
   };
   const silent: string[] = [];
   for (const member of order(plan)) {
@@ -213,6 +225,7 @@ async function writeWish(session: Session, plan: Plan, silent: readonly string[]
     ...(plan.leader === null ? {} : { leader: plan.leader }),
     ...(plan.candidate === null ? {} : { member: plan.candidate }),
     ...(plan.scheduledAt === null ? {} : { scheduled_at: plan.scheduledAt }),
+    ...(plan.forced === true ? { pgha: { accept_data_loss: true } } : {}),
   };
   const store = await session.store(plan.scope);
   const seen = await store.read(millis(3_000));

@@ -115,6 +115,7 @@ function build(terminal: Terminal, start: (work: Work) => () => Promise<void>): 
     );
   acting(command('failover', 'make a member the leader, also when there is none').addArgument(one))
     .option('--candidate <name>', 'who is to lead')
+    .option('--accept-data-loss', 'also one that may lack acknowledged commits (synchronous_mode)')
     .option('--force', 'do not ask')
     .option('--dry-run', 'check only')
     .option('--no-wait', 'do not wait until the new primary takes writes')

@@ -29,6 +29,7 @@ export type RequestKind =
   | 'retake'
   | 'swap'
   | 'release'
+  | 'sync'
   | 'other';
 
 /** What becomes of a request. */
@@ -57,6 +58,7 @@ export function kindOf(txn: Txn): RequestKind {
   if (puts(KEYS.leader)) return free ? 'acquire' : 'take-over';
   if (deletesLeader) return 'release';
   if (puts(KEYS.status)) return 'beat';
+  if (txn.success.some((op) => op.op !== 'get' && op.key === KEYS.sync)) return 'sync';
   return 'other';
 }
 

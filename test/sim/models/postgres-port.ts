@@ -5,6 +5,7 @@
 import { type LocalPostgres, type Running, systemId } from '../../../src/core/local.ts';
 import { type Lsn, lsn, type Timeline, timeline } from '../../../src/core/lsn.ts';
 import type { CheckType } from '../../../src/core/policy.ts';
+import { type Acknowledging, sameAcknowledging } from '../../../src/core/quorum.ts';
 import type { LeaderSlots, ServerSlots, SlotStep } from '../../../src/core/slots.ts';
 import type { Millis } from '../../../src/core/time.ts';
 import { millis } from '../../../src/core/time.ts';
@@ -45,6 +46,9 @@ export interface PostgresPortParts {
 }
 
 const VERSION = 150018;
+
+/** Of a server that does not lead yet: whom to wait for it is told once it does. */
+const beforeLeading = (synchronous: boolean): Acknowledging => ({ kind: synchronous ? 'blocked' : 'alone' });
 
 export class SimulatedPostgres implements Postgres {
   readonly address: ServerAddress;
@@ -158,10 +162,10 @@ export class SimulatedPostgres implements Postgres {
           user: 'replicator',
           clientAddress: this.parts.addressOf(of.name)?.host ?? null,
           state: 'streaming',
-          syncState: 'async',
-          syncPriority: 0,
+          syncState: server.synchronous.isWaitedFor(receiver) ? 'sync' : 'async',
+          syncPriority: server.synchronous.isWaitedFor(receiver) ? 1 : 0,
           sent: lsn(endOf(receiver.wal, receiver.sent)),
-          flushed: lsn(of.end),
+          flushed: lsn(server.timing.feedback ? receiver.confirmed : of.end),
           replayed: lsn(of.replayed),
         }));
         const facts: Running = {
@@ -180,6 +184,8 @@ export class SimulatedPostgres implements Postgres {
             senders,
             managed: server.managed,
             checkpointed: data.controlTimeline === data.branch.id,
+            acknowledging: server.synchronous.inForce,
+            checkpointerIdle: server.synchronous.checkpointerIdle,
           };
         }
         const { receiver } = server;
@@ -322,11 +328,13 @@ export class SimulatedPostgres implements Postgres {
 
   // ---- starting and stopping ---------------------------------------------------------------------------------
 
-  async startPrimary(_settings: ServerSettings, stillAllowed: () => boolean = () => true): Promise<void> {
+  async startPrimary(settings: ServerSettings, stillAllowed: () => boolean = () => true): Promise<void> {
+    this.server.synchronous.write(beforeLeading(settings.synchronous));
     await this.launch(true, null, stillAllowed);
   }
 
-  async startStandby(upstream: ServerAddress | null, _settings: ServerSettings): Promise<void> {
+  async startStandby(upstream: ServerAddress | null, settings: ServerSettings): Promise<void> {
+    this.server.synchronous.write(beforeLeading(settings.synchronous));
     await this.launch(false, upstream);
   }
 
@@ -384,8 +392,28 @@ export class SimulatedPostgres implements Postgres {
     await this.wait(this.server.random.between(1, 5));
   }
 
-  async promote(stillAllowed: () => boolean, signal: AbortSignal): Promise<void> {
+  async setAcknowledging(names: Acknowledging | null): Promise<void> {
+    // Nothing of ours is in the file.
+    if (names === null && this.server.synchronous.written.kind === 'alone') return;
+    await this.wait(this.server.random.between(0.5, 5));
+    this.server.synchronous.write(names ?? { kind: 'alone' });
+    this.server.synchronous.reload();
+  }
+
+  /** No commit will be acknowledged once it is promoted, and it is certain that sessions wait. */
+  private async blockCommits(signal: AbortSignal): Promise<void> {
+    const { synchronous } = this.server;
+    if (synchronous.inForce.kind === 'blocked' && synchronous.written.kind === 'blocked' && synchronous.defined) return;
+    synchronous.write({ kind: 'blocked' });
+    synchronous.reload();
+    const there = (): boolean => synchronous.inForce.kind === 'blocked' && synchronous.checkpointerIdle;
+    await this.until(() => there() || signal.aborted, Number.POSITIVE_INFINITY);
+    signal.throwIfAborted();
+  }
+
+  async promote(stillAllowed: () => boolean, signal: AbortSignal, synchronous = false): Promise<void> {
     const { server } = this;
+    if (synchronous) await this.blockCommits(signal);
     await this.step(server.random.between(2, 15), signal);
     if (server.data === null || server.processes.kind !== 'running' || !server.processes.recovery) {
       throw this.error('PGHA_PROMOTE_FAILED', 'Postgres is no standby');
@@ -440,8 +468,13 @@ export class SimulatedPostgres implements Postgres {
     await this.launch(primary, upstream === null ? null : this.parts.addressOf(upstream));
   }
 
-  async applySettings(_settings: ServerSettings): Promise<void> {
+  async applySettings(settings: ServerSettings): Promise<void> {
     await this.wait(0.5);
+    const { synchronous, data } = this.server;
+    const names = beforeLeading(settings.synchronous);
+    if (data?.standbySignal !== true || sameAcknowledging(synchronous.written, names)) return;
+    synchronous.write(names);
+    synchronous.reload();
   }
 
   async readSlots(): Promise<ServerSlots> {

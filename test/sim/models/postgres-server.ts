@@ -11,6 +11,7 @@ import type { SlotStep } from '../../../src/core/slots.ts';
 import type { Network } from '../world/network.ts';
 import type { SeededRandom } from '../world/random.ts';
 import type { Scheduler } from '../world/scheduler.ts';
+import { Synchronous, type SyncSender } from './synchronous.ts';
 import { type Branch, endOf, FIRST_LSN, indexAt, type WalArchive, type WalEntry } from './wal.ts';
 
 export interface DataDirectory {
@@ -43,7 +44,7 @@ export type Processes =
   /** The postmaster is gone, backends are not. `busy`: one of them goes on committing. */
   | { readonly kind: 'orphans'; readonly busy: boolean; readonly since: number };
 
-export interface WalReceiver {
+export interface WalReceiver extends SyncSender {
   readonly from: PostgresServer;
   /** How many of the sender's entries were sent. */
   sent: number;
@@ -60,6 +61,8 @@ export interface PostgresTiming {
   readonly replicationDelay: number;
   readonly slowPromotionChance: number;
   readonly slowStartChance: number;
+  /** Standbys tell how far they are: only where commits may wait for them, for it takes events. */
+  readonly feedback: boolean;
 }
 
 /** What the world is told. */
@@ -127,6 +130,7 @@ export class PostgresServer {
   restarts = 0;
   copies = 0;
   private copiedAt = -1;
+  readonly synchronous: Synchronous;
   private toldToFollowAt = -1;
 
   constructor(parts: {
@@ -147,6 +151,9 @@ export class PostgresServer {
     this.timing = parts.timing;
     this.events = parts.events;
     this.others = parts.others;
+    this.synchronous = new Synchronous(parts.scheduler, parts.random.fork('synchronous'), () =>
+      [...this.downstream].map(({ receiver }) => receiver).filter((receiver) => !receiver.ended),
+    );
   }
 
   get data(): DataDirectory | null {
@@ -216,6 +223,17 @@ export class PostgresServer {
     return this.append(ENTRY, token);
   }
 
+  /**
+   * A client's commit: `done` says whether it was acknowledged. false: the session ended while it waited.
+   *
+   * @returns null: it does not accept writes
+   */
+  commitFor(token: number, done: (acked: boolean) => void): WalEntry | null {
+    const entry = this.commit(token);
+    if (entry !== null) this.synchronous.commit(entry, done);
+    return entry;
+  }
+
   private append(length: number, token: number | null): WalEntry {
     const data = this.needData();
     const entry = this.archive.write(data.branch, endOf(data.wal), length, token);
@@ -252,6 +270,7 @@ export class PostgresServer {
     data.standbySignal = !asPrimary;
     const crashed = data.control !== 'shut down' && data.control !== 'shut down in recovery';
     this.processes = { kind: 'starting', asPrimary, since: this.scheduler.now() };
+    this.synchronous.start();
     this.startedAt = this.scheduler.now();
     this.toldToFollowAt = this.startedAt;
     this.received = 0;
@@ -316,6 +335,7 @@ export class PostgresServer {
     const wasPrimary = processes.kind === 'running' && !processes.recovery;
     const starting = processes.kind === 'starting';
     this.processes = { kind: 'stopping', wasPrimary, since: this.scheduler.now(), fast: true };
+    this.synchronous.drop();
     this.endReceiver();
     this.events.trace(this.name, 'postgres stops (fast)');
     if (wasPrimary) data.control = 'shutting down';
@@ -361,6 +381,7 @@ export class PostgresServer {
       fast: fastAlready,
     };
     this.promoting = false;
+    this.synchronous.drop();
     this.endReceiver();
     // A hung family ignores SIGQUIT; SIGKILL works.
     const length = this.hung ? this.random.between(300, 375) : this.random.between(8, 50);
@@ -376,6 +397,7 @@ export class PostgresServer {
     const wasPrimary = processes.kind === 'running' && !processes.recovery;
     this.life += 1;
     this.promoting = false;
+    this.synchronous.drop();
     this.endReceiver();
     this.cutDownstream();
     this.events.trace(
@@ -403,6 +425,7 @@ export class PostgresServer {
     if (processes.kind !== 'running' || this.promoting) return;
     const { recovery } = processes;
     this.life += 1;
+    this.synchronous.start();
     this.endReceiver();
     this.cutDownstream();
     this.received = 0;
@@ -453,6 +476,7 @@ export class PostgresServer {
     if (this.hangsByProcess) this.hungUntil = -1;
     this.hangsByProcess = false;
     this.promoting = false;
+    this.synchronous.drop();
     this.endReceiver();
     this.cutDownstream();
     this.events.trace(this.name, `postgres is gone: ${how}`);
@@ -614,6 +638,9 @@ export class PostgresServer {
     this.retries = 0;
     const lag = this.random.between(0.2, 1.5) + this.timing.replicationDelay;
     const receiver: WalReceiver = {
+      name: this.name,
+      confirmed: 0,
+      names: up.synchronous.inForce,
       from: up,
       sent: at,
       wal: theirs.wal,
@@ -628,6 +655,7 @@ export class PostgresServer {
     this.received = Math.max(this.received, end);
     this.events.trace(this.name, `streams from ${up.name}`);
     up.sendTo(this, receiver);
+    this.tellFlushed(receiver);
     this.beat(receiver);
   }
 
@@ -654,6 +682,19 @@ export class PostgresServer {
     return null;
   }
 
+  /** The standby's answer: how far it has flushed. */
+  private tellFlushed(receiver: WalReceiver): void {
+    const { from } = receiver;
+    if (!from.timing.feedback) return;
+    const flushed = this.end;
+    const arrive = (): void => {
+      if (receiver.ended || receiver.stalled || from.processes.kind !== 'running') return;
+      if (from.hung) this.scheduler.after(from.hungUntil - this.scheduler.now(), arrive);
+      else if (this.network.passes('replication', this.name, from.name)) from.synchronous.confirm(receiver, flushed);
+    };
+    this.scheduler.after(receiver.lag, arrive);
+  }
+
   private switchPoint(branch: Branch, id: number): number | null {
     for (let at: Branch = branch; at.parent !== null; at = at.parent) if (at.parent.id === id) return at.switchedAt;
     return null;
@@ -665,8 +706,10 @@ export class PostgresServer {
       if (receiver.ended) return;
       const { from } = receiver;
       const alive = from.takesConnections() && this.network.connects('replication', from.name, this.name);
-      if (alive && !receiver.stalled) receiver.lastMessage = this.scheduler.now();
-      else if (alive && receiver.stalled) {
+      if (alive && !receiver.stalled) {
+        receiver.lastMessage = this.scheduler.now();
+        this.tellFlushed(receiver);
+      } else if (alive && receiver.stalled) {
         // The link is back: the old connection is given up, a new one continues where this one ended.
         this.lostReceiver(receiver);
         return;
@@ -708,6 +751,7 @@ export class PostgresServer {
     }
     for (const entry of receiver.wal.slice(from, upTo)) this.take(data, entry);
     receiver.lastMessage = this.scheduler.now();
+    this.tellFlushed(receiver);
     this.received = this.end;
     receiver.from.confirmed(slotName(this.name), this.end);
     const target = this.end;

@@ -37,7 +37,12 @@ const AGENT = 'src/agent/agent.ts';
 const ACT = 'src/agent/act.ts';
 const LEADING = 'src/core/situations/leading.ts';
 const LEADERLESS = 'src/core/situations/leaderless.ts';
+const QUORUM = 'src/core/quorum.ts';
 const REJOINING = 'src/core/situations/rejoining.ts';
+
+/** Settings under which commits wait. */
+const ON: Partial<Plan> = { config: { synchronous_mode: 'on' } };
+const QUORUM_MODE: Partial<Plan> = { config: { synchronous_mode: 'quorum' } };
 
 /** In one of the transactions of core/leadership.ts; `from` is unique to it. */
 function inTxn(from: string, without: string): Edit {
@@ -911,5 +916,138 @@ export const MUTANTS: readonly Mutant[] = [
     focus: ['one was away when the leader lost etcd'],
     shape: FAILSAFE,
     seeds: 80,
+  },
+  {
+    name: 'sync: whoever joins the voters counts as having everything',
+    story: 'S6: a standby that has yet to catch up may be elected',
+    edits: [
+      {
+        file: QUORUM,
+        find: 'const unconfirmed = without(after.voters, confirmed);',
+        replace: 'const unconfirmed = without(after.voters, new Set(after.voters));',
+      },
+    ],
+    caughtBy: ['S6', 'S4'],
+    shape: ON,
+    seeds: 200,
+  },
+  {
+    name: 'sync: names count as soon as one session has them',
+    story: 'S6: a WAL sender goes by the old names, or the checkpointer has not said that commits wait',
+    edits: [
+      {
+        file: 'src/agent/sync-keeper.ts',
+        find: `    if (this.mark !== null || between(seen.since, agent.watch.at) < SETTLE) return;
+    if (primary.checkpointerIdle === true && sendersGoBy(primary, names)) this.mark = primary.flushed;`,
+        replace: '    this.mark ??= primary.flushed;',
+      },
+    ],
+    caughtBy: ['S6', 'S4'],
+    shape: ON,
+    seeds: 200,
+  },
+  {
+    name: 'sync: the busy checkpointer is not waited for',
+    story: 'S6: sessions of a primary that kept no synchronous standby before do not wait yet',
+    edits: [
+      {
+        file: 'src/agent/sync-keeper.ts',
+        find: 'if (primary.checkpointerIdle === true && sendersGoBy(primary, names))',
+        replace: 'if (sendersGoBy(primary, names))',
+      },
+    ],
+    caughtBy: ['S6', 'S4'],
+    shape: ON,
+    seeds: 200,
+  },
+  {
+    name: 'sync: Postgres counts other names before the voters agree',
+    story: 'S6: somebody may be elected who is not waited for any more',
+    edits: [
+      {
+        file: QUORUM,
+        find: 'if (!namesDone && agrees(key, target.acknowledging))',
+        replace: 'if (!namesDone)',
+      },
+    ],
+    caughtBy: ['S6', 'S4'],
+    shape: QUORUM_MODE,
+    seeds: 200,
+  },
+  {
+    name: 'sync: the voters change before Postgres agrees',
+    story: 'S6: somebody may be elected whom nobody waits for yet',
+    edits: [
+      {
+        file: QUORUM,
+        find: 'agrees(target, acknowledging) && keepsHistory(key, target, confirmed)',
+        replace: 'key !== null',
+      },
+    ],
+    caughtBy: ['S6', 'S4'],
+    shape: QUORUM_MODE,
+    seeds: 200,
+  },
+  {
+    name: 'sync: nobody asks the voters before an election',
+    story: 'S4: a standby leads that lacks what the other one has acknowledged',
+    edits: [
+      {
+        file: LEADERLESS,
+        find: "if (verdict.kind === 'may-win') return null;",
+        replace: "if (verdict.kind !== 'never') return null;",
+      },
+    ],
+    caughtBy: ['S4'],
+    shape: QUORUM_MODE,
+    seeds: 200,
+  },
+  {
+    name: 'sync: a voter that still replays is taken at its word',
+    story: 'S4: its position is too low, and what it acknowledged before its restart counts as nowhere',
+    edits: [
+      {
+        file: LEADERLESS,
+        find: '!said.inRecovery || !said.positionFinal) return null;',
+        replace: '!said.inRecovery) return null;',
+      },
+    ],
+    caughtBy: ['S4'],
+    shape: {
+      ...QUORUM_MODE,
+      nodes: ['a', 'b', 'c'],
+      brought: { node: 'a', as: 'running primary' },
+      members: {},
+      profile: 'one voter comes back',
+      faults: [
+        // Only b has what is acknowledged from here on.
+        { when: { at: 3_000 }, fault: { kind: 'cut', node: 'c', plane: 'replication', oneWay: false, for: 90_000 } },
+        { when: { at: 9_000 }, fault: { kind: 'power-loss', node: 'a', bootAfter: 200_000 } },
+        { when: { at: 9_000 }, fault: { kind: 'power-loss', node: 'b', bootAfter: 9_000 } },
+      ],
+    },
+    seeds: 60,
+  },
+  {
+    name: 'sync: a write of the key whose answer was lost is forgotten',
+    story: 'S6: it is applied after names were set that do not agree with it',
+    edits: [{ file: 'src/agent/sync-keeper.ts', find: '      this.pending = change;\n', replace: '' }],
+    caughtBy: ['S6', 'S4'],
+    shape: {
+      ...QUORUM_MODE,
+      nodes: ['a', 'b', 'c'],
+      brought: { node: 'a', as: 'running primary' },
+      members: {},
+      profile: 'a late write',
+      faults: [
+        {
+          when: { at: 5_000 },
+          fault: { kind: 'request', node: 'a', request: 'sync', fate: 'late', ms: 6_000, count: 1 },
+        },
+        // Gone for long enough to be given up, and back before that write lands.
+        { when: { at: 5_000 }, fault: { kind: 'power-loss', node: 'b', bootAfter: 2_500 } },
+      ],
+    },
+    seeds: 60,
   },
 ];

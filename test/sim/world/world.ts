@@ -24,6 +24,7 @@ import { checkSimulatedServer } from '../models/server-check.ts';
 import { WalArchive } from '../models/wal.ts';
 import { Operators } from '../operators.ts';
 import type { Occasion, Plan } from '../plan.ts';
+import { Synchrony } from '../synchrony.ts';
 import { type AgentParts, makeAgent, operatorsCommands } from './agent.ts';
 import { Faults } from './faults.ts';
 import { type Incarnation, MachineClock } from './incarnation.ts';
@@ -95,6 +96,7 @@ export class World {
   /** Asked at every event: read once for each version. */
   private readonly listed = new LastRead();
   private readonly conduct: Conduct;
+  private readonly synchrony: Synchrony;
   private readonly leaderTerms: bigint[] = [];
   private readonly stops = new Map<string, number>();
 
@@ -115,6 +117,13 @@ export class World {
       random: this.random.fork('clients'),
       servers: this.machines.map((machine) => machine.server),
       everyMs: plan.workload.everyMs,
+      acknowledged: (server, token) => this.synchrony.acknowledged(server, token),
+    });
+    this.synchrony = new Synchrony({
+      keepers: this.machines,
+      etcd: this.etcd,
+      fail: (invariant, sentence) => this.fail(invariant, sentence),
+      mark: (name) => this.trace.mark(name),
     });
     this.invariants = new Invariants({
       nodes: this.machines,
@@ -168,12 +177,14 @@ export class World {
         etcdReplaced: () => {
           this.invariants.etcdReplaced(this.etcd.keyNow(KEYS.status)?.value ?? null);
           this.conduct.etcdReplaced();
+          this.synchrony.etcdReplaced();
           this.settings(readConfig(this.etcd.keyNow(KEYS.config)?.value ?? '{}'));
           this.faults.occasion('key-gone', null);
         },
         byHand: () => {
           this.invariants.failedOverByHand();
           this.conduct.failedOverByHand();
+          this.synchrony.failedOverByHand();
         },
       },
     });
@@ -272,6 +283,7 @@ export class World {
       this.archive.conflict = null;
     }
     this.invariants.check();
+    this.synchrony.check();
     const { reused } = this.archive;
     if (reused !== null && this.failure === null) {
       // Postgres picks the next number it knows of. Where the first primary was lost before anybody heard of its
@@ -415,7 +427,14 @@ export class World {
       if (best !== undefined) {
         this.invariants.failedOverByHand();
         this.conduct.failedOverByHand();
-        const request = { kind: 'failover' as const, leader: null, candidate: best.name, scheduledAt: null };
+        this.synchrony.failedOverByHand();
+        const request = {
+          kind: 'failover' as const,
+          leader: null,
+          candidate: best.name,
+          scheduledAt: null,
+          forced: true,
+        };
         this.operators.switchover(best, request, () => undefined);
       }
     }
@@ -457,6 +476,7 @@ export class World {
     const fit = planned.some(
       ({ server, name }) =>
         canLead(this.plan, name) &&
+        this.couldWinWith(server, planned) &&
         server.trouble.starts < FOR_GOOD &&
         server.data !== null &&
         !this.hasForeignData({ server }) &&
@@ -495,7 +515,14 @@ export class World {
     }
   }
 
+  /** If only these were there: would one of them have every commit that was acknowledged? */
+  private couldWinWith(server: PostgresServer, there: readonly Machine[]): boolean {
+    const one = there.find((machine) => machine.server === server);
+    return one !== undefined && this.synchrony.couldWin({ name: one.name, on: true, server }, there);
+  }
+
   private couldLead(one: Machine): boolean {
+    if (!this.synchrony.couldWin(one)) return false;
     const { data } = one.server;
     if (!one.on || data === null || this.hasForeignData(one) || !canLead(this.plan, one.name)) return false;
     // Whoever had the newest timeline may have been given foreign data: an older one leads by no rule.
@@ -564,6 +591,7 @@ export class World {
         this.faults.occasion('promoted', name);
         this.invariants.promoted(name);
         this.conduct.promoted(name);
+        this.synchrony.promoted(name);
         // S12, its last part. Never off.
         if (neverLeads(plan, name)) this.fail('S12', `${name} may never lead and was promoted`);
       },
@@ -585,6 +613,7 @@ export class World {
         replicationDelay: plan.postgres.replicationDelayMs,
         slowPromotionChance: plan.postgres.slowPromotionChance,
         slowStartChance: plan.postgres.slowStartChance,
+        feedback: maybeSynchronous(plan),
       },
       events,
       others: (other) => {
@@ -770,9 +799,11 @@ export class World {
   private settings(config: Readonly<Record<string, unknown>>): void {
     this.invariants.settings(config);
     this.conduct.settings(config);
+    this.synchrony.settings(config);
   }
 
   private applied(txn: Txn, by: string, revision: bigint): void {
+    if (txn.success.some((op) => op.op !== 'get' && op.key === KEYS.sync)) this.synchrony.keyChanged();
     for (const op of txn.success) {
       if (op.op === 'put' && op.key === KEYS.status) this.conduct.statusWritten();
       if (op.op === 'put' && op.key === KEYS.initialize) this.conduct.named(by, op.value);
@@ -812,6 +843,13 @@ export class World {
       this.faults.occasion('key-won', leader.value);
     }
   }
+}
+
+/** Commits may have to wait in this plan. */
+function maybeSynchronous({ config, faults }: Plan): boolean {
+  const says = (settings: Readonly<Record<string, unknown>> | undefined): boolean =>
+    settings?.['synchronous_mode'] !== undefined;
+  return says(config) || faults.some(({ fault }) => fault.kind === 'settings' && says(fault.patch));
 }
 
 /** What stands there need not be what it should be. */

@@ -36,6 +36,7 @@ const facts = (over: Partial<MemberFacts> = {}): MemberFacts => ({
   operation: null,
   node: aNode('b', { nodeId: 2 }),
   pause: false,
+  leavesSyncSet: false,
   receivesFrom: null,
   dataDirectory: null,
   sawPrimaryAt: null,

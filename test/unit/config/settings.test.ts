@@ -20,7 +20,14 @@ describe('the settings in force', () => {
   it('are the defaults as long as etcd says nothing', () => {
     const { policy, server, adjustments, notUnderstood } = resolveSettings(null, plain);
     expect(policy).toEqual({ cluster: plain.cluster, node: plain.node });
-    expect(server).toEqual({ parameters: {}, pgHba: null, usePgRewind: true, useSlots: true, logicalSlots: false });
+    expect(server).toEqual({
+      parameters: {},
+      pgHba: null,
+      usePgRewind: true,
+      useSlots: true,
+      logicalSlots: false,
+      synchronous: false,
+    });
     expect([...adjustments, ...notUnderstood]).toEqual([]);
   });
 
@@ -63,6 +70,7 @@ describe('the settings in force', () => {
       usePgRewind: false,
       useSlots: false,
       logicalSlots: false,
+      synchronous: false,
     });
     expect(adjustments).toEqual([expect.stringContaining('postgresql.parameters.broken')]);
   });
@@ -129,7 +137,6 @@ describe('the settings in force', () => {
       postgresql: { recovery_conf: { restore_command: 'x' }, callbacks: {}, odd: 2, use_slots: true },
     };
     expect(resolveSettings(stored, plain).notUnderstood.map((line) => line.split(':')[0])).toEqual([
-      'synchronous_mode',
       'whatever',
       'postgresql.recovery_conf',
       'postgresql.odd',

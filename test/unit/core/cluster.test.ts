@@ -41,6 +41,7 @@ const EMPTY = {
   config: null,
   failover: null,
   failsafe: null,
+  sync: null,
   history: [],
   lastTakeover: null,
   members: [],

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { ClusterView, Member } from '../../../src/core/cluster.ts';
 import { copySource } from '../../../src/core/copy-source.ts';
 import { parseLsn, timeline } from '../../../src/core/lsn.ts';
+import { nodeName, revision } from '../../../src/core/store.ts';
 import { aCluster, aMember, aView, before, failed } from './builders.ts';
 
 const source = (name: string, over: Partial<Member> = {}): Member =>
@@ -24,6 +25,16 @@ function chosen(members: readonly Member[], failures = 0): string {
 describe('the source of a copy', () => {
   it('is the leader where nobody is tagged clonefrom', () => {
     expect(chosen([aMember('c', { replicationState: 'streaming' })])).toBe('a');
+  });
+
+  it('is the leader for a voter of synchronous replication, who must not lose what he has acknowledged', () => {
+    const key = { leader: nodeName('a'), voters: [nodeName('b'), nodeName('c')], quorum: 1 };
+    const cluster = aCluster({
+      members: [aMember('a'), aMember('b'), source('c')],
+      sync: { revision: revision(7), key, garbled: false },
+    });
+    if (cluster.leader === null) throw new Error('somebody leads here');
+    expect(copySource(aView({ cluster, local: { kind: 'absent' } }), cluster, cluster.leader)).toBe('a');
   });
 
   it('is the tagged standby that has received most', () => {

@@ -20,6 +20,7 @@ import {
 import { following, joining, rejoining } from './situations/following.ts';
 import { atTheGate, byOperator, electing, eligible, notRunning, takingOver } from './situations/leaderless.ts';
 import { handingOver, promoting, starting, suspicion, switchingOver } from './situations/leading.ts';
+import { synchronously } from './situations/synchronous.ts';
 
 const tables: Readonly<Record<string, readonly Case[]>> = {
   'a node whose Postgres writes without a window': fencing,
@@ -52,6 +53,7 @@ const tables: Readonly<Record<string, readonly Case[]>> = {
   'a candidate among others': electing,
   'a candidate named by an operator': byOperator,
   'a candidate that does not run': notRunning,
+  'a node of a cluster with synchronous standbys': synchronously,
 };
 
 for (const [who, cases] of Object.entries(tables)) {

@@ -1,6 +1,7 @@
 /** A fake agent for the REST API: rows of tests say only what they are about. */
 import type { Control, Published, SwitchoverOutcome, SwitchoverRequest } from '../../../src/agent/published.ts';
 import type { Config } from '../../../src/config/schema.ts';
+import { resolveCluster } from '../../../src/config/settings.ts';
 import { type ClusterView, readCluster } from '../../../src/core/cluster.ts';
 import { explain } from '../../../src/core/explain.ts';
 import { type Primary, type Standby, systemId } from '../../../src/core/local.ts';
@@ -129,7 +130,7 @@ export function aPublished(over: Partial<Published> & { pause?: boolean } = {}):
     } as Published['decision'],
     operation: null,
     policy: {
-      cluster: { ...policy, pause },
+      cluster: { ...resolveCluster(null, {}).cluster, ...policy, pause },
       node: aNode('b', { nodeId: 2 }),
     },
     guard: 'acking',

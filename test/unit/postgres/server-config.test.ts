@@ -20,6 +20,7 @@ const settings = (values: Partial<ServerSettings> = {}): ServerSettings => ({
   usePgRewind: true,
   useSlots: true,
   logicalSlots: false,
+  synchronous: false,
   ...values,
 });
 
@@ -149,7 +150,10 @@ describe('postgresql.conf', () => {
     const lines = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
     expect(text).toMatch(/^# Written by pgha.*do not edit/);
     expect(lines[0]).toBe(`include_if_exists = 'postgresql.base.conf'`);
-    expect(lines.at(-1)).toBe(`include_if_exists = 'pgha-upstream.conf'`);
+    expect(lines.slice(-2)).toEqual([
+      `include_if_exists = 'pgha-upstream.conf'`,
+      `include_if_exists = 'pgha-sync.conf'`,
+    ]);
     expect(lines).toContain(`archive_mode = 'on'`);
     expect(lines).toContain(`primary_slot_name = 'node_1'`);
     expect(lines).toContain(`recovery_target_timeline = 'latest'`);

@@ -19,7 +19,7 @@ function cluster(names: readonly string[]) {
         network,
         archive,
         random: new SeededRandom(name),
-        timing: { replicationDelay: 0, slowPromotionChance: 0, slowStartChance: 0 },
+        timing: { replicationDelay: 0, slowPromotionChance: 0, slowStartChance: 0, feedback: true },
         events: {
           trace: () => undefined,
           mark: () => undefined,

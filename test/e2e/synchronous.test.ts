@@ -1,0 +1,107 @@
+/** Commits wait for standbys, and nobody leads who may lack one of them: nodes vanish under writers, modes change. */
+import { expect, it } from 'vitest';
+import type { Cluster } from './lib/cluster.ts';
+import { ctlDone, describeOnHosts, endsWell, sharedCluster } from './lib/scenario.ts';
+import { monotonic, until } from './lib/time.ts';
+
+interface Shown {
+  readonly Member: string;
+  readonly Role: string;
+}
+
+async function roles(cluster: Cluster): Promise<ReadonlyMap<string, string>> {
+  const { stdout } = await cluster.ctl(['list', '--format', 'json']);
+  const rows = JSON.parse(stdout.trim() === '' ? '[]' : stdout) as Shown[];
+  return new Map(rows.map((row) => [row.Member, row.Role]));
+}
+
+async function untilRoles(cluster: Cluster, role: string, count: number): Promise<string[]> {
+  let names: string[] = [];
+  await until(`${count} members are ${role}`, 20_000, async () => {
+    names = [...(await roles(cluster))].filter(([, one]) => one === role).map(([name]) => name);
+    return names.length === count;
+  });
+  return names;
+}
+
+describeOnHosts('synchronous standbys', () => {
+  const shared = sharedCluster({ ttl: 5, loopWait: 1, retryTimeout: 1, dcs: { synchronous_mode: 'quorum' } });
+
+  it('quorum: the node of the primary vanishes under writers, and nothing that was acknowledged is lost', async () => {
+    const cluster = shared.current;
+    const old = await cluster.primary();
+    const standbys = await untilRoles(cluster, 'Quorum Standby', 2);
+    expect(standbys).not.toContain(old);
+    await cluster.startWriter({ sessions: 4 });
+    await cluster.waitForWrites(200);
+    const lost = monotonic();
+    await cluster.killNode(old);
+    const next = await cluster.waitForPrimary(cluster.ttlMs + 15_000, [old]);
+    await cluster.waitForWrites(50);
+    const pause = await cluster.pauseSince(lost);
+    console.log(`quorum, node lost (TTL ${cluster.ttlMs} ms): writes paused ${pause?.ms.toFixed(0)} ms`);
+    cluster.reviveNode(old);
+    await endsWell(cluster);
+    expect(await cluster.leader()).toBe(next);
+    await untilRoles(cluster, 'Quorum Standby', 2);
+  });
+
+  it('on: the synchronous standby vanishes and another takes its place; strict: without any, commits wait', async () => {
+    const cluster = shared.current;
+    const primary = await cluster.primary();
+    const refused = await cluster.ctl([
+      'edit-config',
+      '--force',
+      '-s',
+      'synchronous_mode=off',
+      '-s',
+      'synchronous_mode_strict=true',
+    ]);
+    expect(refused.code).toBe(1);
+    expect(refused.stdout + refused.stderr).toContain('synchronous_mode is off: set that to on or quorum');
+    await ctlDone(cluster, [
+      'edit-config',
+      '--force',
+      '-s',
+      'synchronous_mode=on',
+      '-s',
+      'synchronous_mode_strict=true',
+    ]);
+    const [first = ''] = await untilRoles(cluster, 'Sync Standby', 1);
+    await cluster.startWriter({ sessions: 2 });
+    await cluster.waitForWrites(50);
+    const lost = monotonic();
+    await cluster.killNode(first);
+    await cluster.waitForWrites(50);
+    const pause = await cluster.pauseSince(lost);
+    console.log(`on, synchronous standby lost: writes paused ${pause?.ms.toFixed(0)} ms`);
+    const [second = ''] = await untilRoles(cluster, 'Sync Standby', 1);
+    expect(second).not.toBe(first);
+
+    await cluster.killNode(second);
+    await cluster.waitForWrites(1, 3_000).catch(() => undefined);
+    const before = (await cluster.writerReport()).acked.length;
+    await new Promise((resolve) => setTimeout(resolve, 2_000));
+    expect((await cluster.writerReport()).acked.length, 'commits without any synchronous standby').toBe(before);
+    cluster.reviveNode(first);
+    cluster.reviveNode(second);
+    await endsWell(cluster);
+    expect(await cluster.primary()).toBe(primary);
+    await ctlDone(cluster, [
+      'edit-config',
+      '--force',
+      '-s',
+      'synchronous_mode=off',
+      '-s',
+      'synchronous_mode_strict=null',
+    ]);
+    await untilRoles(cluster, 'Replica', 2);
+    await until('commits wait for nobody', 10_000, async () => {
+      const [row] = await cluster.sql<{ names: string }>(
+        primary,
+        "select current_setting('synchronous_standby_names') as names",
+      );
+      return row?.names === '';
+    });
+  });
+});
