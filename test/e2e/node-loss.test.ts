@@ -69,9 +69,11 @@ describeOnHosts('the node of the primary is lost', () => {
     };
     expect(report).toMatchObject({ leader: next, from: loss.has, complete: true });
     expect(report.transactions.commits).toBeGreaterThanOrEqual(3);
-    const events = await cluster.ctl(['events', '--limit', '100', '--format', 'tsv'], { node: next });
-    expect(events.stdout).toContain(`\t${old}\twal_discarded\t`);
-    expect(events.stdout).toContain(`\t${next}\tfailover_loss_possible\t`);
+    // A member writes its list every few seconds while much happens.
+    await until('both stand among the events', 15_000, async () => {
+      const { stdout } = await cluster.ctl(['events', '--limit', '100', '--format', 'tsv'], { node: next });
+      return stdout.includes(`\t${old}\twal_discarded\t`) && stdout.includes(`\t${next}\tfailover_loss_possible\t`);
+    });
   });
 
   it('a standby cut off and healed: nobody notices, and it streams again', async () => {
