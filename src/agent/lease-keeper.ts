@@ -309,6 +309,9 @@ export class LeaseKeeper {
         'etcd was replaced: what was known from it is forgotten, and every wait starts anew',
       );
     }
+    const restarted =
+      before !== null && (before.clusterId !== this.known.clusterId || cluster.revision < before.storeRevision);
+    this.doubtList(cluster, restarted);
     const { leader } = cluster;
     this.leaderSeen = leader;
     this.listSeen = cluster.failsafe;
@@ -431,6 +434,14 @@ export class LeaseKeeper {
     this.gatePassedStored = false;
     this.written.clear();
     this.forgetList();
+  }
+
+  /** Somebody wrote or deleted the list, or all of etcd is another: it keeps nobody away before it is written anew. */
+  private doubtList(cluster: ClusterView, restarted: boolean): void {
+    const { list } = this;
+    if (list === null) return;
+    const isNewer = cluster.revision >= list.revision;
+    if (restarted || (isNewer && cluster.failsafe?.revision !== list.revision)) this.list = null;
   }
 
   private forgetList(): void {
@@ -988,6 +999,8 @@ export class LeaseKeeper {
     }
     this.tenure = { ...tenure, term, lease, ttl, seq, statusRevision: term };
     this.session = { lease, ttl, grantedFor: this.parts.wantedTtl() };
+    // The key vanished, perhaps with everything else: whoever was kept away by the list may not be any more.
+    this.list = null;
     await this.store();
     this.parts.onChange('key');
     // The beat counts only together with a keepalive of the same raft term: the next turn proves.

@@ -72,6 +72,25 @@ describeOnHosts('etcd away, in failsafe mode', () => {
     await wentOn(cluster, gone, primary, timeline);
   });
 
+  it.skipIf(!everything)('answers with errors only: the primary goes on', async () => {
+    const cluster = shared.current;
+    await listed(cluster);
+    const primary = await cluster.primary();
+    const timeline = await cluster.timeline(primary);
+    await cluster.startWriter();
+    const gone = monotonic();
+    // From here on everybody without a name is refused, and the nodes have none.
+    await cluster.etcd.etcdctl('user', 'add', 'root:secret');
+    await cluster.etcd.etcdctl('user', 'grant-role', 'root', 'root');
+    await cluster.etcd.etcdctl('auth', 'enable');
+    await until('the primary goes on by confirmations', 10_000, () => isActive(cluster, primary));
+    await sleep(2 * cluster.ttlMs);
+    expect((await cluster.http(primary, '/primary')).status).toBe(200);
+    await cluster.etcd.etcdctl('--user', 'root:secret', 'auth', 'disable');
+    await until('etcd proves it again', 15_000, async () => !(await isActive(cluster, primary)));
+    await wentOn(cluster, gone, primary, timeline);
+  });
+
   it.skipIf(!everything)('is emptied: the leader takes its key again, and nobody makes a new cluster', async () => {
     const cluster = shared.current;
     await listed(cluster);

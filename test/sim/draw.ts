@@ -447,6 +447,8 @@ const PATCHES: readonly Readonly<Record<string, unknown>>[] = [
   { synchronous_mode: 'quorum' },
   { synchronous_mode: 'on' },
   { synchronous_mode: 'off' },
+  { failsafe_mode: true },
+  { failsafe_mode: false },
   // What no schema allows: told, and not used.
   { reconnect_attempts: 'many', ttl: -1 },
 ];

@@ -1193,6 +1193,29 @@ describe('without etcd, in failsafe mode', () => {
     expect(new Set(failsafe.asked.map(({ name }) => name))).toEqual(new Set(['a', 'c', 'd']));
   });
 
+  it('asks nobody by a list that is gone, until it has written it anew', async () => {
+    await leads();
+    await clock.pass(1_200);
+    for (const [gone, then] of [
+      ['failsafe', () => note()],
+      ['leader', () => undefined],
+    ] as const) {
+      etcd.delete(gone);
+      then();
+      etcd.fault({ on: 'txn', when: writesKey('failsafe'), loseRequest: true });
+      await clock.pass(1_100);
+      etcd.reachable = false;
+      await clock.pass(4_000);
+      expect(failsafe.asked, gone).toEqual([]);
+      etcd.reachable = true;
+      await clock.pass(3_000);
+      expect(JSON.parse(etcd.key('failsafe')?.value ?? '{}')).toEqual(list);
+    }
+    etcd.reachable = false;
+    await clock.pass(4_000);
+    expect(failsafe.asked).not.toEqual([]);
+  });
+
   it('asks nobody after it has sent a release', async () => {
     await leads();
     await clock.pass(1_200);
