@@ -261,6 +261,11 @@ function promote(agent: Agent): boolean {
         : { kind: record.kind, judgement_ms: record.judgement_ms, phases: describePhases(record) }),
     });
     if (record?.loss != null) tellLoss(agent, record.loss);
+    else {
+      // A daemon that was started meanwhile has not seen how it came about; an emptied etcd knows of no leader before.
+      const sentence = `what ${record?.previous ?? 'the last leader'} committed and sent to nobody may be lost: where its WAL ended is not known here`;
+      log.write('warn', 'failover.loss-possible', sentence, { lost: 'unknown' });
+    }
   });
 }
 
@@ -313,7 +318,11 @@ async function release(agent: Agent, action: Extract<Action, { do: 'release' }>,
   const asked = agent.reader.latest?.cluster.failover ?? null;
   // One that is scheduled for later stays for whoever leads then.
   const due = asked !== null && (asked.scheduledAt === null || agent.isDue(asked.scheduledAt));
-  const known = await agent.keeper.release(action.lsn, action.candidate, due ? [agent.clearFailover()] : [], due);
+  const { local } = agent.watch;
+  const known = await agent.keeper.release(action.lsn, action.candidate, due ? [agent.clearFailover()] : [], {
+    asked: due,
+    unpromoted: local.kind === 'standby' || (local.kind === 'stopped' && !local.wasPrimary),
+  });
   if (known) await agent.readCluster();
   return known;
 }

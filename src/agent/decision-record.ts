@@ -36,7 +36,7 @@ const BETWEEN: ReadonlySet<Situation['kind']> = new Set(['blind', 'busy', 'orpha
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
 interface UnderWay {
-  readonly previous: NodeName | null;
+  previous: NodeName | null;
   readonly previousLocation: string | null;
   readonly steps: { readonly at: Instant; readonly rule: string; readonly reason: string }[];
   readonly marks: Writable<Marks>;
@@ -63,13 +63,17 @@ export class TakeoverRecorder {
   private followersWritten = false;
   /** Who led when somebody last did. */
   private leader: NodeName | null = null;
+  /** ... and who did before him. */
+  private leaderBefore: NodeName | null = null;
   private keyGoneAt: Instant | null = null;
 
   /** Each cycle, after it was decided and before anything is done. @param wall - now, for people */
   saw(view: View, { situation, decision }: Judgement, wall: WallTime): void {
     if (view.dcs.kind === 'never-read') return;
     const { cluster, readAt } = view.dcs;
-    this.leader = cluster.leader?.name ?? view.lastLeader ?? this.leader;
+    const leader = cluster.leader?.name ?? view.lastLeader ?? this.leader;
+    if (leader !== this.leader) this.leaderBefore = this.leader;
+    this.leader = leader;
     if (cluster.leader !== null) this.keyGoneAt = null;
     else this.keyGoneAt ??= readAt;
     if (view.leadership.kind === 'holding') this.sawHolding(view, view.leadership, wall);
@@ -104,6 +108,8 @@ export class TakeoverRecorder {
     marks.decided = now;
     underWay.kind = this.kindOf(cluster, gate?.beat?.release ?? null);
     underWay.release = gate?.beat?.release ?? null;
+    // He only had the key: what may be lost is what the one before him wrote.
+    if (underWay.release?.unpromoted === true) underWay.previous = this.leaderBefore ?? underWay.previous;
     const wallOf = (at: Instant): WallTime => wallTime(wall - between(at, now));
     const published = cluster.status?.optime ?? null;
     underWay.published = published === null || gate === null ? null : { lsn: published, heardAt: wallOf(gate.arrived) };
@@ -230,8 +236,9 @@ function lossOf(underWay: UnderWay, node: NodeName, local: LocalPostgres, from: 
     node,
     has: from,
     published,
-    // Who names nobody may have given up without having found where his WAL ends.
-    end: release?.candidate == null ? null : release.lsn,
+    // Who names nobody may have given up without having found where his WAL ends; and who was not promoted cannot know
+    // where that of the one before him ended.
+    end: release?.candidate == null || release.unpromoted === true ? null : release.lsn,
     lastCommit: local.recoveredUpTo ?? null,
     stoppedBy,
   });

@@ -457,16 +457,21 @@ export class LeaseKeeper {
    * the answer says.
    *
    * @param also - operations of the same transaction: clearing the operator's request
-   * @param asked - an operator had asked for another leader
+   * @param more - what else the record says
    * @returns whether etcd has it; false: not yet known, and repeated until it is
    */
-  release(lsn: Lsn, candidate: NodeName | null, also: readonly Op[], asked = false): Promise<boolean> {
+  release(
+    lsn: Lsn,
+    candidate: NodeName | null,
+    also: readonly Op[],
+    more: Pick<Release, 'asked' | 'unpromoted'> = {},
+  ): Promise<boolean> {
     return this.alone(async () => {
       if (this.tenure === null) return true;
       const down = this.parts.downSince();
       invariant(down !== null, 'a release is only sent with Postgres seen down or in recovery');
       this.tenure = { ...this.tenure, releaseSent: true, until: LONG_AGO };
-      this.releasing = { lsn, candidate, also, asked };
+      this.releasing = { lsn, candidate, also, ...more };
       const known = await this.sendRelease();
       if (!known) this.schedule(PROOF_AGAIN);
       return known;

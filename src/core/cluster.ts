@@ -92,6 +92,8 @@ export interface Release {
   readonly candidate: NodeName | null;
   /** An operator had asked for another leader. */
   readonly asked?: boolean;
+  /** Its writer was never promoted: where the WAL of the leader before it ended is not known. */
+  readonly unpromoted?: boolean;
 }
 
 export interface Status {
@@ -418,6 +420,7 @@ function readBeat(value: unknown, at: Revision): Beat | null {
         lsn: parseLsn(at),
         candidate: candidate === null ? null : nodeName(candidate),
         ...(record['asked'] === true ? { asked: true } : {}),
+        ...(record['unpromoted'] === true ? { unpromoted: true } : {}),
       };
     } catch {
       return null;
@@ -458,6 +461,7 @@ export function writeStatus(status: {
               lsn: printLsn(release.lsn),
               candidate: release.candidate,
               asked: release.asked === true ? true : undefined,
+              unpromoted: release.unpromoted === true ? true : undefined,
             },
     },
   });

@@ -12,6 +12,8 @@ const PATIENCE_MS = 8_000;
 
 export interface Books {
   acked: number[];
+  /** Where the record of each that was acknowledged ends. */
+  readonly ends: Map<number, number>;
   failed: number;
   unknown: number[];
   /** Longest time between two acknowledgements, and since when there was none. */
@@ -29,7 +31,7 @@ export class Clients {
     /** The server says to the client that it is committed. */
     readonly acknowledged?: (server: PostgresServer, token: number) => void;
   };
-  readonly books: Books = { acked: [], failed: 0, unknown: [], lastAck: 0, longestPause: 0 };
+  readonly books: Books = { acked: [], ends: new Map(), failed: 0, unknown: [], lastAck: 0, longestPause: 0 };
   private tokens = 0;
   stopped = false;
 
@@ -63,6 +65,7 @@ export class Clients {
     }
     this.tokens += 1;
     const token = this.tokens;
+    let end = 0;
     scheduler.after(random.between(0.2, 1), () => {
       let over = false;
       const ended = (acked: boolean): void => {
@@ -70,11 +73,13 @@ export class Clients {
         over = true;
         answered(acked);
       };
-      if (!network.passes('client', name, server.name) || server.commitFor(token, ended) === null) {
+      const entry = network.passes('client', name, server.name) ? server.commitFor(token, ended) : null;
+      if (entry === null) {
         this.books.failed += 1;
         this.loop(name, null);
         return;
       }
+      end = entry.end;
       // Nobody waits for ever: the connection is closed, and what became of the commit is not known.
       if (!over) scheduler.after(PATIENCE_MS, () => ended(false));
     });
@@ -84,6 +89,7 @@ export class Clients {
         // The commit stands; whether anybody hears of it is another matter.
         if (committed && network.passes('client', server.name, name) && server.processes.kind !== 'none') {
           this.books.acked.push(token);
+          this.books.ends.set(token, end);
           this.books.longestPause = Math.max(this.books.longestPause, scheduler.now() - this.books.lastAck);
           this.books.lastAck = scheduler.now();
           this.loop(name, server);

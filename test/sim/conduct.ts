@@ -4,7 +4,9 @@
  * the true state of the world.
  */
 import { KEYS, readStatusKey } from '../../src/core/cluster.ts';
+import { parseLsn } from '../../src/core/lsn.ts';
 import type { KeyValue } from '../../src/core/store.ts';
+import { BY_HAND_MS } from './invariants.ts';
 import type { EtcdModel } from './models/etcd.ts';
 import type { DataDirectory, PostgresServer } from './models/postgres-server.ts';
 import { type Branch, endOf } from './models/wal.ts';
@@ -43,7 +45,25 @@ const REQUEST_MS = 120_000;
 const APPROVED_MS = 13_000;
 /** What was begun before its daemon was told otherwise goes on for so long. */
 const UNDER_WAY_MS = 5_000;
+/** After etcd was emptied or restored, who led before is known to nobody, and whoever claims it leads from then on. */
+const REPLACED_MS = 60_000;
 const DEFAULT_LAG = 1_048_576;
+
+/** How often each was really looked at, as in invariants.ts. */
+const noneChecked = () => ({
+  'S5 how much a promotion loses': 0,
+  'S5 what is said of a promotion': 0,
+  'S7 the source leads': 0,
+  'S7 somebody keeps the data': 0,
+  'S9 the scope keeps its cluster': 0,
+  'S9 no new cluster over old data': 0,
+  'S9 data of another cluster': 0,
+  'S12 in maintenance something was to be done': 0,
+  'S12 failover is manual and nobody leads': 0,
+  'S12 another location takes over': 0,
+  'S12 receivers have ended': 0,
+  'S12 the validation command was asked': 0,
+});
 
 export class Conduct {
   /** Somebody has led under this scope. */
@@ -61,9 +81,11 @@ export class Conduct {
   /** What each daemon was last told of them, and since when it has been told so. */
   private readonly told = new Map<string, { config: Json; readonly since: Map<string, number> }>();
   private clusterId: string | null = null;
-  private replaced = false;
-  private byHand = false;
+  private byHandUntil = Number.NEGATIVE_INFINITY;
   private replacedAt = Number.POSITIVE_INFINITY;
+  /** What nobody has said yet of the last promotion: which acknowledged writes it cost, and whose promotion it was. */
+  private toBeSaid: { readonly name: string; readonly lost: number; readonly end: number } | null = null;
+  readonly checked = noneChecked();
   private lastHolder: string | null = null;
   private readonly heldUntil = new Map<string, number>();
   private readonly approvedAt = new Map<string, number>();
@@ -117,13 +139,23 @@ export class Conduct {
   }
 
   etcdReplaced(): void {
-    this.replaced = true;
     this.replacedAt = this.now();
+    if (this.clusterId !== null && this.actors.some((one) => one.on && one.server.data === null))
+      this.checked['S9 no new cluster over old data'] += 1;
     this.keyGone();
   }
 
   failedOverByHand(): void {
-    this.byHand = true;
+    this.byHandUntil = this.now() + BY_HAND_MS;
+  }
+
+  /** Nobody has found together again after etcd was emptied or restored. */
+  private replaced(): boolean {
+    return Math.abs(this.now() - this.replacedAt) < REPLACED_MS;
+  }
+
+  private byHand(): boolean {
+    return this.now() < this.byHandUntil;
   }
 
   keyGone(): void {
@@ -141,7 +173,14 @@ export class Conduct {
   /** Who could hear whom. Called now and then. */
   look(): void {
     const now = this.now();
+    const nobodyLeads = this.etcd.keyNow(KEYS.leader) === null;
     for (const one of this.actors) {
+      const down = one.on && one.server.processes.kind === 'none';
+      if ((down || nobodyLeads) && this.knows(one.name, 'pause', true))
+        this.checked['S12 in maintenance something was to be done'] += 1;
+      if (this.isForeign(one) && one.daemon() !== null) this.checked['S9 data of another cluster'] += 1;
+      if (nobodyLeads && this.knows(one.name, 'failover', 'manual'))
+        this.checked['S12 failover is manual and nobody leads'] += 1;
       for (const other of this.actors) {
         const there = other.on && other.daemon()?.process.paused === false;
         if (one !== other && there && this.network.connects('daemon-daemon', one.name, other.name))
@@ -155,6 +194,7 @@ export class Conduct {
     if (!/^\d+$/.test(value)) return;
     // A daemon that was started on an emptied etcd knows nothing of what was there.
     const startedAt = this.actor(by).daemon()?.startedAt ?? Number.POSITIVE_INFINITY;
+    if (this.clusterId !== null) this.checked['S9 the scope keeps its cluster'] += 1;
     if (this.clusterId !== null && value !== this.clusterId && startedAt < this.replacedAt - JUST_NOW_MS)
       this.fail('S9', `${by} makes the scope that of ${value}, and it was that of ${this.clusterId}`);
     this.clusterId = value;
@@ -173,6 +213,10 @@ export class Conduct {
     const found = this.actors.find((one) => one.name === name);
     if (found === undefined) throw new Error(`no node ${name}`);
     return found;
+  }
+
+  private isForeign({ server: { data } }: Actor): boolean {
+    return data !== null && this.clusterId !== null && data.systemId !== this.clusterId;
   }
 
   private wasAsked(name: string): boolean {
@@ -207,20 +251,22 @@ export class Conduct {
         this.fail('S9', `${name} makes a new cluster, and the data of the old one are on ${keeper.name}`);
     }
     if (deed !== 'copy' && deed !== 'rewind' && deed !== 'wipe') return;
-    if (data !== null && this.clusterId !== null && data.systemId !== this.clusterId && !asked)
+    if (this.isForeign(this.actor(name)) && !asked)
       this.fail('S9', `${name} does '${deed}' to the data of another cluster`);
     if (source === name) this.fail('S7', `${name} does '${deed}' from itself`);
+    if (source !== null && !this.replaced()) this.checked['S7 the source leads'] += 1;
     const holders = this.actors.filter((one) => this.heldJustNow(one.name));
-    if (source !== null && !this.replaced && !holders.some((one) => one.name === source))
+    if (source !== null && !this.replaced() && !holders.some((one) => one.name === source))
       this.fail('S7', `${name} does '${deed}' from ${source}, which is not the leader`);
     // What goes here has to be somewhere else: on whoever leads.
     const keepers = holders.filter((one) => one.name !== name && one.server.data !== null);
-    if (deed === 'copy' || data === null || this.replaced) return;
+    if (deed === 'copy' || data === null || this.replaced()) return;
+    this.checked['S7 somebody keeps the data'] += 1;
     if (keepers.length === 0) this.fail('S7', `${name} does '${deed}', and nobody who leads has the data`);
     // ... and not an earlier part of them: who leads on a line that ended before ours has less than we. Not he who led
     // until a moment ago, where the one after him has it all.
     const less = ({ server }: Actor): boolean => server.data !== null && endsBefore(server.data, data);
-    if (!this.byHand && keepers.length > 0 && keepers.every(less)) {
+    if (!this.byHand() && keepers.length > 0 && keepers.every(less)) {
       const names = keepers.map((one) => one.name).join(' and ');
       this.fail('S7', `${name} does '${deed}', and ${names}, which leads, has only a part of its data`);
     }
@@ -243,12 +289,13 @@ export class Conduct {
     const wish = this.etcd.keyNow(KEYS.failover)?.value ?? '{}';
     const isStandby = server.processes.kind === 'running' && server.processes.recovery;
     // Who runs as a primary, or made the cluster, is no candidate of an election.
-    if (before === null || !isStandby || this.byHand || !/^\s*(\{\s*\})?\s*$/.test(wish)) return;
+    if (before === null || !isStandby || this.byHand() || !/^\s*(\{\s*\})?\s*$/.test(wish)) return;
     const status = readStatusKey(before);
     const released = status.beat?.release != null;
     const member = this.plan.members?.[name];
     const ordered = status.beat?.release?.asked === true && status.beat.release.candidate === name;
     if (ordered) return;
+    if (member?.validation !== undefined) this.checked['S12 the validation command was asked'] += 1;
     if (member?.validation !== undefined && this.now() - (this.approvedAt.get(name) ?? -Infinity) > APPROVED_MS)
       this.fail('S12', `${name} takes the key, and its failover_validation_command has not agreed`);
     if (this.knows(name, 'failover', 'manual') && !released)
@@ -268,6 +315,7 @@ export class Conduct {
     if (!this.knows(name, 'location_policy', 'strict')) return;
     if (former === null || former === name || this.locationOf(former) === this.locationOf(name)) return;
     const theirs = this.plan.nodes.filter((one) => this.locationOf(one) === this.locationOf(former));
+    this.checked['S12 another location takes over'] += 1;
     const heard = theirs.some((one) => this.now() - (this.heard.get(`${name} ${one}`) ?? -Infinity) < HEARD_MS);
     if (!heard)
       this.fail(
@@ -281,6 +329,7 @@ export class Conduct {
     const timeout = 1_000 * Number(this.config['sibling_nodes_disconnect_timeout'] ?? 30);
     const now = this.now();
     if (now - began > timeout - 1_000) return;
+    this.checked['S12 receivers have ended'] += 1;
     const { receiver: own, data } = this.actor(name).server;
     if (own !== null || data?.upstream != null)
       this.fail('S12', `${name} takes the key and has not ended its receiver (standby_disconnect_on_failover)`);
@@ -294,17 +343,50 @@ export class Conduct {
     }
   }
 
-  /** S5: what a failover loses is no more than is allowed, counted from the last position that was published. */
-  promoted(name: string): void {
+  /**
+   * S5: what a failover loses is no more than is allowed, counted from the last position that was published; and what it
+   * costs is said.
+   *
+   * @param lost - how many acknowledged writes were there before and are not here
+   * @param end - where the last of them ends
+   */
+  promoted(name: string, { lost, end }: { readonly lost: number; readonly end: number }): void {
+    this.toBeSaid = { name, lost, end };
     const branch = this.actor(name).server.data?.branch ?? null;
     const before = this.lastLine;
     this.lastLine = branch;
     const entry = this.etcd.keyNow(KEYS.status);
-    if (branch === null || before === null || entry === null || this.byHand || this.replaced) return;
+    if (branch === null || before === null || entry === null || this.byHand() || this.replaced()) return;
+    this.checked['S5 how much a promotion loses'] += 1;
     const published = Number(readStatusKey(entry).optime ?? 0n);
-    const lost = published - meetingPoint(branch, before);
-    if (lost > this.allowedLoss)
-      this.fail('S5', `${name} is promoted ${lost} bytes before what was published; ${this.allowedLoss} are allowed`);
+    const gone = published - meetingPoint(branch, before);
+    if (gone > this.allowedLoss)
+      this.fail('S5', `${name} is promoted ${gone} bytes before what was published; ${this.allowedLoss} are allowed`);
+  }
+
+  /** A daemon says what its promotion has cost, or may have. */
+  said(name: string, facts: Json): void {
+    const { toBeSaid } = this;
+    if (toBeSaid === null || toBeSaid.name !== name || typeof facts['lost'] !== 'string') return;
+    this.toBeSaid = null;
+    const { lost, end } = toBeSaid;
+    if (lost === 0) return;
+    this.checked['S5 what is said of a promotion'] += 1;
+    const upTo = typeof facts['to'] === 'string' ? Number(parseLsn(facts['to'])) : 0;
+    if (facts['lost'] === 'nothing')
+      this.fail('S5', `${name} says that nothing is lost, and ${lost} acknowledged writes are`);
+    else if (facts['lost'] === 'range' && facts['open_ended'] !== true && upTo < end)
+      this.fail(
+        'S5',
+        `${name} says that no more is lost than up to ${facts['to']}, and a write that ends at ${end} is`,
+      );
+  }
+
+  /** The promotion is told as done, in the same breath as what it cost. */
+  saidToBeDone(name: string): void {
+    const { toBeSaid } = this;
+    if (toBeSaid?.name !== name || toBeSaid.lost === 0) return;
+    this.fail('S5', `${name} has lost ${toBeSaid.lost} acknowledged writes by its promotion and says nothing of it`);
   }
 }
 

@@ -86,11 +86,37 @@ const AFTER_SUSPENSION_MS = 200 + 500 + 25 + 400;
 /** A suspension that is shorter goes unnoticed; the margin covers it. */
 const UNNOTICED_MS = 500;
 
+/** What an operator asked for by hand is done, or was refused, by then. */
+export const BY_HAND_MS = 90_000;
+
 /** Clock rates differ by at most 0.1 % each way; a millisecond for rounding. */
 const late = (hold: number): number => hold * 1.0021 + 1;
 const early = (hold: number): number => hold * 0.9979 - 1;
 
+/**
+ * How often each invariant was really looked at: where it could have failed, and no condition had switched it off. One
+ * that is never looked at in a whole run of CI is no invariant (marks.ts).
+ */
+export const noneChecked = () => ({
+  'S1 a writer was counted': 0,
+  'S2 armed before it writes': 0,
+  'S2 the lease of a writer': 0,
+  'S3 a promotion begins': 0,
+  'S3 a promotion takes effect': 0,
+  'S10 conditions of a write': 0,
+  'S10 a lease is revoked': 0,
+  'S11 an answer of 200': 0,
+  'P1 after the hold of another one': 0,
+  'P1 a status while its writer writes': 0,
+  'P2 what the guard was told': 0,
+  'P2 what the daemon believes': 0,
+  'P3 the hold of another one': 0,
+  'P3 a leader in maintenance': 0,
+  'P4 a release was sent': 0,
+});
+
 export class Invariants {
+  readonly checked = noneChecked();
   private readonly ledgers: readonly Ledger[];
   private readonly now: () => number;
   private readonly etcd: EtcdTruth;
@@ -104,7 +130,7 @@ export class Invariants {
   private paused = false;
   /** The newest version of `status` names no end: no time opens anybody's gate. */
   endless = false;
-  private byHand = false;
+  private byHandUntil = Number.NEGATIVE_INFINITY;
   /** Seconds during which a node was writable although nothing could have ended it. */
   exposure = 0;
   private lastCheck = 0;
@@ -163,6 +189,7 @@ export class Invariants {
     const at = this.now();
     if (kind === 'keepalive') ledger.keepaliveSentAt = at;
     if (txn === null) return;
+    if (kind !== 'other') this.checked['S10 conditions of a write'] += 1;
     this.checkConditions(name, txn);
     for (const op of txn.success) {
       if (op.op !== 'put' || op.key !== KEYS.status) continue;
@@ -207,6 +234,7 @@ export class Invariants {
   /** S10, rule 19: a lease that carries the leader key is not revoked while Postgres may write. Never off. */
   revoked(name: string, lease: LeaseId): void {
     const leader = this.etcd.leader();
+    if (leader !== null) this.checked['S10 a lease is revoked'] += 1;
     if (leader?.lease === lease && this.ledger(name).node.server.acceptsWrites()) {
       this.fail('S10', `${name} revokes the lease of the leader key while its Postgres accepts writes`);
     }
@@ -269,7 +297,7 @@ export class Invariants {
 
   /** An operator named a leader and answers for the last one (rule 10): that one is not counted any more. */
   failedOverByHand(): void {
-    this.byHand = true;
+    this.byHandUntil = this.now() + BY_HAND_MS;
   }
 
   settings(config: Readonly<Record<string, unknown>>): void {
@@ -313,6 +341,7 @@ export class Invariants {
     this.lastStatus = [...this.lastStatus.filter((one) => one.writer !== writer), { writer, at, hold: holdMs }];
     for (const ledger of this.ledgers) {
       if (ledger === own || holdMs === null) continue;
+      this.checked['P1 after the hold of another one'] += 1;
       ledger.mustEndBy = Math.min(ledger.mustEndBy, at + late(holdMs));
     }
     // P1 for the writer itself: a version that is applied while its own window is open must cover what is left of it.
@@ -320,6 +349,7 @@ export class Invariants {
     const { server, guard, clock, name } = own.node;
     if (holdMs !== null && server.acceptsWrites() && guard.written !== null) {
       const ends = clock.trueTimeOf(guard.written) + this.marginMs / clock.rate;
+      this.checked['P1 a status while its writer writes'] += 1;
       if (ends > at + late(holdMs)) {
         this.fail(
           'P1',
@@ -355,6 +385,7 @@ export class Invariants {
       const unknowing = suspended || resumed || guard.missedSuspension || guard.blind;
       if (!ledger.excused && !unknowing) this.checkWindow(ledger, now);
       if (!writes) {
+        if (ledger.releaseSentAt !== null) this.checked['P4 a release was sent'] += 1;
         ledger.wrote = false;
         continue;
       }
@@ -364,6 +395,7 @@ export class Invariants {
         continue;
       }
       writable += 1;
+      this.checked['S1 a writer was counted'] += 1;
       this.checkWriter(ledger, now, guard.written);
     }
     // S1: at most one instance accepts writes (asynchronous replication: what it accepts, it acknowledges). A node that
@@ -394,7 +426,12 @@ export class Invariants {
     } else if (guard.missedSuspension || (guard.blind && !this.justResumed(ledger, now))) {
       ledger.excused = true;
       this.mark('excused: the guard was not there when the machine came back');
-    } else if (this.byHand && ledger.endless && this.leaderName !== null && this.leaderName !== ledger.node.name) {
+    } else if (
+      now < this.byHandUntil &&
+      ledger.endless &&
+      this.leaderName !== null &&
+      this.leaderName !== ledger.node.name
+    ) {
       ledger.excused = true;
       this.mark('excused: an operator failed over by hand from a leader in maintenance');
     }
@@ -415,6 +452,7 @@ export class Invariants {
     const slack = clock.resumedAt > 0 ? UNNOTICED_MS : 0.5;
     if (guard.written !== null) {
       const ends = clock.trueTimeOf(guard.written);
+      if (ends > now) this.checked['P2 what the guard was told'] += 1;
       if (ends > now && ends + this.marginMs / clock.rate > ledger.windowBound + slack) {
         const over = ends + this.marginMs / clock.rate - ledger.windowBound;
         this.fail(
@@ -437,6 +475,7 @@ export class Invariants {
     if (!cut && guard.written !== null && struck > now && struck > clock.trueTimeOf(guard.written) + 0.5) {
       this.fail('P2', `${name} believes in a window whose deadline its guard was never told`);
     }
+    if (until > now) this.checked['P2 what the daemon believes'] += 1;
     if (until > now && until > ledger.windowBound + slack) {
       this.fail(
         'P2',
@@ -464,9 +503,11 @@ export class Invariants {
     if (armed !== null) ledger.node.server.managed = true;
     if (!ledger.node.server.managed) return;
     // Rule 21: armed before Postgres starts as primary or is promoted.
+    if (this.guarded) this.checked['S2 armed before it writes'] += 1;
     if (this.guarded && armed === null) this.fail('S2', `${name} accepts writes and its guard was not armed`);
     // S2: who accepts writes has a lease that has not run out on etcd's own clock.
     if (this.isPardoned(ledger, now)) return;
+    this.checked['S2 the lease of a writer'] += 1;
     const left = ledger.lease === null ? null : this.etcd.leaseLeft(ledger.lease);
     if (left === null || left <= 0) {
       this.fail(
@@ -491,6 +532,7 @@ export class Invariants {
   healthChecked(name: string, says200: boolean, lateMs: number): void {
     const ledger = this.ledger(name);
     const now = this.now();
+    if (says200) this.checked['S11 an answer of 200'] += 1;
     if (!says200 || ledger.node.server.acceptsWrites()) {
       ledger.wrong200Since = null;
       return;
@@ -512,7 +554,9 @@ export class Invariants {
     const now = this.now();
     const others = this.lastStatus.filter((one) => one.writer !== name);
     const last = others[others.length - 1];
-    if (last !== undefined && last.hold === null && !this.byHand && this.endless) {
+    if (last !== undefined)
+      this.checked[last.hold === null ? 'P3 a leader in maintenance' : 'P3 the hold of another one'] += 1;
+    if (last !== undefined && last.hold === null && now >= this.byHandUntil && this.endless) {
       this.fail('P3', `${name} promotes although ${last.writer} went in maintenance and may write without an end`);
     }
     const ledger = this.ledger(name);
@@ -524,21 +568,23 @@ export class Invariants {
         `${name} promotes ${missing.toFixed(0)} ms before the hold of ${last.writer}'s last status has run out`,
       );
     }
-    this.ownsKey(name, 'promotes');
+    if (this.ownsKey(name, 'promotes')) this.checked['S3 a promotion begins'] += 1;
   }
 
   /** S3, second half: a promotion takes effect only while its node owns the key. */
   promoted(name: string): void {
-    this.ownsKey(name, 'comes out of recovery');
+    if (this.ownsKey(name, 'comes out of recovery')) this.checked['S3 a promotion takes effect'] += 1;
   }
 
-  private ownsKey(name: string, what: string): void {
+  /** @returns whether it was looked at */
+  private ownsKey(name: string, what: string): boolean {
     const ledger = this.ledger(name);
     const now = this.now();
-    if (ledger.excused || this.justResumed(ledger, now) || this.isPardoned(ledger, now) || ledger.endless) return;
+    if (ledger.excused || this.justResumed(ledger, now) || this.isPardoned(ledger, now) || ledger.endless) return false;
     const leader = this.etcd.leader();
     if (leader?.name !== name)
       this.fail('S3', `${name} ${what} while ${leader === null ? 'nobody' : leader.name} owns the key`);
+    return true;
   }
 }
 

@@ -43,6 +43,8 @@ export const STORIES = [
   'leader without etcd and without one of the others',
   'one was away when the leader lost etcd',
   'etcd away for all, and somebody falls',
+  'key handed on unpromoted',
+  'starts fail without end',
 ] as const;
 
 export type Story = (typeof STORIES)[number];
@@ -390,6 +392,17 @@ export function drawStory(
             { kind: 'daemon-pause', node: 'holder', for: near(ttlMs) },
           ] as const),
         ),
+      ];
+    case 'key handed on unpromoted':
+      // The next leader fails to promote and gives the key to another one.
+      return [
+        at(-10, { kind: 'promotions-fail', node: 'other', count: 2 }),
+        at(0, { kind: 'power-loss', node: 'holder', bootAfter: near(3 * ttlMs) }),
+      ];
+    case 'starts fail without end':
+      return [
+        at(-10, { kind: 'starts-fail', node: 'other', count: 100_000 }),
+        at(0, { kind: 'postgres-crash', node: 'other' }),
       ];
     case 'postmaster killed':
       // Postgres dies under load, and its node lives.

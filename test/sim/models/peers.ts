@@ -28,6 +28,8 @@ export interface PeersParts {
   readonly network: Network;
   readonly random: SeededRandom;
   /** The living daemon of a node; null: nobody listens. 'off': the machine is off. */
+  /** It asks somebody something. */
+  readonly called: () => void;
   readonly daemonOf: (name: string) => ReachableDaemon | 'none' | 'off';
   /** This member has confirmed our leadership for `hold`, asked at that (true) instant. */
   readonly confirmed: (by: string, askedAt: number, hold: Millis) => void;
@@ -80,6 +82,7 @@ export class SimulatedPeers implements Peers {
     ask: (control: Control) => Promise<T>,
   ): Promise<T | string> {
     const { self, process, scheduler, network, random, daemonOf } = this.parts;
+    this.parts.called();
     const latency = (): number => random.between(0.3, 2);
     return new Promise((resolve) => {
       const give = process.timer(millis(Math.max(0, limit)), () => resolve('no answer in time'));

@@ -461,7 +461,8 @@ export class PostgresServer {
 
   /** The machine has lost its power. */
   powerLoss(): void {
-    // Nobody is left who would end a connection: its other end notices by itself, or never.
+    // Nobody is left who would end a connection: its other end notices by itself, or never. What was on its way is gone.
+    for (const { receiver } of this.downstream) receiver.stalled = true;
     this.downstream.clear();
     if (this.processes.kind !== 'none') this.gone('power lost');
     this.hungUntil = -1;
@@ -624,6 +625,7 @@ export class PostgresServer {
       at = indexAt(theirs.wal, end);
     }
     const last = data.wal[data.wal.length - 1];
+    if (last !== undefined) this.events.mark('checked S8 a stream goes on from what is there');
     if (last !== undefined && theirs.wal[at - 1] !== last) {
       if (this.archive.givenTwice && up.copiedAt > this.toldToFollowAt) {
         // It was right to follow that server, until it was made anew from another timeline of the same number. A daemon

@@ -43,6 +43,14 @@ const REJOINING = 'src/core/situations/rejoining.ts';
 /** Settings under which commits wait. */
 const ON: Partial<Plan> = { config: { synchronous_mode: 'on' } };
 const QUORUM_MODE: Partial<Plan> = { config: { synchronous_mode: 'quorum' } };
+/** Standbys lag behind, so a lost node takes acknowledged writes along. */
+const LAGGING: Plan['postgres'] = {
+  replicationDelayMs: 400,
+  slowPromotionChance: 0.02,
+  slowStartChance: 0.05,
+  failChance: 0.02,
+  mayCopyAnew: true,
+};
 
 /** In one of the transactions of core/leadership.ts; `from` is unique to it. */
 function inTxn(from: string, without: string): Edit {
@@ -602,6 +610,87 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: ['S7'],
     focus: ['new leader restarted', 'rebooted between winning and promoting'],
     seeds: 100,
+  },
+  {
+    name: 'what has failed is tried again at once',
+    story: 'S14: a Postgres that does not start is started without end',
+    edits: [
+      { file: 'src/core/situations/backing-off.ts', find: 'const FIRST = 1_000;', replace: 'const FIRST = 1;' },
+      { file: 'src/core/situations/backing-off.ts', find: 'const LONGEST = 30_000;', replace: 'const LONGEST = 1;' },
+    ],
+    caughtBy: ['S14'],
+    focus: ['starts fail without end'],
+    seeds: 60,
+  },
+  {
+    name: 'a decision is told with every cycle',
+    story: 'S14: logs grow for as long as a standby follows',
+    edits: [
+      {
+        file: AGENT,
+        find: 'if (this.decided.rule === decision.rule && this.decided.situation === situation) {',
+        replace: 'if (this.decided.rule === decision.rule && this.decided.reason === decision.reason) {',
+      },
+    ],
+    caughtBy: ['S14'],
+    seeds: 60,
+  },
+  {
+    name: 'who leads gives the key to a higher priority',
+    story: 'L2: nothing is wrong, and the leader changes all the same',
+    edits: [
+      {
+        file: LEADING,
+        find: '        ? asPrimary(view, holding)',
+        replace: `        ? cluster.members.some((m) => (m.pgha?.priority ?? 0) > view.policy.node.priority) &&
+          view.now - holding.since > 6_000
+          ? decision('leading.primary', 'planted', [{ do: 'stop-for-switchover' }])
+          : asPrimary(view, holding)`,
+      },
+    ],
+    caughtBy: ['L2'],
+    focus: ['new leader restarted'],
+    shape: { members: { a: { priority: 50 }, b: { priority: 100 }, c: { priority: 200 } } },
+    seeds: 60,
+  },
+  {
+    name: 'nobody says what a failover cost',
+    story: 'S5: acknowledged writes are gone, and the log has a success',
+    edits: [
+      {
+        file: ACT,
+        find: '    if (record?.loss != null) tellLoss(agent, record.loss);\n    else',
+        replace: '    if (began < 0)',
+      },
+    ],
+    caughtBy: ['S5'],
+    focus: ['new leader restarted'],
+    shape: { postgres: LAGGING },
+    seeds: 60,
+  },
+  {
+    name: 'what nobody knows is said to be nothing',
+    story: 'S5: the end of the last leader is not known, and all that he had published is here',
+    edits: [
+      {
+        file: 'src/core/loss.ts',
+        find: 'const openEnded = previous !== node && end === null;',
+        replace: 'const openEnded = previous === node && end === null;',
+      },
+    ],
+    caughtBy: ['S5'],
+    focus: ['new leader restarted'],
+    shape: { postgres: LAGGING },
+    seeds: 60,
+  },
+  {
+    name: 'one who only had the key is taken for the last leader',
+    story: 'S5: a candidate fails to promote and hands on, and what the leader before him lost is not said',
+    edits: [{ file: 'src/agent/decision-record.ts', find: ' || release.unpromoted === true', replace: '' }],
+    caughtBy: ['S5'],
+    focus: ['key handed on unpromoted'],
+    shape: { postgres: LAGGING },
+    seeds: 60,
   },
   {
     name: 'data go on the word of a leader of long ago',

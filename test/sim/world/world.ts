@@ -23,6 +23,7 @@ import { PostgresServer, type ServerEvents } from '../models/postgres-server.ts'
 import { checkSimulatedServer } from '../models/server-check.ts';
 import { WalArchive } from '../models/wal.ts';
 import { Operators } from '../operators.ts';
+import { Pace, paceOf } from '../pace.ts';
 import type { Occasion, Plan } from '../plan.ts';
 import { Synchrony } from '../synchrony.ts';
 import { type AgentParts, makeAgent, operatorsCommands } from './agent.ts';
@@ -70,6 +71,8 @@ const AS_IT_SHOULD_BE = { pause: null, failover: null, location_policy: null };
 const WARM_UP_MS = 120_000;
 const TWICE = 'known limitation: timeline number given twice';
 const APART = 'timeline number given twice, at different positions';
+/** So long it has to stay as it is once all is well. */
+const SETTLE_MS = 10_000;
 const STOP_AFTER_EVENTS = 1_500_000;
 
 export class World {
@@ -86,7 +89,7 @@ export class World {
   private readonly clients: Clients;
   private readonly invariants: Invariants;
   private failure: { readonly invariant: string; readonly sentence: string; readonly at: number } | null = null;
-  private phase: 'warm-up' | 'safety' | 'liveness' | 'over' = 'warm-up';
+  private phase: 'warm-up' | 'safety' | 'liveness' | 'settling' | 'over' = 'warm-up';
   /** When the cluster was first whole. */
   private wholeAt = 0;
   private systemIds = 0;
@@ -98,6 +101,22 @@ export class World {
   private readonly conduct: Conduct;
   private readonly synchrony: Synchrony;
   private readonly leaderTerms: bigint[] = [];
+  /** Acknowledged writes that earlier promotions have cost. */
+  private readonly lostBefore = new Set<number>();
+  private readonly pace: Pace;
+  /** Who has held the key since the healing: the last one before it first. */
+  private readonly holders: (string | null)[] = [];
+  private lastHolder: string | null = null;
+  /** An operator has failed over by hand since the healing. */
+  private rescued = false;
+  private readonly checked = {
+    'S5 only Postgres processes died': 0,
+    'S12 nobody leads, and one is there that may not': 0,
+    'S13 nothing has changed': 0,
+    'L1 a leader after the healing': 0,
+    'L2 all stream after the healing': 0,
+    'L2 it stays as it is': 0,
+  };
   private readonly stops = new Map<string, number>();
 
   constructor(plan: Plan, options: WorldOptions) {
@@ -162,6 +181,11 @@ export class World {
       network: this.network,
       now: () => this.queue.now(),
       askedOf: (name) => this.operators.disturbed.get(name),
+      fail: (invariant, sentence) => this.fail(invariant, sentence),
+    });
+    this.pace = new Pace({
+      now: () => this.queue.now(),
+      bounds: paceOf(plan),
       fail: (invariant, sentence) => this.fail(invariant, sentence),
     });
     this.faults = new Faults({
@@ -230,6 +254,7 @@ export class World {
       if (plan.profile === 'quiet') this.checkQuiet();
       this.beginLiveness();
       await go(this.queue.now() + plan.livenessMs);
+      if (this.phase === 'settling') await go(this.queue.now() + SETTLE_MS);
       if (this.failure === null && this.queue.now() < limit && this.phase === 'liveness') this.checkLiveness();
     }
     if (this.failure === null && this.phase === 'over') this.checkLosses();
@@ -247,6 +272,7 @@ export class World {
     // The second phase takes machines away for good.
     if (this.machines.some((one) => !one.on)) return;
     if (!faults.every(({ fault }) => harmless.includes(fault.kind))) return;
+    this.checked['S5 only Postgres processes died'] += 1;
     const lost = this.ackedLost();
     if (lost > 0) this.fail('S5', `${lost} acknowledged writes are gone although only Postgres processes had died`);
   }
@@ -257,6 +283,13 @@ export class World {
   }
 
   private verdict(): Verdict {
+    for (const [what, times] of Object.entries({
+      ...this.invariants.checked,
+      ...this.conduct.checked,
+      ...this.pace.checked,
+      ...this.checked,
+    }))
+      if (times > 0) this.trace.marks.set(`checked ${what}`, times);
     const { failure, clients } = this;
     return {
       ok: failure === null,
@@ -382,6 +415,7 @@ export class World {
   /** A random part of the cluster is healed, every other fault is made permanent (simulation.md 5). */
   private beginLiveness(): void {
     this.phase = 'liveness';
+    this.holders.push(this.lastHolder);
     this.faults.end();
     this.etcd.setOutOfSpace(false);
     for (let i = 0; i < this.etcd.size; i += 1) this.etcd.setMember(i, 'up');
@@ -425,6 +459,7 @@ export class World {
         (a, b) => (b.server.data?.branch.id ?? 0) - (a.server.data?.branch.id ?? 0) || b.server.end - a.server.end,
       )[0];
       if (best !== undefined) {
+        this.rescued = true;
         this.invariants.failedOverByHand();
         this.conduct.failedOverByHand();
         this.synchrony.failedOverByHand();
@@ -448,6 +483,12 @@ export class World {
     this.conduct.look();
     for (const machine of this.machines) {
       const daemon = machine.daemon();
+      if (
+        neverLeads(this.plan, machine.name) &&
+        machine.server.receiver === null &&
+        this.etcd.keyNow(KEYS.leader) === null
+      )
+        this.checked['S12 nobody leads, and one is there that may not'] += 1;
       if (daemon !== null) this.markRule(daemon.control.published().decision, daemon.control.now());
       const answers = daemon !== null && !daemon.process.paused && !machine.clock.isSuspended;
       const { loopWait, checkTimeout } = daemon?.control.published().policy.cluster ?? { loopWait: 0, checkTimeout: 0 };
@@ -494,10 +535,35 @@ export class World {
       const up = this.machines.filter((one) => one.on);
       const left = (one: Machine): boolean => this.isStuck(one) || one.server.trouble.starts > 0;
       if (leader !== null && up.every((one) => one === leader || this.streams(one, leader) || left(one))) {
-        this.phase = 'over';
+        this.phase = 'settling';
+        this.checked['L1 a leader after the healing'] += 1;
+        this.checked['L2 all stream after the healing'] += up.length - 1;
         this.say('world', `alive: ${leader.name} leads, ${up.length - 1} stream from it`);
+        this.queue.after(SETTLE_MS, () => this.settled(leader));
       } else this.watchLiveness();
     });
+  }
+
+  /** L2, second half: whoever leads goes on. */
+  private settled(leader: Machine): void {
+    if (this.phase !== 'settling') return;
+    this.phase = 'over';
+    this.checked['L2 it stays as it is'] += 1;
+    if (this.writableLeader() !== leader)
+      this.fail('L2', `all was well, and ${leader.name} does not lead any more: ${this.describe()}`);
+  }
+
+  /** L2, second half: after the healing at most one more change of leader happens. */
+  private held(name: string): void {
+    this.lastHolder = name;
+    if ((this.phase !== 'liveness' && this.phase !== 'settling') || this.holders.at(-1) === name) return;
+    this.holders.push(name);
+    // Where nobody had the key any more, the first to take it is no change.
+    const changes = this.holders.length - 1;
+    if (changes > 1 && !this.rescued)
+      this.fail('L2', `the leader changed ${changes} times after the healing: ${this.holders.join(', ')}`);
+    if (this.phase === 'settling')
+      this.fail('L2', `all was well, and ${name} took the key from ${this.holders.at(-2)}`);
   }
 
   private checkLiveness(): void {
@@ -541,6 +607,7 @@ export class World {
 
   /** S13: without faults no change of leader, no restart, no copy. Only in quiet plans. */
   private checkQuiet(): void {
+    this.checked['S13 nothing has changed'] += 1;
     if (this.leaderTerms.length > 0) this.fail('S13', 'the leader key changed although nothing was wrong');
     for (const { server, name } of this.machines) {
       if (this.stops.get(name) !== server.restarts + 1000 * server.copies) {
@@ -561,6 +628,15 @@ export class World {
         );
       })
       .join('; ');
+  }
+
+  /** What was acknowledged before and is not on the server that has just been promoted. */
+  private costOf(name: string): { readonly lost: number; readonly end: number } {
+    const there = new Set(this.machine(name)?.server.data?.wal.map((entry) => entry.token));
+    const { acked, ends } = this.clients.books;
+    const lost = acked.filter((token) => !there.has(token) && !this.lostBefore.has(token));
+    for (const token of lost) this.lostBefore.add(token);
+    return { lost: lost.length, end: Math.max(0, ...lost.map((token) => ends.get(token) ?? 0)) };
   }
 
   /** Acknowledged writes that the newest primary does not have: asynchronous replication may lose them. */
@@ -590,8 +666,8 @@ export class World {
       promoted: () => {
         this.faults.occasion('promoted', name);
         this.invariants.promoted(name);
-        this.conduct.promoted(name);
         this.synchrony.promoted(name);
+        this.conduct.promoted(name, this.costOf(name));
         // S12, its last part. Never off.
         if (neverLeads(plan, name)) this.fail('S12', `${name} may never lead and was promoted`);
       },
@@ -680,6 +756,7 @@ export class World {
             random: random.fork('peers'),
             daemonOf: (other) => this.daemonOf(other),
             confirmed: (by, askedAt, hold) => this.invariants.confirmed(name, by, askedAt, hold),
+            called: () => this.pace.note(name, 'questions to others'),
           }),
           log: {
             write: (severity, event, sentence, facts) => this.logged(name, process, severity, event, sentence, facts),
@@ -743,7 +820,11 @@ export class World {
         return `7${this.systemIds.toString().padStart(18, '0')}`;
       },
       failChance: this.plan.postgres.failChance,
-      does: (deed, source) => this.conduct.does(server.name, deed, source),
+      does: (deed, source) => {
+        if (deed.startsWith('start')) this.pace.note(server.name, 'starts of Postgres');
+        if (source !== null) this.pace.note(server.name, 'copies and rewinds');
+        this.conduct.does(server.name, deed, source);
+      },
     });
   }
 
@@ -773,14 +854,19 @@ export class World {
       this.fail('X1', `${sentence}: ${describe(error)}`);
     const rule = facts?.['rule'];
     if (event === 'decision.changed' && typeof rule === 'string') this.trace.mark(`rule ${rule}`);
+    if (facts !== undefined && event.startsWith('failover.loss-')) this.conduct.said(name, facts);
+    if (event === 'failover.completed') this.queue.after(1, () => this.conduct.saidToBeDone(name));
     if (sentence.startsWith('the leader key was found to be ours')) this.trace.mark('own key found');
-    if (severity !== 'debug') this.say(name, `[${event}] ${sentence}`);
+    if (severity === 'debug') return;
+    this.pace.note(name, 'log lines');
+    this.say(name, `[${event}] ${sentence}`);
   }
 
   // ---- what is sent, what is applied -------------------------------------------------------------------------
 
   private sent(name: string, kind: RequestKind, txn: Txn | null): Fate {
     this.invariants.sent(name, kind, txn);
+    this.pace.note(name, 'requests to etcd');
     const now: Record<string, Occasion> = {
       beat: 'beat-sent',
       keepalive: 'keepalive-sent',
@@ -838,6 +924,7 @@ export class World {
     } else {
       this.say('etcd', `${leader.value} has the key (${kindOf(txn)}, term ${revision})`);
       this.trace.mark(`key by ${kindOf(txn)}`);
+      this.held(leader.value);
       const how = kindOf(txn);
       if (how === 'acquire' || how === 'take-over') this.conduct.keyTaken(leader.value, this.etcd.keyNow(KEYS.status));
       this.faults.occasion('key-won', leader.value);

@@ -132,6 +132,15 @@ describe('the record of a failover', () => {
     expect(readRecord(JSON.stringify(record))).toEqual(record);
   });
 
+  it('does not take the end of one who only had the key for the end of the last leader', () => {
+    const { noted, see } = recorder();
+    see(aView());
+    const given = { ...aRelease('b'), release: { lsn: END, candidate: nodeName('b'), unpromoted: true } };
+    see(lost(20, { peers: asked, gate: { ...gate, beat: given } }));
+    const record = noted.tookOver(at(30), WALL, by, aPrimary(), parseLsn('0/5000060'));
+    expect(record?.loss).toMatchObject({ lost: 'unknown', open_ended: true });
+  });
+
   it('tells that nothing is lost when the last leader said where its WAL ended', () => {
     const { noted, see } = recorder();
     see(aView());

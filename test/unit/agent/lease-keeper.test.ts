@@ -723,7 +723,7 @@ describe('a release', () => {
 
   it('says that an operator asked for it, also when it has to be sent again', async () => {
     etcd.fault({ on: 'txn', when: writesKey('leader', 'delete'), loseRequest: true });
-    await clock.outcome(keeper.release(END, nodeName('c'), [], true));
+    await clock.outcome(keeper.release(END, nodeName('c'), [], { asked: true }));
     await clock.pass(2_000);
     expect(etcd.beat?.release).toEqual({ lsn: END, candidate: 'c', asked: true });
   });
