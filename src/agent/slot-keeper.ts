@@ -311,9 +311,9 @@ export class SlotKeeper {
       if (copies.length === 0 || agent.operations.running !== null || !stillAllowed()) return;
       const copied = copies.map(({ name }) => name);
       const sentence = `restart Postgres with copies of the logical slots ${copied.join(', ')}`;
-      agent.operations.start('restart', sentence, async () => {
+      agent.operations.start('restart', sentence, async (signal) => {
         try {
-          await postgres.installSlots(copies, stillAllowed, RESTART_LIMIT);
+          await postgres.installSlots(copies, stillAllowed, RESTART_LIMIT, signal);
         } catch (error) {
           for (const name of copied) this.noteFailure(name, error, FIRST_COPY_PAUSE, LONGEST_COPY_PAUSE);
           throw error;

@@ -213,8 +213,14 @@ export interface Postgres {
    * come up, without them. After a checkpoint the stop is short.
    *
    * @param stillAllowed - asked again immediately before the stop
+   * @param signal - nothing is started any more once it is aborted
    */
-  installSlots(copies: readonly SlotCopy[], stillAllowed: () => boolean, limit: Millis): Promise<void>;
+  installSlots(
+    copies: readonly SlotCopy[],
+    stillAllowed: () => boolean,
+    limit: Millis,
+    signal: AbortSignal,
+  ): Promise<void>;
 
   /** End of valid WAL of the stopped server, found from `from` on (a record boundary); null = nothing beyond `from`. */
   endOfWal(tl: Timeline, from: Lsn): Promise<Lsn>;

@@ -344,7 +344,12 @@ export class PostgresInstance implements Postgres {
     return fetchSlots(await this.open(), leader, names, this.#query, limit);
   }
 
-  async installSlots(copies: readonly SlotCopy[], stillAllowed: () => boolean, limit: Millis): Promise<void> {
+  async installSlots(
+    copies: readonly SlotCopy[],
+    stillAllowed: () => boolean,
+    limit: Millis,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { place } = await this.#opened();
     if (!stillAllowed()) throw slotFailed('No slot was copied', new Error('there is more urgent work to do'));
     await stopServer(place, 'fast', limit);
@@ -357,10 +362,12 @@ export class PostgresInstance implements Postgres {
       failure = error;
       await removeSlots(place, names);
     }
+    signal.throwIfAborted();
     await this.#startable();
     await this.#start(place);
     if (failure !== null) throw slotFailed(`The slots ${names.join(', ')} were not copied`, failure);
-    if (await this.#comesUp()) return;
+    if (await this.#comesUp(signal)) return;
+    signal.throwIfAborted();
     await stopServer(place, 'immediate', limit);
     await removeSlots(place, names);
     await this.#startable();
@@ -372,9 +379,9 @@ export class PostgresInstance implements Postgres {
   }
 
   /** false: the postmaster ended, or takes no connections after long. */
-  async #comesUp(): Promise<boolean> {
+  async #comesUp(signal: AbortSignal): Promise<boolean> {
     const until = laterBy(this.#clock.now(), COMES_UP);
-    while (this.#clock.now() < until) {
+    while (this.#clock.now() < until && !signal.aborted) {
       const { kind } = await this.look(SLOT_LIMIT);
       if (kind === 'standby' || kind === 'primary') return true;
       if (kind === 'stopped') return false;

@@ -2,6 +2,7 @@
  * Replication slots on real servers: what the adapter reads of them, what each step of a plan does, and a logical slot
  * that goes from the leader to a standby and survives its promotion without a gap.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Lsn, lsn, parseLsn } from '../../src/core/lsn.ts';
@@ -28,6 +29,7 @@ const WITH_SLOTS: ServerSettings = {
 };
 const LIMIT = millis(5_000);
 const VERSION = 15;
+const NEVER = new AbortController().signal;
 const names = (...of: string[]): ReadonlySet<string> => new Set(of);
 
 let servers: PostgresServers;
@@ -90,6 +92,13 @@ const flushed = async (): Promise<Lsn> =>
 const replayed = async (at: Lsn): Promise<void> => {
   await b.until('standby', (standby) => standby.replayed >= at);
 };
+async function until(holds: () => Promise<boolean>): Promise<void> {
+  for (let i = 0; i < 500; i++) {
+    if (await holds()) return;
+    await sleep(10);
+  }
+  throw new Error('not in 5 s');
+}
 let row = 0;
 const insert = (server: TestServer): Promise<unknown> => server.sql(`INSERT INTO t VALUES (${++row})`);
 
@@ -147,6 +156,32 @@ describe('physical slots', () => {
     expect(idle).toMatchObject({ burden: 'much', walStatus: 'reserved', active: false });
     expect(idle?.retainedBytes).toBeGreaterThan(100_000n);
     await make(a, { do: 'drop', slot: 'idle', why: '' });
+  });
+
+  test('one that has lost its WAL says so, and is made anew', async () => {
+    await make(a, { do: 'create-physical', slot: 'd' });
+    await a.sql(`ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'`);
+    await a.sql(`ALTER SYSTEM SET wal_keep_size = 0`);
+    await a.sql('SELECT pg_reload_conf()');
+    for (let i = 0; i < 4; i++) {
+      await insert(a);
+      await a.sql('SELECT pg_switch_wal()');
+      await insert(a);
+      // The standby's own slot must not be lost with it.
+      await replayed(await flushed());
+      await until(async () => ((await slotOf(a, 'b'))?.restartLsn ?? 0n) >= (await flushed()));
+      await a.sql('CHECKPOINT');
+    }
+    expect(weigh(await a.instance.readSlots(), 0n).find(({ name }) => name === 'd')).toMatchObject({ burden: 'lost' });
+    const { steps } = await plan(a, 'a', { needed: names('b', 'd') });
+    expect(steps).toMatchObject([{ do: 'drop', slot: 'd' }]);
+    await carryOut(a, steps);
+    await carryOut(a, (await plan(a, 'a', { needed: names('b', 'd') })).steps);
+    expect(await slotOf(a, 'd')).toMatchObject({ walStatus: 'reserved' });
+    await make(a, { do: 'drop', slot: 'd', why: '' });
+    await a.sql('ALTER SYSTEM RESET ALL');
+    await a.sql('SELECT pg_reload_conf()');
+    await b.until('standby', (standby) => standby.receiver?.streaming === true);
   });
 
   test('a refusal says what happened and what to do about it', async () => {
@@ -228,7 +263,7 @@ describe('logical slots', () => {
     expect(copies.map(({ name }) => name)).toEqual(['feed', 'changes']);
     expect(copies[0]?.snapshot?.file).toMatch(/^0-[0-9A-F]+\.snap$/);
     await b.instance.checkpoint();
-    await b.instance.installSlots(copies, () => true, LIMIT);
+    await b.instance.installSlots(copies, () => true, LIMIT, NEVER);
     await b.until('standby', (standby) => standby.receiver?.streaming === true);
     expect(await slotOf(b, 'feed')).toMatchObject({ kind: 'logical', database: 'postgres', plugin: 'test_decoding' });
     expect(await slotOf(b, 'changes')).toMatchObject({ database: 'other', plugin: 'pgoutput' });
@@ -242,7 +277,7 @@ describe('logical slots', () => {
     });
     const [copy] = await b.instance.fetchSlots(a.address, ['feed'], LIMIT);
     if (copy === undefined) throw new Error('no copy');
-    await expect(b.instance.installSlots([copy], () => false, LIMIT)).rejects.toThrow(/more urgent/);
+    await expect(b.instance.installSlots([copy], () => false, LIMIT, NEVER)).rejects.toThrow(/more urgent/);
     expect((await b.until('standby')).startedAt).toBe(startedAt);
   });
 
@@ -250,7 +285,9 @@ describe('logical slots', () => {
     const [copy] = await b.instance.fetchSlots(a.address, ['feed'], LIMIT);
     if (copy === undefined) throw new Error('no copy');
     const broken = { ...copy, name: 'broken', state: Uint8Array.from(copy.state, (byte) => byte ^ 0x55) };
-    await expect(b.instance.installSlots([broken], () => true, LIMIT)).rejects.toThrow(/did not start with them/);
+    await expect(b.instance.installSlots([broken], () => true, LIMIT, NEVER)).rejects.toThrow(
+      /did not start with them/,
+    );
     await b.until('standby', (standby) => standby.receiver?.streaming === true);
     expect((await b.instance.readSlots()).slots.map(({ name }) => name).sort()).toEqual(['a', 'c', 'changes', 'feed']);
   });

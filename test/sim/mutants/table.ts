@@ -39,6 +39,7 @@ const LEADING = 'src/core/situations/leading.ts';
 const LEADERLESS = 'src/core/situations/leaderless.ts';
 const QUORUM = 'src/core/quorum.ts';
 const REJOINING = 'src/core/situations/rejoining.ts';
+const SLOTS = 'src/core/slots.ts';
 
 /** Settings under which commits wait. */
 const ON: Partial<Plan> = { config: { synchronous_mode: 'on' } };
@@ -1138,5 +1139,33 @@ export const MUTANTS: readonly Mutant[] = [
       ],
     },
     seeds: 60,
+  },
+  {
+    name: 'slots on standbys stay where they were made',
+    story: 'S15: a slot that nobody moves holds back WAL until the disk is full',
+    edits: [
+      {
+        file: SLOTS,
+        find: `return to <= at ? [] : [{ do: 'advance'`,
+        replace: `return to >= at ? [] : [{ do: 'advance'`,
+      },
+    ],
+    caughtBy: ['S15'],
+    shape: { faults: [], profile: 'quiet' },
+    seeds: 10,
+  },
+  {
+    name: 'only the leader has slots',
+    story: 'S15: after a failover whoever is behind has to be copied anew',
+    edits: [
+      {
+        file: 'src/agent/slot-keeper.ts',
+        find: `local.kind === 'primary' || this.mayLead ? new Set`,
+        replace: `local.kind === 'primary' ? new Set`,
+      },
+    ],
+    caughtBy: ['S15'],
+    shape: { faults: [], profile: 'quiet' },
+    seeds: 10,
   },
 ];

@@ -2,7 +2,7 @@
  * One simulated cluster, built from a plan: machines, etcd, links, clients, faults. It runs the plan's two phases and
  * tells what became of it.
  */
-import { KEYS } from '../../../src/core/cluster.ts';
+import { KEYS, slotName } from '../../../src/core/cluster.ts';
 import type { Txn } from '../../../src/core/store.ts';
 import type { Instant } from '../../../src/core/time.ts';
 import { millis } from '../../../src/core/time.ts';
@@ -67,6 +67,8 @@ const POLL_MS = 500;
 const FOR_GOOD = 100;
 /** What an operator sets right when the liveness phase begins. */
 const AS_IT_SHOULD_BE = { pause: null, failover: null, location_policy: null };
+/** Of all clients in a few loops, in bytes. */
+const A_FEW_WRITES = 20_000;
 /** The cluster must be whole by then. */
 const WARM_UP_MS = 120_000;
 const TWICE = 'known limitation: timeline number given twice';
@@ -92,6 +94,7 @@ export class World {
   private phase: 'warm-up' | 'safety' | 'liveness' | 'settling' | 'over' = 'warm-up';
   /** When the cluster was first whole. */
   private wholeAt = 0;
+  private endWhenWhole = 0;
   private systemIds = 0;
   private readonly faults: Faults;
   private readonly operators: Operators;
@@ -401,6 +404,7 @@ export class World {
         this.writableThen = this.machines.filter(({ server }) => server.acceptsWrites()).map(({ name }) => name);
       });
     }
+    this.endWhenWhole = Math.max(...this.machines.map(({ server }) => server.end));
     this.leaderTerms.length = 0;
     for (const { server, name } of this.machines) this.stops.set(name, server.restarts + 1000 * server.copies);
     this.clients.books.longestPause = 0;
@@ -612,6 +616,30 @@ export class World {
     for (const { server, name } of this.machines) {
       if (this.stops.get(name) !== server.restarts + 1000 * server.copies) {
         this.fail('S13', `Postgres of ${name} was restarted or copied although nothing was wrong`);
+      }
+    }
+    this.checkSlots();
+  }
+
+  /**
+   * S15: every node that may lead has a slot for each other node, and none holds back much of what was written
+   * meanwhile. Only in quiet plans: whoever is away may need it all.
+   */
+  private checkSlots(): void {
+    const leader = this.writableLeader();
+    if (leader === null) return;
+    // One with another cluster's data never streams, and its slot waits for it.
+    const streams = (one: Machine): boolean => one === leader || (!this.isWitness(one) && this.streams(one, leader));
+    for (const machine of this.machines) {
+      const { server, name } = machine;
+      if (!streams(machine) || !canLead(this.plan, name)) continue;
+      const much = (server.end - this.endWhenWhole) / 10 + A_FEW_WRITES;
+      for (const other of this.machines) {
+        if (other.name === name || !streams(other)) continue;
+        const restart = server.needData().slots.get(slotName(other.name));
+        if (restart === undefined) this.fail('S15', `${name} has no slot for ${other.name}`);
+        else if (server.end - restart > much)
+          this.fail('S15', `the slot of ${other.name} on ${name} holds back ${server.end - restart} bytes for nobody`);
       }
     }
   }
