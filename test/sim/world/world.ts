@@ -383,7 +383,9 @@ export class World {
   /** It says that an operator has to allow, or to do, what would bring it back. */
   private isStuck(one: Machine): boolean {
     const rule = one.daemon()?.control.published().decision.rule;
-    if (rule === 'node.unusable' || rule === 'joining.foreign-data') return this.hasForeignData(one);
+    if (rule === 'node.unusable') return this.hasForeignData(one);
+    // A wiped scope may have been named by whoever came first, before the leader took its key again inside his window.
+    if (rule === 'joining.foreign-data') return this.hasForeignData(one) || this.differsFromLeader(one);
     return !this.plan.postgres.mayCopyAnew && rule === 'rejoin.stuck';
   }
 
@@ -394,6 +396,11 @@ export class World {
   private hasForeignData(one: Pick<Machine, 'server'>): boolean {
     const theirs = this.etcd.keyNow(KEYS.initialize)?.value ?? '';
     return one.server.data !== null && one.server.data.systemId !== theirs;
+  }
+
+  private differsFromLeader(one: Machine): boolean {
+    const theirs = this.writableLeader()?.server.data?.systemId;
+    return theirs !== undefined && one.server.data !== null && one.server.data.systemId !== theirs;
   }
 
   private beginSafety(): void {
