@@ -405,7 +405,7 @@ const CLUSTER_SETTINGS = shared({
   primary_crash: setting(
     'pgha',
     'choice',
-    "What happens when the primary's postmaster dies and its node lives: `auto` hands over to a standby that has everything (missing WAL is brought to it first) and else restarts; `restart` always restarts; `failover` hands over.",
+    "What happens when the primary's postmaster dies and its node lives: `auto` hands over to a standby that has everything (missing WAL is brought to it first) and else restarts; `restart` restarts, and goes on as `auto` after three starts that failed; `failover` hands over.",
     { default: 'auto', enum: ['auto', 'restart', 'failover'] },
   ),
   wal_rescue_timeout: setting('pgha', 'duration', "Limit for bringing the end of a dead primary's WAL to a standby.", {

@@ -227,17 +227,22 @@ export function handOver(view: View, holding: Holding, cluster: ClusterView): De
   const names = others(view);
   const requested = wanted(view, cluster);
   const wish = requested ? (cluster.failover?.candidate ?? null) : null;
-  const mayMove =
-    (policy.cluster.primaryCrash !== 'restart' || wish !== null || view.leaving) &&
-    policy.cluster.failover !== 'manual';
-  if (names.length === 0 || (!mayMove && !requested)) return alone(view, holding, local, 'there is no other member');
+  const cannotStart = (view.attempts.get('start')?.failures ?? 0) >= STARTS;
+  const staysHere =
+    policy.cluster.failover === 'manual'
+      ? 'failover is manual'
+      : policy.cluster.primaryCrash === 'restart' && !cannotStart && wish === null && !view.leaving
+        ? 'primary_crash is restart'
+        : null;
+  if (names.length === 0) return alone(view, holding, local, 'there is no other member');
+  if (staysHere !== null && !requested) return alone(view, holding, local, staysHere);
 
   const end = view.endOfWal;
   const search = view.attempts.get('find-end');
   if (end === null && search !== undefined && search.failures >= SEARCHES) {
     const why = `the end of the WAL here cannot be found: ${search.said}`;
     // Neither does it come up here: those who have more than the last published position may go on.
-    return (view.attempts.get('start')?.failures ?? 0) >= STARTS ? giveUp(view, why) : alone(view, holding, local, why);
+    return cannotStart ? giveUp(view, why) : alone(view, holding, local, why);
   }
   const asked = isAsked(view, view.localSince);
   const ask: Action = { do: 'ask-peers', waitFor: names };
@@ -285,7 +290,6 @@ export function handOver(view: View, holding: Holding, cluster: ClusterView): De
     );
   }
   const withinLimit = missing <= policy.cluster.maximumLagOnFailoverBytes;
-  const cannotStart = (view.attempts.get('start')?.failures ?? 0) >= STARTS || view.leaving;
   const keeps = hasEveryCommit(view, cluster, local, best);
   if ((policy.cluster.primaryCrash === 'failover' || cannotStart) && withinLimit && keeps && !view.leaving) {
     return decision(

@@ -473,6 +473,12 @@ export const handingOver: readonly Case[] = [
     actions: ['start-primary'],
   },
   {
+    name: 'hands over all the same once Postgres has failed to start here three times',
+    view: leadsWithPostgresDown({ set: { primaryCrash: 'restart' }, attempts: failed('start', 3) }),
+    rule: 'leading.hand-over',
+    actions: ['release'],
+  },
+  {
     name: 'starts Postgres here when failover is manual',
     view: leadsWithPostgresDown({ set: { failover: 'manual' } }),
     rule: 'leading.start-here',
