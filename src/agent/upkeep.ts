@@ -13,6 +13,7 @@ import { SharedNodeIds } from './shared-node-ids.ts';
 import { SlotKeeper } from './slot-keeper.ts';
 
 const STORE_LIMIT = millis(1_500);
+const REFUSED_AGAIN = millis(1_000);
 const GUARD_LIMIT = millis(500);
 
 export class Upkeep {
@@ -21,6 +22,8 @@ export class Upkeep {
   readonly slots: SlotKeeper;
   private running = false;
   private wanted = false;
+  /** etcd has said no to the member key, as it does without space: not asked again with every cycle. */
+  private memberRefused: { readonly lease: LeaseId; readonly at: Instant } | null = null;
   private memberWritten: { readonly value: string; readonly lease: LeaseId; readonly at: Instant } | null = null;
   private settingsDue = true;
   private settingsFailedAt: Instant = LONG_AGO;
@@ -101,6 +104,8 @@ export class Upkeep {
     // Another machine's key is left to it: whoever writes it last would have the name.
     if (lease === null || !agent.watch.known || agent.nameTakenBy !== null) return;
     const now = agent.now();
+    const refused = this.memberRefused;
+    if (refused?.lease === lease && between(refused.at, now) < REFUSED_AGAIN) return;
     const facts = {
       settings: agent.settings,
       local: agent.watch.local,
@@ -147,6 +152,7 @@ export class Upkeep {
       },
       STORE_LIMIT,
     );
+    this.memberRefused = answer.kind === 'failed' ? { lease, at: now } : null;
     if (answer.kind === 'answered') this.memberWritten = { value: comparable, lease, at: now };
   }
 
