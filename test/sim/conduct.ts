@@ -76,6 +76,8 @@ export class Conduct {
   private readonly askedOf: (name: string) => number | undefined;
   private readonly fail: (invariant: string, sentence: string) => void;
   private readonly allowedLoss: number;
+  /** Who lags by more may be one that cannot lead. */
+  private readonly leastLag: number;
   /** What etcd says of the settings. */
   private config: Json = {};
   /** What each daemon was last told of them, and since when it has been told so. */
@@ -116,6 +118,7 @@ export class Conduct {
       Number(config['maximum_lag_on_failover'] ?? DEFAULT_LAG),
     );
     this.allowedLoss = Math.max(...lags);
+    this.leastLag = Math.min(...lags);
   }
 
   // ---- what the world tells ----------------------------------------------------------------------------------
@@ -304,7 +307,8 @@ export class Conduct {
     this.checkLocation(name, former);
     // An election begins when the last hold has run out, whether the key is gone by then or still stands.
     const began = this.statusAt + (status.beat?.holdMs ?? this.plan.settings.ttlMs);
-    if (this.knows(name, 'standby_disconnect_on_failover', true)) this.checkReceivers(name, began);
+    if (this.knows(name, 'standby_disconnect_on_failover', true))
+      this.checkReceivers(name, began, Number(status.optime ?? 0n));
   }
 
   private locationOf(name: string): string {
@@ -325,7 +329,7 @@ export class Conduct {
   }
 
   /** Positions were final when they were compared: nobody received, and the taker is not even set up to. */
-  private checkReceivers(name: string, began: number): void {
+  private checkReceivers(name: string, began: number, published: number): void {
     const timeout = 1_000 * Number(this.config['sibling_nodes_disconnect_timeout'] ?? 30);
     const now = this.now();
     if (now - began > timeout - 1_000) return;
@@ -339,6 +343,8 @@ export class Conduct {
       if (other.name === name || receiver === null || !heard || other.daemon() === null) continue;
       // It may have come up since it was asked.
       if (receiver.from.name === name || now - receiver.began < ANSWER_MS) continue;
+      // One that lags too far to lead goes on receiving.
+      if (published - other.server.end > this.leastLag) continue;
       this.fail('S12', `${name} takes the key while ${other.name} still receives (standby_disconnect_on_failover)`);
     }
   }
