@@ -200,6 +200,8 @@ async function runSeeds(count) {
   const lengths = [];
   const hashes = new Map();
   const failures = new Map();
+  const known = openPlans();
+  const knownAgain = [];
   const kept = [];
   const show1 = (text) => process.stderr.isTTY && process.stderr.write(`\r${text}`);
   await overAllCores(file, first, count, (report) => {
@@ -214,6 +216,10 @@ async function runSeeds(count) {
     for (const [name, hits] of Object.entries(report.marks)) marks.set(name, (marks.get(name) ?? 0) + hits);
     show1(`${totals.seeds} of ${count} seeds, ${totals.failed} failed`);
     if (report.ok) return false;
+    if (known.get(report.seed) === report.invariant) {
+      knownAgain.push(`${report.seed} (${report.invariant})`);
+      return false;
+    }
     totals.failed += 1;
     const seen = failures.get(report.invariant) ?? [];
     failures.set(report.invariant, [...seen, report.seed]);
@@ -233,10 +239,24 @@ async function runSeeds(count) {
       `in ${((performance.now() - began) / 1000).toFixed(0)} s (median ${median(lengths).toFixed(0)} ms a seed); ${totals.failed} failed; ` +
       `${totals.lost} acknowledged writes lost with their node (asynchronous); ${totals.exposure.toFixed(1)} s of exposure`,
   );
+  if (knownAgain.length > 0)
+    console.log(`  failed as test/sim/open says, and not counted: seeds ${knownAgain.join(', ')}`);
   for (const [invariant, which] of failures) console.log(`  ${invariant}: seeds ${which.slice(0, 20).join(' ')}`);
   const missing = await showMarks(marks);
   const canary = options.ci ? await runCanary() : 0;
   return totals.failed === 0 && (missing === 0 || !options.ci) && canary === 0 ? 0 : 1;
+}
+
+/** The seeds whose failures are known and not mended yet, with the invariant that each of them breaks. */
+function openPlans() {
+  const directory = join(ROOT, 'test', 'sim', 'open');
+  const files = existsSync(directory) ? readdirSync(directory).filter((name) => /^seed-\d+\.json$/.test(name)) : [];
+  return new Map(
+    files.map((name) => [
+      Number(name.slice('seed-'.length, -'.json'.length)),
+      JSON.parse(readFileSync(join(directory, name), 'utf8')).invariant,
+    ]),
+  );
 }
 
 /** What comes up in one seed of many hundred may be missed by chance: a fixed lot of further seeds has it. */

@@ -88,8 +88,12 @@ function keepsHistory(before: Voting, after: Voting, confirmed: ReadonlySet<Node
   return after.quorum >= Math.min(before.quorum + joined.length, unconfirmed.length);
 }
 
-const sameNames = (a: readonly NodeName[], b: readonly NodeName[]): boolean =>
-  a.length === b.length && sorted(a).every((name, i) => name === sorted(b)[i]);
+function sameNames(a: readonly NodeName[], b: readonly NodeName[]): boolean {
+  if (a === b) return true;
+  if (a.length !== b.length) return false;
+  const other = sorted(b);
+  return sorted(a).every((name, i) => name === other[i]);
+}
 
 export const sameVoting = (a: Voting, b: Voting): boolean => a.quorum === b.quorum && sameNames(a.voters, b.voters);
 
