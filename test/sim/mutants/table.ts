@@ -493,6 +493,8 @@ export const MUTANTS: readonly Mutant[] = [
     story: 'rule 13 without its gate: not a bug but the proof that the second line holds; must survive',
     edits: ACQUIRE_EARLY,
     caughtBy: [],
+    // Whoever goes early knows less of where the last leader's WAL ended, and says less of what that cost.
+    mute: ['S5'],
     focus: ['revoked while cut off', 'next one fails at the gate', 'acquire unanswered', 'candidate restarted'],
     seeds: 100,
   },
@@ -593,6 +595,8 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
     caughtBy: ['S7'],
+    // It is refused, and tried again without end.
+    mute: ['S14'],
     focus: ['copy cut off'],
     seeds: 40,
   },
@@ -606,6 +610,11 @@ export const MUTANTS: readonly Mutant[] = [
         replace: `[
       { do: 'rewind', source: cluster.members.find((m) => m.name !== view.self && m.name !== leader.name)?.name ?? leader.name },
     ]`,
+      },
+      {
+        file: AGENT,
+        find: 'if (cluster.leader?.name !== source.name) throw',
+        replace: 'if (cluster.leader === null) throw',
       },
     ],
     caughtBy: ['S7'],
@@ -630,7 +639,7 @@ export const MUTANTS: readonly Mutant[] = [
       {
         file: AGENT,
         find: 'if (this.decided.rule === decision.rule && this.decided.situation === situation) {',
-        replace: 'if (this.decided.rule === decision.rule && this.decided.reason === decision.reason) {',
+        replace: `if (this.decided.rule === ('never' as string)) {`,
       },
     ],
     caughtBy: ['S14'],
@@ -650,6 +659,7 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
     caughtBy: ['L2'],
+    mute: ['S14'],
     focus: ['new leader restarted'],
     shape: { members: { a: { priority: 50 }, b: { priority: 100 }, c: { priority: 200 } } },
     seeds: 60,
