@@ -135,7 +135,7 @@ for (const part of scripts.check.split('&&').map((text) => text.trim().split(/\s
   if (name === 'unit') await step('check: unit', vitest('unit'), 5 * minutes, { report: reportOf('unit') });
   else await step(`check: ${name}`, part, 5 * minutes);
 }
-await step('contract: our models beside the real etcd and Postgres', vitest('contract'), 8 * minutes, {
+await step('contract: our models beside the real etcd and Postgres', vitest('contract'), 12 * minutes, {
   report: reportOf('contract'),
   again: true,
 });
@@ -148,7 +148,7 @@ else {
   await step(
     'end-to-end: real processes, kills and cut networks',
     [...privilege, ...keepEnvironment, ...vitest('e2e')],
-    (all ? 60 : 17) * minutes,
+    (all ? 60 : 22) * minutes,
     {
       report: reportOf('e2e'),
       again: true,

@@ -77,7 +77,14 @@ function writesWithoutWindow(view: View): boolean {
   if (leadership.kind === 'holding') return !leadership.windowOpen && !leadership.adopting;
   // A primary found in a scope in which nobody ever led: it may be taken in as it runs. Until etcd was read we don't
   // know, and stop it only if it turns out otherwise.
-  return !adoptable(view);
+  return !adoptable(view) && !mayBecomeAdoptable(view);
+}
+
+/** A server that was found starting where no cluster is named yet: whose data it has is seen when it is up. */
+function mayBecomeAdoptable({ local, dcs }: View): boolean {
+  if (local.kind !== 'starting' || dcs.kind === 'never-read') return false;
+  const { leader, status, initialize } = dcs.cluster;
+  return leader === null && status === null && (initialize === null || initialize.value === '');
 }
 
 /** A running primary where no leadership was ever written down: the first take-over of an existing server. */

@@ -28,6 +28,9 @@ const UNUSABLE_MS = 5_000;
 const JUST_STARTED_MS = 3_000;
 /** A key under which no window opens within so long, although beats land, is given up: the guard comes back in much less. */
 const NO_WINDOW_MS = 5_000;
+/** A proof wakes the cycle by itself; this is for when none comes, which may last as long as etcd is away. */
+const WINDOW_AGAIN = millis(50);
+const JUST_PASSED_MS = 500;
 /** A standby that is still starting when it has won gets so long before it gives the key back. */
 const STANDBY_START_MS = 10_000;
 
@@ -112,7 +115,7 @@ function beforePromotion(view: View, holding: Holding): Decision {
         ? `the key is ours; the gate is ${Math.ceil(gate)} ms away`
         : `the key is ours; ${view.guardAcks ? 'the proof is under way' : 'the guard does not acknowledge'}`,
       [],
-      millis(Math.max(5, Math.min(200, gate))),
+      gate > -JUST_PASSED_MS ? millis(Math.max(5, Math.min(200, gate))) : WINDOW_AGAIN,
     );
   }
   const failed = promotionFailed(view, holding);
@@ -336,7 +339,7 @@ function alone(view: View, holding: Holding, local: Stopped, why: string): Decis
       'leading.waiting-for-window',
       `${why}; Postgres is started here as soon as the window is open`,
       [],
-      millis(20),
+      WINDOW_AGAIN,
     );
   }
   // What an operator asked for has come to nothing, or it would be tried again as soon as Postgres is back.

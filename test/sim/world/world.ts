@@ -2,8 +2,9 @@
  * One simulated cluster, built from a plan: machines, etcd, links, clients, faults. It runs the plan's two phases and
  * tells what became of it.
  */
-import { KEYS, slotName } from '../../../src/core/cluster.ts';
-import type { Txn } from '../../../src/core/store.ts';
+import { KEYS, readFailsafeKey, slotName } from '../../../src/core/cluster.ts';
+import { isListed } from '../../../src/core/failsafe.ts';
+import { nodeName, type Txn } from '../../../src/core/store.ts';
 import type { Instant } from '../../../src/core/time.ts';
 import { millis } from '../../../src/core/time.ts';
 import type { Facts, Severity } from '../../../src/ports/event-log.ts';
@@ -525,9 +526,13 @@ export class World {
     const furthest = Math.max(0, ...data.map((one) => one.end));
     // Who can come back as a primary after etcd was wiped is not for the plan to say.
     if (this.plan.faults.some(({ fault }) => fault.kind === 'etcd-wipe')) return this.machines;
+    const listed = this.etcd.keyNow(KEYS.failsafe);
+    const list = listed === null ? null : readFailsafeKey(listed);
     const fit = planned.some(
       ({ server, name }) =>
         canLead(this.plan, name) &&
+        // Whoever does not stand in the failsafe list waits for one who does (protocol.md 33).
+        isListed(list, nodeName(name)) &&
         this.couldWinWith(server, planned) &&
         server.trouble.starts < FOR_GOOD &&
         server.data !== null &&
@@ -671,6 +676,9 @@ export class World {
     const { acked, ends } = this.clients.books;
     const lost = acked.filter((token) => !there.has(token) && !this.lostBefore.has(token));
     for (const token of lost) this.lostBefore.add(token);
+    // While daemon and guard are both dead Postgres goes on, and what it acknowledges beside its successor no later
+    // failover can tell of: that is the exposure, and counted as such.
+    if (this.invariants.exposure > 0) return { lost: 0, end: 0 };
     return { lost: lost.length, end: Math.max(0, ...lost.map((token) => ends.get(token) ?? 0)) };
   }
 

@@ -370,6 +370,7 @@ const beingMade = aCluster({
   initialize: '',
   initializeLease: leaseId('lease-of-c'),
 });
+const startingAsPrimary = { kind: 'starting', since: millis(10), asPrimary: true } as const;
 
 export const joining: readonly Case[] = [
   {
@@ -409,6 +410,19 @@ export const joining: readonly Case[] = [
     rule: 'joining.claim',
     actions: [{ do: 'claim-scope', over: revision(5) }],
     situation: 'joining',
+  },
+  {
+    name: 'waits for a server that is starting while an empty member makes a cluster: whose data it has is not known yet',
+    view: aView(empty({ local: startingAsPrimary, cluster: beingMade })),
+    rule: 'joining.wait-for-bootstrap',
+    actions: [],
+    situation: 'joining',
+  },
+  {
+    name: 'ends a server that is starting as a primary where somebody has led',
+    view: aView(empty({ local: startingAsPrimary, cluster: { ...beingMade, status: aStatus() } })),
+    rule: 'fence.without-window',
+    actions: ['stop-immediately'],
   },
   {
     name: "claims the scope for a stopped primary's data while an empty member makes a cluster",
