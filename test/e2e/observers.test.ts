@@ -115,7 +115,11 @@ describeOnHosts('observers', () => {
     const polls = await cluster.client.ask('polls-stop', null);
     expect(new Set(polls.map(({ status }) => status))).toContain(503);
     // On a busy machine its next life takes a while: frozen before that, the guard would go on answering.
-    await until('the daemon answers again', 20_000, async () => (await cluster.http(primary, '/primary')).status === 200);
+    await until(
+      'the daemon answers again',
+      20_000,
+      async () => (await cluster.http(primary, '/primary')).status === 200,
+    );
     daemon.freeze();
     const frozen = await cluster.http(primary, '/primary', { timeoutMs: 500 });
     daemon.thaw();
