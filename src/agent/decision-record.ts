@@ -65,6 +65,8 @@ export class TakeoverRecorder {
   private leader: NodeName | null = null;
   /** ... and who did before him. */
   private leaderBefore: NodeName | null = null;
+  /** This process saw Postgres here as a primary under the leadership that was the last, or still is. */
+  private wrote = false;
   private keyGoneAt: Instant | null = null;
 
   /** Each cycle, after it was decided and before anything is done. @param wall - now, for people */
@@ -72,8 +74,12 @@ export class TakeoverRecorder {
     if (view.dcs.kind === 'never-read') return;
     const { cluster, readAt } = view.dcs;
     const leader = cluster.leader?.name ?? view.lastLeader ?? this.leader;
-    if (leader !== this.leader) this.leaderBefore = this.leader;
+    if (leader !== this.leader) {
+      this.leaderBefore = this.leader;
+      this.wrote = false;
+    }
     this.leader = leader;
+    if (view.leadership.kind === 'holding' && view.local.kind === 'primary') this.wrote = true;
     if (cluster.leader !== null) this.keyGoneAt = null;
     else this.keyGoneAt ??= readAt;
     if (view.leadership.kind === 'holding') this.sawHolding(view, view.leadership, wall);
@@ -207,7 +213,7 @@ export class TakeoverRecorder {
       completedAt: wall,
       timeline: local.kind === 'primary' ? local.timeline : null,
       lsn: local.kind === 'primary' ? local.flushed : null,
-      loss: lossOf(underWay, by.node, local, from),
+      loss: lossOf(underWay, by.node, local, from, this.wrote),
       followers: this.followers,
     };
     return this.record;
@@ -228,12 +234,19 @@ export class TakeoverRecorder {
   }
 }
 
-function lossOf(underWay: UnderWay, node: NodeName, local: LocalPostgres, from: Lsn | null): LossStatement | null {
+function lossOf(
+  underWay: UnderWay,
+  node: NodeName,
+  local: LocalPostgres,
+  from: Lsn | null,
+  wroteBefore: boolean,
+): LossStatement | null {
   const { previous, release, published, stoppedBy, kind } = underWay;
   if (from === null || previous === null || kind === 'first' || local.kind !== 'primary') return null;
   return stateLoss({
     previous,
     node,
+    wroteBefore,
     has: from,
     published,
     // Who names nobody may have given up without having found where his WAL ends; and who was not promoted cannot know

@@ -10,6 +10,8 @@ import type { WallTime } from './time.ts';
 export interface LossFacts {
   readonly previous: NodeName;
   readonly node: NodeName;
+  /** false: the node had the key before, and is not known to have written under it. */
+  readonly wroteBefore?: boolean;
   /** Where the new timeline begins: the new leader has all WAL of the last one up to here, and nothing beyond. */
   readonly has: Lsn;
   /** The last position that the last leader published, and when it was heard of here; null: none is known. */
@@ -47,9 +49,10 @@ export interface LossStatement {
 
 export function stateLoss(facts: LossFacts): LossStatement {
   const { previous, node, has, published, end } = facts;
-  // Who led before has all of its own WAL, whatever became of its leadership.
-  const known = previous === node ? has : (end ?? published?.lsn ?? null);
-  const openEnded = previous !== node && end === null;
+  // Who wrote before has all of its own WAL, whatever became of its leadership.
+  const own = previous === node && facts.wroteBefore !== false;
+  const known = own ? has : (end ?? published?.lsn ?? null);
+  const openEnded = !own && end === null;
   const missing = known === null ? 0n : distance(has, known);
   const lost = missing > 0n ? 'range' : openEnded ? 'unknown' : 'nothing';
   const statement = {

@@ -685,8 +685,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'src/core/loss.ts',
-        find: 'const openEnded = previous !== node && end === null;',
-        replace: 'const openEnded = previous === node && end === null;',
+        find: 'const openEnded = !own && end === null;',
+        replace: 'const openEnded = own && end === null;',
       },
     ],
     caughtBy: ['S5'],

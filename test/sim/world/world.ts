@@ -573,6 +573,8 @@ export class World {
   private held(name: string): void {
     this.lastHolder = name;
     if ((this.phase !== 'liveness' && this.phase !== 'settling') || this.holders.at(-1) === name) return;
+    // A request of one who is gone for good may still have been on its way.
+    if (this.machine(name)?.on !== true) return;
     this.holders.push(name);
     // Where nobody had the key any more, the first to take it is no change.
     const changes = this.holders.length - 1;

@@ -52,6 +52,11 @@ describe('the loss statement', () => {
     );
   });
 
+  it('does not believe that of one who only had the key, or was started again since', () => {
+    const own = { previous: nodeName('b'), wroteBefore: false };
+    expect(stateLoss(facts(own))).toMatchObject({ lost: 'unknown', open_ended: true });
+  });
+
   it('knows that who led before has its own WAL', () => {
     const later = { lsn: parseLsn('0/6000000'), heardAt: wallTime(WALL) };
     expect(stateLoss(facts({ previous: nodeName('b'), published: later }))).toMatchObject({ lost: 'nothing' });
