@@ -116,6 +116,3 @@ export function gateBehind(gate: Gate | null, confirmedUntil: Instant): Gate | n
   if (gate === null || gate.opensAt === 'never' || gate.opensAt >= confirmedUntil) return gate;
   return { ...gate, opensAt: confirmedUntil };
 }
-
-/** For people: whether a confirmation still binds this node. */
-export const isBound = (confirmedUntil: Instant, now: Instant): boolean => now < confirmedUntil;
