@@ -1039,7 +1039,7 @@ export class Agent implements Control {
     this.publications = notePublished(this.publications, cluster.status?.optime ?? null, reading.statusArrived);
     const { self, settings, keeper } = this;
     this.nameTakenBy = nameTakenBy(cluster, { name: self, apiUrl: settings.apiUrl, lease: keeper.lease });
-    keeper.note(cluster, reading.statusArrived, this.nameTakenBy === null);
+    keeper.note(cluster, reading.statusArrived, this.nameTakenBy === null, reading.restarted);
     // The read that answers a hint is the only one: what it says of the settings must not be passed over.
     this.takeSettings(cluster);
     return cluster;

@@ -4,7 +4,7 @@
  */
 import { type ClusterView, KEYS, readCluster } from '../core/cluster.ts';
 import { LASTING } from '../core/situations/leaderless.ts';
-import type { Revision } from '../core/store.ts';
+import { ABSENT, type Revision } from '../core/store.ts';
 import { between, type Instant, type Millis, type WallTime } from '../core/time.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Change, Dcs, StopWatching } from '../ports/dcs.ts';
@@ -21,10 +21,14 @@ export interface Reading {
   readonly atWall: WallTime;
   /** When this version of `status` was first known to exist. */
   readonly statusArrived: Instant;
+  /** etcd's revision has gone back, or it is another one: what was known of its history is worth nothing. */
+  readonly restarted: boolean;
 }
 
 export class ClusterReader {
   private readonly arrivals = new Map<Revision, Instant>();
+  /** The newest revision that this etcd has told of, by a read or by the watch: of the store, and of `status` in it. */
+  private newest: Told = { store: ABSENT, status: ABSENT };
   private readonly clock: Clock;
   private readonly dcs: Dcs;
   private readonly log: EventLog;
@@ -83,6 +87,8 @@ export class ClusterReader {
 
   private async readOnce(limit: Millis): Promise<Reading | null> {
     this.stale = false;
+    // The watch may be ahead of the reads: what it has told before a read was sent, that read has to know.
+    const known = this.newest;
     const answer = await this.dcs.read(limit);
     if (answer.kind === 'unanswered') {
       this.answers = false;
@@ -102,10 +108,16 @@ export class ClusterReader {
       this.log.write('warn', 'dcs.value-not-understood', sentence, { key });
     }
     const before = this.latestReading?.cluster ?? null;
-    if (before !== null && (before.clusterId !== cluster.clusterId || cluster.revision < before.revision))
-      this.arrivals.clear();
+    const read = { store: cluster.revision, status: cluster.status?.revision ?? ABSENT };
+    // A restored etcd counts on from the backup, and may have come as far as before when it is read; `status` is older.
+    const restarted =
+      (before !== null && before.clusterId !== cluster.clusterId) ||
+      read.store < known.store ||
+      read.status < known.status;
+    if (restarted) this.arrivals.clear();
+    this.newest = restarted ? read : newer(this.newest, read);
     const statusArrived = (cluster.status === null ? null : this.arrivals.get(cluster.status.revision)) ?? at;
-    this.latestReading = { cluster, at, atWall: this.clock.wall(), statusArrived };
+    this.latestReading = { cluster, at, atWall: this.clock.wall(), statusArrived, restarted };
     return this.latestReading;
   }
 
@@ -120,6 +132,7 @@ export class ClusterReader {
       return;
     }
     for (const { key, revision } of changes) {
+      this.newest = newer(this.newest, { store: revision, status: key === KEYS.status ? revision : ABSENT });
       if (key === KEYS.status) {
         if (!this.arrivals.has(revision)) this.arrivals.set(revision, now);
         for (const old of this.arrivals.keys()) {
@@ -134,3 +147,13 @@ export class ClusterReader {
     this.onWake(`${waking.key} changed`);
   }
 }
+
+interface Told {
+  readonly store: Revision;
+  readonly status: Revision;
+}
+
+const newer = (a: Told, b: Told): Told => ({
+  store: a.store > b.store ? a.store : b.store,
+  status: a.status > b.status ? a.status : b.status,
+});

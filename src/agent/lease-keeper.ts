@@ -296,12 +296,14 @@ export class LeaseKeeper {
    *
    * @param arrivedAt - when this version of `status` was first known to exist
    * @param nameIsOurs - false: another machine runs under this name, and a key with it is that one's
+   * @param historyRestarted - true: etcd was restored to before what was heard from it
    */
-  note(cluster: ClusterView, arrivedAt: Instant, nameIsOurs = true): void {
+  note(cluster: ClusterView, arrivedAt: Instant, nameIsOurs = true, historyRestarted = false): void {
     const { log } = this.parts;
     const before = this.known;
     const clusterTtl = clusterTtlOf(cluster) ?? this.parts.wantedTtl();
-    this.known = noteStatus(before, { cluster, at: arrivedAt, clusterTtl, ownTtl: this.parts.wantedTtl() });
+    const ownTtl = this.parts.wantedTtl();
+    this.known = noteStatus(before, { cluster, at: arrivedAt, clusterTtl, ownTtl, historyRestarted });
     if (before !== null && before.clusterId !== this.known.clusterId) {
       log.write(
         'warn',
@@ -310,7 +312,8 @@ export class LeaseKeeper {
       );
     }
     const restarted =
-      before !== null && (before.clusterId !== this.known.clusterId || cluster.revision < before.storeRevision);
+      before !== null &&
+      (historyRestarted || before.clusterId !== this.known.clusterId || cluster.revision < before.storeRevision);
     this.doubtList(cluster, restarted);
     const { leader } = cluster;
     this.leaderSeen = leader;

@@ -157,7 +157,9 @@ export class SyncKeeper {
     const { strict, count, maximumLagBytes: maximumLag } = agent.policy.synchronous;
     const target = chooseTarget({ mode, strict, count, maximumLag }, active, this.lately(key), key, acknowledging);
     const confirmed = this.confirmed(primary);
-    const step = nextStep({ self: agent.self, mode, key, acknowledging, target, confirmed });
+    // What the server started with is everywhere from the beginning.
+    const settled = this.mark !== null || this.set === null;
+    const step = nextStep({ self: agent.self, mode, key, acknowledging, target, confirmed, settled });
     const revision = cluster.sync?.revision ?? ABSENT;
     switch (step.do) {
       case 'write-key':
@@ -167,7 +169,8 @@ export class SyncKeeper {
         if (key !== null && !this.isOurs(cluster)) return this.writeKey({ revision, key }, key);
         return this.setNames(step.acknowledging, mode, primary);
       case 'wait':
-        this.tell(`waiting for ${step.for.join(', ')} to have every commit; ${describeKey(key as SyncKey)}`);
+        if (step.for.length > 0)
+          this.tell(`waiting for ${step.for.join(', ')} to have every commit; ${describeKey(key as SyncKey)}`);
         return this.again(LOOK_AGAIN);
       case 'nothing':
         this.tell(`${describeAcknowledging(acknowledging)}; ${key === null ? '' : describeKey(key)}`);

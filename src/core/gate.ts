@@ -26,6 +26,8 @@ export interface Arrival {
   readonly at: Instant;
   /** The cluster's TTL: the hold of a version that Patroni wrote. */
   readonly clusterTtl: Millis;
+  /** The watch had told of more than is there now: etcd was restored, and versions that were not read are lost. */
+  readonly historyRestarted?: boolean;
   /** This node's own TTL: with no status at all, the larger of the two is waited. */
   readonly ownTtl: Millis;
 }
@@ -38,7 +40,10 @@ export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
   // as it was: versions that were written after it, and that we have not seen, may be lost.
   const restarted =
     known !== null &&
-    (known.clusterId !== clusterId || storeRevision < known.storeRevision || revision < known.revision);
+    (arrival.historyRestarted === true ||
+      known.clusterId !== clusterId ||
+      storeRevision < known.storeRevision ||
+      revision < known.revision);
   if (known !== null && !restarted && revision === known.revision) return { ...known, storeRevision };
   const hold = holdOf(arrival);
   return {

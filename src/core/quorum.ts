@@ -41,7 +41,7 @@ export interface SyncTarget {
 export type SyncStep =
   | { readonly do: 'write-key'; readonly key: SyncKey }
   | { readonly do: 'set-names'; readonly acknowledging: Acknowledging }
-  /** Until these have all that was acknowledged before the last step. */
+  /** Until these have all that was acknowledged before the last step; nobody: until the last names have settled. */
   | { readonly do: 'wait'; readonly for: readonly NodeName[] }
   | { readonly do: 'nothing' };
 
@@ -58,6 +58,8 @@ export interface SyncState {
    * acknowledged under other names. Empty while that is not known.
    */
   readonly confirmed: ReadonlySet<NodeName>;
+  /** `acknowledging` is all there is: no WAL sender goes by names that were in force before. */
+  readonly settled: boolean;
 }
 
 type Voting = Pick<SyncKey, 'voters' | 'quorum'>;
@@ -112,7 +114,10 @@ export function nextStep(state: SyncState): SyncStep {
   const namesDone = sameAcknowledging(acknowledging, target.acknowledging);
   if (namesDone && sameVoting(key, target)) return { do: 'nothing' };
   // First, because it may be what commits are waiting for.
-  if (!namesDone && agrees(key, target.acknowledging)) return { do: 'set-names', acknowledging: target.acknowledging };
+  if (!namesDone && agrees(key, target.acknowledging))
+    return !state.settled
+      ? { do: 'wait', for: [] }
+      : { do: 'set-names', acknowledging: towards(key, acknowledging, target.acknowledging) };
   // Somebody has changed the names by hand.
   if (!agrees(key, acknowledging)) return write(nobody(self));
   if (!sameVoting(key, target) && agrees(target, acknowledging) && keepsHistory(key, target, confirmed))
@@ -120,6 +125,21 @@ export function nextStep(state: SyncState): SyncStep {
   if (!namesDone) return write(bridge(key, target, state.mode));
   const nearer = nearerKey(key, target, confirmed, state.mode);
   return nearer === null ? { do: 'wait', for: without(target.voters, confirmed) } : write(nearer);
+}
+
+/**
+ * The names to set next, on the way to `to`. WAL senders read new names one after the other, and one that has not yet
+ * counts, by its own old count, also those whose senders have: for that moment any of both lists may acknowledge, as few
+ * as the smaller count says. Where the key does not allow that, first nobody can: a count that only all of both lists
+ * together could reach; then the list; then the count.
+ */
+function towards(key: SyncKey, from: Acknowledging, to: Acknowledging): Acknowledging {
+  if (from.kind !== 'standbys' || to.kind !== 'standbys') return to;
+  const names = sorted([...from.names, ...to.names]);
+  if (agrees(key, { kind: 'standbys', names, count: Math.min(from.count, to.count) })) return to;
+  const all = sorted([...names, ...key.voters]).length;
+  if (from.count < all) return { kind: 'standbys', names: from.names, count: all };
+  return { kind: 'standbys', names: to.names, count: from.count };
 }
 
 /** A key between two pairs of sets: it agrees with the names as they are and as they will be. */

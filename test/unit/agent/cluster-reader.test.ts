@@ -110,6 +110,39 @@ describe('a version of status', () => {
   });
 });
 
+describe('a read that knows less than the watch has told before it was sent', () => {
+  it('is of a restored etcd: what is there arrives now, though it was seen before', async () => {
+    const old = status();
+    hint('status', old);
+    await read();
+    // A later beat was told of and not read yet; the backup is from before it.
+    hint('status', revision(Number(old) + 1_000));
+    await clock.pass(700);
+    const reading = await read();
+    expect(reading).toMatchObject({ restarted: true, statusArrived: reading?.at });
+    expect(await read()).toMatchObject({ restarted: false });
+  });
+
+  it('also where it has counted on as far as it was before', async () => {
+    const old = status();
+    hint('status', old);
+    await read();
+    hint('status', revision(Number(old) + 1));
+    etcd.put('members/a', {});
+    etcd.put('members/b', {});
+    const reading = await read();
+    expect(reading).toMatchObject({ restarted: true, statusArrived: reading?.at });
+  });
+
+  it('and one that was under way when the watch told of more is none', async () => {
+    const old = status();
+    hint('status', old);
+    const underWay = reader.read(LIMIT);
+    hint('members/a', revision(Number(old) + 1_000));
+    expect(await clock.outcome(underWay)).toMatchObject({ restarted: false, statusArrived: START });
+  });
+});
+
 describe('a hint', () => {
   it('wakes the cycle for keys that decisions rest on', () => {
     for (const key of ['leader', 'failover', 'config', 'initialize']) hint(key);

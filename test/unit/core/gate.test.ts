@@ -14,6 +14,7 @@ interface Seen {
   readonly beat?: Beat | null;
   readonly clusterId?: string;
   readonly storeRevision?: number;
+  readonly historyRestarted?: boolean;
   readonly clusterTtl?: number;
   readonly ownTtl?: number;
 }
@@ -32,6 +33,7 @@ function arrival(version: Seen): Arrival {
     at: instant(version.at),
     clusterTtl: seconds(version.clusterTtl ?? 30),
     ownTtl: seconds(version.ownTtl ?? 20),
+    ...(version.historyRestarted === undefined ? {} : { historyRestarted: version.historyRestarted }),
   };
 }
 
@@ -95,6 +97,10 @@ describe('the gate', () => {
   it('starts all over when the revision of the store goes back, also where status is as it was', () => {
     expect(seen({ at: 1_000, storeRevision: 100 }, { at: 5_000, storeRevision: 99 }).opensAt).toBe(15_000);
     expect(seen({ at: 1_000, storeRevision: 100 }, { at: 5_000, storeRevision: 101 }).opensAt).toBe(11_000);
+  });
+
+  it('starts all over when a beat that was only told of is lost in a restored etcd', () => {
+    expect(seen({ at: 1_000 }, { at: 9_000, historyRestarted: true }).opensAt).toBe(19_000);
   });
 
   it('starts all over when status has vanished, which nobody who keeps our rules does', () => {

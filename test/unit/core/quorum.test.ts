@@ -37,7 +37,7 @@ function target(mode: SyncMode, names: readonly NodeName[], count: number): Sync
 /** The steps to a target, each standby having everything at once; as text. */
 function way(mode: SyncMode, from: { key: SyncKey | null; acknowledging: Acknowledging }, to: SyncTarget): string[] {
   const said: string[] = [];
-  let state: SyncState = { self: a, mode, target: to, confirmed: new Set(to.voters), ...from };
+  let state: SyncState = { self: a, mode, target: to, confirmed: new Set(to.voters), settled: true, ...from };
   for (let i = 0; i < 10; i += 1) {
     const step = nextStep(state);
     if (step.do === 'nothing') return said;
@@ -82,7 +82,22 @@ describe('the steps between two pairs of sets', () => {
       target('on', [c], 1),
       ['key - 0', 'names 1 of c', 'key c 0'],
     ],
-    ['of two one leaves', 'on', key([b, c]), waitFor([b, c]), target('on', [c], 1), ['key c 0', 'names 1 of c']],
+    [
+      'of two one leaves',
+      'on',
+      key([b, c]),
+      waitFor([b, c]),
+      target('on', [c], 1),
+      ['key c 0', 'names 2 of c', 'names 1 of c'],
+    ],
+    [
+      'never the list and the count at once, where a sender that is behind would count one that is ahead',
+      'on',
+      key([c]),
+      waitFor([c]),
+      target('on', [b, c], 2),
+      ['names 2 of c', 'names 2 of b,c', 'key b,c 0'],
+    ],
     [
       'quorum: a voter joins by a larger quorum first',
       'quorum',
@@ -137,6 +152,7 @@ describe('the steps between two pairs of sets', () => {
       acknowledging: waitFor([b]),
       target: target('on', [b], 1),
       confirmed: new Set(),
+      settled: true,
     };
     expect(nextStep(state)).toEqual({ do: 'wait', for: [b] });
   });
@@ -149,6 +165,7 @@ describe('the steps between two pairs of sets', () => {
       acknowledging: waitFor([b, c]),
       target: target('on', [b, c], 2),
       confirmed: new Set([c]),
+      settled: true,
     };
     expect(nextStep(state)).toMatchObject({ do: 'write-key', key: { voters: [c], quorum: 0 } });
   });
@@ -263,10 +280,12 @@ function normalised(world: World): World {
 
 function withAcks(world: World): World {
   const head = world.at[world.leader] ?? 0;
+  // A sender counts by its own copy of the names, and among all senders that think, by theirs, that they are listed.
+  const listed = [...new Set(world.inForce.flatMap((one) => (one.kind === 'standbys' ? one.names : [])))];
   const reached = world.inForce.map((one) => {
     if (one.kind === 'alone') return head;
-    if (one.kind !== 'standbys' || one.count > one.names.length) return 0;
-    return one.names.map((name) => world.at[name] ?? 0).sort((x, y) => y - x)[one.count - 1] ?? 0;
+    if (one.kind !== 'standbys') return 0;
+    return listed.map((name) => world.at[name] ?? 0).sort((x, y) => y - x)[one.count - 1] ?? 0;
   });
   return { ...world, acked: Math.max(world.acked, ...reached.map((one) => Math.min(one, head))) };
 }
@@ -333,8 +352,9 @@ function explore(
     const acknowledging = world.inForce.at(-1) as Acknowledging;
     const { mark } = world;
     const confirmed = new Set(mark === null ? [] : nodes.filter((name) => (world.at[name] ?? 0) >= mark));
+    const settled = world.inForce.length === 1;
     for (const [mode, to] of targets(world.leader)) {
-      const next = step({ self: world.leader, mode, key: world.key, acknowledging, target: to, confirmed });
+      const next = step({ self: world.leader, mode, key: world.key, acknowledging, target: to, confirmed, settled });
       if (next.do === 'write-key') open.push({ ...world, key: next.key });
       // Set while older ones have not settled: each sender may go by any of them.
       if (next.do === 'set-names')
@@ -357,6 +377,14 @@ describe('in every state that can be reached, after any stop', () => {
   });
 
   const wrong: readonly (readonly [string, typeof nextStep])[] = [
+    [
+      'the list and the count at once',
+      (state) => {
+        const step = nextStep(state);
+        return step.do === 'set-names' ? { do: 'set-names', acknowledging: state.target.acknowledging } : step;
+      },
+    ],
+    ['names that are set before the last ones have settled', (state) => nextStep({ ...state, settled: true })],
     ['whoever joins counts as having everything', (state) => nextStep({ ...state, confirmed: new Set([a, b, c, d]) })],
     [
       'the key before the names',
