@@ -168,6 +168,9 @@ export const DECLARED: readonly string[] = [
 
 const ADAPTER = 'written by an adapter, which is not simulated; test/contract and test/e2e have it';
 
+const WATCHDOG = 'there is no simulated device; test/unit and test/contract have one';
+const SLOTS = 'logical slots and the removal of WAL are not simulated; test/unit and test/contract have them';
+
 /** Marks that no seed has to reach, each with its reason. */
 export const NOT_REACHED: Readonly<Record<string, string>> = {
   'event daemon.started': ADAPTER,
@@ -183,6 +186,15 @@ export const NOT_REACHED: Readonly<Record<string, string>> = {
   'event command.distrusted': ADAPTER,
   'rule node.name-taken': 'two machines of one name are not simulated; test/unit has them',
   'checked S10 a lease is revoked': 'a daemon revokes no lease at all; should it begin to, this is looked at',
-  'rule leaderless.primary-alive':
-    'whoever says that he is a writable primary has an open window, and then no gate of another is open; test/unit has it',
+  'event copy.method-failed': ADAPTER,
+  'event watchdog.usable': WATCHDOG,
+  'event watchdog.unusable': WATCHDOG,
+  'event slot.copied': SLOTS,
+  'event slot.position-lost': SLOTS,
+  'event slot.unproven': SLOTS,
+  'event slot.holds-wal': SLOTS,
+  'event slot.eased': SLOTS,
+  'event slot.names-clash': 'the names of simulated members do not clash; test/unit has them',
+  'guard stopped an unvouched primary':
+    'no plan starts a guard without its daemon beside a primary; test/contract does',
 };
