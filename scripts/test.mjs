@@ -164,13 +164,13 @@ const first = 7_700_001;
 await step(
   `simulation: ${seeds} seeds`,
   ['node', 'scripts/sim.mjs', '--ci', '--seeds', String(seeds), '--first', String(first)],
-  (all ? 60 : 8) * minutes,
+  (all ? 60 : 12) * minutes,
 );
 // A green simulation says little until it is known to see mistakes.
 await step(
   'simulation: planted mistakes, each has to be noticed',
   ['node', 'scripts/sim.mjs', '--mutants'],
-  8 * minutes,
+  12 * minutes,
 );
 
 // Once more at the end, where somebody looks who has only the last screen of a long log.
