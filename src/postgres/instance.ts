@@ -364,17 +364,27 @@ export class PostgresInstance implements Postgres {
     }
     signal.throwIfAborted();
     await this.#startable();
-    await this.#start(place);
-    if (failure !== null) throw slotFailed(`The slots ${names.join(', ')} were not copied`, failure);
-    if (await this.#comesUp(signal)) return;
-    signal.throwIfAborted();
+    if (failure !== null) {
+      await this.#start(place);
+      throw slotFailed(`The slots ${names.join(', ')} were not copied`, failure);
+    }
+    // A state that Postgres refuses ends it at once or a moment after it said that it runs: as it happens to go.
+    let refused: unknown = null;
+    try {
+      await this.#start(place);
+      if (await this.#comesUp(signal)) return;
+      signal.throwIfAborted();
+    } catch (error) {
+      signal.throwIfAborted();
+      refused = error;
+    }
     await stopServer(place, 'immediate', limit);
     await removeSlots(place, names);
     await this.#startable();
     await this.#start(place);
     throw slotFailed(
       `The slots ${names.join(', ')} were taken away again`,
-      new Error('Postgres did not start with them'),
+      new Error('Postgres did not start with them', { cause: refused }),
     );
   }
 

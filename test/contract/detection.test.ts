@@ -11,7 +11,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { LocalPostgres } from '../../src/core/local.ts';
 import type { CheckType } from '../../src/core/policy.ts';
 import { millis } from '../../src/core/time.ts';
-import { familyOf, postmasterOf } from '../../src/postgres/family.ts';
+import { asMember, familyOf, type ProcessId, postmasterOf, signalProcess } from '../../src/postgres/family.ts';
 import { PostgresInstance } from '../../src/postgres/instance.ts';
 import { SystemClock } from '../../src/system/clock.ts';
 import { systemRandom } from '../../src/system/random.ts';
@@ -43,19 +43,19 @@ async function well(server: TestServer): Promise<void> {
   await server.until(server === primary ? 'primary' : 'standby', (local) => local.failing === null);
 }
 
-const postmaster = (server: TestServer): number => {
+const postmaster = (server: TestServer): ProcessId => {
   const found = postmasterOf(familyOf(server.dataDir));
   if (found === null) throw new Error(`${server.name} does not run`);
-  return found.pid;
+  return found;
 };
 
-/** With these processes stopped; they go on afterwards, whatever happened. */
-async function frozen(pids: readonly number[], then: () => Promise<void>): Promise<void> {
-  for (const pid of pids) process.kill(pid, 'SIGSTOP');
+/** With these processes stopped; they go on afterwards, whatever happened. One that ended meanwhile is no matter. */
+async function frozen(processes: readonly ProcessId[], then: () => Promise<void>): Promise<void> {
+  for (const each of processes) signalProcess(each, 'SIGSTOP');
   try {
     await then();
   } finally {
-    for (const pid of pids) process.kill(pid, 'SIGCONT');
+    for (const each of processes) signalProcess(each, 'SIGCONT');
   }
 }
 
@@ -137,7 +137,7 @@ describe('a hung backend', () => {
       "SELECT pid FROM pg_stat_activity WHERE application_name = 'pgha' AND backend_type = 'client backend'",
     );
     await frozen(
-      held.map((row) => Number(row['pid'])),
+      held.flatMap((row) => asMember(Number(row['pid']), primary.dataDir) ?? []),
       async () => {
         for (const check of TYPES) expect(await look(check)).toMatchObject({ failing: { check: 'query' } });
         for (const answer of await asked()) expect(answer.kind).toBe('alive');
@@ -149,17 +149,14 @@ describe('a hung backend', () => {
 
 describe('a server of which everything hangs', () => {
   test('fails every check within its limit, and another node hears nothing', async () => {
-    await frozen(
-      familyOf(primary.dataDir).map(({ pid }) => pid),
-      async () => {
-        for (const check of TYPES) {
-          const from = performance.now();
-          expect(await look(check)).toMatchObject({ kind: 'primary', failing: { check } });
-          expect(performance.now() - from).toBeLessThan(3 * LIMIT);
-        }
-        for (const answer of await asked()) expect(answer.kind).toBe('silent');
-      },
-    );
+    await frozen(familyOf(primary.dataDir), async () => {
+      for (const check of TYPES) {
+        const from = performance.now();
+        expect(await look(check)).toMatchObject({ kind: 'primary', failing: { check } });
+        expect(performance.now() - from).toBeLessThan(3 * LIMIT);
+      }
+      for (const answer of await asked()) expect(answer.kind).toBe('silent');
+    });
     await well(primary);
   });
 });
@@ -233,7 +230,7 @@ describe('a server that starts, stops or is not there', () => {
     await server.instance.startPrimary(SETTINGS);
     await server.until('primary', (local) => local.failing === null);
     const guest = await server.connect();
-    process.kill(postmaster(server), 'SIGTERM');
+    signalProcess(postmaster(server), 'SIGTERM');
     await server.until('primary', (local) => local.failing !== null);
     for (const check of TYPES) {
       expect(await server.instance.look(LIMIT, check)).toMatchObject({

@@ -10,7 +10,7 @@ import { type Lsn, parseLsn, timeline } from '../../src/core/lsn.ts';
 import { millis } from '../../src/core/time.ts';
 import { runCommand } from '../../src/postgres/command.ts';
 import { parseControlData, parseControlDataText } from '../../src/postgres/control-data.ts';
-import { familyOf, postmasterOf } from '../../src/postgres/family.ts';
+import { familyOf, postmasterOf, signalProcess } from '../../src/postgres/family.ts';
 import { PostgresInstance } from '../../src/postgres/instance.ts';
 import { SystemClock } from '../../src/system/clock.ts';
 import { systemRandom } from '../../src/system/random.ts';
@@ -192,18 +192,18 @@ describe('a look', () => {
     const pid = postmaster(server);
     process.kill(pid, 'SIGSTOP');
     expect(await server.look(millis(300))).toMatchObject({ kind: 'primary', failing: { check: 'ping' } });
-    for (const member of familyOf(server.dataDir)) process.kill(member.pid, 'SIGSTOP');
+    for (const member of familyOf(server.dataDir)) signalProcess(member, 'SIGSTOP');
     const from = performance.now();
     const frozen = await server.look(millis(300));
     expect(performance.now() - from).toBeLessThan(600);
     expect(frozen.kind).toBe('primary');
-    for (const member of familyOf(server.dataDir)) process.kill(member.pid, 'SIGCONT');
+    for (const member of familyOf(server.dataDir)) signalProcess(member, 'SIGCONT');
     await server.until('primary', (local) => local.failing === null);
   });
 
   test('calls a server silent from which nothing was ever learned', async () => {
     const server = await runningPrimary();
-    for (const member of familyOf(server.dataDir)) process.kill(member.pid, 'SIGSTOP');
+    for (const member of familyOf(server.dataDir)) signalProcess(member, 'SIGSTOP');
     const log = { write: () => undefined };
     const other = new PostgresInstance({
       config: server.config,
@@ -212,7 +212,7 @@ describe('a look', () => {
       random: systemRandom(),
     });
     expect(await other.look(millis(300))).toMatchObject({ kind: 'silent' });
-    for (const member of familyOf(server.dataDir)) process.kill(member.pid, 'SIGCONT');
+    for (const member of familyOf(server.dataDir)) signalProcess(member, 'SIGCONT');
     expect(await other.look(millis(2_000))).toMatchObject({ kind: 'primary', failing: null });
     other.close();
   });
@@ -273,7 +273,7 @@ describe('starting and stopping', () => {
 
   test('a fast stop of a frozen server is escalated to SIGKILL within its limit', async () => {
     const server = await runningPrimary();
-    for (const member of familyOf(server.dataDir)) process.kill(member.pid, 'SIGSTOP');
+    for (const member of familyOf(server.dataDir)) signalProcess(member, 'SIGSTOP');
     const from = performance.now();
     await server.instance.stop('fast', millis(200));
     expect(performance.now() - from).toBeLessThan(1_500);
@@ -457,7 +457,7 @@ describe('a switchover', () => {
     await streamingStandby('b', a);
     const c = await streamingStandby('c', a);
     const frozen = familyOf(c.dataDir);
-    for (const member of frozen) process.kill(member.pid, 'SIGSTOP');
+    for (const member of frozen) signalProcess(member, 'SIGSTOP');
     await a.sql('CREATE TABLE t AS SELECT generate_series(1, 100000) AS n');
     await a.instance.prepareSwitchover(within(10_000));
     expect((await a.until('primary')).senders.map((sender) => sender.applicationName)).toEqual(['b']);
@@ -468,7 +468,7 @@ describe('a switchover', () => {
 
   test('tells when the server had to be ended without a shutdown checkpoint', async () => {
     const server = await runningPrimary();
-    for (const member of familyOf(server.dataDir)) process.kill(member.pid, 'SIGSTOP');
+    for (const member of familyOf(server.dataDir)) signalProcess(member, 'SIGSTOP');
     expect(await server.instance.stopForSwitchover(millis(200))).toBeNull();
     expect(familyOf(server.dataDir)).toEqual([]);
   });
