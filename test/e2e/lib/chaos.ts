@@ -80,7 +80,7 @@ export class Chaos {
       etcdMembers: 3,
       directory: place,
       dcs: options.dcs,
-      parameters: { dynamic_shared_memory_type: 'posix', max_wal_size: '128MB', wal_keep_size: '64MB' },
+      parameters: { max_wal_size: '128MB', wal_keep_size: '64MB' },
       node: (name) => {
         if (noDisks === null) disks.set(name, Disk.at(join(place, name, 'data')));
         return {};
