@@ -37,10 +37,14 @@ export const KINDS = {
   'postmaster-killed': { weight: 4, primary: 0.7, lasts: null },
   /** SIGKILL to some process of Postgres: the others are ended, and it recovers. */
   'backend-killed': { weight: 1, primary: 0.6, lasts: null },
+  /** SIGSTOP to all of them. */
   'postgres-frozen': { weight: 2, primary: 0.7, lasts: [2, 12] },
+  /** SIGSTOP to one of them, whichever. */
+  'backend-frozen': { weight: 2, primary: 0.6, lasts: [2, 12] },
   'daemon-killed': { weight: 2, primary: 0.6, lasts: null },
   'daemon-frozen': { weight: 2, primary: 0.7, lasts: [2, 12] },
   'guard-killed': { weight: 1, primary: 0.7, lasts: null },
+  'guard-frozen': { weight: 1, primary: 0.7, lasts: [2, 12] },
   /** Everything of a node at once, and its link; it is started again. */
   'node-lost': { weight: 2, primary: 0.6, lasts: [3, 12] },
   /** No packet to or from anybody. */
@@ -52,10 +56,12 @@ export const KINDS = {
   /** The daemons' HTTP. */
   'api-cut': { weight: 1, primary: 0.5, lasts: [2, 12] },
   'client-cut': { weight: 1, primary: 0.8, lasts: [2, 10] },
-  /** 1 Mbit/s. */
+  /** What a node sends goes at 0.25 to 4 Mbit/s. */
   'link-slow': { weight: 1, primary: 0.6, lasts: [3, 12] },
   'disk-frozen': { weight: 2, primary: 0.7, lasts: [2, 12] },
   'disk-full': { weight: 1, primary: 0.7, lasts: [3, 12] },
+  /** The wall clock of a node is set, up to an hour ahead or back, and set right again. */
+  'clock-stepped': { weight: 2, primary: 0.6, lasts: [3, 12] },
   'etcd-member-killed': { weight: 2, primary: null, lasts: [2, 12] },
   'etcd-member-frozen': { weight: 1, primary: null, lasts: [2, 12] },
   /** Nobody can write to etcd. */
@@ -68,6 +74,11 @@ export const KINDS = {
 export type FaultKind = keyof typeof KINDS;
 
 const NAMES = Object.keys(KINDS) as readonly FaultKind[];
+
+/** Three to five. */
+export function drawNodes(seed: string): number {
+  return new SeededRandom(`chaos:${seed}`).whole(3, 5);
+}
 
 /** The faults of one round: a few, so close that a second one meets what the first has left. */
 export function drawRound(seed: string, number: number): Round {

@@ -27,6 +27,13 @@ export interface Poll {
   readonly answered: number;
 }
 
+/** What somebody who only reads has seen. */
+export interface ReaderReport {
+  readonly answers: number;
+  /** Each row once. */
+  readonly rows: readonly string[];
+}
+
 export interface LoadReport {
   readonly answered: number;
   readonly unanswered: number;
@@ -51,6 +58,12 @@ export interface Orders {
   'writer-acked': { readonly order: null; readonly answer: number };
   'writer-report': { readonly order: null; readonly answer: WriterReport };
   'writer-stop': { readonly order: null; readonly answer: WriterReport };
+  /** Reads the newest rows on one server again and again; `newest` is a query for them. */
+  'reader-start': {
+    readonly order: { readonly server: Server; readonly everyMs: number; readonly newest: string };
+    readonly answer: null;
+  };
+  'reader-stop': { readonly order: null; readonly answer: ReaderReport };
   'watcher-start': {
     readonly order: { readonly servers: readonly Server[]; readonly everyMs: number };
     readonly answer: null;

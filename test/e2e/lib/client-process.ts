@@ -7,7 +7,7 @@
 import { request } from 'node:http';
 import { connect as connectTcp } from 'node:net';
 import pg from 'pg';
-import type { HttpAnswer, LoadReport, OrderName, Orders, Poll, Server } from './client-messages.ts';
+import type { HttpAnswer, LoadReport, OrderName, Orders, Poll, ReaderReport, Server } from './client-messages.ts';
 import type { Accepted, Acknowledgement, WriterReport } from './ledger.ts';
 import { monotonic, sleep } from './time.ts';
 
@@ -162,6 +162,44 @@ class Writer {
   }
 }
 
+/** Reads on one node, whatever that is at the moment. */
+class Reader {
+  private readonly rows = new Set<string>();
+  private answers = 0;
+  private stopping = false;
+  private readonly done: Promise<void>;
+  private readonly order: Orders['reader-start']['order'];
+
+  constructor(order: Orders['reader-start']['order']) {
+    this.order = order;
+    this.done = this.read();
+  }
+
+  async stop(): Promise<ReaderReport> {
+    this.stopping = true;
+    await this.done;
+    return { answers: this.answers, rows: [...this.rows] };
+  }
+
+  private async read(): Promise<void> {
+    const { server, newest, everyMs } = this.order;
+    while (!this.stopping) {
+      const session = await connect(server, 'reader');
+      try {
+        while (session !== null && !this.stopping && !session.broken) {
+          for (const { row } of await session.rows(newest)) this.rows.add(String(row));
+          this.answers += 1;
+          await sleep(everyMs);
+        }
+      } catch {
+        // Not there, frozen, or ended: then there is nothing to be read.
+      }
+      session?.drop();
+      await sleep(everyMs);
+    }
+  }
+}
+
 /** Tries on every node, over its unix socket, whether a write is accepted: no cut link hides a second writer. */
 class Watcher {
   readonly accepted: Accepted[] = [];
@@ -310,6 +348,7 @@ async function load(order: Orders['load']['order']): Promise<LoadReport> {
 }
 
 let writer: Writer | null = null;
+let reader: Reader | null = null;
 let watcher: Watcher | null = null;
 let polls: Polls | null = null;
 
@@ -326,6 +365,16 @@ const carryOut: { [N in OrderName]: (order: Orders[N]['order']) => Promise<Order
   'writer-stop': async () => {
     const report = (await writer?.stop()) ?? nothingWritten;
     writer = null;
+    return report;
+  },
+  'reader-start': async (order) => {
+    await reader?.stop();
+    reader = new Reader(order);
+    return null;
+  },
+  'reader-stop': async () => {
+    const report = (await reader?.stop()) ?? { answers: 0, rows: [] };
+    reader = null;
     return report;
   },
   'watcher-start': async (order) => {

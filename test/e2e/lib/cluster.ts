@@ -22,7 +22,7 @@ import type { HttpAnswer, Server } from './client-messages.ts';
 import { Daemon } from './daemon.ts';
 import { type Etcd, startEtcd } from './etcd.ts';
 import { nodeForServer, serverDirectory, stepDown } from './launch.ts';
-import { judge, longestPause, overlaps, type Pause, type Verdict, type WriterReport } from './ledger.ts';
+import { judge, longestPause, overlaps, type Pause, type Verdict, type WriterReport, writerOf } from './ledger.ts';
 import { createNamespaces, type Host, type Network } from './network.ts';
 import { allProcesses, commandLine, type ProcessId, postgresFamily, postmasterOf, signal } from './processes.ts';
 import { openRun, runDirectory, serverAccount } from './run.ts';
@@ -49,6 +49,8 @@ export interface ClusterOptions {
   readonly dcs?: Readonly<Record<string, unknown>>;
   /** Over the configuration file of one node. */
   readonly node?: (name: string) => Readonly<Record<string, unknown>>;
+  /** Over the environment of one node's daemon, and so of all that it starts. */
+  readonly env?: (name: string) => Readonly<Record<string, string>>;
   /** Postgres parameters of every node. */
   readonly parameters?: Readonly<Record<string, string | number | boolean>>;
   readonly fsync?: boolean;
@@ -91,7 +93,13 @@ export class Node {
   readonly apiPort: number;
   readonly socketDirectory: string;
 
-  constructor(name: string, host: Host, directory: string, program: string) {
+  constructor(
+    name: string,
+    host: Host,
+    directory: string,
+    program: string,
+    env: Readonly<Record<string, string>> = {},
+  ) {
     this.name = name;
     this.host = host;
     this.directory = directory;
@@ -101,7 +109,7 @@ export class Node {
     this.pgPort = host.port(5432);
     this.apiPort = host.port(8008);
     this.socketDirectory = join(directory, 'socket');
-    this.daemon = new Daemon({ host, program, config: this.configFile, log: this.log, cwd: directory });
+    this.daemon = new Daemon({ host, program, config: this.configFile, log: this.log, cwd: directory, env });
   }
 
   get url(): string {
@@ -199,7 +207,13 @@ export class Cluster {
         : names.filter((n) => /^e\d+$/.test(n));
     const etcd = await startEtcd(network, etcdHosts, 'client', directory, options.etcdArgs);
     const nodeOn = (name: string): Node =>
-      new Node(name, network.host(name), serverDirectory(join(directory, name), 0o755), join(dist, 'pgha.js'));
+      new Node(
+        name,
+        network.host(name),
+        serverDirectory(join(directory, name), 0o755),
+        join(dist, 'pgha.js'),
+        options.env?.(name),
+      );
     const nodes = nodeNames.map(nodeOn);
     const witness = options.witness === true ? nodeOn('w1') : null;
     const clientHost = network.host('client');
@@ -559,11 +573,12 @@ export class Cluster {
   async finalRead(report: WriterReport): Promise<Verdict> {
     const primary = await this.waitForPrimary();
     const rows = await this.sql<{ row: string }>(primary, 'select row from e2e_ledger', 30_000);
-    const mine = report.acked[0]?.row.split('-')[0] ?? '';
+    const attempted = [report.acked.map(({ row }) => row), report.unknown, report.failed].flat();
+    const mine = new Set(attempted.map(writerOf));
     return judge(
       report,
       // Rows of earlier writers stand in the same table.
-      rows.map(({ row }) => row).filter((row) => row.startsWith(`${mine}-`)),
+      rows.map(({ row }) => row).filter((row) => mine.has(writerOf(row))),
     );
   }
 

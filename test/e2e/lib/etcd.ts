@@ -7,7 +7,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { launch } from './launch.ts';
 import type { Host, Network } from './network.ts';
-import { identify, type ProcessId, signal } from './processes.ts';
+import { alive, identify, type ProcessId, signal } from './processes.ts';
 import { sleep, until } from './time.ts';
 
 /** 2379 and 2380 everywhere, but two hosts on the loopback need room between them. */
@@ -31,6 +31,7 @@ export interface Etcd {
   /** SIGSTOP and SIGCONT. */
   freezeMember(name: string): void;
   thawMember(name: string): void;
+  /** Nothing where it runs already. */
   startMember(name: string): void;
   /** Waits until a majority answers reads and writes. */
   waitHealthy(): Promise<void>;
@@ -72,6 +73,8 @@ export async function startEtcd(
   };
   const start = (name: string): void => {
     const m = member(name);
+    const before = processes.get(name)?.id;
+    if (before !== undefined && before !== null && alive(before)) return;
     const child = launch({
       host: m.host,
       program: 'etcd',

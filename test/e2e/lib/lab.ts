@@ -1,6 +1,6 @@
 /** What the demo and the bench take from the test library; they bundle this file and import the result. */
 export { Chaos } from './chaos.ts';
-export { drawRound, KINDS, readPlan } from './chaos-plan.ts';
+export { drawNodes, drawRound, KINDS, readPlan } from './chaos-plan.ts';
 export { Client, type CommandResult, repository, runOn } from './client.ts';
 export { Cluster, type ClusterOptions, hostNames, type Node } from './cluster.ts';
 export { type DecisionTime, decisionTimes } from './decision-times.ts';

@@ -23,6 +23,21 @@ export interface WriterReport {
   readonly errors: readonly { readonly at: number; readonly text: string }[];
 }
 
+/** Rows are called WRITER-SESSION-NUMBER. */
+export function writerOf(row: string): string {
+  return row.slice(0, row.indexOf('-'));
+}
+
+/** What several writers know, as if it were one. */
+export function together(reports: readonly WriterReport[]): WriterReport {
+  return {
+    acked: reports.flatMap(({ acked }) => acked),
+    failed: reports.flatMap(({ failed }) => failed),
+    unknown: reports.flatMap(({ unknown }) => unknown),
+    errors: reports.flatMap(({ errors }) => errors),
+  };
+}
+
 export interface Verdict {
   readonly attempted: number;
   readonly acked: number;

@@ -37,6 +37,16 @@ export function alive(id: ProcessId): boolean {
   return startTimeOf(id.pid) === id.start;
 }
 
+/** Whether a SIGSTOP holds it. */
+export function frozen({ pid }: ProcessId): boolean {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return text.slice(text.lastIndexOf(')') + 2).startsWith('T');
+  } catch {
+    return false;
+  }
+}
+
 /** @returns whether it was there to get the signal */
 export function signal(id: ProcessId, name: NodeJS.Signals): boolean {
   if (!alive(id)) return false;

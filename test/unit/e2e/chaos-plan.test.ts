@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { drawRound, KINDS, readPlan } from '../../e2e/lib/chaos-plan.ts';
+import { drawNodes, drawRound, KINDS, readPlan } from '../../e2e/lib/chaos-plan.ts';
 
 const rounds = (seed: string, from: number, to: number) =>
   Array.from({ length: to - from + 1 }, (_, i) => drawRound(seed, from + i));
@@ -22,6 +22,12 @@ describe('a plan of chaos', () => {
       if (from === null) expect(lasts).toBeNull();
       else expect(lasts === null || lasts < from * 1_000 || lasts > to * 1_000).toBe(false);
     }
+  });
+
+  it('is for three to five nodes, as the seed says', () => {
+    const drawn = Array.from({ length: 60 }, (_, seed) => drawNodes(String(seed)));
+    expect(new Set(drawn)).toEqual(new Set([3, 4, 5]));
+    expect(drawNodes('17')).toBe(drawNodes('17'));
   });
 
   it('can be read back, and one that names nothing known is refused', () => {
