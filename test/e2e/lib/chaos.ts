@@ -10,7 +10,7 @@ import type { FaultKind, PlannedFault, Round, Whom } from './chaos-plan.ts';
 import { Client } from './client.ts';
 import { Cluster, type Node } from './cluster.ts';
 import { Disk, disksUnavailable } from './disk.ts';
-import { longestPause, together, type Verdict, type WriterReport, writerOf } from './ledger.ts';
+import { longestPause, lossesTold, timelineOf, together, type Verdict, type WriterReport, writerOf } from './ledger.ts';
 import { frozen, type ProcessId, signal } from './processes.ts';
 import { openRun, runDirectory } from './run.ts';
 import { monotonic, sleep, until } from './time.ts';
@@ -142,7 +142,6 @@ export class Chaos {
 
   async run(round: Round): Promise<RoundReport> {
     const { cluster } = this;
-    const logsBefore = this.lossesSaid();
     await cluster.startWriter({ sessions: 3, everyMs: 10 });
     await Promise.all(cluster.nodes.map((node) => this.startLocal(node)));
     const from = await cluster.primary();
@@ -167,7 +166,7 @@ export class Chaos {
     }
     await Promise.all(timers);
     await this.calm();
-    return await this.judgeRound(round, { injected, notDone, from, began, logsBefore, calmFrom: monotonic() });
+    return await this.judgeRound(round, { injected, notDone, from, began, calmFrom: monotonic() });
   }
 
   /** Whose node is cut off from everybody writes on over the unix socket; such rows are booked like all others. */
@@ -206,7 +205,6 @@ export class Chaos {
       readonly notDone: readonly NotDone[];
       readonly from: string;
       readonly began: number;
-      readonly logsBefore: number;
       readonly calmFrom: number;
     },
   ): Promise<RoundReport> {
@@ -225,7 +223,7 @@ export class Chaos {
       broken.push(
         `${reads.phantom.length} rows were read that were refused or never attempted, ${reads.phantom[0]} first`,
       );
-    if (verdict.lost.length > 0) broken.push(...this.unexplained(verdict, facts.logsBefore));
+    if (verdict.lost.length > 0) broken.push(...(await this.unexplained(verdict, report)));
     broken.push(...(await this.differences(verdict)));
     return {
       round: round.number,
@@ -470,16 +468,20 @@ export class Chaos {
 
   // ---- judging ----------------------------------------------------------------------------------------------------
 
-  private lossesSaid(): number {
-    return this.cluster.nodes
-      .map((node) => node.logText().split('failover.loss-possible').length - 1)
-      .reduce((sum, n) => sum + n, 0);
-  }
-
-  private unexplained({ lost }: Verdict, logsBefore: number): string[] {
-    const rows = `${lost.length} acknowledged rows are lost, ${lost[0]} first`;
-    if (!this.options.mayLose) return [rows];
-    return this.lossesSaid() > logsBefore ? [] : [`${rows}, and no log says that any may be`];
+  /** A lost row is explained where a promotion after its acknowledgement was said to have cost something. */
+  private async unexplained({ lost }: Verdict, report: WriterReport): Promise<string[]> {
+    const say = (rows: readonly string[]): string => `${rows.length} acknowledged rows are lost, ${rows[0]} first`;
+    if (!this.options.mayLose) return [say(lost)];
+    const told = Math.max(0, ...this.cluster.nodes.flatMap((node) => lossesTold(node.logText())));
+    const watched = await this.cluster.watched();
+    const gone = new Set(lost);
+    const untold = report.acked.filter((row) => {
+      if (!gone.has(row.row)) return false;
+      const timeline = timelineOf(row, watched);
+      return timeline === null || told <= timeline;
+    });
+    const rows = untold.map(({ row, server }) => `${row} on ${server}`);
+    return rows.length === 0 ? [] : [`${say(rows)}, and no later primary says that any may be`];
   }
 
   /** Every standby has to hold what the primary holds. */

@@ -22,7 +22,16 @@ import type { HttpAnswer, Server } from './client-messages.ts';
 import { Daemon } from './daemon.ts';
 import { type Etcd, startEtcd } from './etcd.ts';
 import { nodeForServer, serverDirectory, stepDown } from './launch.ts';
-import { judge, longestPause, overlaps, type Pause, type Verdict, type WriterReport, writerOf } from './ledger.ts';
+import {
+  type Accepted,
+  judge,
+  longestPause,
+  overlaps,
+  type Pause,
+  type Verdict,
+  type WriterReport,
+  writerOf,
+} from './ledger.ts';
 import { createNamespaces, type Host, type Network } from './network.ts';
 import { allProcesses, commandLine, type ProcessId, postgresFamily, postmasterOf, signal } from './processes.ts';
 import { openRun, runDirectory, serverAccount } from './run.ts';
@@ -584,12 +593,16 @@ export class Cluster {
 
   /** Sentences about two nodes that accepted writes at once; empty is good. */
   async twoWriters(): Promise<string[]> {
-    const accepted = await this.watcher.ask('watcher-report', null);
-    return overlaps(accepted).map(({ sentence }) => sentence);
+    return overlaps(await this.watched()).map(({ sentence }) => sentence);
   }
 
   async watchedWrites(): Promise<number> {
-    return (await this.watcher.ask('watcher-report', null)).length;
+    return (await this.watched()).length;
+  }
+
+  /** Every write that a node has accepted from the watcher. */
+  watched(): Promise<readonly Accepted[]> {
+    return this.watcher.ask('watcher-report', null);
   }
 
   // ---- the end ----------------------------------------------------------------------------------------------------

@@ -99,6 +99,28 @@ export interface Accepted {
   readonly acked: number;
 }
 
+/** On which timeline a row was acknowledged: that of the watched write nearest to it; null: none was seen on its node. */
+export function timelineOf(row: Acknowledgement, writes: readonly Accepted[]): number | null {
+  let nearest: Accepted | null = null;
+  for (const write of writes) {
+    if (write.node !== row.server) continue;
+    if (nearest === null || Math.abs(write.acked - row.at) < Math.abs(nearest.acked - row.at)) nearest = write;
+  }
+  return nearest === null ? null : Number.parseInt(nearest.timeline, 16);
+}
+
+/** The timelines whose new primary has said, in this log, that acknowledged commits may be lost. */
+export function lossesTold(log: string): number[] {
+  const told: number[] = [];
+  let timeline: number | null = null;
+  for (const line of log.split('\n')) {
+    const begun = / failover\.completed .* timeline=(\d+)/.exec(line);
+    if (begun !== null) timeline = Number(begun[1]);
+    if (timeline !== null && line.includes(' failover.loss-possible ')) told.push(timeline);
+  }
+  return told;
+}
+
 export interface Overlap {
   readonly a: string;
   readonly b: string;
