@@ -431,7 +431,7 @@ export class Chaos {
     if (args === undefined) return NOBODY;
     this.asides.push(
       cluster.ctl(args, { timeoutMs: OPERATOR_LIMIT_MS }).then(({ code, stdout, stderr }) => {
-        const said = `${stdout}\n${stderr}`.trim().split('\n').at(-1) ?? '';
+        const said = (stderr.trim() || stdout.trim()).split('\n').at(-1) ?? '';
         this.options.say(`         pgha-ctl ${args.join(' ')}: exit ${code}: ${said}`);
       }),
     );
