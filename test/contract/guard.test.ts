@@ -18,6 +18,7 @@ import { GuardProcess } from '../../src/guard/guard-process.ts';
 import { SuspensionWatch } from '../../src/guard/suspension.ts';
 import { DEFAULT_OPTIONS, FILES, type GuardOptions } from '../../src/guard/wire.ts';
 import { holderOf } from '../../src/system/lock.ts';
+import { removeSharedMemory } from '../shared-memory.ts';
 
 const PG_BIN = '/usr/lib/postgresql/15/bin';
 const REPO = resolve(import.meta.dirname, '../..');
@@ -82,6 +83,7 @@ function aNode(options: Partial<GuardOptions> = {}): Node {
   cleanups.push(() => {
     kill(guardOf(node));
     for (const member of familyOf(data)) kill(member);
+    removeSharedMemory(base);
     rmSync(base, { recursive: true, force: true });
   });
   return node;

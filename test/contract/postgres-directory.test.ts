@@ -38,6 +38,7 @@ import type { Query, Row } from '../../src/postgres/remote.ts';
 import { rewindFrom } from '../../src/postgres/rewind.ts';
 import { setStandbySignal, writeConfiguration, writeUpstream } from '../../src/postgres/server-config.ts';
 import { wipeDirectory } from '../../src/postgres/wipe.ts';
+import { removeSharedMemory } from '../shared-memory.ts';
 import { aConfig, aLog, aLogin, aPlace, realClock, type Written } from '../unit/postgres/place-builder.ts';
 
 const BIN = '/usr/lib/postgresql/15/bin';
@@ -69,6 +70,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   for (const place of places) await stop(place);
+  removeSharedMemory(base);
   await rm(base, { recursive: true, force: true });
   // None of ours is left behind.
   expect(places.flatMap((place) => familyOf(place.dataDir))).toEqual([]);

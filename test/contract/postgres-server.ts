@@ -3,14 +3,15 @@
  * a directory of their own, ended by process id and removed at the end, also after a failure.
  */
 import { execFile } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import { cp, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { existsSync, readFileSync } from 'node:fs';
+import { appendFile, cp, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import pg from 'pg';
+import { afterAll } from 'vitest';
 import { loadConfig } from '../../src/config/load.ts';
 import type { Config } from '../../src/config/schema.ts';
 import type { LocalPostgres } from '../../src/core/local.ts';
@@ -21,6 +22,7 @@ import { familyOf, signalProcess } from '../../src/postgres/family.ts';
 import { PostgresInstance } from '../../src/postgres/instance.ts';
 import { SystemClock } from '../../src/system/clock.ts';
 import { systemRandom } from '../../src/system/random.ts';
+import { removeSharedMemory } from '../shared-memory.ts';
 
 const run = promisify(execFile);
 
@@ -80,11 +82,29 @@ export interface PostgresServers {
   end(): Promise<void>;
 }
 
+/** On tmpfs where there is one: these tests are about a server, not about the speed of disks. */
+const newDirectory = (): Promise<string> => mkdtemp(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'pgha-pg-'));
+
+/** What each cluster of a test file is a copy of; made once, as initdb takes longer than most tests. */
+let template: Promise<string> | null = null;
+
+async function makeTemplate(): Promise<string> {
+  const directory = await newDirectory();
+  const dataDir = join(directory, 'template');
+  await tool('initdb', ['-D', dataDir, '-U', 'postgres', '--auth=trust', '--no-sync', '-E', 'UTF8']);
+  // POSIX segments outlive a server that is killed, and nothing says whose they were.
+  await appendFile(join(dataDir, 'postgresql.conf'), "dynamic_shared_memory_type = 'mmap'\n");
+  return directory;
+}
+
+afterAll(async () => {
+  if (template !== null) await rm(await template, { recursive: true, force: true });
+});
+
 export async function postgresServers(): Promise<PostgresServers> {
-  const directory = await mkdtemp(join(tmpdir(), 'pgha-pg-'));
+  const directory = await newDirectory();
   const servers: TestServer[] = [];
   const connections: pg.Client[] = [];
-  const template = join(directory, 'template');
 
   const add = async (name: string, postgresql: OwnSettings = {}): Promise<TestServer> => {
     const server = await testServer(directory, name, connections, postgresql);
@@ -97,9 +117,8 @@ export async function postgresServers(): Promise<PostgresServers> {
     add,
     async addCluster(name, postgresql) {
       const server = await add(name, postgresql);
-      const made = (await readdir(directory)).includes('template');
-      if (!made) await tool('initdb', ['-D', template, '-U', 'postgres', '--auth=trust', '--no-sync', '-E', 'UTF8']);
-      await cp(template, server.dataDir, { recursive: true });
+      template ??= makeTemplate();
+      await cp(join(await template, 'template'), server.dataDir, { recursive: true });
       return server;
     },
     async addCopy(name, of, postgresql) {
@@ -118,6 +137,7 @@ export async function postgresServers(): Promise<PostgresServers> {
           await sleep(10);
         }
       }
+      removeSharedMemory(directory);
       await rm(directory, { recursive: true, force: true });
     },
   };

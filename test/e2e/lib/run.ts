@@ -7,6 +7,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { removeSharedMemory } from '../../shared-memory.ts';
 import { startTimeOf } from './processes.ts';
 
 /** Variables every process of a run carries in its environment, so that it can be found again. */
@@ -154,25 +155,4 @@ function processesOf(name: string, directory: string): number[] {
         read('cmdline').includes(`${directory}/`)
       );
     });
-}
-
-/** A killed Postgres leaves a small System V segment; its postmaster.pid names it. */
-function removeSharedMemory(directory: string): void {
-  const walk = (path: string, depth: number): void => {
-    let entries: string[];
-    try {
-      entries = readdirSync(path);
-    } catch {
-      return;
-    }
-    if (entries.includes('postmaster.pid')) {
-      try {
-        const id = readFileSync(join(path, 'postmaster.pid'), 'utf8').split('\n')[6]?.trim().split(/\s+/)[1];
-        if (id !== undefined) execFileSync('ipcrm', ['-m', id], { stdio: 'ignore' });
-      } catch {
-        // already gone with its server, or no ipcrm here
-      }
-    } else if (depth > 0) for (const entry of entries) walk(join(path, entry), depth - 1);
-  };
-  walk(directory, 3);
 }
