@@ -14,8 +14,6 @@ import { runningPostmaster } from './server-process.ts';
 
 /** Nobody else writes it like that: so it can be told from an operator's own value when a daemon was killed here. */
 const SHORT_TIMEOUT = '1001ms';
-/** A healthy peer is asked for a sign of life after half of wal_sender_timeout. */
-const FRESH_REPLY: Millis = millis(700);
 /** How long healthy peers have to answer to a new record, before the others are shed. */
 const REPLY_LIMIT: Millis = millis(300);
 const SHED_LIMIT: Millis = millis(4_000);
@@ -24,10 +22,9 @@ const STATEMENT_LIMIT: Millis = millis(3_000);
 /** Of a checkpoint. It may write all of shared_buffers; whoever asked has a signal to end the waiting. */
 const CHECKPOINT_LIMIT: Millis = millis(600_000);
 
-const STALE_SENDERS = `
-SELECT count(*)::int AS stale FROM pg_catalog.pg_stat_replication
- WHERE state <> 'backup' AND (reply_time IS NULL
-    OR pg_catalog.clock_timestamp() - reply_time > interval '${FRESH_REPLY} milliseconds')`;
+/** The time in a reply is by its sender's clock, so it is only compared with what the same sender said before. */
+const REPLIES = `
+SELECT pid, COALESCE(reply_time::text, '') AS reply FROM pg_catalog.pg_stat_replication WHERE state <> 'backup'`;
 
 /**
  * wal_sender_timeout is short only in the memory of the running server: the file is put back as soon as all have read
@@ -36,17 +33,17 @@ SELECT count(*)::int AS stale FROM pg_catalog.pg_stat_replication
 export async function prepareSwitchover(server: RunningServer, endpoint: Endpoint, signal: AbortSignal): Promise<void> {
   const { place } = server;
   const before = await autoConfValue(place);
-  await refreshReplies(server, signal);
+  const heardBefore = await replies(server);
+  await refreshReplies(server, heardBefore, signal);
   await server.ask(`ALTER SYSTEM SET wal_sender_timeout = '${SHORT_TIMEOUT}'`, STATEMENT_LIMIT);
   try {
     reload(place);
     const until = laterBy(place.clock.now(), SHED_LIMIT);
-    // Long enough for a peer that fell silent a moment ago to be found out, which needs the new timeout once.
+    // The short timeout has to reach the senders before the file is put back.
     await place.clock.sleep(millis(100), signal);
     while (place.clock.now() < until) {
       signal.throwIfAborted();
-      const [row] = await server.ask(STALE_SENDERS, STATEMENT_LIMIT);
-      if (row?.['stale'] === 0) break;
+      if (!(await anySilent(server, heardBefore))) break;
       await place.clock.sleep(LOOK_EVERY, signal);
     }
   } finally {
@@ -59,15 +56,27 @@ export async function prepareSwitchover(server: RunningServer, endpoint: Endpoin
  * Makes every healthy peer reply now. Replies of an idle cluster are up to 10 s old, and a sender that takes over the
  * short timeout measures it from the last one: without this, it would shed the healthy ones too.
  */
-async function refreshReplies(server: RunningServer, signal: AbortSignal): Promise<void> {
+async function refreshReplies(server: RunningServer, before: Replies, signal: AbortSignal): Promise<void> {
   const { clock } = server.place;
   await server.ask("SELECT pg_catalog.pg_logical_emit_message(true, 'pgha', 'switchover')", STATEMENT_LIMIT);
   const until = laterBy(clock.now(), REPLY_LIMIT);
   while (clock.now() < until) {
-    const [row] = await server.ask(STALE_SENDERS, STATEMENT_LIMIT);
-    if (row?.['stale'] === 0) return;
+    if (!(await anySilent(server, before))) return;
     await clock.sleep(millis(5), signal);
   }
+}
+
+/** By sender: the time in its newest reply. */
+type Replies = ReadonlyMap<unknown, unknown>;
+
+async function replies(server: RunningServer): Promise<Replies> {
+  const rows = await server.ask(REPLIES, STATEMENT_LIMIT);
+  return new Map(rows.map((row) => [row['pid'], row['reply']]));
+}
+
+/** Whether one of these senders is still there and has heard nothing from its peer since. */
+async function anySilent(server: RunningServer, since: Replies): Promise<boolean> {
+  return [...(await replies(server))].some(([pid, reply]) => since.get(pid) === reply);
 }
 
 /** Harmless when nothing was prepared. */
