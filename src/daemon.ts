@@ -10,7 +10,7 @@ import { ShellCommands } from './commands/shell.ts';
 import type { Environment } from './config/environment.ts';
 import { loadConfig } from './config/load.ts';
 import { takeOver } from './config/reload.ts';
-import type { Config } from './config/schema.ts';
+import type { Config, HostPort } from './config/schema.ts';
 import { initialStored, mergePatch, resolveSettings, validateStored } from './config/settings.ts';
 import { millis } from './core/time.ts';
 import { basePath } from './etcd/keys.ts';
@@ -183,11 +183,13 @@ function settingsFor(config: () => Config, reload: () => Promise<void>): AgentSe
   const { restapi, postgresql, node, guard } = config();
   const bracketed = (host: string): string => (host.includes(':') ? `[${host}]` : host);
   const api = restapi.connectAddress;
-  const pg = postgresql.connectAddress;
+  const urlOf = ({ host, port }: HostPort): string => `postgres://${bracketed(host)}:${port}/${postgresql.database}`;
+  const proxy = postgresql.proxyAddress;
   return {
     self: node.name,
     apiUrl: `${restapi.tls === null ? 'http' : 'https'}://${bracketed(api.host)}:${api.port}/patroni`,
-    connUrl: node.role === 'witness' ? null : `postgres://${bracketed(pg.host)}:${pg.port}/${postgresql.database}`,
+    connUrl: node.role === 'witness' ? null : urlOf(postgresql.connectAddress),
+    ...(proxy === null ? {} : { proxyUrl: urlOf(proxy) }),
     get tags() {
       return config().tags;
     },

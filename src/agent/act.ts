@@ -37,9 +37,10 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
       return true;
     case 'stop-in-order':
       agent.stopServing();
-      return agent.operations.start('stop', 'stop Postgres in order', () =>
-        postgres.stop('fast', agent.policy.primaryStopTimeout),
-      );
+      return agent.operations.start('stop', 'stop Postgres in order', async () => {
+        await agent.beforeStop();
+        await postgres.stop('fast', agent.policy.primaryStopTimeout);
+      });
     case 'end-family':
       await agent.endFamily(END_LIMIT);
       return true;
@@ -153,6 +154,7 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
     }
     case 'stop-for-switchover':
       return agent.operations.start('switchover', 'stop in order, to hand over', async (signal) => {
+        await agent.beforeStop();
         await postgres.prepareSwitchover(signal);
         if (!agent.mayStartPrimary()) throw new Error('the window closed while the switchover was being prepared');
         agent.stopServing();
@@ -237,6 +239,7 @@ function promote(agent: Agent): boolean {
   };
   agent.watch.doubt();
   return agent.operations.start('promote', 'promote Postgres', async (cancelled) => {
+    await askPrePromote(agent, cancelled);
     const tooLong = new AbortController();
     const limit = agent.policy.primaryStartTimeout;
     agent.takeovers.promoteSent(clock.now());
@@ -267,6 +270,14 @@ function promote(agent: Agent): boolean {
       log.write('warn', 'failover.loss-possible', sentence, { lost: 'unknown' });
     }
   });
+}
+
+/** @throws when the operator's pre_promote says no; the next decision gives the key up */
+async function askPrePromote(agent: Agent, cancelled: AbortSignal): Promise<void> {
+  const outcome = await agent.parts.commands.prePromote(cancelled);
+  if (outcome.kind !== 'failed' || cancelled.aborted) return;
+  agent.operations.countFailure('pre-promote', outcome.said);
+  throw new Error(`pre_promote says no: ${outcome.said}`);
 }
 
 /** Where the timeline that this primary has just begun parts from the last one; null: it cannot be read. */

@@ -36,6 +36,7 @@ import type { CancelTimer } from '../ports/clock.ts';
 import type { ServerAddress, WalChunk } from '../ports/postgres.ts';
 import { PGHA_VERSION } from '../version.ts';
 import { carryOut, keepDiscarded } from './act.ts';
+import { type Callback, Callbacks } from './callbacks.ts';
 import { ChildrenWatch } from './children-watch.ts';
 import { ClusterReader } from './cluster-reader.ts';
 import { TakeoverRecorder } from './decision-record.ts';
@@ -82,6 +83,8 @@ const LINEAGE_LIMIT = millis(2_000);
 const A_DAY = millis(24 * 3_600_000);
 /** So long what etcd said of the leader is enough to undo data here. */
 const LEADS_FOR = millis(4_000);
+/** So long an operator who changes settings waits for what Postgres says of them. */
+const OBJECTIONS_LIMIT = millis(15_000);
 /** How often a standby that wants to go looks whether it may. */
 const LEAVE_LOOK = millis(50);
 
@@ -100,6 +103,7 @@ export class Agent implements Control {
   /** What is told to people and their scripts: `events.record(...)` never waits and never throws. */
   readonly events: ClusterEvents;
   private readonly happenings: Happenings;
+  private readonly callbacks = new Callbacks();
   private readonly lagHistory: LagHistory;
   private statusSaidAt: Instant;
   private readonly upkeep: Upkeep;
@@ -689,12 +693,22 @@ export class Agent implements Control {
   /** Events, lags and the status line. Whatever goes wrong here, the node must act. */
   private tellPeople(): void {
     try {
+      this.runCallbacks(this.callbacks.see(this.shown));
       this.recordHappenings();
       this.lagHistory.sample(this.shown);
       this.sayStatus();
     } catch (error) {
       this.parts.log.write('error', 'action.failed', 'what happened could not be told', { error });
     }
+  }
+
+  private runCallbacks(seen: readonly Callback[]): void {
+    for (const { name, role } of seen) this.parts.commands.callback(name, role);
+  }
+
+  /** Postgres was told to read new settings. */
+  settingsReloaded(): void {
+    this.runCallbacks(this.callbacks.reloaded());
   }
 
   /** With the first cycle after each interval. */
@@ -1096,6 +1110,7 @@ export class Agent implements Control {
     const outcome = new Promise<RequestOutcome>((resolve) => {
       const started = this.operations.start('restart', 'restart of Postgres', async () => {
         try {
+          await this.beforeStop();
           if (wasPrimary) await this.restartPrimary(limit);
           else {
             await this.leaveSyncSet();
@@ -1112,6 +1127,14 @@ export class Agent implements Control {
       if (!started) resolve({ kind: 'refused', sentence: 'another action is already in progress' });
     });
     return outcome;
+  }
+
+  /** The operator's before_stop, bounded; not where a primary has to be gone in time. */
+  async beforeStop(): Promise<void> {
+    const { local } = this.watch;
+    const { leadership } = this.keeper;
+    const leads = leadership.kind === 'holding' && leadership.windowOpen;
+    if (local.kind === 'standby' || (local.kind === 'primary' && leads)) await this.parts.commands.beforeStop();
   }
 
   /** The stop may take longer than the window is open: it is looked at again in between (rule 27). */
@@ -1141,6 +1164,7 @@ export class Agent implements Control {
         signal.throwIfAborted();
         await this.leaveSyncSet();
         this.leavingSyncSet = false;
+        await this.beforeStop();
         await this.parts.postgres.stop('fast', millis(10_000));
         await this.wipeFor(leader);
         await this.parts.postgres.copy(source, this.resolved.server, progress, signal);
@@ -1188,8 +1212,31 @@ export class Agent implements Control {
     return this.storeConfig(config, null);
   }
 
+  async problemsOf(config: Json): Promise<readonly string[]> {
+    // What is wrong already is not this edit's fault: it must not keep anybody from changing something else.
+    const known = new Set(this.settings.validate(this.reader.latest?.cluster.config?.value ?? {}));
+    const problems = this.settings.validate(config).filter((problem) => !known.has(problem));
+    return problems.length > 0 ? problems : this.objectionsOfPostgres(config);
+  }
+
+  /** Bounded, and only where something changes for Postgres: maintenance must begin also beside a server that hangs. */
+  private async objectionsOfPostgres(config: Json): Promise<readonly string[]> {
+    const { clock, postgres, log } = this.parts;
+    const before = this.settings.resolve(this.reader.latest?.cluster.config?.value ?? null).server;
+    const after = this.settings.resolve(config).server;
+    if (JSON.stringify(before) === JSON.stringify(after)) return [];
+    const unasked = (error: unknown): readonly string[] => {
+      const sentence =
+        'whether Postgres takes the new settings could not be found out; what it refuses is left out later';
+      log.write('warn', 'action.failed', sentence, { error });
+      return [];
+    };
+    const tooLong = clock.sleep(OBJECTIONS_LIMIT).then(() => unasked(new Error('no answer in time')));
+    return Promise.race([postgres.objections(after, before).catch(unasked), tooLong]);
+  }
+
   private async storeConfig(config: Json, basedOn: bigint | null): Promise<ConfigOutcome> {
-    const problems = this.settings.validate(config);
+    const problems = await this.problemsOf(config);
     if (problems.length > 0) return { kind: 'refused', status: 400, sentence: `not stored: ${problems.join('; ')}` };
     const value = JSON.stringify(config);
     const answer = await this.parts.dcs.txn(
@@ -1281,6 +1328,8 @@ export class Agent implements Control {
         when: entry === switched ? new Date(this.parts.clock.wall()).toISOString() : null,
         newLeader: entry === switched ? this.self : null,
       }));
-    await this.put(KEYS.history, writeHistory([...cluster.history, ...lines]));
+    const { maxTimelinesHistory: most } = this.policy;
+    const all = [...cluster.history, ...lines];
+    await this.put(KEYS.history, writeHistory(most > 0 ? all.slice(-most) : all));
   }
 }

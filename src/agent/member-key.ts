@@ -122,6 +122,7 @@ export function writeMember(facts: MemberFacts): string {
     state: patroniState(local, facts.operation, facts.node.role),
     role: patroniRole(local, facts.leadership, facts.node.role),
     version: PATRONI_LEVEL,
+    proxy_url: settings.proxyUrl,
     tags: Object.keys(tags).length > 0 ? tags : undefined,
     xlog_location:
       local.kind === 'primary' ? Number(local.flushed) : standby === null ? undefined : Number(position(standby)),

@@ -42,6 +42,8 @@ export interface AgentSettings {
   readonly apiUrl: string;
   /** null: no Postgres runs here. */
   readonly connUrl: string | null;
+  /** Of a pooler in front of it, published for those who look for it; left out: there is none. */
+  readonly proxyUrl?: string;
   readonly tags: Json;
   readonly guardMode: 'on' | 'off';
   readonly resolve: (stored: Json | null) => ResolvedSettings;

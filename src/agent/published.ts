@@ -154,6 +154,8 @@ export interface Control {
   cancelSwitchover(): Promise<RequestOutcome>;
   patchConfig(patch: Readonly<Record<string, unknown>>): Promise<ConfigOutcome>;
   putConfig(config: Readonly<Record<string, unknown>>): Promise<ConfigOutcome>;
+  /** What stands against storing this as the cluster-wide settings; this node's Postgres is asked too. Nothing changes. */
+  problemsOf(config: Readonly<Record<string, unknown>>): Promise<readonly string[]>;
   /** A leader without etcd asks this node to wait for it (protocol.md 29). */
   confirmFailsafe(request: FailsafeRequest): Promise<ConfirmOutcome>;
   /** From the leader whose Postgres is down: fetch its tail (protocol: release record after a rescue). */

@@ -163,7 +163,8 @@ export class Upkeep {
     if (local.kind !== 'primary' && local.kind !== 'standby') return;
     if (between(this.settingsFailedAt, agent.now()) < 10_000) return;
     this.settingsFailedAt = agent.now();
-    await agent.parts.postgres.applySettings(agent.resolved.server);
+    const reloaded = await agent.parts.postgres.applySettings(agent.resolved.server);
+    if (reloaded) agent.settingsReloaded();
     this.settingsDue = false;
     this.settingsFailedAt = LONG_AGO;
   }

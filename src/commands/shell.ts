@@ -3,11 +3,13 @@
  * limit after which everything they started is ended. Of what they print the first line is kept.
  */
 import type { Config } from '../config/schema.ts';
+import type { CallbackName } from '../core/callbacks.ts';
 import type { ClusterEvent } from '../core/cluster-events.ts';
 import { type Millis, millis } from '../core/time.ts';
 import type { Commands, RunOutcome, ServerNamed, ValidationOutcome } from '../ports/commands.ts';
 import type { EventLog } from '../ports/event-log.ts';
-import { type CommandPlace, type CommandResult, runCommand } from '../postgres/command.ts';
+import { type CommandPlace, type CommandResult, runCommand, splitCommandLine } from '../postgres/command.ts';
+import { LatestOnly } from './latest.ts';
 import { expandPlaceholders, type Placeholders } from './placeholders.ts';
 import { CommandQueue } from './queue.ts';
 
@@ -17,6 +19,8 @@ const MOST_WAITING = 100;
 const GRACE = millis(500);
 /** One that was killed is gone at once; only something in the kernel's hands takes longer. */
 const GONE = millis(1_000);
+/** Patroni sets no limit to a callback, and one that hangs is ended by the next: this is for the last one. */
+const CALLBACK_LIMIT = millis(3_600_000);
 /** More of what a command printed stands in no log line. */
 const MOST_SAID = 200;
 
@@ -53,6 +57,10 @@ export class ShellCommands implements Commands {
   readonly #failovers = new CommandQueue(MOST_WAITING, () =>
     this.#saidOnce('failover_command', 'it is too slow: the oldest failovers that wait for it are dropped'),
   );
+
+  /** Those about settings end only their like: they must not end the one that moves an address. */
+  readonly #reloads = new LatestOnly();
+  readonly #callbacks = new LatestOnly();
 
   /** @param config - asked anew with each command: a reload may have changed it */
   constructor(config: () => Config, place: CommandPlace, log: EventLog) {
@@ -113,6 +121,36 @@ export class ShellCommands implements Commands {
     );
   }
 
+  callback(name: CallbackName, role: string): void {
+    const { commands, scope } = this.#config();
+    const command = commands.callbacks[name];
+    if (command === null) return;
+    const words = [...splitCommandLine(command), name, role, scope];
+    (name === 'on_reload' ? this.#reloads : this.#callbacks).add(async (signal) => {
+      const outcome = await this.#program(words, CALLBACK_LIMIT, signal);
+      if (outcome.kind === 'failed' && !signal.aborted) this.#saidOnce(name, outcome.said);
+      if (outcome.kind === 'done' && this.#failing.delete(name))
+        this.#log.write('info', 'action.finished', `${name} works again`, { action: name });
+    });
+  }
+
+  async prePromote(signal: AbortSignal): Promise<RunOutcome> {
+    const { prePromote, prePromoteTimeout } = this.#config().commands;
+    if (prePromote === null) return { kind: 'not-configured' };
+    return this.#program(splitCommandLine(prePromote), prePromoteTimeout, signal);
+  }
+
+  async beforeStop(): Promise<RunOutcome> {
+    const { beforeStop, beforeStopTimeout } = this.#config().commands;
+    if (beforeStop === null) return { kind: 'not-configured' };
+    const outcome = await this.#program(splitCommandLine(beforeStop), beforeStopTimeout);
+    if (outcome.kind === 'failed')
+      this.#log.write('warn', 'action.failed', `before_stop: ${outcome.said}; Postgres is stopped all the same`, {
+        action: 'before_stop',
+      });
+    return outcome;
+  }
+
   /**
    * Lets what waits run for so long, then ends it. Not child_nodes_disconnect_command: the end of this service may be
    * the first thing that it does. Its limit holds all the same.
@@ -122,7 +160,13 @@ export class ShellCommands implements Commands {
     const enough = new Promise<void>((resolve) => {
       cancel = this.#place.clock.timer(limit, resolve);
     });
-    await Promise.all([this.#notifications.close(enough), this.#failovers.close(enough)]);
+    const callbacks = Promise.all([this.#callbacks.idle(), this.#reloads.idle()]);
+    await Promise.all([
+      this.#notifications.close(enough),
+      this.#failovers.close(enough),
+      // What the last callback has begun goes on without us.
+      Promise.race([callbacks, enough]),
+    ]);
     cancel();
     this.#ended.abort();
     // What ignores SIGTERM is killed while there is somebody to do it.
@@ -154,6 +198,27 @@ export class ShellCommands implements Commands {
     if (this.#failing.has(setting)) return;
     this.#failing.add(setting);
     this.#log.write('warn', 'action.failed', `${setting}: ${said}`, { action: setting });
+  }
+
+  /** A program as Patroni calls it: without a shell. Never throws. */
+  async #program(
+    words: readonly string[],
+    limit: Millis,
+    signal?: AbortSignal,
+  ): Promise<{ readonly kind: 'done' } | { readonly kind: 'failed'; readonly said: string }> {
+    try {
+      // env looks the program up in PATH.
+      const result = await runCommand(this.#place, '/usr/bin/env', words, {
+        limitMs: limit,
+        graceMs: GRACE,
+        plainLocale: false,
+        ...(signal === undefined ? {} : { signal }),
+      });
+      if (result.endedBy === 'itself' && result.code === 0) return { kind: 'done' };
+      return { kind: 'failed', said: whatWentWrong(result, limit) };
+    } catch (error) {
+      return { kind: 'failed', said: error instanceof Error ? error.message : String(error) };
+    }
   }
 
   /** Never throws; `said` is one sentence on what went wrong. */

@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { posix } from 'node:path';
 import { misfitOfCheck } from '../core/budget.ts';
+import { CALLBACKS } from '../core/callbacks.ts';
 import { CLUSTER_EVENTS, EVENTS_OF_REPMGR_ONLY, isClusterEvent } from '../core/cluster-events.ts';
 import { margin, orderlyStopLead } from '../core/lease.ts';
 import { fromFailoverPriority, toFailoverPriority } from '../core/policy.ts';
@@ -16,6 +17,7 @@ import { PghaError } from '../errors.ts';
 import { check, isMap, isMethod, type Path, type Remark } from './check.ts';
 import { type Environment, overlay } from './environment.ts';
 import { parseFile } from './file.ts';
+import { hbaMistake } from './hba.ts';
 import { didYouMean } from './nearest.ts';
 import {
   type BootstrapConfig,
@@ -26,6 +28,7 @@ import {
   clusterSchema,
   type EtcdConfig,
   type HostPort,
+  LIBPQ_NAMES,
   type LogConfig,
   type Login,
   localSchema,
@@ -421,6 +424,13 @@ function buildCommands(from: Builder): CommandsConfig {
     eventNotificationTimeout: seconds(Number(get(from, 'event_notification_timeout'))),
     failover: failoverCommand(from),
     failoverTimeout: seconds(Number(get(from, 'failover_command_timeout'))),
+    callbacks: Object.fromEntries(
+      CALLBACKS.map((name) => [name, text(from, `postgresql.callbacks.${name}`)]),
+    ) as CommandsConfig['callbacks'],
+    prePromote: text(from, 'postgresql.pre_promote'),
+    prePromoteTimeout: seconds(Number(get(from, 'postgresql.pre_promote_timeout'))),
+    beforeStop: text(from, 'postgresql.before_stop'),
+    beforeStopTimeout: seconds(Number(get(from, 'postgresql.before_stop_timeout'))),
   };
 }
 
@@ -497,8 +507,28 @@ function buildLogin(from: Builder, user: 'superuser' | 'replication' | 'rewind',
     sslmode: text(from, `${base}.sslmode`),
     sslcert: text(from, `${base}.sslcert`),
     sslkey: text(from, `${base}.sslkey`),
-    sslrootcert: text(from, `${base}.sslrootcert`),
+    sslpassword: secretOf(from, `${base}.sslpassword`),
+    sslrootcert: rootCertificateOf(from, base),
+    sslcrl: text(from, `${base}.sslcrl`),
+    libpq: libpqOf(from, base),
   };
+}
+
+function rootCertificateOf(from: Builder, base: string): string | null {
+  const given = text(from, `${base}.sslrootcert`);
+  if (given !== null && given !== 'system' && !given.startsWith('/'))
+    complain(from, `${base}.sslrootcert`, `must be an absolute path or \`system\`, is ${JSON.stringify(given)}`);
+  return given;
+}
+
+function libpqOf(from: Builder, base: string): Login['libpq'] {
+  const given: Record<string, string> = {};
+  for (const name of LIBPQ_NAMES) {
+    const value = text(from, `${base}.${name}`);
+    if (value !== null) given[name] = value;
+  }
+  const service = text(from, 'postgresql.krbsrvname');
+  return service === null ? given : { ...given, krbsrvname: service };
 }
 
 /** What a person has to write where an address that others can use is missing. */
@@ -542,6 +572,19 @@ const REFUSED_BASEBACKUP = [
   'password',
 ];
 
+const REFUSED_REWIND = [
+  'target-pgdata',
+  'source-pgdata',
+  'source-server',
+  'write-recovery-conf',
+  'dry-run',
+  'restore-target-wal',
+  'config-file',
+  'no-ensure-shutdown',
+  'version',
+  'help',
+];
+
 function optionsOf(from: Builder, path: string, refused: readonly string[]): readonly string[] {
   const options = lines(from, path) ?? [];
   for (const option of options) {
@@ -571,12 +614,14 @@ function buildPostgres(from: Builder, runtimeDirectory: string): PostgresConfig 
     );
   }
   const pgHba = lines(from, 'postgresql.pg_hba');
-  warnOfTrust(from, 'postgresql.pg_hba', pgHba);
+  checkHba(from, 'postgresql.pg_hba', pgHba);
   return {
     listen: { addresses, port: listen.port },
     connectAddress: connectAddress(from, 'postgresql', listen.hosts, listen.port),
+    proxyAddress: parseAddress(text(from, 'postgresql.proxy_address') ?? '', 5432),
     dataDir,
     configDir: text(from, 'postgresql.config_dir'),
+    customConf: text(from, 'postgresql.custom_conf'),
     binDir: text(from, 'postgresql.bin_dir'),
     database: text(from, 'postgresql.database') ?? 'postgres',
     unixSocketDirectory,
@@ -587,9 +632,11 @@ function buildPostgres(from: Builder, runtimeDirectory: string): PostgresConfig 
       rewind: buildLogin(from, 'rewind', superuser),
     },
     parameters,
+    recoveryConf: recoveryConfOf(from),
     pgHba,
     pgIdent: lines(from, 'postgresql.pg_ident'),
     basebackup: optionsOf(from, 'postgresql.basebackup', REFUSED_BASEBACKUP),
+    rewind: optionsOf(from, 'postgresql.rewind', REFUSED_REWIND),
     copyMethods: copyMethods(from),
     discardedWal: {
       directory: text(from, 'postgresql.discarded_wal_directory'),
@@ -597,6 +644,16 @@ function buildPostgres(from: Builder, runtimeDirectory: string): PostgresConfig 
       number: Number(get(from, 'postgresql.discarded_wal_number')),
     },
   };
+}
+
+function recoveryConfOf(from: Builder): PostgresConfig['recoveryConf'] {
+  const given = valueAt(from.value, ['postgresql', 'recovery_conf']);
+  const kept: Record<string, string | number | boolean> = {};
+  for (const [name, value] of Object.entries(isMap(given) ? given : {})) {
+    if (isSetByPgha(name)) warn(from, `postgresql.recovery_conf.${name}`, 'has no effect: pgha sets this parameter');
+    else kept[name] = value as string | number | boolean;
+  }
+  return kept;
 }
 
 const BASEBACKUP: CopyMethod = {
@@ -691,8 +748,10 @@ function buildLogins(from: Builder): PostgresConfig {
   return {
     listen: { addresses: '', port: 5432 },
     connectAddress: { host: '', port: 5432 },
+    proxyAddress: null,
     dataDir: '',
     configDir: null,
+    customConf: null,
     binDir: null,
     database: text(from, 'postgresql.database') ?? 'postgres',
     unixSocketDirectory: null,
@@ -703,9 +762,11 @@ function buildLogins(from: Builder): PostgresConfig {
       rewind: buildLogin(from, 'rewind', superuser),
     },
     parameters: {},
+    recoveryConf: {},
     pgHba: null,
     pgIdent: null,
     basebackup: [],
+    rewind: [],
     copyMethods: [BASEBACKUP],
     discardedWal: { directory: null, size: 0n, number: 0 },
   };
@@ -751,6 +812,15 @@ function socketDirectoryOf(parameters: PostgresConfig['parameters']): string | n
     .split(',')[0]
     ?.trim();
   return first?.startsWith('/') === true ? first : null;
+}
+
+/** A line that Postgres cannot read keeps it from starting. */
+function checkHba(from: Builder, path: string, pgHba: readonly string[] | null): void {
+  for (const line of pgHba ?? []) {
+    const mistake = hbaMistake(line);
+    if (mistake !== null) complain(from, path, `Postgres does not read this line: ${line.trim()} (${mistake})`);
+  }
+  warnOfTrust(from, path, pgHba);
 }
 
 function warnOfTrust(from: Builder, path: string, pgHba: readonly string[] | null): void {
@@ -896,7 +966,7 @@ function buildBootstrap(from: Builder): BootstrapConfig {
     );
   }
   const pgHba = lines(from, 'bootstrap.pg_hba');
-  warnOfTrust(from, 'bootstrap.pg_hba', pgHba);
+  checkHba(from, 'bootstrap.pg_hba', pgHba);
   const dcs = valueAt(from.written, ['bootstrap', 'dcs']);
   return {
     dcs: isMap(dcs) ? structuredClone(dcs) : {},

@@ -2,6 +2,7 @@
  * The configuration of one node: the TypeScript type here, the JSON schema beside it. What `load.ts` hands out is
  * checked, complete (defaults filled in) and frozen; nothing else in pgha reads YAML or the environment.
  */
+import type { CallbackName } from '../core/callbacks.ts';
 import { LONGEST_TTL_SECONDS } from '../core/lease.ts';
 import type { ClusterPolicy, NodePolicy } from '../core/policy.ts';
 import type { Millis } from '../core/time.ts';
@@ -18,7 +19,12 @@ export interface Login {
   readonly sslmode: string | null;
   readonly sslcert: string | null;
   readonly sslkey: string | null;
+  /** Password of the client key. */
+  readonly sslpassword: string | null;
   readonly sslrootcert: string | null;
+  readonly sslcrl: string | null;
+  /** Parameters of libpq that only libpq understands, by their names: `gssencmode`, `channel_binding`, ... */
+  readonly libpq: Readonly<Record<string, string>>;
 }
 
 export interface TlsFiles {
@@ -59,8 +65,12 @@ export interface PostgresConfig {
   /** listen_addresses as Postgres takes it (comma-separated), and the port. */
   readonly listen: { readonly addresses: string; readonly port: number };
   readonly connectAddress: HostPort;
+  /** Of a pooler or balancer in front of it: published, and used by nobody here. */
+  readonly proxyAddress: HostPort | null;
   readonly dataDir: string;
   readonly configDir: string | null;
+  /** The operator's own file, included in the place of `postgresql.base.conf`; null: that one. */
+  readonly customConf: string | null;
   /** Directory of postgres, pg_ctl, ...; null: the newest that Debian or PGDG put in its usual place, else PATH. */
   readonly binDir: string | null;
   readonly database: string;
@@ -69,10 +79,14 @@ export interface PostgresConfig {
   readonly pgpass: string | null;
   readonly authentication: { readonly superuser: Login; readonly replication: Login; readonly rewind: Login };
   readonly parameters: Readonly<Record<string, string | number | boolean>>;
+  /** restore_command and its kin, over those of the cluster. */
+  readonly recoveryConf: Readonly<Record<string, string | number | boolean>>;
   readonly pgHba: readonly string[] | null;
   readonly pgIdent: readonly string[] | null;
   /** Extra options of pg_basebackup, `--name=value` or `--name`. */
   readonly basebackup: readonly string[];
+  /** The same of pg_rewind. */
+  readonly rewind: readonly string[];
   /** How a copy is made; the first that works. Never empty. */
   readonly copyMethods: readonly CopyMethod[];
   /** WAL that a rewind or a copy throws away is kept within these bounds; 0: none is. */
@@ -142,6 +156,14 @@ export interface CommandsConfig {
   /** pgpool's: run on a new primary. */
   readonly failover: string | null;
   readonly failoverTimeout: Millis;
+  /** Patroni's: told what became of Postgres here. Nobody waits for them. */
+  readonly callbacks: Readonly<Record<CallbackName, string | null>>;
+  /** Asked once the key is ours, before Postgres is promoted. */
+  readonly prePromote: string | null;
+  readonly prePromoteTimeout: Millis;
+  /** Run before Postgres is stopped in order. */
+  readonly beforeStop: string | null;
+  readonly beforeStopTimeout: Millis;
 }
 
 export interface GuardConfig {
@@ -509,6 +531,12 @@ const CLUSTER_SETTINGS = shared({
   pause: setting('Patroni', 'boolean', 'Maintenance: pgha watches and changes nothing. Use `pgha-ctl pause`.', {
     default: false,
   }),
+  max_timelines_history: setting(
+    'Patroni',
+    'integer',
+    'So many of the newest changes of timeline are kept in `history`. 0: all.',
+    { default: 0, minimum: 0, maximum: 1_000_000 },
+  ),
   member_slots_ttl: setting(
     'Patroni',
     'duration',
@@ -555,17 +583,14 @@ const NOT_YET = 'not acted on by this version';
 const CLUSTER_UNUSED: Readonly<Record<string, string>> = {
   standby_cluster: 'this version cannot run a standby cluster: no node takes over by itself while this is set',
   check_timeline: 'not needed: timelines are always compared',
-  max_timelines_history: 'the whole history is kept',
   primary_race_backoff: 'not needed: candidates stand back in order of rank',
 };
 
 const PARAMETER_VARIANTS = 'this version knows one set of parameters for all roles';
 const HBA_VARIANTS = 'this version knows one pg_hba and one pg_ident for all roles';
-const RECOVERY_CONF = 'write these settings (restore_command, ...) into postgresql.parameters';
 const COPY_METHODS = "belongs into each node's own file";
 
 const POSTGRESQL_UNUSED: Readonly<Record<string, string>> = {
-  recovery_conf: RECOVERY_CONF,
   parameters_primary: PARAMETER_VARIANTS,
   parameters_replica: PARAMETER_VARIANTS,
   parameters_standby_leader: PARAMETER_VARIANTS,
@@ -575,16 +600,8 @@ const POSTGRESQL_UNUSED: Readonly<Record<string, string>> = {
   pg_ident_primary: HBA_VARIANTS,
   pg_ident_replica: HBA_VARIANTS,
   pg_ident_standby_leader: HBA_VARIANTS,
-  rewind: 'this version passes no extra options to pg_rewind',
-  callbacks: 'callbacks are not run by this version',
-  pre_promote: 'this command is not run by this version',
-  before_stop: 'this command is not run by this version',
-  custom_conf: 'pgha includes the postgresql.conf that it finds',
   config_base_name: 'the file is always called postgresql.conf',
   bin_name: 'the programs have their usual names in bin_dir',
-  krbsrvname: NOT_YET,
-  use_unix_socket: 'not needed: pgha uses the unix socket whenever it can',
-  use_unix_socket_repl: 'not needed: pgha uses the unix socket whenever it can',
   pg_ctl_timeout: 'not needed: pgha starts Postgres itself; see primary_start_timeout',
 };
 
@@ -613,6 +630,13 @@ export const clusterSchema: Section = section(
         ...CLUSTER_POSTGRESQL_SETTINGS,
         parameters: setting('Patroni', 'parameters', 'PostgreSQL parameters of all nodes.', { scope: 'cluster' }),
         pg_hba: setting('Patroni', 'lines', 'The lines of pg_hba.conf of all nodes.', { scope: 'cluster' }),
+        pg_ident: setting('Patroni', 'lines', 'The lines of pg_ident.conf of all nodes.', { scope: 'cluster' }),
+        recovery_conf: setting(
+          'Patroni',
+          'parameters',
+          'restore_command and other settings of recovery. Targets and the upstream are left out: standbys follow the leader to the end.',
+          { scope: 'cluster' },
+        ),
       },
       {
         renamed: { create_replica_method: 'create_replica_methods' },
@@ -620,7 +644,14 @@ export const clusterSchema: Section = section(
         unused: {
           ...POSTGRESQL_UNUSED,
           create_replica_methods: COPY_METHODS,
-          pg_ident: OWN_FILE_ONLY,
+          callbacks: OWN_FILE_ONLY,
+          pre_promote: OWN_FILE_ONLY,
+          before_stop: OWN_FILE_ONLY,
+          custom_conf: OWN_FILE_ONLY,
+          krbsrvname: OWN_FILE_ONLY,
+          rewind: OWN_FILE_ONLY,
+          use_unix_socket: OWN_FILE_ONLY,
+          use_unix_socket_repl: OWN_FILE_ONLY,
           listen: OWN_FILE_ONLY,
           connect_address: OWN_FILE_ONLY,
           proxy_address: OWN_FILE_ONLY,
@@ -657,30 +688,35 @@ function secretPair(name: string, from: Setting['from'], description: string): R
   };
 }
 
+const OF_LIBPQ = 'Of libpq: for copies, rewinds and the receiver of a standby.';
+
+/** What only libpq understands, so that it counts for programs of Postgres and for the WAL receiver. */
+const LIBPQ_SETTINGS: Readonly<Record<string, Setting>> = {
+  sslcrldir: setting('Patroni', 'path', `Directory of such lists. ${OF_LIBPQ} PostgreSQL 14 and newer.`),
+  gssencmode: setting('Patroni', 'choice', OF_LIBPQ, { enum: ['disable', 'prefer', 'require'] }),
+  channel_binding: setting('Patroni', 'choice', `${OF_LIBPQ} PostgreSQL 13 and newer.`, {
+    enum: ['disable', 'prefer', 'require'],
+  }),
+  sslnegotiation: setting('Patroni', 'choice', `${OF_LIBPQ} PostgreSQL 17 and newer.`, {
+    enum: ['postgres', 'direct'],
+  }),
+};
+export const LIBPQ_NAMES: readonly string[] = Object.keys(LIBPQ_SETTINGS);
+
 const login = (description: string, username: Extra): Section =>
-  section(
-    description,
-    {
-      username: setting('Patroni', 'text', 'User name.', { minLength: 1, ...username }),
-      ...secretPair('password', 'Patroni', 'Password. Without one none is sent (peer, trust, certificates).'),
-      sslmode: setting('Patroni', 'choice', 'As in libpq.', {
-        enum: ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'],
-      }),
-      sslcert: setting('Patroni', 'path', 'Client certificate.'),
-      sslkey: setting('Patroni', 'path', 'Key of the client certificate.'),
-      sslrootcert: setting('Patroni', 'path', 'What server certificates are checked against.'),
-    },
-    {
-      unused: {
-        sslpassword: NOT_YET,
-        sslcrl: NOT_YET,
-        sslcrldir: NOT_YET,
-        gssencmode: NOT_YET,
-        channel_binding: NOT_YET,
-        sslnegotiation: NOT_YET,
-      },
-    },
-  );
+  section(description, {
+    username: setting('Patroni', 'text', 'User name.', { minLength: 1, ...username }),
+    ...secretPair('password', 'Patroni', 'Password. Without one none is sent (peer, trust, certificates).'),
+    sslmode: setting('Patroni', 'choice', 'As in libpq.', {
+      enum: ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'],
+    }),
+    sslcert: setting('Patroni', 'path', 'Client certificate.'),
+    sslkey: setting('Patroni', 'path', 'Key of the client certificate.'),
+    ...secretPair('sslpassword', 'Patroni', 'Password of that key.'),
+    sslrootcert: setting('Patroni', 'text', 'What server certificates are checked against: a path, or `system`.'),
+    sslcrl: setting('Patroni', 'path', 'List of certificates that are revoked.'),
+    ...LIBPQ_SETTINGS,
+  });
 
 const basicAuthentication = (description: string): Section =>
   section(description, {
@@ -1042,7 +1078,17 @@ export const localSchema: Section = section(
           defaultText: '`listen`, where that is the address of one host',
         }),
         data_dir: setting('Patroni', 'path', 'The data directory.'),
+        proxy_address: setting(
+          'Patroni',
+          'address',
+          'Address of a pooler in front of Postgres, published as `proxy_url` for those who look for it.',
+        ),
         config_dir: setting('Patroni', 'path', 'Where postgresql.conf is.', { defaultText: '`data_dir`' }),
+        custom_conf: setting(
+          'Patroni',
+          'path',
+          'A file of your own that is included in the place of `postgresql.base.conf`.',
+        ),
         bin_dir: setting('Patroni', 'path', "PostgreSQL's programs.", {
           defaultText: 'the usual places of Debian and PGDG, then PATH',
         }),
@@ -1056,6 +1102,14 @@ export const localSchema: Section = section(
         pgpass: setting('Patroni', 'path', 'Password file that pgha writes.', {
           defaultText: 'in the runtime directory',
         }),
+        krbsrvname: setting('Patroni', 'text', 'Name of the Kerberos service of Postgres.', { minLength: 1 }),
+        use_unix_socket: setting(
+          'Patroni',
+          'boolean',
+          'Accepted: pgha goes through the unix socket to its own Postgres wherever it can, and else through TCP.',
+          { default: true },
+        ),
+        use_unix_socket_repl: setting('Patroni', 'boolean', 'The same as `use_unix_socket`.', { default: true }),
         authentication: section("Users of pgha's own connections.", {
           superuser: login('The superuser.', { default: 'postgres' }),
           replication: login('The user of replication.', { default: 'replicator' }),
@@ -1064,8 +1118,51 @@ export const localSchema: Section = section(
         ...CLUSTER_POSTGRESQL_SETTINGS,
         parameters: setting('Patroni', 'parameters', 'PostgreSQL parameters of this node, over those of the cluster.'),
         pg_hba: setting('Patroni', 'lines', 'The lines of pg_hba.conf.', { defaultText: 'those of the cluster' }),
-        pg_ident: setting('Patroni', 'lines', 'The lines of pg_ident.conf.'),
+        pg_ident: setting('Patroni', 'lines', 'The lines of pg_ident.conf.', { defaultText: 'those of the cluster' }),
+        recovery_conf: setting(
+          'Patroni',
+          'parameters',
+          'restore_command and other settings of recovery, over those of the cluster.',
+        ),
         basebackup: setting('Patroni', 'options', 'Options of pg_basebackup.'),
+        rewind: setting('Patroni', 'options', 'Options of pg_rewind.'),
+        callbacks: section(
+          'Commands that are told what became of Postgres here: `COMMAND ACTION ROLE SCOPE`, without a shell. Nobody waits for them; a newer one ends one that still runs.',
+          {
+            on_start: setting('Patroni', 'text', 'Postgres runs, or was found running.', { minLength: 1 }),
+            on_stop: setting('Patroni', 'text', 'Postgres is down.', { minLength: 1 }),
+            on_restart: setting('Patroni', 'text', 'Postgres was restarted in the same role.', { minLength: 1 }),
+            on_reload: setting('Patroni', 'text', 'Settings were written and Postgres was told to read them.', {
+              minLength: 1,
+            }),
+            on_role_change: setting('Patroni', 'text', 'A standby became the primary, or the other way round.', {
+              minLength: 1,
+            }),
+          },
+        ),
+        pre_promote: setting(
+          'Patroni',
+          'text',
+          'Command that is run when this node has the key, before Postgres is promoted; another exit code than 0 gives the key up, and this node stays out of elections for a while. Without a shell.',
+          { minLength: 1 },
+        ),
+        pre_promote_timeout: setting(
+          'pgha',
+          'duration',
+          'Time limit of pre_promote: nobody accepts writes while it runs. One that takes longer counts as a no.',
+          { default: 5, minimum: 0.1, maximum: 60 },
+        ),
+        before_stop: setting(
+          'Patroni',
+          'text',
+          'Command that is run before Postgres is stopped in order, whatever its exit code. A fence never waits for it. Without a shell.',
+          { minLength: 1 },
+        ),
+        before_stop_timeout: setting('pgha', 'duration', 'Time limit of before_stop: the stop goes on after it.', {
+          default: 10,
+          minimum: 0.1,
+          maximum: 600,
+        }),
         create_replica_methods: setting(
           'Patroni',
           'list',
@@ -1091,7 +1188,7 @@ export const localSchema: Section = section(
         required: ['data_dir', 'listen'],
         renamed: { create_replica_method: 'create_replica_methods' },
         keepsMethods: true,
-        unused: { ...POSTGRESQL_UNUSED, proxy_address: 'proxy_url is not published by this version' },
+        unused: POSTGRESQL_UNUSED,
       },
     ),
     tags: section(

@@ -8,6 +8,7 @@ import type { ClusterPolicy, Policy } from '../core/policy.ts';
 import { type Millis, millis } from '../core/time.ts';
 import type { ServerSettings } from '../ports/postgres.ts';
 import { check, checkSetting, isInactive, isMap } from './check.ts';
+import { hbaMistake } from './hba.ts';
 import { type Config, clusterSchema, type Section, settingAt, settingsBelow } from './schema.ts';
 import { resolveSlots } from './slots.ts';
 import { parseInteger, parseSize, printBytes, printSeconds } from './units.ts';
@@ -131,6 +132,7 @@ export function resolveCluster(stored: unknown, overrides: Document): ResolvedCl
     slotWalWarningBytes: BigInt(Math.trunc(Number(value('slot_wal_warning')))),
     slots: resolveSlots(storedValue(document, ['slots']), storedValue(document, ['ignore_slots']), adjustments),
     monitoringHistory: value('monitoring_history') === true,
+    maxTimelinesHistory: Number(value('max_timelines_history')),
     logStatusInterval: ms('log_status_interval'),
     removeDataDirectoryOnRewindFailure: value('postgresql.remove_data_directory_on_rewind_failure') === true,
     removeDataDirectoryOnDivergedTimelines: value('postgresql.remove_data_directory_on_diverged_timelines') === true,
@@ -139,7 +141,9 @@ export function resolveCluster(stored: unknown, overrides: Document): ResolvedCl
   const postgresql = isMap(document['postgresql']) ? document['postgresql'] : {};
   const server: ServerSettings = {
     parameters: clusterParameters(postgresql['parameters'], adjustments),
-    pgHba: linesOf(postgresql['pg_hba'], adjustments),
+    recoveryConf: clusterParameters(postgresql['recovery_conf'], adjustments, 'recovery_conf'),
+    pgHba: hbaOf(postgresql['pg_hba'], adjustments),
+    pgIdent: linesOf('pg_ident', postgresql['pg_ident'], adjustments),
     usePgRewind: cluster.usePgRewind,
     useSlots: cluster.useSlots,
     logicalSlots: cluster.useSlots && cluster.slots.permanent.some(({ kind }) => kind === 'logical'),
@@ -267,10 +271,14 @@ export const isSetByPgha = (parameter: string): boolean => SET_BY_PGHA.has(param
  * Only what is no value at all is left out here. What a server cannot use is known to the adapter, which has the
  * server's version, and falls back there.
  */
-function clusterParameters(raw: unknown, adjustments: string[]): ServerSettings['parameters'] {
+function clusterParameters(
+  raw: unknown,
+  adjustments: string[],
+  section: 'parameters' | 'recovery_conf' = 'parameters',
+): ServerSettings['parameters'] {
   if (raw === undefined || raw === null) return {};
   if (!isMap(raw)) {
-    adjustments.push('postgresql.parameters is not a map and was ignored');
+    adjustments.push(`postgresql.${section} is not a map and was ignored`);
     return {};
   }
   const parameters = new Map<string, string | number | boolean>();
@@ -279,7 +287,7 @@ function clusterParameters(raw: unknown, adjustments: string[]): ServerSettings[
     const fits =
       typeof value === 'number' ? Number.isFinite(value) : typeof value === 'string' || typeof value === 'boolean';
     if (fits) parameters.set(name, value as string | number | boolean);
-    else adjustments.push(`postgresql.parameters.${name} must be text, a number or a boolean, and was ignored`);
+    else adjustments.push(`postgresql.${section}.${name} must be text, a number or a boolean, and was ignored`);
   }
   return Object.fromEntries(parameters);
 }
@@ -314,16 +322,31 @@ function parameterMisfit(name: string, value: string | number | boolean): string
   return null;
 }
 
-function linesOf(raw: unknown, adjustments: string[]): readonly string[] | null {
+function linesOf(name: 'pg_hba' | 'pg_ident', raw: unknown, adjustments: string[]): readonly string[] | null {
   if (raw === undefined || raw === null) return null;
-  const checked = checkSetting(settingAt(clusterSchema, 'postgresql.pg_hba'), raw);
+  const checked = checkSetting(settingAt(clusterSchema, `postgresql.${name}`), raw);
   // An empty pg_hba.conf would lock everybody out, the other nodes included.
   if (checked.kind === 'fits' && Array.isArray(checked.value) && checked.value.length > 0) {
     return checked.value.map(String);
   }
-  adjustments.push('postgresql.pg_hba is not a list of lines, or is empty, and was ignored');
+  adjustments.push(`postgresql.${name} is not a list of lines, or is empty, and was ignored`);
   return null;
 }
+
+/** With one line that Postgres cannot read it would not start: then none of them is used, and the file stays as it is. */
+function hbaOf(raw: unknown, adjustments: string[]): readonly string[] | null {
+  const lines = linesOf('pg_hba', raw, adjustments);
+  const problems = hbaProblems(lines ?? []);
+  if (problems.length === 0) return lines;
+  adjustments.push(`${problems[0] ?? ''}; pg_hba.conf stays as it is`);
+  return null;
+}
+
+const hbaProblems = (lines: readonly string[]): readonly string[] =>
+  lines.flatMap((line) => {
+    const mistake = hbaMistake(line);
+    return mistake === null ? [] : [`postgresql.pg_hba: Postgres does not read ${JSON.stringify(line)}: ${mistake}`];
+  });
 
 /** What the operator's own commands of this node may take, for the budget. */
 export function commandLimits({
@@ -383,6 +406,11 @@ export function validateStored(candidate: unknown, config: Config): readonly str
   const postgresql = checked.value['postgresql'];
   const parameters = isMap(postgresql) ? postgresql['parameters'] : undefined;
   problems.push(...contradictionsOfSync(checked.value, isMap(parameters) ? parameters : {}));
+  const pgHba = isMap(postgresql) ? postgresql['pg_hba'] : undefined;
+  problems.push(...hbaProblems(Array.isArray(pgHba) ? pgHba.map(String) : []));
+  const recoveryConf = isMap(postgresql) ? postgresql['recovery_conf'] : undefined;
+  for (const name of Object.keys(isMap(recoveryConf) ? recoveryConf : {}))
+    if (isSetByPgha(name)) problems.push(`postgresql.recovery_conf.${name}: pgha sets this parameter`);
   for (const [name, value] of Object.entries(isMap(parameters) ? parameters : {})) {
     const misfit = isSetByPgha(name)
       ? 'pgha sets this parameter'

@@ -77,6 +77,8 @@ export interface ClusterPolicy {
   readonly slots: SlotPolicy;
   /** The leader keeps a history of lags. */
   readonly monitoringHistory: boolean;
+  /** Entries of the history key; 0: all are kept. */
+  readonly maxTimelinesHistory: number;
   /** How often the log says how this node stands; 0: never. */
   readonly logStatusInterval: Millis;
   readonly removeDataDirectoryOnRewindFailure: boolean;

@@ -90,7 +90,9 @@ export type OperationKind =
   | 'restart'
   | 'find-end'
   /** Not an operation: a key that was given up because no window opened under it. */
-  | 'prove';
+  | 'prove'
+  /** Nor this: the operator's pre_promote said no when the key was ours. */
+  | 'pre-promote';
 
 /** How often something failed in a row, and when last: for backing off. */
 export interface Attempts {

@@ -13,6 +13,7 @@ import type { Config, RestApiConfig } from '../config/schema.ts';
 import { type Millis, millis } from '../core/time.ts';
 import type { EventLog } from '../ports/event-log.ts';
 import { errorPage, sendJson, sendPage } from './answers.ts';
+import { checkConfigRoutes } from './check-config.ts';
 import { clusterRoutes } from './cluster.ts';
 import { controlRoutes } from './control.ts';
 import { explainRoutes } from './explain.ts';
@@ -160,6 +161,7 @@ export function buildHttp(options: {
   controlRoutes(app, parts);
   explainRoutes(app, parts);
   rescueRoutes(app, parts);
+  checkConfigRoutes(app, parts);
   app.setNotFoundHandler(unknownPath);
   return app;
 }

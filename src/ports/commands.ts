@@ -1,4 +1,5 @@
 /** The operator's own commands. Each is bounded in time by the adapter, and none throws: what went wrong is an answer. */
+import type { CallbackName } from '../core/callbacks.ts';
 import type { ClusterEvent } from '../core/cluster-events.ts';
 
 /** A server in pgpool's words. */
@@ -27,6 +28,12 @@ export interface Commands {
   childNodesLost(): Promise<RunOutcome>;
   /** `event_notification_command`: the adapter picks the events that are wanted. Nobody waits for it. */
   notify(event: ClusterEvent): void;
+  /** One of Patroni's callbacks. Nobody waits for it; it ends an older one that still runs. */
+  callback(name: CallbackName, role: string): void;
+  /** `pre_promote`: the key is ours, may Postgres be promoted? Bounded; it ends with `signal`. */
+  prePromote(signal: AbortSignal): Promise<RunOutcome>;
+  /** `before_stop`: run to its end, or to its limit, before Postgres is stopped in order. */
+  beforeStop(): Promise<RunOutcome>;
   /** `failover_command`: run here, on the new primary, once it accepts writes. Nobody waits for it. */
   failedOver(change: { readonly from: ServerNamed; readonly to: ServerNamed }): void;
 }

@@ -45,7 +45,10 @@ export type Progress = (sentence: string, fraction: number | null) => void;
 export interface ServerSettings {
   /** `postgresql.parameters` of the cluster-wide configuration. */
   readonly parameters: Readonly<Record<string, string | number | boolean>>;
+  /** `postgresql.recovery_conf` of it: restore_command and its kin. */
+  readonly recoveryConf: Readonly<Record<string, string | number | boolean>>;
   readonly pgHba: readonly string[] | null;
+  readonly pgIdent: readonly string[] | null;
   readonly usePgRewind: boolean;
   readonly useSlots: boolean;
   /** Permanent logical slots are asked for: `wal_level` is logical, and standbys give feedback. */
@@ -185,8 +188,15 @@ export interface Postgres {
    * says when new sessions have it, and others may have it later.
    */
   setAcknowledging(names: Acknowledging | null, mode: SyncMode): Promise<void>;
-  /** Writes the settings and reloads, if anything differs. */
-  applySettings(settings: ServerSettings): Promise<void>;
+  /**
+   * What keeps this server from living with settings that are to be stored: a sentence each, none when it would. Asked
+   * of its own program; the running server is left alone. Takes up to some seconds.
+   *
+   * @param inForce - what is stored now: what was wrong before is not told
+   */
+  objections(candidate: ServerSettings, inForce: ServerSettings): Promise<readonly string[]>;
+  /** Writes the settings and reloads, if anything differs. @returns whether it did */
+  applySettings(settings: ServerSettings): Promise<boolean>;
   /** The replication slots of the running server. */
   readSlots(): Promise<ServerSlots>;
   /**

@@ -11,7 +11,7 @@ import { isMissing } from './durable-file.ts';
 import { freeBytes } from './free-space.ts';
 import { clearMarker, readMarker, setMarker } from './markers.ts';
 import type { Place } from './place.ts';
-import { askRemote, connectionString } from './remote.ts';
+import { askRemote, connectionString, loginEnvironment } from './remote.ts';
 import { passfilePath, setStandbySignal, writeConfiguration, writePassfile, writeUpstream } from './server-config.ts';
 import { FILE_LIMIT, withLimit } from './time-limit.ts';
 import { empty, endLeftovers, refuseWhileInUse, targetState } from './wipe.ts';
@@ -56,7 +56,7 @@ export async function copyFrom(
     'pg_basebackup',
     [
       `--pgdata=${place.dataDir}`,
-      `--dbname=${connectionString(source, login, passfile, { application_name: `${place.config.node.name} copy`, connect_timeout: '10' })}`,
+      `--dbname=${connectionString(source, login, { passfile, version: place.version }, { application_name: `${place.config.node.name} copy`, connect_timeout: '10' })}`,
       '--wal-method=stream',
       '--checkpoint=fast',
       '--progress',
@@ -66,7 +66,7 @@ export async function copyFrom(
     {
       signal,
       quietLimitMs: QUIET_LIMIT_MS,
-      ...(login.password === null ? {} : { env: { PGPASSFILE: passfile } }),
+      env: await loginEnvironment(place, login, passfile),
       onLine: (line) => {
         const done = /^\s*(\d+)\/(\d+) kB \(\d+%\)/.exec(line);
         if (done === null) return;

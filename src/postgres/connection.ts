@@ -5,6 +5,7 @@
 import pg from 'pg';
 import { type Instant, type Millis, millis } from '../core/time.ts';
 import { localAddress, type Place } from './place.ts';
+import { tlsOptions } from './remote.ts';
 import { withLimit } from './time-limit.ts';
 
 /** Where the running server is reached: what postmaster.pid says, or what is configured. */
@@ -95,6 +96,11 @@ export class Connection {
     options: ConnectionOptions,
   ): Promise<Connection> {
     const login = place.config.postgresql.authentication.superuser;
+    // The server is on this machine: encrypted where it insists, and there is no name to verify.
+    const ssl =
+      host.startsWith('/') || !insistsOnTls(login.sslmode)
+        ? null
+        : { ...(await withLimit(place.clock, options.limit, 'reading certificates', tlsOptions(login))), ...ANY_NAME };
     const client = new pg.Client({
       host,
       port: endpoint.port,
@@ -104,8 +110,7 @@ export class Connection {
       ...(options.reserved === true ? { replication: 'database' } : {}),
       options: sessionOptions(place.version, options.statementTimeout),
       ...(login.password === null ? {} : { password: login.password }),
-      // The server is on this machine: encrypted where it insists, and there is no name to verify.
-      ...(host.startsWith('/') || !insistsOnTls(login.sslmode) ? {} : { ssl: { rejectUnauthorized: false } }),
+      ...(ssl === null ? {} : { ssl }),
     });
     const connection = new Connection(client, place, options.reserved === true);
     // Before connect: an error without a listener ends the process. It may fire twice; the end counts once.
@@ -191,6 +196,8 @@ function sessionOptions(version: number, statementTimeout: Millis): string {
   ];
   return settings.map((setting) => `-c ${setting}`).join(' ');
 }
+
+const ANY_NAME = { rejectUnauthorized: false } as const;
 
 function insistsOnTls(sslmode: string | null): boolean {
   return sslmode === 'require' || sslmode === 'verify-ca' || sslmode === 'verify-full';

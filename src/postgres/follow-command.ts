@@ -61,7 +61,12 @@ export class FollowCommand {
       values: {
         n: String(upstream.nodeId ?? 0),
         a: upstream.name,
-        c: connectionString(upstream, replication, passfilePath(place), { application_name: place.config.node.name }),
+        c: connectionString(
+          upstream,
+          replication,
+          { passfile: passfilePath(place), version: place.version },
+          { application_name: place.config.node.name },
+        ),
       },
       // Whoever withdraws, promotes or starts meanwhile has the word.
       stillAllowed: () => this.#wanted === upstream,

@@ -30,6 +30,7 @@ import type { Random } from '../ports/random.ts';
 import { bootstrapCluster, setNewClusterAside } from './bootstrap.ts';
 import { withConnection } from './connection.ts';
 import { keepDiscardedWal } from './discarded-wal.ts';
+import { writeDurably } from './durable-file.ts';
 import { asMember, DeathWatch, familyOf, signalProcess } from './family.ts';
 import { FollowCommand } from './follow-command.ts';
 import { readHistoryFile, readLineage } from './lineage.ts';
@@ -42,7 +43,7 @@ import { follow, promote, type RunningServer, reload, reloadByCommand, withdraw 
 import { createReplica } from './replica-methods.ts';
 import { rewindFrom } from './rewind.ts';
 import { ServerChecks } from './server-check.ts';
-import { setStandbySignal, writeConfiguration, writeUpstream } from './server-config.ts';
+import { type ReplacedFile, setStandbySignal, writeConfiguration, writeUpstream } from './server-config.ts';
 import {
   hasStandbySignal,
   limitServerLog,
@@ -52,6 +53,7 @@ import {
   stopServer,
 } from './server-process.ts';
 import { ServiceCommands } from './service-commands.ts';
+import { objectionsToSettings } from './settings-check.ts';
 import { changeSlot, readSlots, slotFailed } from './slots.ts';
 import { afterSwitchover, checkpoint, cleanAutoConf, prepareSwitchover } from './switchover.ts';
 import { blockCommits, writeAcknowledging, writeBlocked } from './sync-standbys.ts';
@@ -98,6 +100,8 @@ export class PostgresInstance implements Postgres {
   /** Set between withdraw and the next upstream: a receiver that appears meanwhile is ended again. */
   #withdrawn = false;
   #logLimitedAt: Instant = LONG_AGO;
+  /** Settings are tried out one after the other. */
+  #checking: Promise<unknown> = Promise.resolve();
   /** The server was started with commits blocked, and nothing else was written since. */
   #startedBlocked = false;
 
@@ -296,22 +300,46 @@ export class PostgresInstance implements Postgres {
     probe.settingsChanged();
   }
 
-  async applySettings(settings: ServerSettings): Promise<void> {
+  objections(candidate: ServerSettings, inForce: ServerSettings): Promise<readonly string[]> {
+    // One at a time: each writes a file of the same name beside the configuration.
+    const asked = this.#checking.then(async () => objectionsToSettings(await this.open(), candidate, inForce));
+    this.#checking = asked.catch(() => undefined);
+    return asked;
+  }
+
+  async applySettings(settings: ServerSettings): Promise<boolean> {
     const { place, probe, server, service } = await this.#opened();
     const written = await told('The settings were not written', writeConfiguration(place, settings));
+    if (written.hba !== null) await this.#keepReadable(place, written.hba);
     // Of a primary its leader decides, step by step.
     const isStandby = await hasStandbySignal(place);
     const blocked =
       isStandby && (await told('The settings were not written', writeBlocked(place, settings.synchronous))).changed;
     if (blocked) this.#startedBlocked = false;
-    if (!written.changed && !blocked) return;
+    if (!written.changed && !blocked) return false;
     if (service.has('service_reload_command')) {
       // Beside everything else: what follows in the caller's round does not wait for an operator's command.
       void reloadByCommand(server, service).finally(() => probe.settingsChanged());
-      return;
+      return true;
     }
     reload(place);
     probe.settingsChanged();
+    return true;
+  }
+
+  /** A server that runs goes on with the old lines when it cannot read the new ones; its next start would fail. */
+  async #keepReadable(place: Place, { path, before }: ReplacedFile): Promise<void> {
+    const rows = await this.#query(
+      'SELECT line_number, error FROM pg_catalog.pg_hba_file_rules WHERE error IS NOT NULL ORDER BY 1 LIMIT 1',
+    ).catch(() => []);
+    const [wrong] = rows;
+    if (wrong === undefined) return;
+    await writeDurably(place, path, before);
+    place.log.write(
+      'error',
+      'config.adjusted',
+      `pg_hba.conf stays as it was: Postgres does not read line ${String(wrong['line_number'])} of the new one (${String(wrong['error'])}).`,
+    );
   }
 
   async readSlots(): Promise<ServerSlots> {

@@ -41,6 +41,11 @@ export class NoPostgres implements Postgres {
   /** Nothing of a server is here: stopped it is. */
   async stop(): Promise<void> {}
 
+  /** Whoever has a Postgres can tell. */
+  async objections(): Promise<readonly string[]> {
+    return [];
+  }
+
   readonly bootstrap = nothingHere;
   readonly setAside = nothingHere;
   readonly copy = nothingHere;

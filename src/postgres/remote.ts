@@ -4,10 +4,12 @@
  * no connection and knows no question; and the connection strings for the programs that connect by themselves.
  */
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import pg from 'pg';
 import type { Login } from '../config/schema.ts';
 import { type Millis, millis } from '../core/time.ts';
 import type { ServerAddress } from '../ports/postgres.ts';
+import { makePrivateDirectory, writeIfDifferent } from './durable-file.ts';
 import type { Place } from './place.ts';
 import { silence, TimeLimitError, withLimit } from './time-limit.ts';
 
@@ -120,21 +122,31 @@ function wireOf(client: pg.Client): Wire {
 async function tlsAttempts(login: Login): Promise<readonly pg.ClientConfig['ssl'][]> {
   const mode = login.sslmode ?? 'prefer';
   if (mode === 'disable') return [false];
+  const tls = await tlsOptions(login);
+  if (mode === 'allow') return [false, tls];
+  return mode === 'prefer' ? [tls, false] : [tls];
+}
+
+/** A login's certificates for the driver, with `sslmode`'s meaning of what is verified. */
+export async function tlsOptions(login: Login): Promise<Exclude<pg.ClientConfig['ssl'], boolean | undefined>> {
+  const mode = login.sslmode ?? 'prefer';
   const file = (path: string | null): Promise<string> | undefined =>
     path === null ? undefined : readFile(path, 'utf8');
   const cert = await file(login.sslcert);
   const key = await file(login.sslkey);
-  const ca = await file(login.sslrootcert);
-  const tls = {
+  // `system`: those that Node brings along.
+  const ca = await file(login.sslrootcert === 'system' ? null : login.sslrootcert);
+  const crl = await file(login.sslcrl);
+  return {
     ...(cert === undefined ? {} : { cert }),
     ...(key === undefined ? {} : { key }),
+    ...(login.sslpassword === null ? {} : { passphrase: login.sslpassword }),
     ...(ca === undefined ? {} : { ca }),
+    ...(crl === undefined ? {} : { crl }),
     rejectUnauthorized: mode === 'verify-ca' || mode === 'verify-full',
     // verify-ca trusts the chain and doesn't look at the name.
     ...(mode === 'verify-ca' ? { checkServerIdentity: () => undefined } : {}),
   };
-  if (mode === 'allow') return [false, tls];
-  return mode === 'prefer' ? [tls, false] : [tls];
 }
 
 /** The server has no TLS at all, or pg_hba.conf wants it the other way. */
@@ -144,14 +156,19 @@ function refusedBecauseOfTls(error: unknown): boolean {
   return 'code' in error && error.code === '28000';
 }
 
+/** Since which major version libpq knows a parameter; an older one refuses the whole string. */
+const KNOWN_SINCE: Readonly<Record<string, number>> = { channel_binding: 13, sslcrldir: 14, sslnegotiation: 17 };
+
 /**
  * `host=... port=...` for libpq: pg_basebackup, pg_rewind, primary_conninfo. Holds no password, only the name of the
  * passfile; a silent peer is noticed by the kernel within about 15 s.
+ *
+ * @param version - major version of the program that reads it
  */
 export function connectionString(
   address: Pick<ServerAddress, 'host' | 'port'>,
   login: Login,
-  passfile: string,
+  { passfile, version }: { readonly passfile: string; readonly version: number },
   more: Readonly<Record<string, string>>,
 ): string {
   const parts: Record<string, string> = {
@@ -164,6 +181,8 @@ export function connectionString(
     ...(login.sslcert === null ? {} : { sslcert: login.sslcert }),
     ...(login.sslkey === null ? {} : { sslkey: login.sslkey }),
     ...(login.sslrootcert === null ? {} : { sslrootcert: login.sslrootcert }),
+    ...(login.sslcrl === null ? {} : { sslcrl: login.sslcrl }),
+    ...Object.fromEntries(Object.entries(login.libpq).filter(([name]) => version >= (KNOWN_SINCE[name] ?? 0))),
     connect_timeout: '3',
     keepalives: '1',
     keepalives_idle: '5',
@@ -175,6 +194,19 @@ export function connectionString(
   return Object.entries(parts)
     .map(([name, value]) => `${name}=${conninfoValue(value)}`)
     .join(' ');
+}
+
+/**
+ * What a program that logs in as `login` finds in its environment: the name of the passfile, and where the client key
+ * has a password the name of a service file, because neither may stand among the arguments, which everybody sees.
+ */
+export async function loginEnvironment(place: Place, login: Login, passfile: string): Promise<Record<string, string>> {
+  const env: Record<string, string> = login.password === null ? {} : { PGPASSFILE: passfile };
+  if (login.sslpassword === null) return env;
+  const file = join(place.runtimeDirectory, 'pg_service.conf');
+  await makePrivateDirectory(place, place.runtimeDirectory);
+  await writeIfDifferent(place, file, `[pgha]\nsslpassword=${login.sslpassword}\n`);
+  return { ...env, PGSERVICEFILE: file, PGSERVICE: 'pgha' };
 }
 
 /** libpq, "Connection Strings": quoted where it is empty or has blanks, quotes or backslashes. */

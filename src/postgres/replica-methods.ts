@@ -15,7 +15,7 @@ import { makePrivateDirectory, readText } from './durable-file.ts';
 import { readLineage } from './lineage.ts';
 import { setMarker } from './markers.ts';
 import { madeByVersion, type Place } from './place.ts';
-import { connectionString } from './remote.ts';
+import { connectionString, loginEnvironment } from './remote.ts';
 import { passfilePath, writePassfile } from './server-config.ts';
 import { COPIES_INTO, endLeftovers, refuseWhileInUse, targetState } from './wipe.ts';
 
@@ -86,7 +86,12 @@ async function copyByCommand(
   progress(`copying with ${method.name}`, null);
   const passfile = passfilePath(place);
   const login = place.config.postgresql.authentication.replication;
-  const connect = connectionString(source, login, passfile, { dbname: place.config.postgresql.database });
+  const connect = connectionString(
+    source,
+    login,
+    { passfile, version: place.version },
+    { dbname: place.config.postgresql.database },
+  );
   const words = [
     ...splitCommandLine(method.command),
     ...(method.noParams
@@ -104,7 +109,7 @@ async function copyByCommand(
     signal,
     limitMs: method.timeout,
     plainLocale: false,
-    env: { [COPIES_INTO]: place.dataDir, ...(login.password === null ? {} : { PGPASSFILE: passfile }) },
+    env: { [COPIES_INTO]: place.dataDir, ...(await loginEnvironment(place, login, passfile)) },
     onLine: (line) => {
       const percent = /(?:^|[^\d.])(\d{1,3})(?:\.\d+)?\s?%/.exec(line)?.[1];
       if (percent !== undefined && Number(percent) <= 100)

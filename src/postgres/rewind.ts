@@ -14,7 +14,7 @@ import { readControlData } from './control-data.ts';
 import { readText, writeIfDifferent } from './durable-file.ts';
 import { clearMarker, readMarker, setMarker } from './markers.ts';
 import type { Place } from './place.ts';
-import { askRemote, connectionString, type Query } from './remote.ts';
+import { askRemote, connectionString, loginEnvironment, type Query } from './remote.ts';
 import {
   configDirectory,
   configFile,
@@ -265,17 +265,18 @@ async function run(
     'pg_rewind',
     [
       `--target-pgdata=${place.dataDir}`,
-      `--source-server=${connectionString(source, login, passfile, more)}`,
+      `--source-server=${connectionString(source, login, { passfile, version: place.version }, more)}`,
       '--progress',
       ...(restores ? ['--restore-target-wal'] : []),
       ...(place.version >= 15 && configDirectory(place) !== place.dataDir
         ? [`--config-file=${configFile(place)}`]
         : []),
+      ...place.config.postgresql.rewind,
     ],
     {
       signal,
       quietLimitMs: QUIET_LIMIT_MS,
-      ...(login.password === null ? {} : { env: { PGPASSFILE: passfile } }),
+      env: await loginEnvironment(place, login, passfile),
       onLine: (line) => {
         const copied = /^\s*(\d+)\/(\d+) kB \(\d+%\) copied/.exec(line);
         if (copied !== null) {

@@ -26,6 +26,7 @@ import {
 import type { Place } from './place.ts';
 import { connectionString } from './remote.ts';
 import { FILE_LIMIT, withLimit } from './time-limit.ts';
+import { readTrial } from './trial.ts';
 
 type Value = string | number | boolean;
 type Parameters = Readonly<Record<string, Value>>;
@@ -47,6 +48,10 @@ export const configDirectory = (place: Pick<Place, 'dataDir' | 'config'>): strin
 /** The `config_file` that Postgres has to be started with when the configuration is not in the data directory. */
 export const configFile = (place: Pick<Place, 'dataDir' | 'config'>): string =>
   join(configDirectory(place), CONFIG_FILE);
+
+/** The operator's file that ours includes. */
+const baseFile = (place: Pick<Place, 'dataDir' | 'config'>): string =>
+  place.config.postgresql.customConf ?? join(configDirectory(place), BASE_FILE);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // What is written
@@ -144,11 +149,12 @@ export function renderConfiguration(input: RenderInput): {
     .filter(([name]) => !input.refused.has(name))
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([name, value]) => `${name} = ${quoteSetting(value)}`);
+  const base = input.config.postgresql.customConf ?? BASE_FILE;
   const text = [
     HEADER +
       `# Parameters for all nodes: pgha-ctl edit-config. For this node: pgha's own configuration file.\n` +
-      `# What pgha doesn't set: ${BASE_FILE}, which is yours to edit.\n`,
-    `include_if_exists = '${BASE_FILE}'\n`,
+      `# What pgha doesn't set: ${base}, which is yours to edit.\n`,
+    `include_if_exists = ${quoteSetting(base)}\n`,
     ...lines,
     ...(input.hbaFile === null ? [] : [`hba_file = ${quoteSetting(input.hbaFile)}`]),
     ...(input.identFile === null ? [] : [`ident_file = ${quoteSetting(input.identFile)}`]),
@@ -176,7 +182,9 @@ export function effectiveParameters(input: RenderInput): {
   const values = new Map<string, Value>(Object.entries(DEFAULTS));
   const sources: readonly (readonly [Parameters, 'cluster' | 'node'])[] = [
     [settings.parameters, 'cluster'],
+    [settings.recoveryConf, 'cluster'],
     [config.postgresql.parameters, 'node'],
+    [config.postgresql.recoveryConf, 'node'],
   ];
 
   for (const [parameters, from] of sources) {
@@ -371,13 +379,23 @@ export function renderUpstream(
   const conninfo =
     upstream === null
       ? ''
-      : connectionString(upstream, config.postgresql.authentication.replication, passfile, {
-          application_name: config.node.name,
-          // Whoever fetches logical slots connects to a database.
-          ...(version >= NATIVE_SLOT_SYNC ? { dbname: config.postgresql.database } : {}),
-        });
+      : connectionString(
+          upstream,
+          config.postgresql.authentication.replication,
+          { passfile, version },
+          {
+            application_name: config.node.name,
+            // Whoever fetches logical slots connects to a database.
+            ...(version >= NATIVE_SLOT_SYNC ? { dbname: config.postgresql.database } : {}),
+            // The server has no service file of ours, and the file that this stands in is for its eyes only.
+            ...sslPassword(config.postgresql.authentication.replication),
+          },
+        );
   return `${HEADER}primary_conninfo = ${quoteSetting(conninfo)}\n`;
 }
+
+const sslPassword = ({ sslpassword }: Login): { readonly sslpassword?: string } =>
+  sslpassword === null ? {} : { sslpassword };
 
 /** One line a login, most special first; libpq takes the first that fits. */
 export function renderPassfile(logins: readonly Login[]): string {
@@ -401,17 +419,18 @@ export function renderPassfile(logins: readonly Login[]): string {
  * cluster's settings would otherwise keep every node from its next start.
  *
  * @param freshly - a cluster just made by initdb: its pg_hba.conf is nobody's and is replaced by our default
- * @returns whether something changed that a reload has to bring to a running server
+ * @returns whether something changed that a reload has to bring to a running server; and the pg_hba.conf that was
+ *   replaced, should the server not be able to read the new one
  */
 export async function writeConfiguration(
   place: Place,
   settings: ServerSettings,
   freshly = false,
-): Promise<{ readonly changed: boolean }> {
+): Promise<{ readonly changed: boolean; readonly hba: ReplacedFile | null }> {
   await writePassfile(place);
   await keepOperatorsFile(place);
   const hba = await writeHba(place, settings, freshly);
-  const ident = await writeIdent(place);
+  const ident = await writeIdent(place, settings);
   const auto = await removeOursFromAutoConf(place, settings.synchronous);
 
   const path = configFile(place);
@@ -430,7 +449,16 @@ export async function writeConfiguration(
     }
     if (rendered.text !== current) await writeDurably(place, path, rendered.text);
   }
-  return { changed: rendered.text !== current || hba.changed || ident.changed || auto };
+  return {
+    changed: rendered.text !== current || hba.replaced !== null || ident.changed || auto,
+    hba: hba.replaced?.before == null ? null : { ...hba.replaced, before: hba.replaced.before },
+  };
+}
+
+export interface ReplacedFile {
+  readonly path: string;
+  /** What stood in it. */
+  readonly before: string;
 }
 
 /** Of each data directory: which names its server refused, and in which text. */
@@ -462,61 +490,31 @@ async function withoutRefused(
   refused: Set<string>,
 ): Promise<{ readonly text: string; readonly remarks: readonly Remark[] }> {
   const trial = join(configDirectory(place), 'pgha-trial.conf');
+  const names = [...effectiveParameters(input).values.keys()];
   const said: Remark[] = [];
   let rendered = first;
-  try {
-    // Each round finds at least one more name; values are looked at one at a time.
-    for (let round = 0; round < 50; round++) {
-      await writeDurably(place, trial, rendered.text);
-      const asked = await runCommand(place, 'postgres', ['-D', place.dataDir, `--config-file=${trial}`, '-C', 'port'], {
-        limitMs: 5_000,
-      });
-      if (asked.code === 0) break;
-      const objections = objectionsTo(asked.stderr, [...effectiveParameters(input).values.keys()]).filter(
-        (remark) => !refused.has(remark.parameter),
-      );
-      if (objections.length === 0) {
-        place.log.write(
-          'warn',
-          'config.adjusted',
-          'Postgres objects to its configuration, and not to what pgha sets.',
-          {
-            said: asked.stderr,
-          },
-        );
-        break;
-      }
-      for (const remark of objections) {
-        refused.add(remark.parameter);
-        said.push(remark);
-      }
-      rendered = renderConfiguration({ ...input, refused });
+  // Each round finds at least one more name; values are looked at one at a time.
+  for (let round = 0; round < 50; round++) {
+    const { objections, refusal } = await readTrial(place, trial, rendered.text, names);
+    if (refusal === null) break;
+    const fresh = objections.filter(({ parameter }) => !refused.has(parameter));
+    if (fresh.length === 0) {
+      const sentence = 'Postgres objects to its configuration, and not to what pgha sets.';
+      place.log.write('warn', 'config.adjusted', sentence, { said: refusal });
+      break;
     }
-  } finally {
-    await removeDurably(place, trial);
+    for (const { parameter, message } of fresh) {
+      refused.add(parameter);
+      said.push({ parameter, sentence: `left out, because the server says: ${message}` });
+    }
+    rendered = renderConfiguration({ ...input, refused });
   }
   return { text: rendered.text, remarks: [...rendered.remarks, ...said] };
 }
 
-/** Which of our parameters the server's messages are about. */
-function objectionsTo(stderr: string, names: readonly string[]): Remark[] {
-  const remarks: Remark[] = [];
-  for (const line of stderr.split('\n')) {
-    const message = /(?:LOG|FATAL|ERROR|HINT|WARNING): {2}(.*)/.exec(line)?.[1];
-    const quoted =
-      message === undefined ? null : /parameter "([^"]+)"|^"?([a-z_.0-9]+)"? .*(?:requires|must)/.exec(message);
-    const name = (quoted?.[1] ?? quoted?.[2])?.toLowerCase();
-    if (message === undefined || name === undefined || !names.includes(name)) continue;
-    if (remarks.every((remark) => remark.parameter !== name)) {
-      remarks.push({ parameter: name, sentence: `left out, because the server says: ${message}` });
-    }
-  }
-  return remarks;
-}
-
 /** Ours first, then those that people are used to connect through. */
 async function socketDirectories(place: Place, settings: ServerSettings): Promise<string[]> {
-  const base = await readText(place, join(configDirectory(place), BASE_FILE));
+  const base = await readText(place, baseFile(place));
   const theirs =
     place.config.postgresql.parameters['unix_socket_directories'] ??
     settings.parameters['unix_socket_directories'] ??
@@ -563,7 +561,7 @@ async function keptElsewhere(place: Place, setting: 'hba_file' | 'ident_file', o
   const parameters = place.config.postgresql.parameters;
   const own = parameters[setting];
   if (typeof own === 'string' && own !== ours) return own;
-  const base = join(configDirectory(place), BASE_FILE);
+  const base = baseFile(place);
   const text = await readText(place, base);
   // Most base files say nothing of it, nor include others that could: no need to start a program to learn that.
   if (text === null || !new RegExp(`^\\s*(${setting}|include)`, 'mi').test(text)) return null;
@@ -578,10 +576,13 @@ async function writeHba(
   place: Place,
   settings: ServerSettings,
   freshly: boolean,
-): Promise<{ readonly file: string | null; readonly changed: boolean }> {
+): Promise<{
+  readonly file: string | null;
+  readonly replaced: { readonly path: string; readonly before: string | null } | null;
+}> {
   const path = join(configDirectory(place), HBA_FILE);
   const given = place.config.postgresql.pgHba ?? settings.pgHba ?? place.config.bootstrap.pgHba;
-  if ((await keptElsewhere(place, 'hba_file', path)) !== null) return { file: null, changed: false };
+  if ((await keptElsewhere(place, 'hba_file', path)) !== null) return { file: null, replaced: null };
   const found = await readText(place, path);
   const isOurs = found?.startsWith(HEADER) === true;
   if (found !== null && !isOurs && !freshly) {
@@ -595,12 +596,17 @@ async function writeHba(
     systemUser: userInfo().username,
     middle: given ?? (found === null || freshly ? null : hbaMiddle(found)),
   });
-  return { file: path, changed: await writeIfDifferent(place, path, text) };
+  if (text === found) return { file: path, replaced: null };
+  await writeDurably(place, path, text);
+  return { file: path, replaced: { path, before: found } };
 }
 
-async function writeIdent(place: Place): Promise<{ readonly file: string | null; readonly changed: boolean }> {
+async function writeIdent(
+  place: Place,
+  settings: ServerSettings,
+): Promise<{ readonly file: string | null; readonly changed: boolean }> {
   const path = join(configDirectory(place), IDENT_FILE);
-  const given = place.config.postgresql.pgIdent;
+  const given = place.config.postgresql.pgIdent ?? settings.pgIdent;
   if (given === null) {
     const there = (await readText(place, path)) !== null && (await keptElsewhere(place, 'ident_file', path)) === null;
     return { file: there ? path : null, changed: false };

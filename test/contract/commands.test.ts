@@ -118,3 +118,51 @@ describe('child_nodes_disconnect_command', () => {
     expect(said).toEqual(['child_nodes_disconnect_command: %z means nothing here and was left']);
   });
 });
+
+describe("Patroni's hooks", () => {
+  const callbacks = { on_start: null, on_stop: null, on_restart: null, on_reload: null, on_role_change: null };
+
+  async function script(name: string, text: string): Promise<string> {
+    const path = join(directory, name);
+    await writeFile(path, `#!/bin/sh\n${text}\n`, { mode: 0o700 });
+    return path;
+  }
+
+  test('a callback gets action, role and cluster after its own words, and ends an older one that hangs', async () => {
+    const note = join(directory, 'callbacks');
+    const hook = await script('callback', `echo "$@" >> ${note}; [ "$2" = on_stop ] && sleep 20; true`);
+    const own = `${hook} 'one word'`;
+    const { commands: shell } = commands({ callbacks: { ...callbacks, on_stop: own, on_role_change: own } });
+    shell.callback('on_stop', 'demoted');
+    await sleep(300);
+    const began = performance.now();
+    shell.callback('on_role_change', 'primary');
+    shell.callback('on_start', 'primary');
+    await shell.close(millis(10_000));
+    expect(performance.now() - began).toBeLessThan(8_000);
+    expect(await readFile(note, 'utf8')).toBe('one word on_stop demoted demo\none word on_role_change primary demo\n');
+  });
+
+  test('pre_promote is a yes with 0, and a no with anything else, also at its limit', async () => {
+    const ask = async (prePromote: string | null) =>
+      commands({ prePromote, prePromoteTimeout: millis(500) }).commands.prePromote(new AbortController().signal);
+    expect(await ask(null)).toEqual({ kind: 'not-configured' });
+    expect(await ask('true')).toEqual({ kind: 'done' });
+    expect(await ask(await script('no', 'echo fenced no one >&2; exit 2'))).toEqual({
+      kind: 'failed',
+      said: 'exit code 2: fenced no one',
+    });
+    expect(await ask('sleep 20')).toEqual({ kind: 'failed', said: 'it was ended after 0.5 s' });
+    expect(await ask('/nowhere/hook')).toMatchObject({ kind: 'failed' });
+  });
+
+  test('before_stop is waited for up to its limit, and what became of it is only told', async () => {
+    const note = join(directory, 'stopped');
+    const done = commands({ beforeStop: await script('stop', `echo yes > ${note}`) });
+    expect(await done.commands.beforeStop()).toEqual({ kind: 'done' });
+    expect(await readFile(note, 'utf8')).toBe('yes\n');
+    const late = commands({ beforeStop: 'sleep 20', beforeStopTimeout: millis(300) });
+    expect(await late.commands.beforeStop()).toMatchObject({ kind: 'failed' });
+    expect(late.said).toEqual(['before_stop: it was ended after 0.3 s; Postgres is stopped all the same']);
+  });
+});

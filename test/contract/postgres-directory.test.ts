@@ -44,7 +44,9 @@ import { aConfig, aLog, aLogin, aPlace, realClock, type Written } from '../unit/
 const BIN = '/usr/lib/postgresql/15/bin';
 const SETTINGS: ServerSettings = {
   parameters: { fsync: 'off', max_connections: 30, shared_buffers: '16MB' },
+  recoveryConf: {},
   pgHba: null,
+  pgIdent: null,
   usePgRewind: true,
   useSlots: true,
   logicalSlots: false,

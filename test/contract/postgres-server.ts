@@ -42,7 +42,9 @@ export function becomePostgres(): void {
 
 export const SETTINGS: ServerSettings = {
   parameters: { wal_retrieve_retry_interval: '100ms', shared_buffers: '16MB', max_connections: 20 },
+  recoveryConf: {},
   pgHba: null,
+  pgIdent: null,
   usePgRewind: false,
   useSlots: false,
   logicalSlots: false,

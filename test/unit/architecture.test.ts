@@ -91,7 +91,7 @@ const DIRECTIONS: readonly Direction[] = [
   adapter('log'),
   adapter('peers'),
   // Both have to find the processes of a Postgres, or of this daemon, and there must be one way to do it.
-  adapter('postgres', 'guard/family.ts', 'commands/placeholders.ts'),
+  adapter('postgres', 'guard/family.ts', 'commands/placeholders.ts', 'config/nearest.ts'),
   adapter('system', 'guard/family.ts'),
   // Which daemon the guard obeys is decided by the daemon's lock, and a file of another boot is nobody's.
   adapter('guard', 'system/lock.ts', 'system/boot-id.ts'),

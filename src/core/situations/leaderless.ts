@@ -716,6 +716,10 @@ function whyNot(view: View, cluster: ClusterView, local: Standby): string | null
     if (left > 0)
       return `${view.self} had the key and could not lead (${unproven.said}): it stays out for another ${Math.ceil(left / 1000)} s`;
   }
+  const refused = view.attempts.get('pre-promote');
+  const refusedFor = refused === undefined ? 0 : policy.ttl - between(refused.lastFailedAt, view.now);
+  if (refusedFor > 0)
+    return `pre_promote said no here (${refused?.said ?? ''}): ${view.self} stays out for another ${Math.ceil(refusedFor / 1000)} s`;
   const newest = cluster.history.reduce((most, line) => Math.max(most, line.timeline + 1), 0);
   if (local.timeline < newest)
     return `${view.self} is on timeline ${local.timeline}, the cluster has been on ${newest}`;

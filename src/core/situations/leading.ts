@@ -107,6 +107,9 @@ function noWindow(view: View, { windowOpen, unopenedSince }: Holding): string | 
 function beforePromotion(view: View, holding: Holding): Decision {
   const why = noWindow(view, holding);
   if (why !== null) return giveUp(view, why, 'leading.no-window');
+  const refused = view.attempts.get('pre-promote');
+  if (refused !== undefined && refused.lastFailedAt >= holding.since)
+    return giveUp(view, `pre_promote says no: ${refused.said}`, 'leading.promotion-failed');
   if (!mayBegin(view, holding)) {
     const gate = between(view.now, holding.gate);
     return decision(

@@ -8,11 +8,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Config } from '../../config/schema.ts';
 import { mergePatch, validateStored } from '../../config/settings.ts';
-import { KEYS } from '../../core/cluster.ts';
+import { type ClusterView, KEYS, type Member } from '../../core/cluster.ts';
 import { millis } from '../../core/time.ts';
+import { CHECK_CONFIG_PATH } from '../check-config.ts';
 import { diffLines } from './diff.ts';
 import { type ActFormat, report } from './outcome.ts';
-import type { Session } from './session.ts';
+import { leaderFirst, type Session } from './session.ts';
 import { confirm, Misuse, Refusal, type Terminal } from './terminal.ts';
 
 export interface EditOptions {
@@ -33,6 +34,8 @@ export type Settings = Record<string, unknown>;
 const AWAY_FROM_NODES = { localOverrides: {}, node: { name: 'this node' } } as unknown as Config;
 
 const WRITE_LIMIT = millis(5_000);
+/** Longer than a member waits for its Postgres. */
+const CHECK_LIMIT = millis(20_000);
 
 export async function editConfig(session: Session, name: string | undefined, options: EditOptions): Promise<number> {
   const { terminal } = session;
@@ -50,6 +53,7 @@ export async function editConfig(session: Session, name: string | undefined, opt
   }
   if (options.quiet !== true && options.format === 'pretty') terminal.out(difference);
   refuseMistakes(before, after);
+  await askPostgres(session, view, after);
   if (options.force !== true) await confirm(terminal, 'Apply these changes?');
 
   const store = await session.store(scope);
@@ -147,6 +151,35 @@ async function inEditor(terminal: Terminal, before: Settings): Promise<Settings>
     return await fromYaml(await readFile(path, 'utf8'), 'What you wrote');
   } finally {
     await rm(directory, { recursive: true, force: true });
+  }
+}
+
+/**
+ * A member's own Postgres knows its parameters, and what values they take: the leader's is asked first. Where no member
+ * answers the change may be what brings them back, so it is let pass and told.
+ *
+ * @throws {Refusal} when it would not live with these settings
+ */
+async function askPostgres(session: Session, view: ClusterView, after: Settings): Promise<void> {
+  const members = leaderFirst(view).filter((member) => member.pgha !== null && member.pgha.role !== 'witness');
+  for (const member of members) {
+    const problems = await problemsAt(session, member, after);
+    if (problems === null) continue;
+    if (problems.length === 0) return;
+    throw new Refusal(`Nothing was changed:\n${problems.map((it) => `  ${it}`).join('\n')}`);
+  }
+  session.terminal.progress('No member could be asked whether Postgres takes these settings.');
+}
+
+/** null: it does not answer, or does not know the question. */
+async function problemsAt(session: Session, member: Member, after: Settings): Promise<readonly string[] | null> {
+  try {
+    const answer = await session.call(member, 'POST', CHECK_CONFIG_PATH, after, CHECK_LIMIT);
+    if (answer.status !== 200) return null;
+    const { problems } = JSON.parse(answer.text) as { readonly problems?: unknown };
+    return Array.isArray(problems) ? problems.map(String) : null;
+  } catch {
+    return null;
   }
 }
 

@@ -468,13 +468,18 @@ export class SimulatedPostgres implements Postgres {
     await this.launch(primary, upstream === null ? null : this.parts.addressOf(upstream));
   }
 
-  async applySettings(settings: ServerSettings): Promise<void> {
+  async objections(): Promise<readonly string[]> {
+    return [];
+  }
+
+  async applySettings(settings: ServerSettings): Promise<boolean> {
     await this.wait(0.5);
     const { synchronous, data } = this.server;
     const names = beforeLeading(settings.synchronous);
-    if (data?.standbySignal !== true || sameAcknowledging(synchronous.written, names)) return;
+    if (data?.standbySignal !== true || sameAcknowledging(synchronous.written, names)) return false;
     synchronous.write(names);
     synchronous.reload();
+    return true;
   }
 
   async readSlots(): Promise<ServerSlots> {

@@ -85,6 +85,7 @@ export function makeAgent({ name, index, ...parts }: AgentParts, plan: Plan): Ru
     cancelSwitchover: () => agent.cancelSwitchover(),
     patchConfig: (patch) => agent.patchConfig(patch),
     putConfig: (config) => agent.putConfig(config),
+    problemsOf: (config) => agent.problemsOf(config),
     confirmFailsafe: (request) => agent.confirmFailsafe(request),
     rescue: (request) => agent.rescue(request),
     readWal: (tl, from, to) => agent.readWal(tl, from, to),
@@ -117,5 +118,8 @@ export function operatorsCommands(
     childNodesLost: () => process.answer(random.between(5, 20_000), () => ({ kind: 'done' })),
     notify: ({ event }) => hears.told(event),
     failedOver: () => undefined,
+    callback: () => undefined,
+    prePromote: async () => ({ kind: 'not-configured' }),
+    beforeStop: async () => ({ kind: 'not-configured' }),
   };
 }

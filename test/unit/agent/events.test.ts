@@ -58,6 +58,9 @@ const make = (): ClusterEvents =>
     log,
     commands: {
       validateFailover: async () => ({ kind: 'approved' }),
+      callback: () => undefined,
+      prePromote: async () => ({ kind: 'not-configured' }),
+      beforeStop: async () => ({ kind: 'not-configured' }),
       childNodesLost: async () => ({ kind: 'not-configured' }),
       notify: (event) => void notified.push(event),
       failedOver: () => undefined,

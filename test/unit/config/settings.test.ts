@@ -22,7 +22,9 @@ describe('the settings in force', () => {
     expect(policy).toEqual({ cluster: plain.cluster, node: plain.node });
     expect(server).toEqual({
       parameters: {},
+      recoveryConf: {},
       pgHba: null,
+      pgIdent: null,
       usePgRewind: true,
       useSlots: true,
       logicalSlots: false,
@@ -66,7 +68,9 @@ describe('the settings in force', () => {
     });
     expect(server).toEqual({
       parameters: { work_mem: '8MB', max_connections: 300 },
+      recoveryConf: {},
       pgHba: ['local all all peer'],
+      pgIdent: null,
       usePgRewind: false,
       useSlots: false,
       logicalSlots: false,
@@ -134,13 +138,20 @@ describe('the settings in force', () => {
       slots: { a: null },
       ignore_slots: [],
       whatever: 1,
-      postgresql: { recovery_conf: { restore_command: 'x' }, callbacks: {}, odd: 2, use_slots: true },
+      postgresql: { callbacks: { on_start: 'x' }, pre_promote: '', odd: 2, use_slots: true },
     };
     expect(resolveSettings(stored, plain).notUnderstood.map((line) => line.split(':')[0])).toEqual([
       'whatever',
-      'postgresql.recovery_conf',
+      'postgresql.callbacks',
       'postgresql.odd',
     ]);
+  });
+
+  it('leave pg_hba.conf as it is where Postgres would not read a line of the new one', () => {
+    const pgHba = ['local all all peer', 'hots all all 0.0.0.0/0 md5'];
+    const { server, adjustments } = resolveSettings({ postgresql: { pg_hba: pgHba } }, plain);
+    expect(server.pgHba).toBeNull();
+    expect(adjustments).toEqual([expect.stringMatching(/hots all all.*did you mean `host`.*stays as it is/)]);
   });
 
   it('never fail, whatever stands in etcd', () => {
@@ -228,6 +239,16 @@ describe('a document before it is stored', () => {
     ['a logical slot without a database', { permanent_slots: { a: { type: 'logical' } } }, /^permanent_slots\.a: /],
     ['a matcher that fits every slot', { ignore_slots: [{}] }, /^ignore_slots\.1: says of no slot/],
     ['a parameter that pgha sets', { postgresql: { parameters: { port: 1 } } }, /port: pgha sets this/],
+    [
+      'a target of recovery',
+      { postgresql: { recovery_conf: { recovery_target_time: 'now' } } },
+      /recovery_conf\.recovery_target_time: pgha sets this/,
+    ],
+    [
+      'a line of pg_hba.conf that keeps Postgres from starting',
+      { postgresql: { pg_hba: ['local all all peer', 'host all all 10.0.0.1 md5'] } },
+      /^postgresql\.pg_hba: Postgres does not read "host all all 10\.0\.0\.1 md5": 10\.0\.0\.1 needs a mask/,
+    ],
     [
       'a check that outlasts the window',
       { ttl: 10, connection_check_timeout: 7 },

@@ -230,6 +230,7 @@ export function aControl(
       return { kind: 'stored', config: { ttl: 10, ...patch } };
     },
     putConfig: async (config) => ({ kind: 'stored', config }),
+    problemsOf: async () => [],
     rescue: async (request) => ({ kind: 'delivered', replayed: request.end }),
     readWal: async () => null,
     ...rest,

@@ -8,7 +8,17 @@ import type { Place } from '../../../src/postgres/place.ts';
 import { aNode } from '../core/builders.ts';
 
 export function aLogin(username: string, password: string | null = null): Login {
-  return { username, password, sslmode: null, sslcert: null, sslkey: null, sslrootcert: null };
+  return {
+    username,
+    password,
+    sslmode: null,
+    sslcert: null,
+    sslkey: null,
+    sslpassword: null,
+    sslrootcert: null,
+    sslcrl: null,
+    libpq: {},
+  };
 }
 
 export function aConfig(
@@ -41,6 +51,11 @@ export function aConfig(
       eventNotificationTimeout: millis(10_000),
       failover: null,
       failoverTimeout: millis(60_000),
+      callbacks: { on_start: null, on_stop: null, on_restart: null, on_reload: null, on_role_change: null },
+      prePromote: null,
+      prePromoteTimeout: millis(5_000),
+      beforeStop: null,
+      beforeStopTimeout: millis(10_000),
     },
     etcd: { endpoints: [], username: null, password: null, cacert: null, cert: null, key: null },
     restapi: {
@@ -59,8 +74,10 @@ export function aConfig(
     postgresql: {
       listen: { addresses: '127.0.0.1', port: 5432 },
       connectAddress: { host: '127.0.0.1', port: 5432 },
+      proxyAddress: null,
       dataDir: '/var/lib/postgresql/demo',
       configDir: null,
+      customConf: null,
       binDir: null,
       database: 'postgres',
       unixSocketDirectory: null,
@@ -71,9 +88,11 @@ export function aConfig(
         rewind: aLogin('rewinder', 'rew'),
       },
       parameters: {},
+      recoveryConf: {},
       pgHba: null,
       pgIdent: null,
       basebackup: [],
+      rewind: [],
       copyMethods: [
         {
           name: 'basebackup',

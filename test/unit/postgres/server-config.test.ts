@@ -16,7 +16,9 @@ import { aConfig, aLogin } from './place-builder.ts';
 
 const settings = (values: Partial<ServerSettings> = {}): ServerSettings => ({
   parameters: {},
+  recoveryConf: {},
   pgHba: null,
+  pgIdent: null,
   usePgRewind: true,
   useSlots: true,
   logicalSlots: false,

@@ -207,6 +207,18 @@ export const eligible: readonly Case[] = [
     actions: [acquire()],
   },
   {
+    name: 'stays out for a TTL after pre_promote said no',
+    view: seeks({ attempts: failed('pre-promote', 3, before(9_999)) }),
+    rule: 'leaderless.not-eligible',
+    actions: [],
+  },
+  {
+    name: 'tries again after that TTL',
+    view: seeks({ attempts: failed('pre-promote', 3, before(10_000)) }),
+    rule: 'leaderless.acquire',
+    actions: [acquire()],
+  },
+  {
     name: 'does not lead on a timeline that the cluster has left',
     view: seeks({ cluster: aCluster({ leader: null, history: [aHistoryLine(1), aHistoryLine(2)] }) }),
     rule: 'leaderless.not-eligible',

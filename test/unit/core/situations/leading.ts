@@ -177,6 +177,18 @@ export const promoting: readonly Case[] = [
     actions: ['promote'],
   },
   {
+    name: 'gives the key up without a promotion when pre_promote says no',
+    view: leads({ local: aLoneStandby(), attempts: failed('pre-promote', 1, before(1)) }),
+    rule: 'leading.promotion-failed',
+    actions: [release(null)],
+  },
+  {
+    name: 'asks pre_promote again in the next leadership',
+    view: leads({ local: aLoneStandby(), attempts: failed('pre-promote', 1, before(30_001)) }),
+    rule: 'leading.promote',
+    actions: ['promote'],
+  },
+  {
     name: 'gives the key up when it has no data to lead with',
     view: leads({ local: { kind: 'absent' } }),
     rule: 'leading.cannot-lead',
