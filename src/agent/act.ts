@@ -174,6 +174,15 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
       await agent.put(KEYS.failover, '{}');
       await agent.readCluster();
       return true;
+    case 'restart':
+      agent.setScheduledRestart(null);
+      // Told by the operation itself.
+      void agent.restartNow(action.timeout);
+      return true;
+    case 'drop-restart':
+      log.write('warn', 'restart.dropped', `the scheduled restart of Postgres is not done: ${action.why}`);
+      agent.setScheduledRestart(null);
+      return true;
     default:
       return ((never: never) => never)(action);
   }

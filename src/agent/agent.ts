@@ -26,6 +26,7 @@ import { type LocalPostgres, mayWrite, position, type SystemId, systemId } from 
 import type { Lsn, Timeline } from '../core/lsn.ts';
 import type { PeerAnswer, RescueAnswer, RescueRequest } from '../core/peer.ts';
 import { notePublished, type Publications } from '../core/published.ts';
+import { readScheduledRestart, type ScheduledRestart, unmet } from '../core/schedule.ts';
 import { HELD_BACK, LASTING } from '../core/situations/leaderless.ts';
 import type { Key, NodeName, Op, Revision } from '../core/store.ts';
 import { between, type Instant, laterBy, type Millis, millis } from '../core/time.ts';
@@ -124,6 +125,8 @@ export class Agent implements Control {
   rescueFailedSince: Instant | null = null;
   /** Why the last switchover that was asked for was not carried out; for those who wait for it. */
   lastRefusal: string | null = null;
+  /** A restart of Postgres that an operator has put off to a time. */
+  scheduledRestart: ScheduledRestart | null = null;
   /** Postgres here is being stopped for a switchover, or its postmaster just died: no 200 from now on. */
   serving = true;
   /** When this node last stopped accepting writes on purpose: for the length of the pause. */
@@ -132,6 +135,7 @@ export class Agent implements Control {
   /** Members whose keys have just run out, and since when they are not there. */
   private readonly lately = new Map<NodeName, { readonly member: Member; readonly since: Instant }>();
   private membersRead = false;
+  private restartTakenUp = false;
   private leaderSeen: LeaderKey | null = null;
   private lastLeader: NodeName | null = null;
   /** Where the last leader of whom that is known stands; his member key runs out long before an election need end. */
@@ -385,7 +389,7 @@ export class Agent implements Control {
     this.sync.run();
     this.upkeep.run();
     const { loopWait, reconnectAttempts, reconnectInterval } = this.policy;
-    const wanted = millis(Math.min(loopWait, decision.again ?? loopWait, this.untilGate()));
+    const wanted = millis(Math.min(loopWait, decision.again ?? loopWait, this.untilGate(), this.untilScheduled()));
     const regular =
       decision.rule === 'leading.check-failed'
         ? this.watch.nextLookIn(wanted, reconnectInterval, reconnectAttempts)
@@ -601,7 +605,8 @@ export class Agent implements Control {
       replacementsToday: this.replacementsSince().length,
       vetoSeenAt: this.peers.vetoSeenAt,
       returningSince: this.peers.returningSince,
-      scheduledDue: this.scheduledDue(reading?.cluster ?? null),
+      switchoverDueIn: this.dueIn(reading?.cluster.failover?.scheduledAt ?? null),
+      restart: this.scheduledRestartDue(),
     };
   }
 
@@ -623,9 +628,23 @@ export class Agent implements Control {
     return member?.pgha?.location ?? remembered?.pgha?.location ?? written;
   }
 
-  private scheduledDue(cluster: ClusterView | null): boolean {
-    const at = cluster?.failover?.scheduledAt ?? null;
-    return at !== null && this.isDue(at);
+  /** Until a time of the wall clock; negative: since. null: there is none, or it is none. */
+  private dueIn(at: string | null): Millis | null {
+    const left = at === null ? Number.NaN : Date.parse(at) - this.parts.clock.wall();
+    return Number.isNaN(left) ? null : millis(left);
+  }
+
+  private scheduledRestartDue(): View['restart'] {
+    const plan = this.scheduledRestart;
+    const dueIn = this.dueIn(plan?.at ?? null);
+    return plan === null || dueIn === null ? null : { plan, dueIn };
+  }
+
+  /** Until the next time that an operator has set: it is not slept over. */
+  private untilScheduled(): number {
+    const { failover } = this.reader.latest?.cluster ?? { failover: null };
+    const ahead = [this.dueIn(failover?.scheduledAt ?? null), this.dueIn(this.scheduledRestart?.at ?? null)];
+    return Math.min(...ahead.map((left) => (left === null || left <= 0 ? Number.POSITIVE_INFINITY : Math.ceil(left))));
   }
 
   isDue(scheduledAt: string): boolean {
@@ -778,6 +797,7 @@ export class Agent implements Control {
       vetoedFor: this.vetoedFor(now),
       confirmed: this.keeper?.confirmed ?? null,
       unwatched: unwatched({ watchdog: this.parts.guard.watchdog, policy: this.resolved.policy }),
+      scheduledRestart: this.scheduledRestart,
       slots: this.upkeep?.slots.view ?? { weighed: [], troubles: [] },
       state: patroniState(local, operation, this.resolved.policy.node.role),
       role: patroniRole(local, leadership, this.resolved.policy.node.role),
@@ -1053,6 +1073,7 @@ export class Agent implements Control {
     this.publications = notePublished(this.publications, cluster.status?.optime ?? null, reading.statusArrived);
     const { self, settings, keeper } = this;
     this.nameTakenBy = nameTakenBy(cluster, { name: self, apiUrl: settings.apiUrl, lease: keeper.lease });
+    if (this.nameTakenBy === null) this.takeUpScheduledRestart(cluster);
     keeper.note(cluster, reading.statusArrived, this.nameTakenBy === null, reading.restarted);
     // The read that answers a hint is the only one: what it says of the settings must not be passed over.
     this.takeSettings(cluster);
@@ -1080,11 +1101,17 @@ export class Agent implements Control {
           return { kind: 'refused', sentence: `${this.operations.running.kind} already in progress` };
         if (local.kind !== 'primary' && local.kind !== 'standby')
           return { kind: 'refused', sentence: 'postgres is still starting' };
-        const unmet =
-          (request.onlyIfPending && local.pendingRestart.length === 0) ||
-          (request.role !== null && request.role !== (local.kind === 'primary' ? 'primary' : 'replica'));
-        if (unmet) return { kind: 'refused', sentence: 'restart conditions are not satisfied' };
-        return this.restartNow(request.timeout ?? this.policy.primaryStartTimeout);
+        if (unmet(request, local) !== null)
+          return { kind: 'refused', sentence: 'restart conditions are not satisfied' };
+        return this.restartNow(request.timeout);
+      }
+      case 'schedule-restart':
+        return this.scheduleRestart(request);
+      case 'cancel-restart': {
+        if (this.scheduledRestart === null) return { kind: 'refused', sentence: 'no restarts are scheduled' };
+        this.setScheduledRestart(null);
+        log.write('info', 'restart.scheduled', 'the scheduled restart was withdrawn by an operator');
+        return { kind: 'done', sentence: 'scheduled restart deleted' };
       }
       case 'reinitialize': {
         if (this.keeper.leadership.kind === 'holding')
@@ -1105,7 +1132,41 @@ export class Agent implements Control {
     }
   }
 
-  private async restartNow(limit: Millis): Promise<RequestOutcome> {
+  private scheduleRestart(request: Extract<OperatorRequest, { kind: 'schedule-restart' }>): RequestOutcome {
+    const { local } = this.watch;
+    if (this.policy.pause)
+      return { kind: 'refused', status: 500, sentence: "Can't schedule restart in the paused state" };
+    if (this.scheduledRestart !== null)
+      return { kind: 'refused', status: 409, sentence: 'Another restart is already scheduled' };
+    if (local.kind !== 'primary' && local.kind !== 'standby')
+      return { kind: 'refused', sentence: 'postgres is still starting' };
+    const { kind: _, ...asked } = request;
+    this.setScheduledRestart({ ...asked, postmasterStart: local.startedAt });
+    this.parts.log.write('info', 'restart.scheduled', `a restart of Postgres is scheduled for ${request.at}`, {
+      scheduled_at: request.at,
+    });
+    return { kind: 'accepted', sentence: 'Restart scheduled' };
+  }
+
+  /** Others read of it in the member key. */
+  setScheduledRestart(plan: ScheduledRestart | null): void {
+    this.scheduledRestart = plan;
+    this.publish();
+    this.upkeep.run();
+    this.soon('the scheduled restart changed');
+  }
+
+  /** An earlier process of this node has left it in the member key: a new version of pgha forgets nothing. */
+  private takeUpScheduledRestart(cluster: ClusterView): void {
+    if (this.restartTakenUp) return;
+    this.restartTakenUp = true;
+    const raw = memberNamed(cluster, this.self)?.raw['scheduled_restart'];
+    this.scheduledRestart ??= readScheduledRestart(raw);
+  }
+
+  /** @param limit - how long starting may take; null: as long as always */
+  async restartNow(given: Millis | null): Promise<RequestOutcome> {
+    const limit = given ?? this.policy.primaryStartTimeout;
     const wasPrimary = this.watch.local.kind === 'primary';
     const outcome = new Promise<RequestOutcome>((resolve) => {
       const started = this.operations.start('restart', 'restart of Postgres', async () => {

@@ -2,6 +2,7 @@
 import { type MemberExtras, writeExtras } from '../core/cluster.ts';
 import { type LocalPostgres, position, troubleOf } from '../core/local.ts';
 import type { NodePolicy } from '../core/policy.ts';
+import { type ScheduledRestart, writeScheduledRestart } from '../core/schedule.ts';
 import type { NodeName } from '../core/store.ts';
 import { between, type Instant } from '../core/time.ts';
 import type { Leadership } from '../core/view.ts';
@@ -80,6 +81,7 @@ export interface MemberFacts {
   readonly pause: boolean;
   /** It asks to be no synchronous standby any more. */
   readonly leavesSyncSet: boolean;
+  readonly scheduledRestart: ScheduledRestart | null;
   /** The member whose server it receives from. */
   readonly receivesFrom: NodeName | null;
   readonly dataDirectory: string | null;
@@ -138,6 +140,7 @@ export function writeMember(facts: MemberFacts): string {
       pending === null
         ? undefined
         : Object.fromEntries(pending.map((one) => [one.name, { old_value: one.from, new_value: one.to }])),
+    scheduled_restart: facts.scheduledRestart === null ? undefined : writeScheduledRestart(facts.scheduledRestart),
     pause: facts.pause ? true : undefined,
     pgha: writeExtras(extras),
   });

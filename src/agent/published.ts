@@ -11,6 +11,7 @@ import type { LocalPostgres } from '../core/local.ts';
 import type { Lsn, Timeline } from '../core/lsn.ts';
 import type { RescueAnswer, RescueRequest } from '../core/peer.ts';
 import type { Policy } from '../core/policy.ts';
+import type { RestartConditions, ScheduledRestart } from '../core/schedule.ts';
 import type { WeighedSlot } from '../core/slots.ts';
 import type { NodeName, Revision } from '../core/store.ts';
 import type { Instant, Millis, WallTime } from '../core/time.ts';
@@ -68,6 +69,7 @@ export interface Published {
   readonly confirmed: { readonly to: NodeName; readonly until: Instant } | null;
   /** Why this node may not lead for want of a watchdog device; null: nothing stands against it. */
   readonly unwatched: string | null;
+  readonly scheduledRestart: ScheduledRestart | null;
   readonly slots: SlotsView;
   /** Patroni's text for the state of Postgres: `running`, `starting`, `stopped`, `creating replica`, ... */
   readonly state: string;
@@ -83,19 +85,17 @@ export interface SlotsView {
 }
 
 export type OperatorRequest =
-  | {
-      readonly kind: 'restart';
-      readonly onlyIfPending: boolean;
-      readonly role: string | null;
-      readonly timeout: Millis | null;
-    }
+  | ({ readonly kind: 'restart'; readonly timeout: Millis | null } & RestartConditions)
+  | ({ readonly kind: 'schedule-restart'; readonly timeout: Millis | null; readonly at: string } & RestartConditions)
+  | { readonly kind: 'cancel-restart' }
   | { readonly kind: 'reload' }
   | { readonly kind: 'reinitialize'; readonly force: boolean; readonly fromLeader: boolean };
 
 export type RequestOutcome =
   | { readonly kind: 'done'; readonly sentence: string }
   | { readonly kind: 'accepted'; readonly sentence: string }
-  | { readonly kind: 'refused'; readonly sentence: string };
+  /** `status`: what Patroni answers, where that is not 503. */
+  | { readonly kind: 'refused'; readonly sentence: string; readonly status?: number };
 
 /** What became of a switchover or failover that was asked for. */
 export type SwitchoverOutcome =
@@ -103,6 +103,7 @@ export type SwitchoverOutcome =
   | { readonly kind: 'scheduled' }
   /** `status`: what Patroni answers, 400, 412 or 503. */
   | { readonly kind: 'refused'; readonly status: number; readonly sentence: string }
+  /** `sentence` goes on where "status unknown" ends. */
   | { readonly kind: 'unknown'; readonly sentence: string };
 
 export interface SwitchoverRequest {

@@ -153,7 +153,7 @@ async function watchUntilDone(
   }
   return {
     kind: 'unknown',
-    sentence: `status unknown after ${Math.round(between(began, clock.now()) / 1000)} seconds; operation may still be in progress`,
+    sentence: `after ${Math.round(between(began, clock.now()) / 1000)} seconds; operation may still be in progress`,
   };
 }
 
@@ -168,7 +168,8 @@ async function isWritable(agent: Agent, name: string): Promise<boolean> {
 
 export async function withdrawSwitchover(agent: Agent): Promise<RequestOutcome> {
   const cluster = await agent.readCluster();
-  if (cluster?.failover?.scheduledAt == null) return { kind: 'refused', sentence: 'no switchover is scheduled' };
+  if (cluster === null) return { kind: 'refused', status: 503, sentence: 'etcd does not answer: nothing was changed' };
+  if (cluster.failover?.scheduledAt == null) return { kind: 'refused', sentence: 'no switchover is scheduled' };
   const answer = await agent.parts.dcs.txn(
     {
       compare: [{ key: KEYS.failover, modRevision: cluster.failover.revision }],
@@ -178,7 +179,7 @@ export async function withdrawSwitchover(agent: Agent): Promise<RequestOutcome> 
     millis(1_500),
   );
   if (answer.kind !== 'answered' || !answer.succeeded)
-    return { kind: 'refused', sentence: 'the schedule changed at the same moment: look again' };
+    return { kind: 'refused', status: 409, sentence: 'the schedule changed at the same moment: look again' };
   await agent.readCluster();
   return { kind: 'done', sentence: 'scheduled switchover deleted' };
 }

@@ -116,6 +116,7 @@ export class Upkeep {
       dataDirectory: agent.resolved.policy.node.role === 'witness' ? null : agent.parts.postgres.dataDirectory,
       pause: agent.policy.pause,
       leavesSyncSet: agent.leavingSyncSet,
+      scheduledRestart: agent.scheduledRestart,
       now,
     };
     // How long ago the primary was seen changes always and is no reason to write.

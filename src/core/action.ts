@@ -3,6 +3,7 @@
 import type { SyncChange } from './leadership.ts';
 import type { Lsn } from './lsn.ts';
 import type { NodeName, Revision } from './store.ts';
+import type { Millis } from './time.ts';
 
 export type Action =
   /** Ends Postgres without a checkpoint, now: fencing. */
@@ -53,6 +54,9 @@ export type Action =
   | { readonly do: 'rewind'; readonly source: NodeName }
   /** Shed stale senders, checkpoint, stop serving, stop: the first half of a switchover. */
   | { readonly do: 'stop-for-switchover' }
-  | { readonly do: 'drop-switchover-request'; readonly why: string };
+  | { readonly do: 'drop-switchover-request'; readonly why: string }
+  /** As an operator has scheduled it. `timeout`: how long starting may take; null: as long as always. */
+  | { readonly do: 'restart'; readonly timeout: Millis | null }
+  | { readonly do: 'drop-restart'; readonly why: string };
 
 export type ActionName = Action['do'];

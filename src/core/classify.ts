@@ -111,7 +111,9 @@ export function ownerIsGone(view: View, leader: LeaderKey): boolean {
 /** An operator asks for another leader, now. A wish that names this node has come true once it leads. */
 export function wanted(view: View, cluster: ClusterView): boolean {
   if (cluster.failover === null || cluster.failover.candidate === view.self) return false;
-  return cluster.failover.scheduledAt === null || view.scheduledDue;
+  if (cluster.failover.scheduledAt === null) return true;
+  // In maintenance a schedule is not looked at: nobody knows what the operator is in the middle of.
+  return !view.policy.cluster.pause && view.switchoverDueIn !== null && view.switchoverDueIn <= 0;
 }
 
 /** Our data directory belongs to another cluster: told, never touched. */

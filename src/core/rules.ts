@@ -40,6 +40,9 @@ export const RULES = {
   'switchover.check': 'a switchover is asked for: the candidates are asked first',
   'switchover.refused': 'the switchover cannot be done safely: nothing was changed',
   'switchover.stop': 'the candidate is fit: stop here in order, then hand over',
+  'restart.due': 'a restart of Postgres was scheduled for now, and its conditions are met',
+  'restart.dropped':
+    'a scheduled restart is not done: its time has passed, its conditions are not met, or it was done already',
   'leaderless.not-eligible': 'there is no leader and this node may not become it',
   'leaderless.not-listed':
     'this node does not stand in the failsafe list: the last leader may be going on without having asked it',

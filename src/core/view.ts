@@ -9,6 +9,7 @@ import type { Lsn, Timeline } from './lsn.ts';
 import type { PeerAnswer } from './peer.ts';
 import type { Policy } from './policy.ts';
 import type { Publications } from './published.ts';
+import type { ScheduledRestart } from './schedule.ts';
 import type { NodeName, Revision } from './store.ts';
 import type { Instant, Millis } from './time.ts';
 import type { TimelineHistory } from './timeline.ts';
@@ -176,8 +177,10 @@ export interface View {
   readonly returningSince: ReadonlyMap<NodeName, Instant>;
   /** How often in the last 24 hours this process has replaced the data directory by a copy without being asked. */
   readonly replacementsToday: number;
-  /** Wall-clock comparison made outside: a scheduled switchover is due. */
-  readonly scheduledDue: boolean;
+  /** By the wall clock, read outside: until the switchover that is scheduled; negative: since. null: none is. */
+  readonly switchoverDueIn: Millis | null;
+  /** A restart of Postgres that is scheduled here, and until when, in the same way; null: none is. */
+  readonly restart: { readonly plan: ScheduledRestart; readonly dueIn: Millis } | null;
 }
 
 /** Why this node may not lead for want of a watchdog device; null: nothing stands against it. */

@@ -5,8 +5,9 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { ConfigOutcome, RequestOutcome, SwitchoverOutcome, SwitchoverRequest } from '../agent/published.ts';
 import { assertNever } from '../core/invariant.ts';
+import { RESTART_ROLES, type RestartRole, versionNumber } from '../core/schedule.ts';
 import { nodeName, revision } from '../core/store.ts';
-import { type Millis, millis } from '../core/time.ts';
+import { millis } from '../core/time.ts';
 import { admits } from './access.ts';
 import { type Body, readBody, sendJson, sendPage, sendSentence } from './answers.ts';
 import { readLength, readTime } from './schedule.ts';
@@ -44,26 +45,28 @@ export function controlRoutes(app: FastifyInstance, parts: HttpParts): void {
     sendOutcome(reply, await parts.control.request({ kind: 'reload' }), { status: 202, sentence: 'reload scheduled' }),
   );
   protect('POST', 'restart', 'optional', (body, reply) => restart(parts, body, reply));
-  protect('DELETE', 'restart', 'none', async (_body, reply) => sendSentence(reply, 404, 'no restarts are scheduled'));
-  protect('POST', 'reinitialize', 'optional', async (body, reply) =>
-    sendOutcome(
-      reply,
-      await parts.control.request({
-        kind: 'reinitialize',
-        force: body['force'] === true,
-        fromLeader: body['from_leader'] === true,
-      }),
-      { status: 200, sentence: 'reinitialize started' },
-    ),
-  );
+  protect('DELETE', 'restart', 'none', async (_body, reply) => {
+    const outcome = await parts.control.request({ kind: 'cancel-restart' });
+    return sendSentence(reply, outcome.kind === 'refused' ? 404 : 200, outcome.sentence);
+  });
+  protect('POST', 'reinitialize', 'optional', async (body, reply) => {
+    const wrong = wrongType(body, { force: 'boolean', from_leader: 'boolean' });
+    if (wrong !== null) return sendSentence(reply, 400, wrong);
+    const outcome = await parts.control.request({
+      kind: 'reinitialize',
+      force: body['force'] === true,
+      fromLeader: body['from_leader'] === true,
+    });
+    return sendOutcome(reply, outcome, { status: 200, sentence: 'reinitialize started' });
+  });
 
   protect('POST', 'switchover', 'required', (body, reply) => switchover(parts, 'switchover', body, reply));
   protect('POST', 'failover', 'required', (body, reply) => switchover(parts, 'failover', body, reply));
   protect('DELETE', 'switchover', 'none', async (_body, reply) => {
     const outcome = await parts.control.cancelSwitchover();
-    return outcome.kind === 'refused'
-      ? sendSentence(reply, 404, outcome.sentence)
-      : sendSentence(reply, 200, 'scheduled switchover deleted');
+    if (outcome.kind !== 'refused') return sendSentence(reply, 200, 'scheduled switchover deleted');
+    const { status = 404, sentence } = outcome;
+    return status === 404 ? sendSentence(reply, status, sentence) : sendPage(reply, status, sentence);
   });
 
   // Not told for each request: a leader without etcd asks every second or two.
@@ -119,53 +122,83 @@ function sendOutcome(
   good: { readonly status: number; readonly sentence: string },
 ): FastifyReply {
   return outcome.kind === 'refused'
-    ? sendSentence(reply, 503, outcome.sentence)
+    ? sendSentence(reply, outcome.status ?? 503, outcome.sentence)
     : sendSentence(reply, good.status, good.sentence);
 }
 
+/** What a member of the body is that it should not be; null: nothing. Those that are not named are nobody's business. */
+function wrongType(body: Body, types: Readonly<Record<string, 'string' | 'boolean'>>): string | null {
+  for (const [key, type] of Object.entries(types)) {
+    const value = body[key];
+    if (value === undefined || value === null || typeof value === type) continue;
+    return `${key} must be ${type === 'string' ? 'a text' : 'true or false'}, and is ${JSON.stringify(value).slice(0, 60)}`;
+  }
+  return null;
+}
+
+type WhenRead = { readonly iso: string } | { readonly status: number; readonly sentence: string };
+
+/** A time at which something is to be done, with Patroni's codes and sentences for those that are none. */
+function readSchedule(text: string, action: 'switchover' | 'restart'): WhenRead {
+  const time = readTime(text);
+  switch (time.kind) {
+    case 'no-zone':
+      return { status: 400, sentence: `Timezone information is mandatory for the scheduled ${action}` };
+    case 'not-understood':
+      return {
+        status: 422,
+        sentence: 'Unable to parse scheduled timestamp. It should be in an unambiguous format, e.g. ISO 8601',
+      };
+    case 'time':
+      return time.at <= Date.now()
+        ? { status: 422, sentence: `Cannot schedule ${action} in the past` }
+        : { iso: time.iso };
+    default:
+      return assertNever(time);
+  }
+}
+
 const RESTART_KEYS = new Set(['schedule', 'role', 'postgres_version', 'timeout', 'restart_pending']);
-const RESTART_ROLES = new Set(['primary', 'master', 'standby_leader', 'replica']);
 
 async function restart(parts: HttpParts, body: Body, reply: FastifyReply): Promise<FastifyReply> {
   const unknown = Object.keys(body).find((key) => !RESTART_KEYS.has(key));
   if (unknown !== undefined) return sendSentence(reply, 400, `Unknown filter for the scheduled restart: ${unknown}`);
-  const { role, schedule } = body;
-  if (role !== undefined && (typeof role !== 'string' || !RESTART_ROLES.has(role))) {
+  const wrong = wrongType(body, { schedule: 'string' });
+  if (wrong !== null) return sendSentence(reply, 400, wrong);
+  const role = body['role'] === 'master' ? 'primary' : (body['role'] ?? null);
+  if (role !== null && !isRestartRole(role)) {
     return sendSentence(reply, 400, "Value for 'role' must be one of: primary, standby_leader, replica");
   }
-  let timeout: Millis | null = null;
-  if (body['timeout'] !== undefined) {
-    timeout = readLength(body['timeout']);
-    if (timeout === null) return sendSentence(reply, 400, 'Timeout should be a positive number of seconds');
+  const given = body['timeout'] ?? null;
+  const timeout = given === null ? null : readLength(given);
+  if (given !== null && timeout === null) {
+    return sendSentence(reply, 400, 'Timeout should be a positive number of seconds');
   }
-  if (schedule !== undefined) {
-    return sendSentence(reply, 501, 'pgha does not schedule restarts: ask again when it is to be done.');
+  const below = body['postgres_version'] ?? null;
+  if (below !== null && versionNumber(String(below)) === null) {
+    return sendSentence(reply, 400, 'Invalid postgres version: use X.Y');
   }
-  if (body['postgres_version'] !== undefined) {
-    const below = versionNumber(body['postgres_version']);
-    if (below === null) return sendSentence(reply, 400, 'Invalid postgres version: use X.Y');
-    const { local } = parts.control.published();
-    if ('version' in local && local.version >= below) {
-      return sendSentence(reply, 503, 'restart conditions are not satisfied');
-    }
-  }
-  const outcome = await parts.control.request({
-    kind: 'restart',
+  const conditions = {
     // Its mere presence counts, as with Patroni.
     onlyIfPending: 'restart_pending' in body,
-    role: typeof role === 'string' ? (role === 'master' ? 'primary' : role) : null,
+    role,
+    below: below === null ? null : String(below),
     timeout,
-  });
+  };
+  const schedule = body['schedule'] ?? null;
+  if (typeof schedule === 'string') {
+    const time = readSchedule(schedule, 'restart');
+    if ('status' in time) return sendSentence(reply, time.status, time.sentence);
+    const outcome = await parts.control.request({ kind: 'schedule-restart', at: time.iso, ...conditions });
+    return sendOutcome(reply, outcome, { status: 202, sentence: 'Restart scheduled' });
+  }
+  const outcome = await parts.control.request({ kind: 'restart', ...conditions });
   return outcome.kind === 'accepted'
     ? sendSentence(reply, 202, outcome.sentence)
     : sendOutcome(reply, outcome, { status: 200, sentence: 'restarted successfully' });
 }
 
-/** `15.3` -> 150003, as server_version_num counts it. */
-function versionNumber(value: unknown): number | null {
-  const match = /^(\d+)\.(\d+)(?:\.\d+)?$/.exec(String(value));
-  return match === null ? null : Number(match[1]) * 10_000 + Number(match[2]);
-}
+const isRestartRole = (role: unknown): role is RestartRole => RESTART_ROLES.some((one) => one === role);
 
 async function switchover(
   parts: HttpParts,
@@ -173,6 +206,14 @@ async function switchover(
   body: Body,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
+  const wrong = wrongType(body, {
+    leader: 'string',
+    candidate: 'string',
+    member: 'string',
+    scheduled_at: 'string',
+    accept_data_loss: 'boolean',
+  });
+  if (wrong !== null) return sendSentence(reply, 400, wrong);
   const leader = name(body['leader']);
   const candidate = name(body['candidate']) ?? name(body['member']);
   const schedule = name(body['scheduled_at']);
@@ -191,18 +232,8 @@ async function switchover(
   if (schedule !== null) {
     if (kind === 'failover') return sendSentence(reply, 400, "Failover can't be scheduled");
     if (pause) return sendSentence(reply, 400, "Can't schedule switchover in the paused state");
-    const time = readTime(schedule);
-    if (time.kind === 'no-zone') {
-      return sendSentence(reply, 400, 'Timezone information is mandatory for the scheduled switchover');
-    }
-    if (time.kind === 'not-understood') {
-      return sendSentence(
-        reply,
-        422,
-        'Unable to parse scheduled timestamp. It should be in an unambiguous format, e.g. ISO 8601',
-      );
-    }
-    if (time.at <= Date.now()) return sendSentence(reply, 422, 'Cannot schedule switchover in the past');
+    const time = readSchedule(schedule, 'switchover');
+    if ('status' in time) return sendSentence(reply, time.status, time.sentence);
     scheduledAt = time.iso;
   }
   if (pause && candidate === null) {
@@ -250,7 +281,7 @@ function sendSwitchover(
     case 'refused':
       return sendSentence(reply, outcome.status, outcome.sentence);
     case 'unknown':
-      return sendSentence(reply, 503, `${title} status unknown: ${outcome.sentence}`);
+      return sendSentence(reply, 503, `${title} status unknown ${outcome.sentence}`);
     default:
       return assertNever(outcome);
   }

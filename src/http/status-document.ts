@@ -8,6 +8,7 @@ import type { Published } from '../agent/published.ts';
 import type { Config } from '../config/schema.ts';
 import { type LocalPostgres, position, type Running, type Sender } from '../core/local.ts';
 import { type Lsn, printLsn } from '../core/lsn.ts';
+import { writeScheduledRestart } from '../core/schedule.ts';
 import { between, type Instant } from '../core/time.ts';
 import { PATRONI_LEVEL } from '../version.ts';
 import { ageOf, clusterKnown, isStale, type NodeHealth, replicationState, syncDuty } from './health.ts';
@@ -71,6 +72,10 @@ function patroniFields(published: Published, config: Config): Fields {
   const system = systemIdentifier(published);
   if (system !== null) fields['database_system_identifier'] = system;
   Object.assign(fields, pendingRestart(published.local));
+  if (published.scheduledRestart !== null) {
+    const { postmaster_start_time: _, ...shown } = writeScheduledRestart(published.scheduledRestart);
+    fields['scheduled_restart'] = shown;
+  }
   if (published.unwatched !== null) fields['watchdog_failed'] = true;
   fields['patroni'] = { version: PATRONI_LEVEL, scope: config.scope, name: config.node.name };
   return fields;

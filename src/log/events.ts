@@ -56,6 +56,8 @@ export const EVENTS = {
   'switchover.requested': 'an operator asked for a switchover or failover',
   'switchover.refused': 'it cannot be done safely, and why',
   'switchover.completed': 'the switchover is done',
+  'restart.scheduled': 'an operator has scheduled a restart of Postgres, or withdrawn it',
+  'restart.dropped': 'a scheduled restart was not done, and why',
   'rescue.completed': 'the tail of a dead primary was brought to the candidate',
   'rescue.failed': 'the tail could not be brought over in time',
   'operation.progress': 'how far something long has come',

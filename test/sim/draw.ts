@@ -587,7 +587,7 @@ function drawFault(random: SeededRandom, kind: Kind, nodes: readonly string[], s
     case 'settings':
       return { kind, patch: random.pick(PATCHES), for: length() };
     case 'restart':
-      return { kind, node };
+      return random.chance(0.4) ? { kind, node, inMs: Math.round(random.between(500, 20_000)) } : { kind, node };
     case 'reinitialize':
       return { kind, node: random.pick(['other', 'other', 'holder']), force: random.chance(0.3) };
     case 'scheduled-switchover': {

@@ -109,6 +109,7 @@ const ANSWERS = [
   'reinitialize done',
   'reinitialize refused',
   'restart done',
+  'schedule-restart accepted',
   'scheduled switchover scheduled',
   'settings stored',
   'switchover done',

@@ -117,7 +117,8 @@ export type Fault =
   /** What operators do. */
   | { readonly kind: 'maintenance'; readonly for: number }
   | { readonly kind: 'settings'; readonly patch: Json; readonly for: number }
-  | { readonly kind: 'restart'; readonly node: NodeRef }
+  /** `inMs`: it is scheduled for then; absent: now. */
+  | { readonly kind: 'restart'; readonly node: NodeRef; readonly inMs?: number }
   | { readonly kind: 'reinitialize'; readonly node: NodeRef; readonly force: boolean }
   | { readonly kind: 'scheduled-switchover'; readonly inMs: number; readonly withdrawAfter: number | null }
   | { readonly kind: 'failover-by-hand'; readonly to: NodeRef }

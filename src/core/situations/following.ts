@@ -10,6 +10,7 @@ import { between, millis } from '../time.ts';
 import { kinship } from '../timeline.ts';
 import { chooseUpstream, type UpstreamChoice } from '../upstream.ts';
 import { type LearnedLineage, memberNamed, ownHistory, type View } from '../view.ts';
+import { restartAsScheduled } from './restarting.ts';
 
 /** A standby that follows and receives nothing for so long has its history compared again. */
 const RECOMPARE_MS = 5_000;
@@ -20,7 +21,7 @@ export function follow(view: View, cluster: ClusterView, leader: LeaderKey): Dec
   const { local } = view;
   switch (local.kind) {
     case 'standby':
-      return asStandby(view, cluster, leader, local);
+      return restartAsScheduled(view) ?? asStandby(view, cluster, leader, local);
     case 'starting':
       return decision('following.starting', 'Postgres is starting as a standby', [], millis(100));
     case 'stopping':

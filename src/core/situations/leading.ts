@@ -13,6 +13,7 @@ import { between, type Instant, laterBy, millis } from '../time.ts';
 import type { Attempts, View } from '../view.ts';
 import { backingOff } from './backing-off.ts';
 import { compared, contenders, describeSightings, isMember, sightings } from './leaderless.ts';
+import { restartAsScheduled } from './restarting.ts';
 
 /** After so many failed promotions the key goes to somebody else. */
 const PROMOTIONS = 2;
@@ -78,7 +79,8 @@ function asPrimary(view: View, holding: Holding): Decision {
       `etcd does not prove this leadership; ${confirming === '' ? 'nobody else stands in the failsafe list' : `confirmed by ${confirming}`}; Postgres accepts writes`,
     );
   }
-  return decision('leading.primary', `leading in term ${holding.term}; Postgres accepts writes`);
+  const restart = mayBegin(view, holding) ? restartAsScheduled(view) : null;
+  return restart ?? decision('leading.primary', `leading in term ${holding.term}; Postgres accepts writes`);
 }
 
 /** The window is open, and not about to close: somebody has to have proven lately that this node still leads. */

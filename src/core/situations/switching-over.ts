@@ -4,6 +4,7 @@ import type { Holding } from '../classify.ts';
 import type { ClusterView, FailoverRequest } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
 import { distance } from '../lsn.ts';
+import { dueness } from '../schedule.ts';
 import type { NodeName } from '../store.ts';
 import { between } from '../time.ts';
 import { isFed } from '../upstream.ts';
@@ -21,6 +22,9 @@ export function switchOver(view: View, holding: Holding, cluster: ClusterView): 
   // Nobody promotes in maintenance: the cluster would be left without a primary.
   if (view.policy.cluster.pause)
     return no('the cluster is paused, and nobody is promoted in maintenance: resume first');
+  const late = request.scheduledAt === null ? null : view.switchoverDueIn;
+  if (late !== null && dueness(late, view.policy.cluster.loopWait) === 'missed')
+    return no(`it was scheduled for ${Math.round(-late / 1000)} s ago, and could not be done then`);
   if (!holding.windowOpen) return decision('leading.waiting-for-window', 'a switchover waits for a proven window');
   if (request.leader !== null && request.leader !== view.self) {
     return no(`the request names ${request.leader} as the leader, but the leader is ${view.self}`);

@@ -9,11 +9,11 @@ import { ABSENT } from '../../core/store.ts';
 import { millis } from '../../core/time.ts';
 import { readPeerStatus } from '../../peers/http.ts';
 import { PAUSED_HEADER } from '../control.ts';
-import { readTime } from '../schedule.ts';
 import { membersText } from './member-table.ts';
 import { type ActFormat, messageOf, type Outcome, plain, report, timestamp } from './outcome.ts';
 import { type ApiAnswer, leaderFirst, leaderOf, type Session } from './session.ts';
 import { confirm, prompt, Refusal } from './terminal.ts';
+import { chooseTime } from './when.ts';
 
 export interface HandoverOptions {
   readonly leader?: string;
@@ -62,7 +62,8 @@ export async function switchover(
 
   const candidate = await chooseCandidate(session, view, scope, options);
   if (candidate === leader) throw new Refusal(`${candidate} is the leader already.`);
-  const scheduledAt = await chooseTime(session, options);
+  const mayAsk = options.force !== true && options.dryRun !== true;
+  const scheduledAt = await chooseTime(session, 'switchover', options.scheduled, mayAsk);
   return await carryOut(session, { kind: 'switchover', scope, view, leader, candidate, scheduledAt }, options);
 }
 
@@ -106,23 +107,6 @@ async function chooseCandidate(
     );
   }
   return chosen;
-}
-
-async function chooseTime(session: Session, options: HandoverOptions): Promise<string | null> {
-  const { terminal } = session;
-  const example = `${new Date(terminal.now().getTime() + 3_600_000).toISOString().slice(0, 16)}+00:00`;
-  const asked =
-    options.scheduled ??
-    (options.force === true || options.dryRun === true
-      ? 'now'
-      : await prompt(terminal, `When should the switchover take place (e.g. ${example} ) `, 'now'));
-  if (asked.toLowerCase() === 'now') return null;
-  const time = readTime(asked);
-  if (time.kind === 'no-zone') throw new Refusal(`${asked} has no time zone: write it like ${example}.`);
-  if (time.kind === 'not-understood')
-    throw new Refusal(`${asked} is not understood as a time: write it like ${example}.`);
-  if (time.at <= terminal.now().getTime()) throw new Refusal(`${asked} is in the past.`);
-  return time.iso;
 }
 
 async function carryOut(session: Session, plan: Plan, options: HandoverOptions): Promise<number> {

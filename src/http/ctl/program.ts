@@ -101,7 +101,7 @@ function build(terminal: Terminal, start: (work: Work) => () => Promise<void>): 
     .addOption(new Option('--primary <name>', 'the same').conflicts('leader'))
     .addOption(new Option('--master <name>').hideHelp())
     .option('--candidate <name>', 'who is to lead; the best one when left out')
-    .option('--scheduled <time>', 'when: `now`, or a time with its zone')
+    .option('--scheduled <time>', 'when: `now`, or a time; without a zone it is a local one')
     .option('--force', 'do not ask')
     .option('--dry-run', 'check only')
     .option('--no-wait', 'do not wait until the new primary takes writes')
@@ -125,6 +125,7 @@ function build(terminal: Terminal, start: (work: Work) => () => Promise<void>): 
 
   acting(withMembers(command('restart', 'restart Postgres')).addOption(role('any')))
     .option('--any', 'one of them')
+    .option('--scheduled <time>', 'when: `now`, or a time; without a zone it is a local one')
     .option('--pending', 'only where settings wait for it')
     .option('--pg-version <version>', 'only where Postgres is older')
     .option('--timeout <seconds>', 'how long starting may take')
@@ -143,6 +144,16 @@ function build(terminal: Terminal, start: (work: Work) => () => Promise<void>): 
     .option('--wait', 'wait until it is done')
     .action((cluster: string | undefined, members: string[], options: Parsed) =>
       start(async (session) => (await import('./reinit.ts')).reinit(session, words(cluster, members), options))(),
+    );
+
+  acting(
+    command('flush', 'withdraw what is scheduled')
+      .argument('<words...>', '[CLUSTER] [MEMBER...] and what: restart or switchover')
+      .addOption(role('any')),
+  )
+    .option('--force', 'do not ask')
+    .action((names: string[], options: Parsed) =>
+      start(async (session) => (await import('./flush.ts')).flush(session, names, options))(),
     );
 
   acting(command('pause', 'leave everything as it is: maintenance').addArgument(one))

@@ -18,6 +18,8 @@ export interface Terminal {
   /** Everything on standard input. */
   readAll(): Promise<string>;
   now(): Date;
+  /** Minutes from local time to UTC at this instant, as Date has it. */
+  zoneOffset(at: Date): number;
   sleep(ms: number): Promise<void>;
 }
 
@@ -87,6 +89,10 @@ export class ProcessTerminal implements Terminal {
 
   now(): Date {
     return new Date();
+  }
+
+  zoneOffset(at: Date): number {
+    return at.getTimezoneOffset();
   }
 
   sleep(ms: number): Promise<void> {

@@ -249,9 +249,15 @@ export class Faults {
         server.foreign('6999999999999999999');
         bootAfter(fault.bootAfter);
         return;
-      case 'restart':
-        this.operators.request(machine, { kind: 'restart', onlyIfPending: false, role: null, timeout: null });
+      case 'restart': {
+        const always = { onlyIfPending: false, role: null, below: null, timeout: null };
+        if (fault.inMs === undefined) this.operators.request(machine, { kind: 'restart', ...always });
+        else {
+          const at = new Date(machine.clock.wall() + fault.inMs).toISOString();
+          this.operators.request(machine, { kind: 'schedule-restart', at, ...always });
+        }
         return;
+      }
       case 'reinitialize':
         this.operators.request(machine, { kind: 'reinitialize', force: fault.force, fromLeader: false });
         return;

@@ -37,6 +37,7 @@ const facts = (over: Partial<MemberFacts> = {}): MemberFacts => ({
   node: aNode('b', { nodeId: 2 }),
   pause: false,
   leavesSyncSet: false,
+  scheduledRestart: null,
   receivesFrom: null,
   dataDirectory: null,
   sawPrimaryAt: null,

@@ -20,6 +20,7 @@ import {
 import { following, joining, rejoining } from './situations/following.ts';
 import { atTheGate, byOperator, electing, eligible, notRunning, takingOver } from './situations/leaderless.ts';
 import { handingOver, promoting, starting, suspicion, switchingOver } from './situations/leading.ts';
+import { restarting } from './situations/restarting.ts';
 import { synchronously } from './situations/synchronous.ts';
 
 const tables: Readonly<Record<string, readonly Case[]>> = {
@@ -32,6 +33,7 @@ const tables: Readonly<Record<string, readonly Case[]>> = {
   'a leader whose check fails': suspicion,
   'a leader whose Postgres is down': handingOver,
   'a leader asked to hand over': switchingOver,
+  'a node whose Postgres is to be restarted at a time': restarting,
   'a follower': following,
   'a standby below another': cascading,
   'a witness': witnessing,

@@ -75,12 +75,12 @@ describe('pgha-ctl switchover', () => {
     expect(ran.out).toContain('Switchover failed, details: 412, no good candidates have been found');
   });
 
-  it('refuses a wrong leader, an unknown candidate, the leader itself, and times without a zone or in the past', async () => {
+  it('refuses a wrong leader, an unknown candidate, the leader itself, and times that are none or in the past', async () => {
     for (const args of [
       ['--leader', 'b'],
       ['--candidate', 'x'],
       ['--candidate', 'a'],
-      ['--scheduled', '2030-01-01T10:00'],
+      ['--scheduled', 'tomorrow'],
       ['--scheduled', '2020-01-01T10:00Z'],
     ]) {
       const ran = await ctl(aWorld(), 'switchover', '--force', ...args);
@@ -96,6 +96,15 @@ describe('pgha-ctl switchover', () => {
       'POST 10.0.0.1 /switchover {"leader":"a","scheduled_at":"2030-01-01T10:00:00+00:00"}',
     ]);
     expect(ran.code).toBe(0);
+  });
+
+  it('takes a time without a zone for one of the terminal, and shows it with its zone', async () => {
+    const typed = ['', 'b', '2030-01-01T10:00', 'y'];
+    const ran = await ctl(aWorld({ next: 'a', typed }), 'switchover');
+    expect(ran.asked.at(-1)).toContain('at 2030-01-01T10:00:00+01:00, demoting');
+    expect(writes(ran.calls)).toEqual([
+      'POST 10.0.0.1 /switchover {"leader":"a","candidate":"b","scheduled_at":"2030-01-01T10:00:00+01:00"}',
+    ]);
   });
 
   it('checks and changes nothing with --dry-run', async () => {
@@ -192,6 +201,45 @@ describe('pgha-ctl restart, reload, reinit', () => {
     expect(ran.out).toBe('Failed: restart for member b, status code=412, (restart conditions are not satisfied)');
   });
 
+  it('asks when, shows the members, asks whether, and asks from which version on, as patronictl does', async () => {
+    const ran = await ctl(aWorld({ typed: ['', 'y', '15.19'] }), 'restart', 'demo', 'b');
+    expect(ran.asked).toEqual([
+      expect.stringMatching(/^When should the restart take place .* \[now\]: $/),
+      'Are you sure you want to restart members b? [y/N]: ',
+      expect.stringMatching(/^Restart if the PostgreSQL version is less than provided .* \[\]: $/),
+    ]);
+    expect(ran.out.startsWith('+ Cluster: demo')).toBe(true);
+    expect(writes(ran.calls)).toEqual(['POST 10.0.0.2 /restart {"postgres_version":"15.19"}']);
+  });
+
+  it('puts it off to a time', async () => {
+    const world = aWorld();
+    world.api = () => ({ status: 202, text: 'Restart scheduled' });
+    const ran = await ctl(world, 'restart', 'demo', 'b', '--scheduled', '2030-01-01T10:00Z', '--pending', '--force');
+    expect([ran.code, writes(ran.calls)]).toEqual([1, []]);
+    world.clusters.demo['members/b'] = { ...(world.clusters.demo['members/b'] as object), pending_restart: true };
+    const again = await ctl(world, 'restart', 'demo', 'b', '--scheduled', '2030-01-01T10:00Z', '--pending', '--force');
+    expect(again.out).toBe('Success: restart scheduled on member b');
+    expect(writes(again.calls)).toEqual([
+      'POST 10.0.0.2 /restart {"schedule":"2030-01-01T10:00:00+00:00","restart_pending":true}',
+    ]);
+  });
+
+  it('restarts nothing for wrong versions and times, and schedules nothing in maintenance', async () => {
+    const paused = { ...threeMembers(), config: { pause: true } };
+    const rows: readonly (readonly [readonly string[], number, Keys?])[] = [
+      [['--pg-version', '15'], 2],
+      [['--scheduled', 'noon'], 1],
+      [['--scheduled', '2020-01-01T10:00Z'], 1],
+      [['--timeout', 'soon'], 2],
+      [['--scheduled', '2030-01-01T10:00Z'], 1, paused],
+    ];
+    for (const [args, code, demo = threeMembers()] of rows) {
+      const ran = await ctl({ ...aWorld(), clusters: { demo } }, 'restart', 'demo', 'b', '--force', ...args);
+      expect([args, ran.code, writes(ran.calls)]).toEqual([args, code, []]);
+    }
+  });
+
   it('reinitializes only members that are named', async () => {
     expect(await ctl(aWorld(), 'reinit', 'demo', '--force')).toMatchObject({ code: 1, calls: [] });
     const ran = await ctl(aWorld({ typed: ['y'] }), 'reinit', 'demo', 'b', '--from-leader');
@@ -220,6 +268,53 @@ describe('pgha-ctl restart, reload, reinit', () => {
     const ran = await ctl(aWorld(), 'restart', 'demo', 'b', 'x', '--force');
     expect([ran.code, ran.calls.length]).toEqual([1, 0]);
     expect(ran.err).toContain('x is not a member of cluster demo (members: a, b, c)');
+  });
+});
+
+describe('pgha-ctl flush', () => {
+  const scheduled = (): Keys => ({
+    ...threeMembers(),
+    failover: { leader: 'a', scheduled_at: '2030-01-01T10:00:00+00:00' },
+    'members/b': { ...(threeMembers()['members/b'] as object), scheduled_restart: { schedule: '2030-01-01T10:00Z' } },
+  });
+  const world = (over: Partial<World> = {}): World => ({
+    clusters: { demo: scheduled() },
+    api: () => ({ status: 200, text: 'deleted' }),
+    ...over,
+  });
+
+  it('withdraws restarts where there are some, and asks first', async () => {
+    const ran = await ctl(world({ typed: ['y'] }), 'flush', 'demo', 'restart');
+    expect(ran.asked).toEqual(['Are you sure you want to flush members a, b, c? [y/N]: ']);
+    expect(writes(ran.calls)).toEqual(['DELETE 10.0.0.2 /restart null']);
+    expect(ran.out.split('\n')).toEqual([
+      'No scheduled restart for member a',
+      'Success: flush scheduled restart for member b',
+      'No scheduled restart for member c',
+    ]);
+    expect(ran.code).toBe(0);
+    expect(writes((await ctl(world({ typed: ['n'] }), 'flush', 'demo', 'restart')).calls)).toEqual([]);
+  });
+
+  it('withdraws the switchover of the cluster through the leader', async () => {
+    const ran = await ctl(world(), 'flush', 'demo', 'switchover');
+    expect(writes(ran.calls)).toEqual(['DELETE 10.0.0.1 /switchover null']);
+    expect([ran.code, ran.out]).toEqual([0, 'Success: scheduled switchover deleted in cluster demo']);
+    const none = await ctl({ ...world(), clusters: { demo: threeMembers() } }, 'flush', 'demo', 'switchover');
+    expect([none.code, none.out, none.calls]).toEqual([0, 'No pending scheduled switchover in cluster demo', []]);
+  });
+
+  it('fails with the words of the member', async () => {
+    const api = () => ({ status: 409, text: '<html><body><h1>409</h1><p>look again</p></body></html>' });
+    const ran = await ctl(world({ api }), 'flush', 'demo', 'switchover');
+    expect(ran.code).toBe(1);
+    expect(ran.out).toBe('Failed: flush scheduled switchover for member a, status code=409, (look again)');
+  });
+
+  it('has to be told what', async () => {
+    expect((await ctl(world(), 'flush', 'demo', 'b')).code).toBe(2);
+    expect((await ctl(world(), 'flush')).code).toBe(2);
+    expect((await ctl(world(), 'flush', 'demo', 'x', 'restart')).code).toBe(1);
   });
 });
 

@@ -56,6 +56,8 @@ export async function ctl(world: World, ...args: string[]): Promise<Ran> {
     },
     readAll: async () => typed.join('\n'),
     now: () => new Date(now),
+    // An hour east of Greenwich.
+    zoneOffset: () => -60,
     sleep: async (ms) => {
       now += ms;
     },

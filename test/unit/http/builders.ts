@@ -138,6 +138,7 @@ export function aPublished(over: Partial<Published> & { pause?: boolean } = {}):
     sawPrimary: millis(30),
     sawPrimaryOf: nodeName('a'),
     upstreamCheck: null,
+    scheduledRestart: null,
     slots: { weighed: [], troubles: [] },
     validating: false,
     vetoedFor: null,

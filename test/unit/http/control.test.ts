@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { aConfig, aControl, anApi, aPublished, primary } from './builders.ts';
+import { aConfig, aControl, anApi, aPublished } from './builders.ts';
 
 const withLogin = aConfig({
   restapi: {
@@ -188,10 +188,12 @@ describe('POST /switchover and /failover', () => {
       status: 412,
       text: 'leader name does not match',
     });
-    const unknown = aControl({ outcome: { kind: 'unknown', sentence: 'no answer from etcd' } });
+    const unknown = aControl({
+      outcome: { kind: 'unknown', sentence: 'after 20 seconds; operation may still be in progress' },
+    });
     const answer = await post('/switchover', { leader: 'a' }, unknown);
     expect(answer.status).toBe(503);
-    expect(answer.text).toContain('Switchover status unknown');
+    expect(answer.text).toBe('Switchover status unknown after 20 seconds; operation may still be in progress');
   });
 
   it('withdraws a scheduled switchover', async () => {
@@ -211,23 +213,67 @@ describe('POST /restart', () => {
   it('passes on the conditions', async () => {
     const answer = await restart({ role: 'replica', timeout: '5min', restart_pending: false });
     expect([answer.status, answer.text]).toEqual([200, 'restarted successfully']);
-    expect(answer.asked).toEqual([{ kind: 'restart', onlyIfPending: true, role: 'replica', timeout: 300_000 }]);
+    expect(answer.asked).toEqual([
+      { kind: 'restart', onlyIfPending: true, role: 'replica', below: null, timeout: 300_000 },
+    ]);
   });
 
-  it('refuses what it does not understand', async () => {
-    expect(await restart({ rôle: 'x' })).toMatchObject({
-      status: 400,
-      text: 'Unknown filter for the scheduled restart: rôle',
+  const WRONG: readonly (readonly [object, number, string])[] = [
+    [{ rôle: 'x' }, 400, 'Unknown filter for the scheduled restart: rôle'],
+    [{ role: 'boss' }, 400, "Value for 'role' must be one of: primary, standby_leader, replica"],
+    [{ role: ['replica'] }, 400, "Value for 'role' must be one of: primary, standby_leader, replica"],
+    [{ timeout: -1 }, 400, 'Timeout should be a positive number of seconds'],
+    [{ timeout: {} }, 400, 'Timeout should be a positive number of seconds'],
+    [{ postgres_version: 'new' }, 400, 'Invalid postgres version: use X.Y'],
+    [{ postgres_version: 15 }, 400, 'Invalid postgres version: use X.Y'],
+    [{ schedule: 12 }, 400, 'schedule must be a text, and is 12'],
+    [{ schedule: '2030-01-01T10:00' }, 400, 'Timezone information is mandatory for the scheduled restart'],
+    [{ schedule: '2020-01-01T10:00Z' }, 422, 'Cannot schedule restart in the past'],
+    [{ schedule: 'soon' }, 422, 'Unable to parse scheduled timestamp'],
+  ];
+  for (const [body, status, text] of WRONG) {
+    it(`refuses ${JSON.stringify(body)} with ${status}, and asks nobody`, async () => {
+      const answer = await restart(body);
+      expect(answer).toMatchObject({ status, asked: [] });
+      expect(answer.text).toContain(text);
     });
-    expect((await restart({ role: 'boss' })).status).toBe(400);
-    expect((await restart({ timeout: -1 })).status).toBe(400);
-    expect((await restart({ postgres_version: 'new' })).status).toBe(400);
+  }
+
+  it('hands on which version is old enough', async () => {
+    expect((await restart({ postgres_version: '15.19' })).asked).toMatchObject([{ below: '15.19' }]);
   });
 
-  it('does nothing when Postgres is new enough', async () => {
-    const control = aControl({ state: aPublished({ local: primary({ version: 150018 }) }) });
-    expect(await restart({ postgres_version: '15.18' }, control)).toMatchObject({ status: 503, asked: [] });
-    expect((await restart({ postgres_version: '15.19' }, control)).status).toBe(200);
+  it('puts it off to a time, with its conditions', async () => {
+    const answer = await restart({ schedule: '2030-01-01 10:00+02', role: 'master', timeout: 30 });
+    expect([answer.status, answer.text]).toEqual([202, 'Restart scheduled']);
+    expect(answer.asked).toEqual([
+      {
+        kind: 'schedule-restart',
+        at: '2030-01-01T10:00:00+02:00',
+        onlyIfPending: false,
+        role: 'primary',
+        below: null,
+        timeout: 30_000,
+      },
+    ]);
+  });
+
+  it('passes on why it cannot be scheduled, with the code of the reason', async () => {
+    for (const [status, sentence] of [
+      [409, 'Another restart is already scheduled'],
+      [500, "Can't schedule restart in the paused state"],
+    ] as const) {
+      const control = aControl({ request: async () => ({ kind: 'refused', status, sentence }) });
+      expect(await restart({ schedule: '2030-01-01T10:00Z' }, control)).toMatchObject({ status, text: sentence });
+    }
+  });
+
+  it('is withdrawn, and 404 where there is none', async () => {
+    const remove = (control = aControl()) => anApi(control).inject({ method: 'DELETE', url: '/restart' });
+    const there = aControl({ request: async () => ({ kind: 'done', sentence: 'scheduled restart deleted' }) });
+    expect(await remove(there)).toMatchObject({ statusCode: 200, body: 'scheduled restart deleted' });
+    const none = aControl({ request: async () => ({ kind: 'refused', sentence: 'no restarts are scheduled' }) });
+    expect(await remove(none)).toMatchObject({ statusCode: 404, body: 'no restarts are scheduled' });
   });
 
   it('passes a refusal on as 503, in its own words', async () => {
@@ -235,6 +281,40 @@ describe('POST /restart', () => {
     const app = anApi(control);
     const answer = await app.inject({ method: 'POST', url: '/reinitialize' });
     expect([answer.statusCode, answer.body]).toEqual([503, 'copy already in progress']);
+  });
+});
+
+describe('members of the wrong type', () => {
+  const rows: readonly (readonly [string, object, string])[] = [
+    ['/switchover', { leader: 5 }, 'leader must be a text, and is 5'],
+    ['/switchover', { leader: 'a', candidate: ['c'] }, 'candidate must be a text, and is ["c"]'],
+    ['/switchover', { leader: 'a', scheduled_at: 17 }, 'scheduled_at must be a text, and is 17'],
+    ['/failover', { candidate: {} }, 'candidate must be a text, and is {}'],
+    ['/failover', { candidate: 'c', accept_data_loss: 'yes' }, 'accept_data_loss must be true or false, and is "yes"'],
+    ['/reinitialize', { force: 'yes' }, 'force must be true or false, and is "yes"'],
+    ['/reinitialize', { from_leader: 1 }, 'from_leader must be true or false, and is 1'],
+  ];
+  for (const [url, payload, text] of rows) {
+    it(`${url} ${JSON.stringify(payload)} is 400, and nobody is asked for anything`, async () => {
+      const control = aControl();
+      const answer = await anApi(control).inject({ method: 'POST', url, payload });
+      expect([answer.statusCode, answer.body]).toEqual([400, text]);
+      expect([control.asked.switchovers, control.asked.requests]).toEqual([[], []]);
+    });
+  }
+
+  it('of those that are not known say nothing: a newer client may send them', async () => {
+    const payload = { leader: 'a', candidate: 'c', site: 'x' };
+    expect((await anApi().inject({ method: 'POST', url: '/switchover', payload })).statusCode).toBe(200);
+  });
+});
+
+describe('DELETE /switchover', () => {
+  it('is 409 when somebody changed the schedule at the same moment', async () => {
+    const control = aControl({
+      cancelSwitchover: async () => ({ kind: 'refused', status: 409, sentence: 'look again' }),
+    });
+    expect((await anApi(control).inject({ method: 'DELETE', url: '/switchover' })).statusCode).toBe(409);
   });
 });
 

@@ -1,4 +1,5 @@
 /** Postgres may write and must not; and what comes before every other question. */
+import { millis } from '../../../../src/core/time.ts';
 import {
   aBeat,
   aCluster,
@@ -261,6 +262,16 @@ export const maintenance: readonly Case[] = [
     rule: 'switchover.refused',
     actions: ['drop-switchover-request'],
     situation: 'switching-over',
+  },
+  {
+    name: 'does not look at a schedule, also when its time has come',
+    view: leads({
+      ...paused,
+      switchoverDueIn: millis(0),
+      cluster: aCluster({ leader: 'b', failover: aRequest({ leader: 'b', candidate: 'a', scheduledAt: 'then' }) }),
+    }),
+    rule: 'maintenance.hands-off',
+    actions: [],
   },
   {
     name: 'takes the free key for the primary that runs here, also behind a gate that no time opens',

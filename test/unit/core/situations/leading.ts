@@ -1,6 +1,7 @@
 /** The leader key is ours. */
 import { type Lsn, lsn, timeline } from '../../../../src/core/lsn.ts';
 import { nodeName } from '../../../../src/core/store.ts';
+import { millis } from '../../../../src/core/time.ts';
 import type { ViewOver } from '../builders.ts';
 import {
   aCluster,
@@ -627,8 +628,18 @@ export const switchingOver: readonly Case[] = [
   },
   {
     name: 'carries a scheduled switchover out when it is due',
-    view: leads(asked({ leader: 'b', scheduledAt: '2030-01-01T10:00:00+00:00' }, { scheduledDue: true })),
+    view: leads(asked({ leader: 'b', scheduledAt: '2030-01-01T10:00:00+00:00' }, { switchoverDueIn: millis(0) })),
     ...agreed,
+  },
+  {
+    name: 'carries it out a little late',
+    view: leads(asked({ leader: 'b', scheduledAt: '2030-01-01T10:00:00+00:00' }, { switchoverDueIn: millis(-15_000) })),
+    ...agreed,
+  },
+  {
+    name: 'refuses one whose time has passed: what was scheduled for the night is not done at noon',
+    view: leads(asked({ leader: 'b', scheduledAt: '2030-01-01T10:00:00+00:00' }, { switchoverDueIn: millis(-15_001) })),
+    ...refused,
   },
   {
     name: 'waits for a proven window before it hands over a primary that is being taken in',
