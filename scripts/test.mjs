@@ -151,7 +151,9 @@ const quietly = [
 const beside = (async () => {
   for (const { name, args, output } of quietly) {
     rmSync(output, { force: true });
-    console.log(`\n=== ${name}: begun beside the other steps; its output follows at the end (${relative(root, output)})`);
+    console.log(
+      `\n=== ${name}: begun beside the other steps; its output follows at the end (${relative(root, output)})`,
+    );
     const started = performance.now();
     const command = ['nice', '-n', '19', 'node', 'scripts/sim.mjs', '--workers', '1', ...args];
     const ok = await run(command, (all ? 120 : 25) * minutes, {}, output);
