@@ -224,7 +224,7 @@ export class Chaos {
         `${reads.phantom.length} rows were read that were refused or never attempted, ${reads.phantom[0]} first`,
       );
     if (verdict.lost.length > 0) broken.push(...(await this.unexplained(verdict, report)));
-    broken.push(...(await this.differences(verdict)));
+    broken.push(...(await this.differences(verdict)), ...this.selfEnded());
     return {
       round: round.number,
       injected: facts.injected,
@@ -467,6 +467,16 @@ export class Chaos {
   }
 
   // ---- judging ----------------------------------------------------------------------------------------------------
+
+  /** A daemon that ends of itself is started again at once, and nobody would see what it could not bear. */
+  private selfEnded(): string[] {
+    return this.cluster.nodes.flatMap(({ name, daemon }) =>
+      daemon.exits
+        .splice(0)
+        .filter((exit) => typeof exit === 'number' && exit !== 0)
+        .map((exit) => `the daemon of ${name} ended of itself, exit code ${exit}`),
+    );
+  }
 
   /** A lost row is explained where a promotion after its acknowledgement was said to have cost something. */
   private async unexplained({ lost }: Verdict, report: WriterReport): Promise<string[]> {
