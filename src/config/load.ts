@@ -4,6 +4,8 @@
  * to nobody.
  */
 import { readFileSync } from 'node:fs';
+import { validateHeaderName, validateHeaderValue } from 'node:http';
+import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { posix } from 'node:path';
 import { misfitOfCheck } from '../core/budget.ts';
@@ -858,6 +860,10 @@ function buildRestApi(from: Builder): RestApiConfig {
   if (certfile === null && text(from, 'restapi.keyfile') !== null) {
     complain(from, 'restapi.keyfile', 'is set without restapi.certfile');
   }
+  const ciphers = text(from, 'restapi.ciphers');
+  const protectReads = get(from, 'restapi.protect_reads') === true;
+  if (protectReads && text(from, 'restapi.authentication.username') === null && verifyClient === 'none')
+    complain(from, 'restapi.protect_reads', 'needs restapi.authentication, or verify_client');
   return {
     listen: { host: listen.host === '*' ? '0.0.0.0' : listen.host, port: listen.port },
     connectAddress: connectAddress(from, 'restapi', [listen.host], listen.port),
@@ -871,8 +877,45 @@ function buildRestApi(from: Builder): RestApiConfig {
             keyfilePassword: secretOf(from, 'restapi.keyfile_password'),
             cafile,
             verifyClient,
+            ...(ciphers === null ? {} : { ciphers }),
           },
+    protectReads,
+    allowlist: allowlistOf(from),
+    allowlistIncludeMembers: get(from, 'restapi.allowlist_include_members') === true,
+    extraHeaders: {
+      ...headersOf(from, 'restapi.http_extra_headers'),
+      ...(certfile === null ? {} : headersOf(from, 'restapi.https_extra_headers')),
+    },
   };
+}
+
+/** `10.0.0.1`, `10.0.0.0/24`, `::1`, `host.example` */
+function allowlistOf(from: Builder): readonly string[] {
+  const path = 'restapi.allowlist';
+  const entries = lines(from, path) ?? [];
+  const bad = entries.filter((entry) => {
+    const [address = '', prefix, ...more] = entry.split('/');
+    const bits = isIP(address) === 0 ? null : isIP(address) === 4 ? 32 : 128;
+    if (prefix === undefined) return bits === null && !/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i.test(address);
+    return bits === null || more.length > 0 || !/^\d{1,3}$/.test(prefix) || Number(prefix) > bits;
+  });
+  if (bad.length > 0) complain(from, path, `no address, network or host name: ${bad.join(', ')}`);
+  return entries;
+}
+
+function headersOf(from: Builder, path: string): Readonly<Record<string, string>> {
+  const given = get(from, path);
+  const headers: Record<string, string> = {};
+  for (const [name, value] of Object.entries(isMap(given) ? given : {})) {
+    try {
+      validateHeaderName(name);
+      validateHeaderValue(name, String(value));
+      headers[name] = String(value);
+    } catch {
+      complain(from, `${path}.${name}`, 'is no header that can be sent');
+    }
+  }
+  return headers;
 }
 
 function buildCtl(from: Builder, restapi: RestApiConfig): CtlConfig {
@@ -882,6 +925,7 @@ function buildCtl(from: Builder, restapi: RestApiConfig): CtlConfig {
     cacert: text(from, 'ctl.cacert') ?? restapi.tls?.cafile ?? null,
     certfile: text(from, 'ctl.certfile') ?? restapi.tls?.certfile ?? null,
     keyfile: text(from, 'ctl.keyfile') ?? restapi.tls?.keyfile ?? null,
+    keyfilePassword: secretOf(from, 'ctl.keyfile_password') ?? restapi.tls?.keyfilePassword ?? null,
   };
 }
 

@@ -48,7 +48,21 @@ export interface RestApiConfig {
   readonly listen: HostPort;
   readonly connectAddress: HostPort;
   readonly authentication: { readonly username: string; readonly password: string } | null;
-  readonly tls: (TlsFiles & { readonly verifyClient: 'none' | 'optional' | 'required' }) | null;
+  readonly tls:
+    | (TlsFiles & {
+        readonly verifyClient: 'none' | 'optional' | 'required';
+        /** OpenSSL's list; absent: what Node offers. */
+        readonly ciphers?: string;
+      })
+    | null;
+  /** Reading asks for the login too; health checks then answer with their code alone. */
+  readonly protectReads?: boolean;
+  /** Addresses, networks and names from which something may be changed; empty: from everywhere. */
+  readonly allowlist?: readonly string[];
+  /** From the members' addresses as well. */
+  readonly allowlistIncludeMembers?: boolean;
+  /** Sent with every answer; the second only over TLS. */
+  readonly extraHeaders?: Readonly<Record<string, string>>;
 }
 
 /** How pgha-ctl and other members reach a REST API: credentials and what to trust. */
@@ -58,6 +72,7 @@ export interface CtlConfig {
   readonly cacert: string | null;
   readonly certfile: string | null;
   readonly keyfile: string | null;
+  readonly keyfilePassword?: string | null;
 }
 
 /** Of a witness only the logins and the database mean something. */
@@ -1018,33 +1033,47 @@ export const localSchema: Section = section(
           default: 'none',
           enum: ['none', 'optional', 'required'],
         }),
+        ciphers: setting('Patroni', 'text', "The ciphers of TLS up to 1.2, in OpenSSL's words.", {
+          defaultText: 'those of Node.js',
+        }),
+        protect_reads: setting(
+          'pgha',
+          'boolean',
+          'Reading asks for `authentication` (and a client certificate where `verify_client` is not `none`) too. Health checks stay open, and tell their code alone to who does not say who he is.',
+          { default: false },
+        ),
+        allowlist: setting(
+          'Patroni',
+          'list',
+          'From where something may be changed: addresses, networks (`10.0.0.0/24`) and host names, which are looked up when the file is read. Empty: from everywhere.',
+        ),
+        allowlist_include_members: setting(
+          'Patroni',
+          'boolean',
+          "From the members' addresses as well; with an empty `allowlist` from them alone.",
+          { default: false },
+        ),
+        http_extra_headers: setting('Patroni', 'map', 'Headers that are sent with every answer.'),
+        https_extra_headers: setting('Patroni', 'map', 'Headers that are sent with every answer over TLS.'),
       },
       {
         unused: {
-          ciphers: NOT_YET,
-          allowlist: 'not acted on by this version: protect the port with authentication or a firewall',
-          allowlist_include_members: 'not acted on by this version: protect the port with authentication or a firewall',
-          http_extra_headers: NOT_YET,
-          https_extra_headers: NOT_YET,
           request_queue_size: 'the operating system decides',
           thread_pool_size: NO_THREADS,
           server_tokens: 'pgha sends no Server header',
         },
       },
     ),
-    ctl: section(
-      'How pgha-ctl and the other nodes talk to the HTTP interface.',
-      {
-        authentication: basicAuthentication('User name and password to send. Default: those of `restapi`.'),
-        insecure: setting('Patroni', 'boolean', 'Do not check certificates.', { default: false }),
-        cacert: setting('Patroni', 'path', 'What certificates are checked against.', {
-          defaultText: '`restapi.cafile`',
-        }),
-        certfile: setting('Patroni', 'path', 'Client certificate.', { defaultText: '`restapi.certfile`' }),
-        keyfile: setting('Patroni', 'path', 'Its key.', { defaultText: '`restapi.keyfile`' }),
-      },
-      { unused: { keyfile_password: NOT_YET, keyfile_password_file: NOT_YET } },
-    ),
+    ctl: section('How pgha-ctl and the other nodes talk to the HTTP interface.', {
+      authentication: basicAuthentication('User name and password to send. Default: those of `restapi`.'),
+      insecure: setting('Patroni', 'boolean', 'Do not check certificates.', { default: false }),
+      cacert: setting('Patroni', 'path', 'What certificates are checked against.', {
+        defaultText: '`restapi.cafile`',
+      }),
+      certfile: setting('Patroni', 'path', 'Client certificate.', { defaultText: '`restapi.certfile`' }),
+      keyfile: setting('Patroni', 'path', 'Its key.', { defaultText: '`restapi.keyfile`' }),
+      ...secretPair('keyfile_password', 'Patroni', 'Password of the key.'),
+    }),
     etcd3: etcdSection('Where etcd is.'),
     etcd: etcdSection('The same as `etcd3`: pgha always speaks API v3.'),
     bootstrap: section(

@@ -3,7 +3,6 @@
  * too. For pgha-ctl, before it stores them; nothing is stored here.
  */
 import type { FastifyInstance } from 'fastify';
-import { admits } from './access.ts';
 import { readBody, sendJson } from './answers.ts';
 import type { HttpParts } from './server.ts';
 
@@ -11,7 +10,7 @@ export const CHECK_CONFIG_PATH = '/pgha/check-config';
 
 export function checkConfigRoutes(app: FastifyInstance, parts: HttpParts): void {
   app.post(CHECK_CONFIG_PATH, async (request, reply) => {
-    if (!admits(parts.config().restapi, request, reply)) return reply;
+    if (!(await parts.admits(request, reply))) return reply;
     const body = readBody(request, reply);
     if (body === null) return reply;
     return sendJson(reply, 200, { problems: await parts.control.problemsOf(body) });

@@ -8,7 +8,6 @@ import { assertNever } from '../core/invariant.ts';
 import { RESTART_ROLES, type RestartRole, versionNumber } from '../core/schedule.ts';
 import { nodeName, revision } from '../core/store.ts';
 import { millis } from '../core/time.ts';
-import { admits } from './access.ts';
 import { type Body, readBody, sendJson, sendPage, sendSentence } from './answers.ts';
 import { readLength, readTime } from './schedule.ts';
 import type { HttpParts, Method } from './server.ts';
@@ -22,7 +21,7 @@ export function controlRoutes(app: FastifyInstance, parts: HttpParts): void {
   /** A route behind the checks; `body`: what Patroni expects of one. */
   const protect = (method: Method, segment: string, body: 'required' | 'optional' | 'none', answer: Answer): void => {
     parts.segment(app, method, segment, async (request, reply) => {
-      if (!admits(parts.config().restapi, request, reply)) return reply;
+      if (!(await parts.admits(request, reply))) return reply;
       const read = body === 'none' ? {} : readBody(request, reply, body === 'optional');
       if (read === null) return reply;
       parts.log.write('info', 'request.received', `${request.ip} asks for ${method} /${segment}.`, {
@@ -71,7 +70,8 @@ export function controlRoutes(app: FastifyInstance, parts: HttpParts): void {
 
   // Not told for each request: a leader without etcd asks every second or two.
   parts.segment(app, 'POST', 'failsafe', async (request, reply) => {
-    if (!admits(parts.config().restapi, request, reply)) return reply;
+    // Who leads without etcd may be one whose address nobody here could look up any more.
+    if (!(await parts.admits(request, reply, 'everybody'))) return reply;
     const body = readBody(request, reply);
     return body === null ? reply : confirmFailsafe(parts, body, reply);
   });

@@ -9,7 +9,6 @@ import { systemId } from '../core/local.ts';
 import { type Lsn, parseLsn, printLsn, timeline } from '../core/lsn.ts';
 import type { RescueRequest } from '../core/peer.ts';
 import { nodeName, revision } from '../core/store.ts';
-import { admits } from './access.ts';
 import { type Body, readBody, sendJson, sendPage } from './answers.ts';
 import type { HttpParts } from './server.ts';
 import { readTarget } from './target.ts';
@@ -23,7 +22,7 @@ export const MOST_WAL_BYTES = 64n * 1024n * 1024n;
 
 export function rescueRoutes(app: FastifyInstance, parts: HttpParts): void {
   app.post('/pgha/rescue', async (request, reply) => {
-    if (!admits(parts.config().restapi, request, reply)) return reply;
+    if (!(await parts.admits(request, reply, 'members'))) return reply;
     const body = readBody(request, reply);
     if (body === null) return reply;
     const asked = readRescue(body);
@@ -37,7 +36,7 @@ export function rescueRoutes(app: FastifyInstance, parts: HttpParts): void {
   });
 
   app.get('/pgha/wal', async (request, reply) => {
-    if (!admits(parts.config().restapi, request, reply)) return reply;
+    if (!(await parts.admits(request, reply, 'members'))) return reply;
     const { query } = readTarget(request.raw.url ?? '');
     const line = Number(query.get('timeline'));
     const from = readPosition(query.get('from'));

@@ -12,7 +12,9 @@ import type { Control } from '../agent/published.ts';
 import type { Config, RestApiConfig } from '../config/schema.ts';
 import { type Millis, millis } from '../core/time.ts';
 import type { EventLog } from '../ports/event-log.ts';
-import { errorPage, sendJson, sendPage } from './answers.ts';
+import { denial, mayRead, sendDenial } from './access.ts';
+import { Allowlist } from './allowlist.ts';
+import { errorPage, sendJson, sendPage, sendSentence } from './answers.ts';
 import { checkConfigRoutes } from './check-config.ts';
 import { clusterRoutes } from './cluster.ts';
 import { controlRoutes } from './control.ts';
@@ -54,6 +56,8 @@ export interface HttpParts {
   readonly look: () => NodeHealth;
   /** Patroni looks at the first segment only: `/cluster/anything` is `/cluster`. */
   readonly segment: (app: FastifyInstance, method: Method, segment: string, route: Route) => void;
+  /** Lets a request that changes something pass, or answers it with 401 or 403; see {@link Allowlist.admits}. */
+  readonly admits: (request: FastifyRequest, reply: FastifyReply, always?: 'members' | 'everybody') => Promise<boolean>;
 }
 
 /** Larger than any configuration; Patroni's requests are a few hundred bytes. */
@@ -67,7 +71,18 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   let config = options.config;
   const { listen } = config.restapi;
   const tls = await readTls(config.restapi);
-  const app = buildHttp({ ...options, config: () => config, tls });
+  const allowlist = new Allowlist();
+  const useAllowlist = async (): Promise<void> => {
+    const unknown = await allowlist.use(config.restapi);
+    if (unknown.length > 0)
+      options.log.write(
+        'warn',
+        'config.adjusted',
+        `restapi.allowlist: ${unknown.join(', ')} cannot be looked up, and nobody is let in for it until the file is read again`,
+      );
+  };
+  await useAllowlist();
+  const app = buildHttp({ ...options, config: () => config, tls, allowlist });
   await listenWhenFree(app, listen.host, listen.port);
   const bound = app.server.address() as AddressInfo;
 
@@ -80,9 +95,9 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   return {
     address: { host: bound.address, port: bound.port },
     reloadCertificates,
-    useConfig: (next) => {
+    useConfig: async (next) => {
       config = next;
-      return reloadCertificates();
+      await Promise.all([reloadCertificates(), useAllowlist()]);
     },
     close: () => within(app.close(), CLOSE_LIMIT),
   };
@@ -95,8 +110,9 @@ export function buildHttp(options: {
   readonly log: EventLog;
   readonly version: string;
   readonly tls: TlsOptions | null;
+  readonly allowlist?: Allowlist;
 }): FastifyInstance {
-  const { config, control, log } = options;
+  const { config, control, log, allowlist = new Allowlist() } = options;
   // HAProxy sends `OPTIONS / HTTP/1.0` and nothing else; others leave out Host with HTTP/1.1.
   const transport = { requireHostHeader: false, keepAlive: true };
   const app = Fastify({
@@ -121,12 +137,31 @@ export function buildHttp(options: {
 
   const status = new StatusDocument(options.version);
   const look = (): NodeHealth => lookAt(control, config().tags);
-  const parts: HttpParts = { config, control, log, status, look, segment };
+  const admits: HttpParts['admits'] = async (request, reply, always) => {
+    const members = control.published().cluster?.members ?? [];
+    const hosts = members.map(({ apiUrl }) => hostOf(apiUrl)).filter((host) => host !== '');
+    if (!(await allowlist.admits(request.raw.socket.remoteAddress, hosts, always))) {
+      sendSentence(reply, 403, 'Access is denied');
+      return false;
+    }
+    const against = denial(config().restapi, request);
+    if (against !== null) sendDenial(reply, against);
+    return against === null;
+  };
+  const parts: HttpParts = { config, control, log, status, look, segment, admits };
 
   // Patroni reads JSON whatever the content type says, and accepts none at all, or one that is none.
   app.addHook('onRequest', (request, _reply, done) => {
     delete request.raw.headers['content-type'];
     done();
+  });
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.headers(config().restapi.extraHeaders ?? {});
+    const route = request.routeOptions.url ?? '*';
+    // A health check stays open to those who look only for its code.
+    const against = request.method === 'GET' && !OPEN.test(route) ? mayRead(config().restapi, request) : null;
+    if (against === null) done();
+    else sendDenial(reply, against);
   });
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => done(null, body));
@@ -143,7 +178,8 @@ export function buildHttp(options: {
     const node = look();
     const code = passes(target, node) ? 200 : 503;
     // HEAD and OPTIONS ask for the code alone.
-    return request.method === 'GET' ? sendJson(reply, code, status.render(node, config())) : reply.code(code).send();
+    const tell = request.method === 'GET' && mayRead(config().restapi, request) === null;
+    return tell ? sendJson(reply, code, status.render(node, config())) : reply.code(code).send();
   }
   function unknownPath(request: FastifyRequest, reply: FastifyReply): FastifyReply {
     return ['GET', 'HEAD', 'OPTIONS'].includes(request.method)
@@ -164,6 +200,17 @@ export function buildHttp(options: {
   checkConfigRoutes(app, parts);
   app.setNotFoundHandler(unknownPath);
   return app;
+}
+
+/** Health checks, by their route; the two that are for members ask by themselves. */
+const OPEN = /^(\*|\/(liveness|readiness|pgha\/wal)(\/\*)?)$/;
+
+function hostOf(url: string | null): string {
+  try {
+    return url === null ? '' : new URL(url).hostname;
+  } catch {
+    return '';
+  }
 }
 
 /** patronictl looks for exactly this sentence. */
@@ -187,6 +234,7 @@ async function readTls(restapi: RestApiConfig): Promise<(TlsOptions & SecureCont
     key,
     ...(ca === null ? {} : { ca }),
     ...(tls.keyfilePassword === null ? {} : { passphrase: tls.keyfilePassword }),
+    ...(tls.ciphers === undefined ? {} : { ciphers: tls.ciphers }),
     requestCert: tls.verifyClient !== 'none',
     // With `optional` the handshake lets everybody in, and protected endpoints look at the certificate (access.ts).
     rejectUnauthorized: tls.verifyClient === 'required',

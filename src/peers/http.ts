@@ -45,7 +45,7 @@ export async function openPeers(options: PeersOptions): Promise<HttpPeers> {
 export async function readTrust(files: Omit<CtlConfig, 'authentication'>): Promise<Trust> {
   const read = (path: string | null): Promise<Buffer> | null => (path === null ? null : readFile(path));
   const [ca, cert, key] = await Promise.all([read(files.cacert), read(files.certfile), read(files.keyfile)]);
-  return { ca, cert, key, insecure: files.insecure };
+  return { ca, cert, key, passphrase: files.keyfilePassword ?? null, insecure: files.insecure };
 }
 
 export class HttpPeers implements Peers {

@@ -17,6 +17,8 @@ export interface Trust {
   readonly ca: Buffer | null;
   readonly cert: Buffer | null;
   readonly key: Buffer | null;
+  /** Of the key; null: it has none. */
+  readonly passphrase?: string | null;
   /** Accept any certificate. */
   readonly insecure: boolean;
 }
@@ -54,6 +56,7 @@ export class HttpClient {
       ...pool,
       ...(trust.ca === null ? {} : { ca: trust.ca }),
       ...(trust.cert === null ? {} : { cert: trust.cert, key: trust.key ?? trust.cert }),
+      ...(trust.passphrase == null ? {} : { passphrase: trust.passphrase }),
       // Members go by addresses that certificates seldom name; what counts is that the cluster's own authority signed.
       // Without an authority to check against, members are not verified, as with Patroni.
       rejectUnauthorized: trust.ca !== null && !trust.insecure,

@@ -137,6 +137,7 @@ async function readCtl(file: Section, setting: Setting, insecure: boolean): Prom
     cacert: own('cacert') ?? text(restapi['cafile']),
     certfile: own('certfile') ?? text(restapi['certfile']),
     keyfile: own('keyfile') ?? text(restapi['keyfile']),
+    keyfilePassword: own('keyfile_password') ?? text(restapi['keyfile_password']),
   };
 }
 

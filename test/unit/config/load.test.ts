@@ -270,6 +270,21 @@ describe('mistakes in a file', () => {
       /verify_client: needs TLS/,
     ],
     [
+      'an allowlist with what is no address',
+      MINIMAL.replace('restapi:', `restapi:\n  allowlist: [10.0.0.0/33, 'a b', 10.0.0.1]`),
+      /restapi\.allowlist: no address, network or host name: 10\.0\.0\.0\/33, a b$/m,
+    ],
+    [
+      'a header that cannot be sent',
+      MINIMAL.replace('restapi:', `restapi:\n  http_extra_headers: {'X Frame': deny}`),
+      /restapi\.http_extra_headers\.X Frame: is no header/,
+    ],
+    [
+      'protected reads without anybody who may read',
+      MINIMAL.replace('restapi:', `restapi:\n  protect_reads: true`),
+      /restapi\.protect_reads: needs restapi\.authentication/,
+    ],
+    [
       'a username without a password',
       `${MINIMAL}ctl: {authentication: {username: a}}\n`,
       /ctl\.authentication\.password: missing/,

@@ -78,6 +78,7 @@ postgresql: {data_dir: /data}
         cacert: '/ca.pem',
         certfile: null,
         keyfile: null,
+        keyfilePassword: null,
       },
     });
   });
