@@ -789,6 +789,7 @@ export class Agent implements Control {
       operation,
       policy: this.resolved.policy,
       guard: this.settings.guardMode === 'off' ? 'off' : (this.keeper?.acknowledged ?? true) ? 'acking' : 'silent',
+      proofs: this.keeper?.proofsSoFar ?? { count: 0, last: null },
       gate: gate === null ? null : { opensAt: gate.opensAt, revision: gate.revision },
       sawPrimary: this.sawPrimaryAt === null ? null : between(this.sawPrimaryAt, now),
       sawPrimaryOf: this.sawPrimaryOf,

@@ -135,6 +135,7 @@ export class LeaseKeeper {
   private landedAt: Instant = LONG_AGO;
   /** When the newest proof that opened a window was sent. */
   private provenAt: Instant = LONG_AGO;
+  private proofs = 0;
   private swapTriedAt: Instant = LONG_AGO;
   /** Leases with which the key was written together with a beat, in transactions whose answer may have been lost. */
   private readonly written = new Set<LeaseId>();
@@ -279,6 +280,11 @@ export class LeaseKeeper {
   /** To whom this node has confirmed that it waits, while that binds it. */
   get confirmed(): { readonly to: NodeName; readonly until: Instant } | null {
     return this.confirmedTo !== null && this.parts.clock.now() < this.confirmedTo.until ? this.confirmedTo : null;
+  }
+
+  /** For people: how often leadership was proven by this process, and when last; null: never. */
+  get proofsSoFar(): { readonly count: number; readonly last: Instant | null } {
+    return { count: this.proofs, last: this.proofs === 0 ? null : this.provenAt };
   }
 
   get acknowledged(): boolean {
@@ -876,6 +882,7 @@ export class LeaseKeeper {
     if (this.tenure === null) return true;
     this.tenure = { ...this.tenure, until };
     this.provenAt = proof.sentAt;
+    this.proofs++;
     this.unopenedSince = null;
     this.adopting = false;
     if (!wasOpen) {

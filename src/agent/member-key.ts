@@ -1,6 +1,6 @@
 /** What this node says of itself in `members/<name>`, in Patroni's words, and how Patroni names its state and role. */
 import { type MemberExtras, writeExtras } from '../core/cluster.ts';
-import { type LocalPostgres, position, troubleOf } from '../core/local.ts';
+import { type LocalPostgres, position, replicationState, troubleOf } from '../core/local.ts';
 import type { NodePolicy } from '../core/policy.ts';
 import { type ScheduledRestart, writeScheduledRestart } from '../core/schedule.ts';
 import type { NodeName } from '../core/store.ts';
@@ -130,9 +130,7 @@ export function writeMember(facts: MemberFacts): string {
       local.kind === 'primary' ? Number(local.flushed) : standby === null ? undefined : Number(position(standby)),
     receive_lsn: standby === null ? undefined : Number(standby.received),
     replay_lsn: standby === null ? undefined : Number(standby.replayed),
-    // What a server that does not answer was last seen doing says nothing about what it does.
-    replication_state:
-      standby !== null && standby.receiver?.streaming === true && standby.failing === null ? 'streaming' : undefined,
+    replication_state: replicationState(local) ?? undefined,
     timeline: running?.timeline,
     checkpoint_after_promote: local.kind === 'primary' && !local.checkpointed ? false : undefined,
     pending_restart: pending === null ? undefined : true,

@@ -53,6 +53,8 @@ export interface Published {
   readonly operation: OperationView | null;
   readonly policy: Policy;
   readonly guard: 'acking' | 'silent' | 'off';
+  /** How often leadership was proven by this process, and when last; null: never. */
+  readonly proofs: { readonly count: number; readonly last: Instant | null };
   /** Nobody may promote here before this instant, and why; null when nothing is known yet. */
   readonly gate: { readonly opensAt: Instant | 'never'; readonly revision: Revision } | null;
   /** Since this node last saw its primary alive. */

@@ -18,6 +18,8 @@ export interface Receiver {
   readonly timeline: Timeline;
   /** Since the last message of the sender; null when there was none. */
   readonly lastMessage: Millis | null;
+  /** Where the sender's WAL ended by its last message. Absent: it has not said. */
+  readonly latestEnd?: Lsn;
 }
 
 /** One row of pg_stat_replication. */
@@ -84,6 +86,8 @@ export interface Standby extends Running {
   /** Whether the larger of the two is all this server has: false while it still replays WAL it had before its start. */
   readonly positionFinal: boolean;
   readonly receiver: Receiver | null;
+  /** It has a restore_command to get WAL with. Absent: not known. */
+  readonly restores?: boolean;
   /** What primary_conninfo says now, as `host:port`; null when it is empty. */
   readonly follows: string | null;
   /** Downstream standbys that stream from here (cascading). */
@@ -157,6 +161,16 @@ export function troubleOf(local: LocalPostgres): string | null {
   if (local.kind !== 'primary' && local.kind !== 'standby') return null;
   if (local.failing !== null) return local.failing.check === 'disk' ? 'disk hangs' : `${local.failing.check} fails`;
   return local.full === undefined ? null : 'no room for sessions';
+}
+
+/**
+ * How a standby gets its WAL, in Patroni's words; null: not at all, or nobody knows. What a server that does not answer was
+ * last seen doing says nothing about what it does.
+ */
+export function replicationState(local: LocalPostgres): 'streaming' | 'in archive recovery' | null {
+  if (local.kind !== 'standby' || local.failing !== null) return null;
+  if (local.receiver?.streaming === true) return 'streaming';
+  return local.restores === true ? 'in archive recovery' : null;
 }
 
 /** How far this standby's WAL reaches. */

@@ -4,8 +4,10 @@
  * else. The paths and their order are Patroni's (docs/health-checks.md); only "the leader key alone is enough for 200"
  * is not: a node that cannot write is not the primary.
  */
+
 import type { Control, Published } from '../agent/published.ts';
 import { isSyncStandby } from '../core/cluster.ts';
+import { replicationState } from '../core/local.ts';
 import type { Lsn } from '../core/lsn.ts';
 import { lsn } from '../core/lsn.ts';
 import { between, type Instant, type Millis } from '../core/time.ts';
@@ -77,6 +79,13 @@ export function isLive(node: NodeHealth): boolean {
   return ageOf(node) < cluster.loopWait + patience;
 }
 
+/** This node leads with the word of the others, or has given its own to one that does. */
+export function failsafeIsActive({ published, now }: NodeHealth): boolean {
+  const { leadership, confirmed } = published;
+  const leads = leadership.kind === 'holding' && leadership.provenBy === 'members' && now < leadership.until;
+  return leads || (confirmed !== null && now < confirmed.until);
+}
+
 /** Writable, or a standby that streams and is close enough to the leader. */
 export function isReady({ query }: Target, node: NodeHealth): boolean {
   if (node.writable) return true;
@@ -84,7 +93,8 @@ export function isReady({ query }: Target, node: NodeHealth): boolean {
   if (isStale(node) || state !== 'running' || local.kind !== 'standby') return false;
   if (local.failing !== null || local.receiver?.streaming !== true) return false;
   const leaderAt = leaderPosition(node.published);
-  if (leaderAt === null) return false;
+  // Without etcd nobody publishes; who was asked to wait by a leader that goes on has one.
+  if (leaderAt === null) return failsafeIsActive(node);
   const limit = readSize(query.get('lag')) ?? node.published.policy.cluster.maximumLagOnFailoverBytes;
   const own = query.get('mode') === 'write' && local.received > local.replayed ? local.received : local.replayed;
   return leaderAt <= own + limit;
@@ -95,7 +105,7 @@ function isReplica(query: Query, node: NodeHealth): boolean {
   if (role !== 'replica' || state !== 'running' || local.kind !== 'standby' || local.failing !== null) return false;
   if (node.tags['noloadbalance'] === true) return false;
   const wanted = query.get('replication_state');
-  if (wanted !== undefined && wanted !== replicationState(node.published)) return false;
+  if (wanted !== undefined && wanted !== replicationState(local)) return false;
   const limit = readSize(query.get('lag'));
   const leaderAt = leaderPosition(node.published);
   return limit === null || leaderAt === null || leaderAt <= local.replayed + limit;
@@ -108,20 +118,20 @@ export function syncDuty({ role, cluster, policy }: Published): 'sync' | 'quorum
   return mode === 'quorum' ? 'quorum' : 'sync';
 }
 
-/** `streaming`, or null when this node does not stream or is no standby. */
-export function replicationState(published: Published): 'streaming' | null {
-  return published.local.kind === 'standby' && published.local.receiver?.streaming === true ? 'streaming' : null;
-}
-
 export function clusterKnown(node: NodeHealth): boolean {
   const { clusterAt, policy } = node.published;
   return clusterAt !== null && between(clusterAt, node.now) < policy.cluster.ttl;
 }
 
-/** null when unknown: a position of 0 says nothing about lag. */
-function leaderPosition(published: Published): Lsn | null {
-  const optime = published.cluster?.status?.optime ?? null;
-  return optime === null || optime === 0n ? null : optime;
+/**
+ * Where the leader is, by what it published or by what its own server said since: with etcd away only that goes on. null
+ * when unknown: a position of 0 says nothing about lag.
+ */
+export function leaderPosition({ cluster, local }: Published): Lsn | null {
+  const optime = cluster?.status?.optime ?? lsn(0);
+  const told = (local.kind === 'standby' ? local.receiver?.latestEnd : undefined) ?? lsn(0);
+  const farthest = told > optime ? told : optime;
+  return farthest === 0n ? null : farthest;
 }
 
 const UNITS = new Map([

@@ -1,12 +1,16 @@
 /**
- * `GET /metrics`: Patroni's gauges under Patroni's names, with the labels scope and name, and a few of our own. Text by
- * hand: what is published already holds every number, and nothing is counted here.
+ * `GET /metrics`: Patroni's metrics under Patroni's names, with the labels scope and name and no others, and our own under
+ * `pgha_`. Text by hand: what is published already holds every number, and nothing is counted here.
  */
 import type { FastifyInstance } from 'fastify';
+import { readRecord } from '../core/decision-record.ts';
+import { replicationState } from '../core/local.ts';
+import type { Lsn } from '../core/lsn.ts';
+import { between } from '../core/time.ts';
 import { PATRONI_LEVEL } from '../version.ts';
-import { clusterKnown, syncDuty } from './health.ts';
+import { clusterKnown, failsafeIsActive, leaderPosition, syncDuty } from './health.ts';
 import type { HttpParts } from './server.ts';
-import { answering, failsafeIsActive, instantFields, shownRole } from './status-document.ts';
+import { answering, instantFields, shownRole } from './status-document.ts';
 
 /** Patroni's numbers for the states of Postgres; dashboards translate them back. */
 const STATES = [
@@ -54,7 +58,6 @@ export function metricsText(parts: HttpParts): string {
   const standby = server?.kind === 'standby' ? server : null;
   const role = shownRole(published);
   const { noFailover } = published.policy.node;
-  const instant = instantFields(node);
 
   add('patroni_version', 'Level of the Patroni interface, two digits a part.', versionNumber(PATRONI_LEVEL));
   flag('patroni_postgres_running', 'Postgres runs and answers.', published.state === 'running');
@@ -73,7 +76,11 @@ export function metricsText(parts: HttpParts): string {
   add('patroni_xlog_replayed_timestamp', 'Time of the last replayed commit, epoch seconds.', replayedAt);
   flag('patroni_xlog_paused', 'Replay is paused.', standby?.replayPaused === true);
   flag('patroni_postgres_streaming', 'This standby streams.', standby?.receiver?.streaming === true);
-  flag('patroni_postgres_in_archive_recovery', 'This standby is fed from an archive.', false);
+  flag(
+    'patroni_postgres_in_archive_recovery',
+    'This standby is fed from an archive.',
+    replicationState(published.local) === 'in archive recovery',
+  );
   add('patroni_postgres_server_version', 'Version of Postgres.', server?.version ?? 0);
   flag('patroni_cluster_unlocked', 'No leader is known.', !clusterKnown(node) || published.cluster?.leader === null);
   flag('patroni_failsafe_mode_is_active', 'Failsafe mode is in force.', failsafeIsActive(node));
@@ -99,20 +106,117 @@ export function metricsText(parts: HttpParts): string {
     Number.isFinite(priority) ? priority : 1,
   );
 
-  flag('pgha_writable', 'This Postgres accepts writes, by proven leadership.', node.writable);
-  add('pgha_window_left_seconds', 'What is left of the window.', Number(instant['window_left_ms'] ?? 0) / 1000);
-  flag('pgha_guard_acking', 'The guard acknowledges.', published.guard === 'acking');
-  add('pgha_published_age_seconds', 'Age of what this answer rests on.', Number(instant['age_ms']) / 1000);
-  add('pgha_slot_troubles', 'Replication slots that need somebody to look at them.', published.slots.troubles.length);
-  lines.push(
-    '# HELP pgha_slot_retained_bytes WAL that a replication slot holds back.',
-    '# TYPE pgha_slot_retained_bytes gauge',
-    ...published.slots.weighed.map(
-      ({ name, kind, active, retainedBytes }) =>
-        `pgha_slot_retained_bytes${labels.slice(0, -1)},slot="${escaped(name)}",type="${kind}",active="${active}"} ${retainedBytes}`,
-    ),
-  );
+  ownMetrics(parts, (name, help, samples, type = 'gauge') => {
+    if (samples.length === 0) return;
+    lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`);
+    for (const [more, value] of samples) {
+      const named = Object.entries(more).map(([label, text]) => `,${label}="${escaped(text)}"`);
+      lines.push(`${name}${labels.slice(0, -1)}${named.join('')}} ${value}`);
+    }
+  });
   return `${lines.join('\n')}\n`;
+}
+
+type Sample = readonly [labels: Readonly<Record<string, string>>, value: number];
+type AddAll = (name: string, help: string, samples: readonly Sample[], type?: 'gauge' | 'counter') => void;
+
+const GUARD_STATES = ['acking', 'silent', 'off'] as const;
+
+/** What Patroni has no word for. A metric about which nothing is known here is left out, rather than shown as 0. */
+function ownMetrics(parts: HttpParts, addAll: AddAll): void {
+  const node = parts.look();
+  const { published, now } = node;
+  const { leadership, decision, guard, proofs, gate, slots } = published;
+  const instant = instantFields(node);
+  const add = (name: string, help: string, value: number | null, type?: 'counter'): void =>
+    addAll(name, help, value === null ? [] : [[{}, value]], type);
+  const flag = (name: string, help: string, value: boolean): void => add(name, help, value ? 1 : 0);
+  const inSeconds = (value: unknown): number | null => (typeof value === 'number' ? value / 1000 : null);
+
+  flag('pgha_writable', 'This Postgres accepts writes, by proven leadership.', node.writable);
+  flag('pgha_leader', 'This node holds the leader key.', leadership.kind === 'holding');
+  add('pgha_window_left_seconds', 'What is left of the window.', inSeconds(instant['window_left_ms']) ?? 0);
+  add('pgha_lease_proofs_total', 'How often leadership was proven by this process.', proofs.count, 'counter');
+  add(
+    'pgha_lease_proof_age_seconds',
+    'Since the last proof of leadership was asked for.',
+    leadership.kind === 'holding' && proofs.last !== null ? between(proofs.last, now) / 1000 : null,
+  );
+  add('pgha_gate_left_seconds', 'Until this node might take over.', inSeconds(instant['gate_ms']));
+  flag('pgha_gate_never_opens', 'The last leader went in maintenance.', gate?.opensAt === 'never');
+  flag('pgha_guard_acking', 'The guard acknowledges.', guard === 'acking');
+  addAll(
+    'pgha_guard_state',
+    'What the guard does: 1 at the state it is in.',
+    GUARD_STATES.map((state) => [{ state }, state === guard ? 1 : 0]),
+  );
+  addAll('pgha_decision_rule', 'The rule that spoke last, and where this node finds itself.', [
+    [{ rule: decision.rule, situation: decision.situation }, 1],
+  ]);
+  add('pgha_decision_age_seconds', 'Since that rule speaks.', between(decision.since, now) / 1000);
+  add('pgha_published_age_seconds', 'Age of what this answer rests on.', inSeconds(instant['age_ms']) ?? 0);
+  add('pgha_cluster_age_seconds', 'Since etcd was last read.', inSeconds(instant['cluster_age_ms']));
+  flag('pgha_scheduled_restart', 'A restart of Postgres is scheduled here.', published.scheduledRestart !== null);
+  lagMetrics(parts, addAll);
+  takeoverMetrics(parts, addAll);
+  add('pgha_slot_troubles', 'Replication slots that need somebody to look at them.', slots.troubles.length);
+  addAll(
+    'pgha_slot_retained_bytes',
+    'WAL that a replication slot holds back.',
+    slots.weighed.map(({ name, kind, active, retainedBytes }) => [
+      { slot: name, type: kind, active: String(active) },
+      Number(retainedBytes),
+    ]),
+  );
+}
+
+/** How far this standby is behind, or the standbys of this primary. */
+function lagMetrics(parts: HttpParts, addAll: AddAll): void {
+  const { published } = parts.look();
+  const server = answering(published.local);
+  const behind = (ahead: Lsn, at: Lsn | null): number | null =>
+    at === null ? null : ahead > at ? Number(ahead - at) : 0;
+  const samples: [label: Readonly<Record<string, string>>, received: number | null, replayed: number | null][] = [];
+  const leaderAt = leaderPosition(published);
+  const { name } = published.policy.node;
+  if (server?.kind === 'standby' && leaderAt !== null) {
+    const reached = server.received > server.replayed ? server.received : server.replayed;
+    samples.push([{ standby: name }, behind(leaderAt, reached), behind(leaderAt, server.replayed)]);
+  }
+  if (server?.kind === 'primary') {
+    // Several connections of one name would be several samples of one.
+    const seen = new Set<string>();
+    for (const sender of server.senders) {
+      if (sender.state !== 'streaming' || seen.has(sender.applicationName)) continue;
+      seen.add(sender.applicationName);
+      const { applicationName: standby, flushed, replayed } = sender;
+      samples.push([{ standby }, behind(server.flushed, flushed), behind(server.flushed, replayed)]);
+    }
+  }
+  const known = (which: 1 | 2): Sample[] =>
+    samples.flatMap((sample) => (sample[which] === null ? [] : [[sample[0], sample[which]] as const]));
+  addAll('pgha_receive_lag_bytes', 'WAL that a standby has not received yet, as seen from here.', known(1));
+  addAll('pgha_replay_lag_bytes', 'WAL that a standby has not replayed yet, as seen from here.', known(2));
+}
+
+/** The last takeover in this cluster, as it stands in etcd: the same on every member. */
+function takeoverMetrics(parts: HttpParts, addAll: AddAll): void {
+  const record = readRecord(parts.control.published().cluster?.lastTakeover ?? null);
+  if (record === null) return;
+  const about = { leader: record.node, kind: record.kind };
+  addAll('pgha_failover_timestamp_seconds', 'When the present leader took writes first.', [
+    [about, Date.parse(record.at) / 1000],
+  ]);
+  addAll(
+    'pgha_failover_phase_seconds',
+    'How long each phase of the last takeover took.',
+    record.phases.map(({ phase, actual_ms }) => [{ ...about, phase }, actual_ms / 1000]),
+  );
+  addAll(
+    'pgha_failover_judgement_seconds',
+    'From the instant from which the last promotion was allowed to the one at which it was sent.',
+    record.judgement_ms === null ? [] : [[about, record.judgement_ms / 1000]],
+  );
 }
 
 const escaped = (text: string): string => text.replace(/[\\"\n]/g, (c) => (c === '\n' ? '\\n' : `\\${c}`));

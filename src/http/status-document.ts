@@ -6,12 +6,12 @@
  */
 import type { Published } from '../agent/published.ts';
 import type { Config } from '../config/schema.ts';
-import { type LocalPostgres, position, type Running, type Sender } from '../core/local.ts';
+import { type LocalPostgres, position, type Running, replicationState, type Sender } from '../core/local.ts';
 import { type Lsn, printLsn } from '../core/lsn.ts';
 import { writeScheduledRestart } from '../core/schedule.ts';
 import { between, type Instant } from '../core/time.ts';
 import { PATRONI_LEVEL } from '../version.ts';
-import { ageOf, clusterKnown, isStale, type NodeHealth, replicationState, syncDuty } from './health.ts';
+import { ageOf, clusterKnown, failsafeIsActive, isStale, type NodeHealth, syncDuty } from './health.ts';
 
 type Fields = Record<string, unknown>;
 
@@ -40,13 +40,6 @@ export class StatusDocument {
   }
 }
 
-/** This node leads with the word of the others, or has given its own to one that does. */
-export function failsafeIsActive({ published, now }: NodeHealth): boolean {
-  const { leadership, confirmed } = published;
-  const leads = leadership.kind === 'holding' && leadership.provenBy === 'members' && now < leadership.until;
-  return leads || (confirmed !== null && now < confirmed.until);
-}
-
 /** Facts of a server that answered its last check; null when there are none to show. */
 export function answering(local: LocalPostgres): Extract<LocalPostgres, { kind: 'primary' | 'standby' }> | null {
   return (local.kind === 'primary' || local.kind === 'standby') && local.failing === null ? local : null;
@@ -60,7 +53,7 @@ function patroniFields(published: Published, config: Config): Fields {
     fields['server_version'] = server.version;
     fields['xlog'] = walPositions(server);
     fields['timeline'] = server.timeline;
-    const replication = replicationState(published);
+    const replication = replicationState(server);
     if (replication !== null) fields['replication_state'] = replication;
     if (server.senders.length > 0) fields['replication'] = server.senders.map(sender);
   }

@@ -241,13 +241,14 @@ SELECT r.in_recovery,
        pg_catalog.to_char(pg_catalog.pg_last_xact_replay_timestamp(), 'YYYY-MM-DD HH24:MI:SS.USTZH:TZM') AS replayed_at,
        CASE WHEN r.in_recovery THEN pg_catalog.pg_is_wal_replay_paused() ELSE false END AS replay_paused,
        CASE WHEN r.in_recovery THEN pg_catalog.current_setting('primary_conninfo') ELSE '' END AS conninfo,
+       pg_catalog.current_setting('restore_command', true) <> '' AS restores,
        pg_catalog.current_setting('synchronous_standby_names') AS sync_names, a.checkpointer_idle,
        a.startup_pid, a.startup_waits_for, a.receiver_pid, a.wal_waiting, a.clients,
        pg_catalog.current_setting('max_connections')::int AS max_connections,
        pg_catalog.current_setting('superuser_reserved_connections')::int
          + coalesce(pg_catalog.current_setting('reserved_connections', true)::int, 0) AS kept_back,
        (SELECT pg_catalog.row_to_json(w) FROM (
-          SELECT status, sender_host, sender_port, received_tli,
+          SELECT status, sender_host, sender_port, received_tli, latest_end_lsn,
                  extract(epoch FROM pg_catalog.clock_timestamp() - last_msg_receipt_time) * 1000 AS silent_for
             FROM pg_catalog.pg_stat_wal_receiver) w) AS receiver,
        (SELECT pg_catalog.json_agg(x) FROM (
@@ -293,6 +294,7 @@ export interface Observed {
   readonly replayed: Lsn;
   readonly replayedAt: string | null;
   readonly replayPaused: boolean;
+  readonly restores: boolean;
   readonly follows: string | null;
   readonly startupPid: number | null;
   readonly startupWaitsFor: string | null;
@@ -330,6 +332,7 @@ export function observe(row: Row): Observed {
     replayed: position(row['replayed']) ?? NOWHERE,
     replayedAt: text(row['replayed_at']),
     replayPaused: row['replay_paused'] === true,
+    restores: row['restores'] === true,
     follows: upstreamIn(text(row['conninfo']) ?? ''),
     startupPid: number(row['startup_pid']),
     startupWaitsFor: text(row['startup_waits_for']),
@@ -367,6 +370,7 @@ function receiverFrom(row: Row | null): Receiver | null {
     from: `${String(row['sender_host'] ?? '')}:${String(row['sender_port'] ?? '')}`,
     timeline: timeline(Number(row['received_tli'])),
     lastMessage: silentFor === null || silentFor === undefined ? null : millis(Math.max(0, Number(silentFor))),
+    ...(typeof row['latest_end_lsn'] === 'string' ? { latestEnd: parseLsn(row['latest_end_lsn']) } : {}),
   };
 }
 
@@ -408,6 +412,7 @@ export function serverFrom(
     replayPaused: observed.replayPaused,
     positionFinal: positionFinal(observed),
     receiver: observed.receiver,
+    restores: observed.restores,
     follows: observed.follows,
   };
   return { server, receiverPid: observed.receiverPid };

@@ -134,6 +134,7 @@ export function aPublished(over: Partial<Published> & { pause?: boolean } = {}):
       node: aNode('b', { nodeId: 2 }),
     },
     guard: 'acking',
+    proofs: { count: 0, last: null },
     gate: { opensAt: instant(NOW + 4_000), revision: revision(7) },
     sawPrimary: millis(30),
     sawPrimaryOf: nodeName('a'),

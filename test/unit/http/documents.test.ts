@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { lsn } from '../../../src/core/lsn.ts';
 import { nodeName } from '../../../src/core/store.ts';
 import { instant, seconds } from '../../../src/core/time.ts';
 import { readPeerStatus } from '../../../src/peers/http.ts';
@@ -260,20 +261,103 @@ describe('GET /cluster, /history, /config, /status', () => {
 });
 
 describe('GET /metrics', () => {
-  it('has Patroni gauges with scope and name, and every sample a HELP and a TYPE', async () => {
-    const answer = await anApi(aControl({ state: aLeader(), canWrite: true })).inject('/metrics');
-    expect(answer.headers['content-type']).toBe('text/plain');
-    const samples = answer.body.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
-    expect(samples).toContain('patroni_primary{scope="demo",name="b"} 1');
-    expect(samples).toContain('patroni_version{scope="demo",name="b"} 40104');
-    expect(samples).toContain('patroni_postgres_state{scope="demo",name="b"} 5');
-    expect(samples).toContain('patroni_xlog_location{scope="demo",name="b"} 83886176');
+  const PATRONI = {
+    gauge:
+      'version postgres_running postmaster_start_time primary standby_leader replica sync_standby quorum_standby ' +
+      'xlog_replayed_timestamp xlog_paused postgres_streaming postgres_in_archive_recovery postgres_server_version ' +
+      'cluster_unlocked failsafe_mode_is_active failsafe_mode_enabled failsafe_member postgres_timeline ' +
+      'dcs_last_seen pending_restart is_paused postgres_state failover_priority',
+    counter: 'xlog_location xlog_received_location xlog_replayed_location',
+  };
+  const read = async (control = aControl()): Promise<{ body: string; samples: readonly string[] }> => {
+    const { body } = await anApi(control).inject('/metrics');
+    return { body, samples: body.split('\n').filter((line) => line !== '' && !line.startsWith('#')) };
+  };
+
+  it('has all of Patroni with its types, each with scope and name and nothing else', async () => {
+    const names = Object.values(PATRONI).flatMap((all) => all.split(' '));
+    expect(names).toHaveLength(26);
+    for (const control of [aControl(), aControl({ state: aLeader(), canWrite: true })]) {
+      const { body, samples } = await read(control);
+      for (const [type, all] of Object.entries(PATRONI)) {
+        for (const name of all.split(' ').map((one) => `patroni_${one}`)) {
+          expect(body).toContain(`\n# TYPE ${name} ${type}\n`);
+          expect(samples.filter((sample) => sample.startsWith(`${name}{scope="demo",name="b"} `))).toHaveLength(1);
+        }
+      }
+      expect(samples.filter((sample) => sample.startsWith('patroni_'))).toHaveLength(26);
+    }
+  });
+
+  it('has scope and name on every sample, and a HELP and a TYPE for it, once', async () => {
+    const { body, samples } = await read(aControl({ state: aLeader(), canWrite: true }));
+    expect((await anApi().inject('/metrics')).headers['content-type']).toBe('text/plain');
+    for (const line of [
+      'patroni_primary{scope="demo",name="b"} 1',
+      'patroni_version{scope="demo",name="b"} 40104',
+      'patroni_postgres_state{scope="demo",name="b"} 5',
+      'patroni_xlog_location{scope="demo",name="b"} 83886176',
+      'pgha_window_left_seconds{scope="demo",name="b"} 8',
+      'pgha_guard_state{scope="demo",name="b",state="acking"} 1',
+      'pgha_guard_state{scope="demo",name="b",state="silent"} 0',
+      'pgha_decision_rule{scope="demo",name="b",rule="standby.follow",situation="following"} 1',
+    ])
+      expect(samples).toContain(line);
+    expect(new Set(samples).size).toBe(samples.length);
     for (const sample of samples) {
       const name = sample.slice(0, sample.indexOf('{'));
-      expect(answer.body).toContain(`# HELP ${name} `);
-      expect(answer.body).toContain(`# TYPE ${name} `);
-      expect(sample).toMatch(/ -?\d+(\.\d+)?$/);
+      expect(body.split(`# HELP ${name} `)).toHaveLength(2);
+      expect(body.split(`# TYPE ${name} `)).toHaveLength(2);
+      expect(sample).toMatch(/^[a-z_]+\{scope="demo",name="b"[^}]*\} -?\d+(\.\d+)?$/);
     }
+  });
+
+  it('tells how far this standby is behind, and on the primary how far the others are', async () => {
+    expect((await read()).samples).toContain('pgha_replay_lag_bytes{scope="demo",name="b",standby="b"} 96');
+    const sender = { user: 'r', clientAddress: null, syncState: 'async', syncPriority: 0, sent: null, replayed: null };
+    const senders = [
+      { ...sender, applicationName: 'c', state: 'streaming', flushed: lsn(0x5000000) },
+      { ...sender, applicationName: 'c', state: 'streaming', flushed: lsn(0x5000060) },
+      { ...sender, applicationName: 'a copy', state: 'backup', flushed: null },
+    ];
+    const { samples } = await read(aControl({ state: aLeader({ local: primary({ senders }) }) }));
+    expect(samples.filter((sample) => sample.includes('_lag_bytes'))).toEqual([
+      'pgha_receive_lag_bytes{scope="demo",name="b",standby="c"} 96',
+    ]);
+  });
+
+  it('counts proofs of leadership, and says how old the last one is', async () => {
+    const proofs = { count: 17, last: instant(NOW - 250) };
+    const leads = await read(aControl({ state: aLeader({ proofs }) }));
+    expect(leads.samples).toContain('pgha_lease_proofs_total{scope="demo",name="b"} 17');
+    expect(leads.samples).toContain('pgha_lease_proof_age_seconds{scope="demo",name="b"} 0.25');
+    expect((await read()).body).not.toContain('pgha_lease_proof_age_seconds');
+  });
+
+  it('tells how long the phases of the last takeover took, and nothing of one it cannot read', async () => {
+    const record = {
+      version: 1,
+      kind: 'failover',
+      node: 'a',
+      term: '5',
+      at: '2026-11-20T10:44:00.500Z',
+      rule: 'leaderless.acquire',
+      reason: 'best',
+      steps: [],
+      seen: [],
+      members: [],
+      ranking: [],
+      phases: [{ phase: 'promotion', planned_ms: null, actual_ms: 150 }],
+      followers: [],
+      judgement_ms: 12,
+    };
+    const state = (text: unknown) => aPublished({ cluster: aCluster(threeMembers({ 'pgha/last_takeover': text })) });
+    const { samples } = await read(aControl({ state: state(record) }));
+    const labels = 'scope="demo",name="b",leader="a",kind="failover"';
+    expect(samples).toContain(`pgha_failover_phase_seconds{${labels},phase="promotion"} 0.15`);
+    expect(samples).toContain(`pgha_failover_judgement_seconds{${labels}} 0.012`);
+    expect(samples).toContain(`pgha_failover_timestamp_seconds{${labels}} ${Date.parse(record.at) / 1000}`);
+    expect((await read(aControl({ state: state('garbage') }))).body).not.toContain('pgha_failover');
   });
 });
 

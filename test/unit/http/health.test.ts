@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Published } from '../../../src/agent/published.ts';
 import { lsn } from '../../../src/core/lsn.ts';
+import { nodeName } from '../../../src/core/store.ts';
 import { instant } from '../../../src/core/time.ts';
 import { isLive, isReady, type NodeHealth, passes, readSize } from '../../../src/http/health.ts';
 import { readTarget } from '../../../src/http/target.ts';
@@ -83,6 +84,13 @@ describe('health checks', () => {
     expect(check('/replica?lag=95', replica)).toBe(false);
   });
 
+  it('counts from where the upstream says that its WAL ends, where that is further: with etcd away nobody publishes', () => {
+    const receiver = { ...standby().receiver, latestEnd: lsn(0x5000100) } as never;
+    const told = node(aPublished({ local: standby({ receiver }) }));
+    expect(check('/replica?lag=256', told)).toBe(true);
+    expect(check('/replica?lag=255', told)).toBe(false);
+  });
+
   it('limits nothing by a lag it cannot read, an empty one, or with an unknown leader position', () => {
     expect(check('/replica?lag=much', replica)).toBe(true);
     expect(check('/replica?lag=', replica)).toBe(true);
@@ -144,6 +152,10 @@ describe('probes', () => {
     expect(ready('/readiness?lag=95', replica)).toBe(false);
     expect(ready('/readiness?lag=95&mode=write', replica)).toBe(true);
     expect(ready('/readiness', node(aPublished({ local: standby({ receiver: null }) })))).toBe(false);
+    const unknown = aPublished({ cluster: aCluster(threeMembers({ status: { optime: 0 } })) });
+    expect(ready('/readiness', node(unknown))).toBe(false);
+    const confirmed = { to: nodeName('a'), until: instant(NOW + 1) };
+    expect(ready('/readiness', node({ ...unknown, confirmed }))).toBe(true);
     expect(ready('/readiness', node(aPublished({ local: standby({ replayed: lsn(1), received: lsn(1) }) })))).toBe(
       false,
     );
