@@ -16,6 +16,7 @@ export function realOutside(terminal: Terminal): Outside {
       const clock = { now: (): Instant => instant(performance.now()) };
       return await EtcdDcs.open(context.etcd, basePath(context.namespace, scope), { clock, log: { write: () => {} } });
     },
+    runSql: async (target, statement) => (await import('./sql.ts')).runSql(target, statement),
     async openApi(context) {
       const [{ HttpClient }, { readTrust }] = await Promise.all([
         import('../../peers/request.ts'),

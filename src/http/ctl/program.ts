@@ -46,6 +46,12 @@ type Work = (session: Session) => Promise<number>;
 // biome-ignore lint/suspicious/noExplicitAny: commander hands parsed options over untyped; each command's own type says what they are.
 type Parsed = any;
 
+const GLOBAL = [
+  { flags: '-c, --config-file <file>', long: 'config-file', attributeName: 'configFile' },
+  { flags: '-d, --dcs-url <url>', long: 'dcs-url', attributeName: 'dcsUrl' },
+  { flags: '-k, --insecure', long: 'insecure', attributeName: 'insecure' },
+] as const;
+
 const CLUSTER = 'name of the cluster; the scope of the configuration when left out';
 
 function build(terminal: Terminal, start: (work: Work) => () => Promise<void>): Command {
@@ -61,9 +67,20 @@ function build(terminal: Terminal, start: (work: Work) => () => Promise<void>): 
       writeErr: (text) => terminal.err(text.trimEnd()),
     })
     .exitOverride()
+    // `query -c` is a statement, whatever -c is before it.
+    .enablePositionalOptions()
     .showHelpAfterError('(use --help for the options)');
 
-  const command = (usage: string, description: string): Command => program.command(usage).description(description);
+  const bare = (usage: string, description: string): Command => program.command(usage).description(description);
+  /** The program's own options may stand behind the command as well. */
+  const command = (usage: string, description: string): Command => {
+    const made = bare(usage, description);
+    for (const { flags, attributeName, long } of GLOBAL) {
+      made.addOption(new Option(flags).hideHelp());
+      made.on(`option:${long}`, (value: string | null) => program.setOptionValue(attributeName, value ?? true));
+    }
+    return made;
+  };
   const acting = (made: Command): Command =>
     made.addOption(
       new Option('--format <format>', 'how to print the result').choices(['pretty', 'json']).default('pretty'),
@@ -215,6 +232,18 @@ function build(terminal: Terminal, start: (work: Work) => () => Promise<void>): 
     .addOption(new Option('-m, --member <name>', 'this member').conflicts('role'))
     .action((name: string | undefined, options: Parsed) =>
       start(async (session) => (await import('./dsn.ts')).dsn(session, name, options))(),
+    );
+  watched(bare('query', 'run a statement on a member').addArgument(one).addOption(role()))
+    .option('-c, --command <sql>', 'the statement')
+    .option('-f, --file <file>', 'a file with the statement')
+    .addOption(new Option('--format <format>', 'how to print').choices([...FORMATS]).default('tsv'))
+    .addOption(new Option('-m, --member <name>', 'on this member').conflicts('role'))
+    .option('-U, --username <name>', 'as this user')
+    .option('-d, --dbname <name>', 'in this database')
+    .option('--password', 'ask for a password')
+    .option('--delimiter <text>', 'between the columns of tsv', '\t')
+    .action((name: string | undefined, options: Parsed) =>
+      start(async (session) => (await import('./query.ts')).query(session, name, options))(),
     );
   command('remove', 'forget a whole cluster: everything about it in etcd')
     .argument('<cluster>', 'its name')

@@ -9,6 +9,8 @@ import { type Millis, millis } from '../../core/time.ts';
 import type { Chronicle } from '../../ports/chronicle.ts';
 import type { Dcs } from '../../ports/dcs.ts';
 import type { CtlContext } from './context.ts';
+import type { SqlTarget } from './sql.ts';
+import type { Rows } from './table.ts';
 import { Misuse, Refusal, type Terminal } from './terminal.ts';
 
 export type Store = Pick<Dcs, 'read' | 'txn' | 'close'> & { readonly chronicle: Pick<Chronicle, 'read'> };
@@ -30,6 +32,8 @@ export interface Outside {
   readonly terminal: Terminal;
   openStore(context: CtlContext, scope: string): Promise<Store>;
   openApi(context: CtlContext): Promise<Api>;
+  /** @throws {Refusal} when there is no connection, or Postgres refuses the statement */
+  runSql(target: SqlTarget, statement: string): Promise<Rows>;
 }
 
 const READ_LIMIT = millis(5_000);
@@ -110,6 +114,10 @@ export class Session {
     if (member.apiUrl === null) throw new Error(`${member.name} has not published the address of its REST API`);
     this.#api ??= this.context().then((context) => this.#outside.openApi(context));
     return await (await this.#api).call(member.apiUrl, method, path, body, limit);
+  }
+
+  sql(target: SqlTarget, statement: string): Promise<Rows> {
+    return this.#outside.runSql(target, statement);
   }
 
   async close(): Promise<void> {

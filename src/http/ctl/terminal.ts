@@ -15,6 +15,8 @@ export interface Terminal {
   progress(text: string): void;
   /** The line that was typed; null when there is no more input. */
   ask(question: string): Promise<string | null>;
+  /** The same without showing what is typed. */
+  askSecret(question: string): Promise<string | null>;
   /** Everything on standard input. */
   readAll(): Promise<string>;
   now(): Date;
@@ -81,6 +83,21 @@ export class ProcessTerminal implements Terminal {
     return next.done === true ? null : next.value;
   }
 
+  async askSecret(question: string): Promise<string | null> {
+    if (process.stdin.isTTY !== true) return await this.ask(question);
+    this.#clearProgress();
+    process.stdout.write(question);
+    // What the terminal sends is read key by key, and not sent back.
+    process.stdin.setRawMode(true);
+    try {
+      return await typedInSecret(process.stdin);
+    } finally {
+      process.stdin.setRawMode(false);
+      process.stdin.pause();
+      process.stdout.write('\n');
+    }
+  }
+
   async readAll(): Promise<string> {
     const parts: Buffer[] = [];
     for await (const part of process.stdin) parts.push(part as Buffer);
@@ -108,4 +125,29 @@ export class ProcessTerminal implements Terminal {
     if (this.#progressShown) process.stderr.write('\r\x1b[K');
     this.#progressShown = false;
   }
+}
+
+/** Until the return key; null: Ctrl-C, Ctrl-D, or the end of the terminal. */
+function typedInSecret(input: NodeJS.ReadStream): Promise<string | null> {
+  return new Promise((resolve) => {
+    let typed = '';
+    const end = (answer: string | null): void => {
+      input.off('data', read);
+      input.off('end', gone);
+      resolve(answer);
+    };
+    const gone = (): void => end(null);
+    const read = (part: Buffer): void => {
+      for (const key of part.toString('utf8')) {
+        if ('\r\n\x03\x04'.includes(key)) {
+          end(key === '\r' || key === '\n' ? typed : null);
+          return;
+        }
+        typed = key === '\x7f' || key === '\b' ? [...typed].slice(0, -1).join('') : typed + key;
+      }
+    };
+    input.on('data', read);
+    input.on('end', gone);
+    input.resume();
+  });
 }

@@ -3,7 +3,9 @@ import type { KeyValue, Txn } from '../../../src/core/store.ts';
 import { leaseId, revision } from '../../../src/core/store.ts';
 import { run } from '../../../src/http/ctl/program.ts';
 import type { ApiAnswer, Outside } from '../../../src/http/ctl/session.ts';
-import type { Terminal } from '../../../src/http/ctl/terminal.ts';
+import type { SqlTarget } from '../../../src/http/ctl/sql.ts';
+import type { Rows } from '../../../src/http/ctl/table.ts';
+import { Refusal, type Terminal } from '../../../src/http/ctl/terminal.ts';
 import type { Keys } from '../http/builders.ts';
 
 export interface Call {
@@ -18,6 +20,8 @@ export interface World {
   readonly clusters: { [scope: string]: Keys };
   /** What a member answers; throwing is silence. */
   api?: (call: Call) => { status: number; text: string; headers?: ApiAnswer['headers'] };
+  /** What Postgres answers. */
+  sql?: (target: SqlTarget, statement: string) => Rows;
   /** Lines typed; then the input ends. */
   readonly typed?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
@@ -31,6 +35,7 @@ export interface Ran {
   readonly calls: readonly Call[];
   readonly txns: readonly Txn[];
   readonly asked: readonly string[];
+  readonly sql: readonly { readonly target: SqlTarget; readonly statement: string }[];
 }
 
 const CONFIG_ENV = { PGHA_ETCD3_HOSTS: '10.0.0.9:2379', PGHA_SCOPE: 'demo', PGHA_CTL_CONFIG_FILE: '/dev/null' };
@@ -42,6 +47,7 @@ export async function ctl(world: World, ...args: string[]): Promise<Ran> {
   const calls: Call[] = [];
   const txns: Txn[] = [];
   const asked: string[] = [];
+  const sql: { target: SqlTarget; statement: string }[] = [];
   const typed = [...(world.typed ?? [])];
   let now = Date.UTC(2026, 10, 20, 10, 44);
   const terminal: Terminal = {
@@ -51,6 +57,10 @@ export async function ctl(world: World, ...args: string[]): Promise<Ran> {
     err: (text) => void err.push(text),
     progress: () => {},
     ask: async (question) => {
+      asked.push(question);
+      return typed.shift() ?? null;
+    },
+    askSecret: async (question) => {
       asked.push(question);
       return typed.shift() ?? null;
     },
@@ -94,6 +104,11 @@ export async function ctl(world: World, ...args: string[]): Promise<Ran> {
       },
       close: async () => {},
     }),
+    runSql: async (target, statement) => {
+      sql.push({ target, statement });
+      if (world.sql === undefined) throw new Refusal('connect ECONNREFUSED');
+      return world.sql(target, statement);
+    },
     openApi: async () => ({
       call: async (url, method, path, body) => {
         const call = { url, method, path, body };
@@ -106,7 +121,7 @@ export async function ctl(world: World, ...args: string[]): Promise<Ran> {
     }),
   };
   const code = await run(args, outside);
-  return { code, out: out.join('\n'), err: err.join('\n'), calls, txns, asked };
+  return { code, out: out.join('\n'), err: err.join('\n'), calls, txns, asked, sql };
 }
 
 function entriesOf(keys: Keys): KeyValue[] {
