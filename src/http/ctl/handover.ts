@@ -4,7 +4,7 @@
  * wish is written into etcd, where whoever comes back finds it.
  */
 import { unfit } from '../../core/candidate.ts';
-import { type ClusterView, KEYS, type Member } from '../../core/cluster.ts';
+import { type ClusterView, isSyncStandby, KEYS, type Member } from '../../core/cluster.ts';
 import { ABSENT } from '../../core/store.ts';
 import { millis } from '../../core/time.ts';
 import { readPeerStatus } from '../../peers/http.ts';
@@ -73,6 +73,14 @@ export async function failover(session: Session, name: string | undefined, optio
   const candidate = await chooseCandidate(session, view, scope, options);
   if (candidate === null) throw new Refusal('A failover needs to be told its candidate: use --candidate.');
   if (candidate === view.leader?.name) throw new Refusal(`${candidate} is the leader already.`);
+  let forced = options.acceptDataLoss === true;
+  if (!forced && options.force !== true && options.dryRun !== true && mayLackCommits(view, candidate)) {
+    await confirm(
+      session.terminal,
+      `Are you sure you want to failover to the asynchronous node ${candidate}? Commits that it lacks are lost.`,
+    );
+    forced = true;
+  }
   return await carryOut(
     session,
     {
@@ -82,10 +90,17 @@ export async function failover(session: Session, name: string | undefined, optio
       leader: null,
       candidate,
       scheduledAt: null,
-      ...(options.acceptDataLoss === true ? { forced: true } : {}),
+      ...(forced ? { forced: true } : {}),
     },
     options,
   );
+}
+
+/** Commits wait for others than this one. */
+function mayLackCommits(view: ClusterView, candidate: string): boolean {
+  const mode = String(view.config?.value['synchronous_mode'] ?? 'off').toLowerCase();
+  if (['off', 'false', 'no', '0', 'quorum'].includes(mode) || view.sync?.key == null) return false;
+  return view.sync.key.leader !== candidate && !isSyncStandby(view, candidate);
 }
 
 async function chooseCandidate(

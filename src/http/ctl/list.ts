@@ -8,6 +8,7 @@ import { Refusal } from './terminal.ts';
 export interface ListOptions {
   readonly extended?: boolean;
   readonly timestamp?: boolean;
+  readonly bytes?: boolean;
   readonly format: Format;
   /** -W: every two seconds. */
   readonly W?: boolean;
@@ -19,7 +20,7 @@ const WATCH_SECONDS = 2;
 
 export async function list(session: Session, names: readonly string[], options: ListOptions): Promise<number> {
   return await repeat(session, names, options, (clusters) =>
-    membersText(clusters, options.format, { extended: options.extended === true }),
+    membersText(clusters, options.format, { extended: options.extended === true, bytes: options.bytes === true }),
   );
 }
 

@@ -79,26 +79,33 @@ export function byUpstream(members: readonly ShownMember[]): Order {
 
 const byName = (a: ShownMember, b: ShownMember): number => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
 
-function memberRows(cluster: NamedCluster, order: Order): Rows {
+function memberRows(cluster: NamedCluster, order: Order, lagOf: Lag): Rows {
   const withPort = showsPorts(order.members);
   return {
     columns: [CLUSTER, ...COLUMNS, ...OPTIONAL],
     rows: order.members.map((member) => {
       const level = order.depth.get(member.name) ?? 0;
       const name = level === 0 ? member.name : `${'  '.repeat(level - 1)}+ ${member.name}`;
-      return [cluster.scope, name, host(member, withPort), title(member.role), stateOf(member), ...facts(member)];
+      return [
+        cluster.scope,
+        name,
+        host(member, withPort),
+        title(member.role),
+        stateOf(member),
+        ...facts(member, lagOf),
+      ];
     }),
   };
 }
 
 /** TL, positions and lags, then the optional ones. */
-function facts(member: ShownMember): Cell[] {
+function facts(member: ShownMember, lagOf: Lag): Cell[] {
   // Members that publish neither position are old ones: their plain position stands in the first pair.
   const plain = member.receive_lsn === 'unknown' && member.replay_lsn === 'unknown' && member.lsn !== 'unknown';
   const receive: Cell[] = plain
-    ? [member.lsn ?? '', megabytes(member.lag)]
-    : [member.receive_lsn ?? '', megabytes(member.receive_lag)];
-  const replay: Cell[] = plain ? ['', ''] : [member.replay_lsn ?? '', megabytes(member.replay_lag)];
+    ? [member.lsn ?? '', lagOf(member.lag)]
+    : [member.receive_lsn ?? '', lagOf(member.receive_lag)];
+  const replay: Cell[] = plain ? ['', ''] : [member.replay_lsn ?? '', lagOf(member.replay_lag)];
   return [
     member.timeline ?? '',
     ...receive,
@@ -134,8 +141,10 @@ const title = (role: string): string =>
     .map((word) => word.charAt(0).toUpperCase() + word.slice(1))
     .join(' ');
 
-const megabytes = (lag: number | 'unknown' | undefined): Cell =>
-  typeof lag === 'number' ? Math.round(lag / 1024 / 1024) : '';
+type Lag = (lag: number | 'unknown' | undefined) => Cell;
+
+const megabytes: Lag = (lag) => (typeof lag === 'number' ? Math.round(lag / 1024 / 1024) : '');
+const bytes: Lag = (lag) => (typeof lag === 'number' ? lag : '');
 
 function reasons(value: unknown): string {
   if (typeof value !== 'object' || value === null) return '';
@@ -157,11 +166,20 @@ function schedule(value: unknown): string {
 export async function membersText(
   clusters: readonly NamedCluster[],
   format: Format,
-  options: { readonly extended?: boolean; readonly order?: (members: readonly ShownMember[]) => Order } = {},
+  options: {
+    readonly extended?: boolean;
+    /** Lags in bytes, not in whole MB. */
+    readonly bytes?: boolean;
+    readonly order?: (members: readonly ShownMember[]) => Order;
+  } = {},
 ): Promise<string> {
   const { extended = false, order = alphabetically } = options;
   const tables = clusters.map((cluster) =>
-    memberRows(cluster, order(clusterDocument(cluster.view, cluster.scope).members)),
+    memberRows(
+      cluster,
+      order(clusterDocument(cluster.view, cluster.scope).members),
+      options.bytes === true ? bytes : megabytes,
+    ),
   );
   if (format !== 'pretty') {
     const rows = tables.flatMap((table) => table.rows);

@@ -3,6 +3,7 @@
  * 2 called wrongly. What commands do stands in their own files, loaded when they run.
  */
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { SHELLS, type Shell } from './completion.ts';
 import { type ContextFlags, readContext } from './context.ts';
 import { type Outside, ROLES, Session } from './session.ts';
 import { FORMATS } from './table.ts';
@@ -105,6 +106,7 @@ function build(terminal: Terminal, start: (work: Work) => () => Promise<void>): 
   watched(listed(command('list', 'the members of clusters').argument('[clusters...]', CLUSTER)))
     .option('-e, --extended', 'all columns')
     .option('-t, --timestamp', 'print the time above')
+    .option('--bytes', 'lags in bytes, not in whole MB')
     .action((names: string[], options: Parsed) =>
       start(async (session) => (await import('./list.ts')).list(session, names, options))(),
     );
@@ -244,6 +246,14 @@ function build(terminal: Terminal, start: (work: Work) => () => Promise<void>): 
     .option('--delimiter <text>', 'between the columns of tsv', '\t')
     .action((name: string | undefined, options: Parsed) =>
       start(async (session) => (await import('./query.ts')).query(session, name, options))(),
+    );
+  bare('completion', 'a script that has your shell complete these commands')
+    .addArgument(new Argument('<shell>', 'which').choices([...SHELLS]))
+    .action((shell: Shell) =>
+      start(async () => {
+        terminal.out((await import('./completion.ts')).completionScript(program, shell));
+        return 0;
+      })(),
     );
   command('remove', 'forget a whole cluster: everything about it in etcd')
     .argument('<cluster>', 'its name')

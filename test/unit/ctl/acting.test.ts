@@ -158,6 +158,24 @@ describe('pgha-ctl failover', () => {
     ]);
   });
 
+  it('asks once more for a candidate that may lack commits, and takes yes for the blame', async () => {
+    const asynchronous = (typed: readonly string[]) => {
+      const world = aWorld({ typed });
+      world.clusters.demo['config'] = { synchronous_mode: true };
+      world.clusters.demo['sync'] = { leader: 'a', quorum: 0, sync_standby: 'c' };
+      return world;
+    };
+    const ran = await ctl(asynchronous(['y', 'y']), 'failover', '--candidate', 'b');
+    expect(ran.asked[0]).toContain('asynchronous node b? Commits that it lacks are lost.');
+    expect(writes(ran.calls)).toEqual(['POST 10.0.0.1 /failover {"candidate":"b","accept_data_loss":true}']);
+    expect(writes((await ctl(asynchronous(['n']), 'failover', '--candidate', 'b')).calls)).toEqual([]);
+    // Nobody was asked, so nobody has said so.
+    expect(writes((await ctl(asynchronous([]), 'failover', '--candidate', 'b', '--force')).calls)).toEqual([
+      'POST 10.0.0.1 /failover {"candidate":"b"}',
+    ]);
+    expect((await ctl(asynchronous(['y']), 'failover', '--candidate', 'c')).asked).toHaveLength(1);
+  });
+
   it('writes the wish to etcd when no member answers, and does not call that done', async () => {
     const world: World = { clusters: { demo: threeMembers() } };
     const ran = await ctl(world, 'failover', '--candidate', 'b', '--force');

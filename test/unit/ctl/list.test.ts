@@ -187,4 +187,12 @@ describe('pgha-ctl history, dsn, show-config', () => {
   it('prints the settings', async () => {
     expect((await ctl({ clusters }, 'show-config')).out).toBe('ttl: 10\nloop_wait: 2\nretry_timeout: 3');
   });
+
+  it('shows lags in bytes where that is asked for', async () => {
+    const lag = async (...args: string[]) => {
+      const { out } = await ctl({ clusters: { demo: threeMembers() } }, 'list', '-f', 'json', ...args);
+      return (JSON.parse(out) as Record<string, unknown>[]).find((row) => row['Member'] === 'b')?.['Replay Lag'];
+    };
+    expect([await lag(), await lag('--bytes')]).toEqual([0, 96]);
+  });
 });
