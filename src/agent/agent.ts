@@ -26,6 +26,7 @@ import { type LocalPostgres, mayWrite, position, type SystemId, systemId } from 
 import type { Lsn, Timeline } from '../core/lsn.ts';
 import type { PeerAnswer, RescueAnswer, RescueRequest } from '../core/peer.ts';
 import { notePublished, type Publications } from '../core/published.ts';
+import type { RuleId } from '../core/rules.ts';
 import { readScheduledRestart, type ScheduledRestart, unmet } from '../core/schedule.ts';
 import { HELD_BACK, LASTING } from '../core/situations/leaderless.ts';
 import type { Key, NodeName, Op, Revision } from '../core/store.ts';
@@ -62,6 +63,7 @@ import type {
   SwitchoverRequest,
 } from './published.ts';
 import { serveRescue } from './rescue.ts';
+import { NOTHING_AILS, SicknessWatch } from './sickness-watch.ts';
 import { statusLine } from './status-line.ts';
 import { askForSwitchover, withdrawSwitchover } from './switchover-request.ts';
 import { SyncKeeper } from './sync-keeper.ts';
@@ -89,6 +91,7 @@ const OBJECTIONS_LIMIT = millis(15_000);
 /** How often a standby that wants to go looks whether it may. */
 const LEAVE_LOOK = millis(50);
 
+const SICK_STOPS: ReadonlySet<RuleId> = new Set(['leading.sick-hands-over', 'leading.sick-gives-up']);
 const QUESTIONS: ReadonlySet<ActionName> = new Set(['find-end-of-wal', 'ask-peers', 'learn-lineage']);
 
 export class Agent implements Control {
@@ -111,6 +114,7 @@ export class Agent implements Control {
   private readonly sync: SyncKeeper;
   private readonly children: ChildrenWatch;
   private readonly upstream: UpstreamWatch;
+  readonly sickness: SicknessWatch;
 
   /** Settings as they are in force. */
   resolved: ResolvedSettings;
@@ -157,6 +161,8 @@ export class Agent implements Control {
   private notStreamingSince: Instant | null = null;
   private notStreamingFrom: string | null = null;
   private isFull = false;
+  /** When Postgres here was last stopped because something ails this node. */
+  private handoverTriedAt: Instant | null = null;
   /** The last try to end Postgres failed: its processes hang in the kernel. */
   private unending = false;
   private publications: Publications = [];
@@ -242,6 +248,7 @@ export class Agent implements Control {
     this.upkeep = new Upkeep(this);
     this.sync = new SyncKeeper(this);
     this.children = new ChildrenWatch(this);
+    this.sickness = new SicknessWatch(postgres, log);
     this.upstream = new UpstreamWatch({
       clock,
       postgres,
@@ -376,6 +383,7 @@ export class Agent implements Control {
     this.publish();
     this.tellPeople();
     const { decision } = judgement;
+    if (SICK_STOPS.has(decision.rule)) this.handoverTriedAt = view.now;
     if (decision.rule === 'service.left') for (const resolve of this.leftWaiters.splice(0)) resolve();
     let acted = false;
     // Questions can be asked at the same time; deeds are done one after the other.
@@ -493,6 +501,7 @@ export class Agent implements Control {
     if ((local.kind === 'standby' || local.kind === 'primary') && local.failing === null)
       this.operations.forgetFailures('start');
     this.tellFullness(local);
+    this.sickness.look(now, this.policy.sickness);
 
     const term = this.reader.latest?.cluster.leader?.term ?? null;
     if (term !== null && term !== this.triedWith) {
@@ -570,6 +579,8 @@ export class Agent implements Control {
       local: watch.local,
       localSince: watch.since,
       failing: watch.failing,
+      ailments: this.sickness.view.ailments,
+      handoverTriedAt: this.handoverTriedAt,
       dcs:
         reading === null
           ? { kind: 'never-read' }
@@ -799,6 +810,7 @@ export class Agent implements Control {
       confirmed: this.keeper?.confirmed ?? null,
       unwatched: unwatched({ watchdog: this.parts.guard.watchdog, policy: this.resolved.policy }),
       scheduledRestart: this.scheduledRestart,
+      health: this.sickness?.view ?? NOTHING_AILS,
       slots: this.upkeep?.slots.view ?? { weighed: [], troubles: [] },
       state: patroniState(local, operation, this.resolved.policy.node.role),
       role: patroniRole(local, leadership, this.resolved.policy.node.role),

@@ -136,6 +136,8 @@ export class ClusterEvents {
 
 /** Which lines of the log are events; actions by their name. */
 const OF_LOG: Partial<Readonly<Record<EventName, { readonly event: ClusterEventName; readonly ok: boolean }>>> = {
+  'sickness.found': { event: 'node_sick', ok: false },
+  'sickness.ended': { event: 'node_recovered', ok: true },
   'lease.lost': { event: 'lease_lost', ok: false },
   'lease.released': { event: 'lease_released', ok: true },
   'lease.window-closing': { event: 'fenced', ok: true },

@@ -3,6 +3,7 @@ import { type MemberExtras, writeExtras } from '../core/cluster.ts';
 import { type LocalPostgres, position, replicationState, troubleOf } from '../core/local.ts';
 import type { NodePolicy } from '../core/policy.ts';
 import { type ScheduledRestart, writeScheduledRestart } from '../core/schedule.ts';
+import { type Ailment, wordFor } from '../core/sickness.ts';
 import type { NodeName } from '../core/store.ts';
 import { between, type Instant } from '../core/time.ts';
 import type { Leadership } from '../core/view.ts';
@@ -75,6 +76,7 @@ export function patroniRole(local: LocalPostgres, leadership: Leadership, role: 
 export interface MemberFacts {
   readonly settings: AgentSettings;
   readonly local: LocalPostgres;
+  readonly ailments: readonly Ailment[];
   readonly leadership: Leadership;
   readonly operation: OperationView | null;
   readonly node: NodePolicy;
@@ -99,7 +101,8 @@ function progressOf(operation: OperationView | null): { readonly progress?: stri
 export function writeMember(facts: MemberFacts): string {
   const { local, settings } = facts;
   const running = local.kind === 'primary' || local.kind === 'standby' ? local : null;
-  const trouble = troubleOf(local);
+  const troubles = [troubleOf(local), ...facts.ailments.map(({ sickness }) => wordFor(sickness))];
+  const trouble = [...new Set(troubles.filter((one) => one !== null))].join(', ');
   const tags = facts.leavesSyncSet ? { ...settings.tags, nosync: true, sync_priority: 0 } : settings.tags;
   const extras: MemberExtras = {
     version: PGHA_VERSION,
@@ -112,7 +115,7 @@ export function writeMember(facts: MemberFacts): string {
     upstream: facts.node.upstream,
     receivesFrom: facts.receivesFrom,
     dataDirectory: facts.dataDirectory,
-    ...(trouble === null ? {} : { trouble }),
+    ...(trouble === '' ? {} : { trouble }),
     ...progressOf(facts.operation),
   };
   const standby = local.kind === 'standby' ? local : null;

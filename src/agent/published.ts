@@ -17,6 +17,7 @@ import type { NodeName, Revision } from '../core/store.ts';
 import type { Instant, Millis, WallTime } from '../core/time.ts';
 import type { Leadership } from '../core/view.ts';
 import type { WalChunk } from '../ports/postgres.ts';
+import type { HealthView } from './sickness-watch.ts';
 import type { UpstreamCheck } from './upstream-watch.ts';
 
 /** This node's leadership as the lease keeper knows it at one instant. */
@@ -73,6 +74,7 @@ export interface Published {
   readonly unwatched: string | null;
   readonly scheduledRestart: ScheduledRestart | null;
   readonly slots: SlotsView;
+  readonly health: HealthView;
   /** Patroni's text for the state of Postgres: `running`, `starting`, `stopped`, `creating replica`, ... */
   readonly state: string;
   /** Patroni's role: `primary`, `replica`, `demoted`, `uninitialized`, ... */

@@ -109,6 +109,7 @@ export class Upkeep {
     const facts = {
       settings: agent.settings,
       local: agent.watch.local,
+      ailments: agent.sickness.view.ailments,
       leadership: agent.keeper.leadership,
       operation: agent.operations.shown,
       node: agent.resolved.policy.node,

@@ -358,6 +358,8 @@ function section(
 const shared = (settings: Readonly<Record<string, Setting>>): Readonly<Record<string, Setting>> =>
   Object.fromEntries(Object.entries(settings).map(([name, is]) => [name, { ...is, scope: 'cluster' }]));
 
+const CHOICE = '`failover` hands over to a standby that is well, if there is one; `stay` only tells.';
+
 /** Cluster-wide settings at the top level of the document in etcd's `config` key. */
 const CLUSTER_SETTINGS = shared({
   ttl: setting(
@@ -563,6 +565,64 @@ const CLUSTER_SETTINGS = shared({
     'size',
     'A slot that holds back more WAL than this is told of. 0: only when Postgres itself finds it too much (`wal_status`).',
     { default: 1_073_741_824 },
+  ),
+  disk_check_interval: setting(
+    'pgha',
+    'duration',
+    'How often a small file is written under the data directory and pg_wal, and the server asked what ails it. 0: never, and none of the sicknesses is noticed.',
+    { default: 5 },
+  ),
+  disk_full_threshold: setting('pgha', 'size', 'Less free space than this is a full disk.', {
+    default: 33_554_432,
+    maximum: 1_125_899_906_842_624,
+  }),
+  disk_hang_timeout: setting('pgha', 'duration', 'A small write that takes longer is a disk that hangs.', {
+    default: 10,
+    minimum: 1,
+  }),
+  on_disk_full: setting('pgha', 'choice', `A leader whose disk is full: ${CHOICE}`, {
+    default: 'failover',
+    enum: ['failover', 'stay'],
+  }),
+  on_disk_error: setting('pgha', 'choice', `A leader whose file system is read-only or has I/O errors: ${CHOICE}`, {
+    default: 'failover',
+    enum: ['failover', 'stay'],
+  }),
+  on_disk_hang: setting(
+    'pgha',
+    'choice',
+    `A leader whose disk hangs while nobody waits for it: ${CHOICE} Once commits wait, the health check fails.`,
+    { default: 'failover', enum: ['failover', 'stay'] },
+  ),
+  on_checkpointer_stuck: setting('pgha', 'choice', `A leader whose checkpointer does nothing: ${CHOICE}`, {
+    default: 'stay',
+    enum: ['failover', 'stay'],
+  }),
+  on_crash_loop: setting('pgha', 'choice', `A leader whose Postgres crashes again and again: ${CHOICE}`, {
+    default: 'failover',
+    enum: ['failover', 'stay'],
+  }),
+  crash_loop_count: setting(
+    'pgha',
+    'integer',
+    'So many crashes after which Postgres restarted itself, within `crash_loop_interval`, are a loop. 0: never.',
+    { default: 5, minimum: 0, maximum: 1000 },
+  ),
+  crash_loop_interval: setting('pgha', 'duration', 'In which crashes are counted.', { default: 600, maximum: 86_400 }),
+  wraparound_warning_age: setting(
+    'pgha',
+    'integer',
+    'Transactions and multixacts older than this are told of as near to a wraparound, which is at 2147483648. 0: never.',
+    { default: 1_500_000_000, minimum: 0, maximum: 2_147_483_647 },
+  ),
+  sick_failover_delay: setting('pgha', 'duration', 'A sickness lasts so long before a leader hands over for it.', {
+    default: 10,
+  }),
+  sick_failover_rest: setting(
+    'pgha',
+    'duration',
+    'Who was sick is handed nothing for so long; and after a try to hand over so long passes before the next.',
+    { default: 300 },
   ),
 });
 

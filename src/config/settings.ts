@@ -5,6 +5,7 @@
  */
 import { type CommandLimits, longestCheck, misfitOfCheck } from '../core/budget.ts';
 import type { ClusterPolicy, Policy } from '../core/policy.ts';
+import type { SicknessPolicy, Treatable } from '../core/sickness.ts';
 import { type Millis, millis } from '../core/time.ts';
 import type { ServerSettings } from '../ports/postgres.ts';
 import { check, checkSetting, isInactive, isMap } from './check.ts';
@@ -90,6 +91,7 @@ export function resolveCluster(stored: unknown, overrides: Document): ResolvedCl
   }
 
   const ms = (name: string): Millis => inMillis(Number(value(name)));
+  const reaction = (name: string) => value(name) as SicknessPolicy['react'][Treatable];
   const cluster: ClusterPolicy = {
     ttl: inMillis(times.ttl),
     loopWait: inMillis(times.loopWait),
@@ -131,6 +133,24 @@ export function resolveCluster(stored: unknown, overrides: Document): ResolvedCl
     memberSlotsTtl: ms('member_slots_ttl'),
     slotWalWarningBytes: BigInt(Math.trunc(Number(value('slot_wal_warning')))),
     slots: resolveSlots(storedValue(document, ['slots']), storedValue(document, ['ignore_slots']), adjustments),
+    sickness: {
+      checkInterval: ms('disk_check_interval'),
+      fullBelowBytes: BigInt(Math.trunc(Number(value('disk_full_threshold')))),
+      hangTimeout: ms('disk_hang_timeout'),
+      crashes: Number(value('crash_loop_count')),
+      crashInterval: ms('crash_loop_interval'),
+      wraparoundAge: Number(value('wraparound_warning_age')),
+      react: {
+        'disk-full': reaction('on_disk_full'),
+        'disk-read-only': reaction('on_disk_error'),
+        'disk-io-error': reaction('on_disk_error'),
+        'disk-hangs': reaction('on_disk_hang'),
+        'checkpointer-stuck': reaction('on_checkpointer_stuck'),
+        'crash-loop': reaction('on_crash_loop'),
+      },
+      patience: ms('sick_failover_delay'),
+      rest: ms('sick_failover_rest'),
+    },
     monitoringHistory: value('monitoring_history') === true,
     maxTimelinesHistory: Number(value('max_timelines_history')),
     logStatusInterval: ms('log_status_interval'),

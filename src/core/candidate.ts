@@ -1,11 +1,12 @@
 /**
- * Who may lead, and who goes first: newest timeline, then furthest position, then highest priority, then lowest
- * node_id (by name without one). There is no majority among members: etcd is the quorum. With `location_policy:
+ * Who may lead, and who goes first: newest timeline, then furthest position, then those whom nothing ails, then highest
+ * priority, then lowest node_id (by name without one). There is no majority among members: etcd is the quorum. With `location_policy:
  * prefer` the last leader's location goes before the priority: never before data.
  */
 import type { Lsn, Timeline } from './lsn.ts';
 import { printLsn } from './lsn.ts';
 import type { PeerStatus } from './peer.ts';
+import { cannotWrite, hinders } from './sickness.ts';
 import type { NodeName } from './store.ts';
 
 export interface Contender {
@@ -15,6 +16,8 @@ export interface Contender {
   readonly priority: number;
   readonly nodeId: number | null;
   readonly location: string;
+  /** Something ails it that would ail the new leader: it goes after those who have as much and are well. */
+  readonly ailing: boolean;
 }
 
 /**
@@ -25,6 +28,7 @@ export interface Contender {
 export function compareContenders(a: Contender, b: Contender, preferred: string | null = null): number {
   if (a.timeline !== b.timeline) return b.timeline - a.timeline;
   if (a.position !== b.position) return a.position > b.position ? -1 : 1;
+  if (a.ailing !== b.ailing) return a.ailing ? 1 : -1;
   if (a.location !== b.location && preferred !== null) {
     if (a.location === preferred) return -1;
     if (b.location === preferred) return 1;
@@ -49,6 +53,8 @@ export function unfit(peer: PeerStatus): string | null {
   if (peer.timeline === null || peer.position === null) return `the position of ${peer.name} is not known`;
   if (!peer.positionFinal) return `${peer.name} still replays its own WAL`;
   if (peer.vetoedFor !== null) return `the failover_validation_command of ${peer.name} was against it`;
+  const disk = peer.ailing.find(cannotWrite);
+  if (disk !== undefined) return `${peer.name} cannot write to its disk (${disk})`;
   return null;
 }
 
@@ -77,6 +83,7 @@ export function contender(peer: PeerStatus): Contender | null {
     priority: peer.priority,
     nodeId: peer.nodeId,
     location: peer.location,
+    ailing: peer.ailing.some(hinders),
   };
 }
 

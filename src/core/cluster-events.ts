@@ -50,6 +50,9 @@ export const CLUSTER_EVENTS = {
   wal_discarded: 'WAL that only this node had is undone, so that it can follow; false when transactions go with it',
   cluster_paused: 'maintenance has begun: nothing is done by itself',
   cluster_resumed: 'maintenance has ended',
+  node_sick:
+    'something ails this node: a disk, the checkpointer, the archiver, crashes, a wraparound; the details say what',
+  node_recovered: 'what ailed this node is over',
   node_unusable: 'this node cannot take part before somebody helps; the details say why',
 } as const;
 

@@ -36,6 +36,12 @@ export interface PeerStatus {
   readonly validating: boolean;
   /** Its failover_validation_command said no; it stays out of elections for so long. null: it did not. */
   readonly vetoedFor: Millis | null;
+  /** What ails it; Patroni does not say: nothing. */
+  readonly ailing: readonly string[];
+  /** Since something that a failover may help against last ailed it; null: never, or it does not say. */
+  readonly ailedAgo: Millis | null;
+  /** What is free on the fullest of its disks; null: it does not say. */
+  readonly freeBytes: bigint | null;
   /** Whether a pgha member answered: one of Patroni knows no rescue. */
   readonly pgha: boolean;
 }

@@ -4,6 +4,7 @@
  */
 
 import type { SyncMode } from './quorum.ts';
+import type { SicknessPolicy } from './sickness.ts';
 import type { SlotPolicy } from './slots.ts';
 import type { NodeName } from './store.ts';
 import type { Millis } from './time.ts';
@@ -75,6 +76,7 @@ export interface ClusterPolicy {
   /** A slot that holds back more WAL than this is told of; 0: only when Postgres finds it too much. */
   readonly slotWalWarningBytes: bigint;
   readonly slots: SlotPolicy;
+  readonly sickness: SicknessPolicy;
   /** The leader keeps a history of lags. */
   readonly monitoringHistory: boolean;
   /** Entries of the history key; 0: all are kept. */

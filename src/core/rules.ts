@@ -29,6 +29,12 @@ export const RULES = {
   'leading.check-failed': 'the health check of the primary fails: it is repeated before anything is done',
   'leading.seen-by-others': 'the health check fails here, but other members still see the primary: keep it',
   'leading.give-up-silent': 'the health check failed for too long: Postgres is ended, so that it cannot write any more',
+  'leading.sick':
+    'this node leads and something ails it: told, and not acted upon, or not yet, for the reason that is said',
+  'leading.sick-hands-over':
+    'this leader is sick and a candidate is well: Postgres is stopped in order, and the key goes there',
+  'leading.sick-gives-up':
+    'this leader cannot write to its disk, or not stop in order, and a candidate is well: Postgres is ended, and the key goes there',
   'leading.find-end': 'Postgres is down: where its WAL ends must be known before anybody takes over',
   'leading.ask-candidates': 'Postgres is down: how far the candidates have come must be known',
   'leading.hand-over': 'a candidate has all of our WAL: the key goes to it at once',

@@ -10,6 +10,7 @@ import type { PeerAnswer } from './peer.ts';
 import type { Policy } from './policy.ts';
 import type { Publications } from './published.ts';
 import type { ScheduledRestart } from './schedule.ts';
+import type { Ailment } from './sickness.ts';
 import type { NodeName, Revision } from './store.ts';
 import type { Instant, Millis } from './time.ts';
 import type { TimelineHistory } from './timeline.ts';
@@ -118,6 +119,10 @@ export interface View {
   readonly localSince: Instant;
   /** Checks that failed one after the other, and since when; null: the last one passed, or there was nothing to check. */
   readonly failing: { readonly since: Instant; readonly count: number; readonly said: string } | null;
+  /** What ails this node, the worst first. */
+  readonly ailments: readonly Ailment[];
+  /** When this leader last stopped its Postgres because something ailed it; null: it never did. */
+  readonly handoverTriedAt: Instant | null;
   readonly dcs: DcsView;
   /** With what this node has confirmed to a leader without etcd: see `confirmed`. */
   readonly gate: Gate | null;

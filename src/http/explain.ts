@@ -7,6 +7,7 @@ import type { NodeExplanation, Published } from '../agent/published.ts';
 import type { DecisionRecord } from '../core/decision-record.ts';
 import { type Explanation, inOneSentence, type Numbers, type Verdict } from '../core/explain.ts';
 import { printLsn } from '../core/lsn.ts';
+import { describeSickness } from '../core/sickness.ts';
 import type { Millis } from '../core/time.ts';
 import { sendJson } from './answers.ts';
 import type { HttpParts } from './server.ts';
@@ -32,6 +33,8 @@ export interface ExplainDocument {
   readonly last_takeover: DecisionRecord | null;
   /** What is wrong with its replication slots, a sentence each. */
   readonly slots: readonly string[];
+  /** What ails the node, a sentence each. */
+  readonly sick: readonly string[];
 }
 
 export function explainRoutes(app: FastifyInstance, parts: HttpParts): void {
@@ -73,6 +76,7 @@ export function explainDocument(
     numbers: numberFields(explanation.numbers),
     last_takeover: lastTakeover,
     slots: published.slots.troubles,
+    sick: published.health.ailments.map(({ sickness }) => describeSickness(sickness)),
   };
 }
 

@@ -126,7 +126,7 @@ const GUARD_STATES = ['acking', 'silent', 'off'] as const;
 function ownMetrics(parts: HttpParts, addAll: AddAll): void {
   const node = parts.look();
   const { published, now } = node;
-  const { leadership, decision, guard, proofs, gate, slots } = published;
+  const { leadership, decision, guard, proofs, gate, slots, health } = published;
   const instant = instantFields(node);
   const add = (name: string, help: string, value: number | null, type?: 'counter'): void =>
     addAll(name, help, value === null ? [] : [[{}, value]], type);
@@ -157,6 +157,18 @@ function ownMetrics(parts: HttpParts, addAll: AddAll): void {
   add('pgha_published_age_seconds', 'Age of what this answer rests on.', inSeconds(instant['age_ms']) ?? 0);
   add('pgha_cluster_age_seconds', 'Since etcd was last read.', inSeconds(instant['cluster_age_ms']));
   flag('pgha_scheduled_restart', 'A restart of Postgres is scheduled here.', published.scheduledRestart !== null);
+  addAll(
+    'pgha_sick',
+    'What ails this node: 1 for each kind of sickness that it has.',
+    health.ailments.map(({ sickness }) => [{ kind: sickness.kind }, 1]),
+  );
+  addAll(
+    'pgha_disk_free_bytes',
+    'Free where the files of Postgres are.',
+    health.vitals.disks.flatMap(({ directory, freeBytes }): Sample[] =>
+      freeBytes === null ? [] : [[{ directory }, Number(freeBytes)]],
+    ),
+  );
   lagMetrics(parts, addAll);
   takeoverMetrics(parts, addAll);
   add('pgha_slot_troubles', 'Replication slots that need somebody to look at them.', slots.troubles.length);

@@ -9,6 +9,7 @@ import type { Config } from '../config/schema.ts';
 import { type LocalPostgres, position, type Running, replicationState, type Sender } from '../core/local.ts';
 import { type Lsn, printLsn } from '../core/lsn.ts';
 import { writeScheduledRestart } from '../core/schedule.ts';
+import { type DiskFacts, sicknessAsJson } from '../core/sickness.ts';
 import { between, type Instant } from '../core/time.ts';
 import { PATRONI_LEVEL } from '../version.ts';
 import { ageOf, clusterKnown, failsafeIsActive, isStale, type NodeHealth, syncDuty } from './health.ts';
@@ -144,6 +145,8 @@ function pghaFields(published: Published, version: string): Fields {
     validating: published.validating,
     failing: failingCheck(local),
     slots: published.slots.troubles,
+    disks: published.health.vitals.disks.map(disk),
+    free_bytes: published.health.freeBytes === null ? null : Number(published.health.freeBytes),
     full: 'full' in local ? (local.full === true ? local.said : (local.full ?? null)) : null,
     leadership: leadership.kind,
     term: leadership.kind === 'holding' ? leadership.term.toString() : null,
@@ -159,12 +162,21 @@ function pghaFields(published: Published, version: string): Fields {
   };
 }
 
+const disk = ({ directory, last, freeBytes, totalBytes }: DiskFacts): Fields => ({
+  directory,
+  writable: last === null ? null : last.kind === 'done',
+  free_bytes: freeBytes === null ? null : Number(freeBytes),
+  total_bytes: totalBytes === null ? null : Number(totalBytes),
+});
+
 /** What of `pgha` is different a millisecond later. */
 export function instantFields(node: NodeHealth): Fields {
   const { published, now, writable } = node;
   const { leadership, gate } = published;
   return {
     writable,
+    sick: published.health.ailments.map((ailment) => sicknessAsJson(ailment, now)),
+    ailed_ago_ms: published.health.ailedAt === null ? null : Math.round(between(published.health.ailedAt, now)),
     window_left_ms: leadership.kind === 'holding' ? left(leadership.until, now) : null,
     gate_ms: gate === null ? null : gate.opensAt === 'never' ? 'never' : left(gate.opensAt, now),
     saw_primary_ms: published.sawPrimary === null ? null : Math.round(published.sawPrimary + ageOf(node)),

@@ -42,6 +42,8 @@ export const EVENTS = {
   'postgres.died': 'the postmaster is gone',
   'postgres.filled': 'there is no room for another session: it serves those it has, and nothing else is done about it',
   'postgres.has-room': 'there is room for sessions again',
+  'sickness.found': 'something ails this node or its Postgres although it may still answer; with its numbers',
+  'sickness.ended': 'that is over, and how long it lasted',
   'upstream.check-failed': "the leader's Postgres does not pass this node's check any more, and why",
   'upstream.check-passed': "the leader's Postgres passes this node's check again",
   'failover.loss-possible': 'acknowledged commits in this LSN range may be lost',

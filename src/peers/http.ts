@@ -191,8 +191,16 @@ function pghaStatus(name: string, state: string, said: Json, own: Json): PeerSta
     validates: own['validates'] === true,
     validating: own['validating'] === true,
     vetoedFor: milliseconds(own['vetoed_for_ms']),
+    ailing: kindsOf(own['sick']),
+    ailedAgo: milliseconds(own['ailed_ago_ms']),
+    freeBytes: bytes(own['free_bytes']),
     pgha: true,
   };
+}
+
+function kindsOf(sick: unknown): readonly string[] {
+  if (!Array.isArray(sick)) return [];
+  return sick.flatMap((one: unknown) => (isObject(one) && typeof one['kind'] === 'string' ? [one['kind']] : []));
 }
 
 function patroniStatus(name: string, state: string, said: Json): PeerStatus | string {
@@ -227,6 +235,9 @@ function patroniStatus(name: string, state: string, said: Json): PeerStatus | st
     validates: false,
     validating: false,
     vetoedFor: null,
+    ailing: [],
+    ailedAgo: null,
+    freeBytes: null,
     pgha: false,
   };
 }

@@ -9,6 +9,7 @@ import type { LocalPostgres, SystemId } from '../core/local.ts';
 import type { Lsn, Timeline } from '../core/lsn.ts';
 import type { CheckType } from '../core/policy.ts';
 import type { Acknowledging, SyncMode } from '../core/quorum.ts';
+import type { Vitals } from '../core/sickness.ts';
 import type { LeaderSlots, ServerSlots, SlotStep } from '../core/slots.ts';
 import type { Millis } from '../core/time.ts';
 import type { TimelineHistory } from '../core/timeline.ts';
@@ -114,6 +115,10 @@ export interface Postgres {
    * @param check - the cluster's `connection_check_type` now; left out, what this node's own file says
    */
   look(limit: Millis, check?: CheckType): Promise<LocalPostgres>;
+  /** What was last learned of the disks and of the server's inner works; from memory. */
+  vitals(): Vitals;
+  /** Begins to learn it anew, beside everything else; nothing while an earlier round has not ended. */
+  examine(): void;
   /** The postmaster died, seen within milliseconds. A hint: `look` says what is true. */
   onDeath(listener: () => void): void;
   /** The held connection ended: a backend or the whole server is in trouble. A hint like the other. */

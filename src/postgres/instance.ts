@@ -8,6 +8,7 @@ import type { LocalPostgres, SystemId } from '../core/local.ts';
 import type { Lsn, Timeline } from '../core/lsn.ts';
 import type { CheckType } from '../core/policy.ts';
 import type { Acknowledging, SyncMode } from '../core/quorum.ts';
+import { NOTHING_LEARNED, type Vitals } from '../core/sickness.ts';
 import type { LeaderSlots, ServerSlots, SlotStep } from '../core/slots.ts';
 import { type Instant, LONG_AGO, laterBy, type Millis, millis } from '../core/time.ts';
 import type { TimelineHistory } from '../core/timeline.ts';
@@ -57,6 +58,7 @@ import { objectionsToSettings } from './settings-check.ts';
 import { changeSlot, readSlots, slotFailed } from './slots.ts';
 import { afterSwitchover, checkpoint, cleanAutoConf, prepareSwitchover } from './switchover.ts';
 import { blockCommits, writeAcknowledging, writeBlocked } from './sync-standbys.ts';
+import { VitalSigns } from './vital-signs.ts';
 import { deliverWal, endOfWal, readWal } from './wal-rescue.ts';
 import { wipeDirectory } from './wipe.ts';
 
@@ -76,6 +78,7 @@ interface Parts {
   readonly service: ServiceCommands;
   readonly following: FollowCommand;
   readonly serverChecks: ServerChecks;
+  readonly signs: VitalSigns;
 }
 
 const LIMIT_SERVER_LOG_EVERY: Millis = millis(60_000);
@@ -104,6 +107,8 @@ export class PostgresInstance implements Postgres {
   #checking: Promise<unknown> = Promise.resolve();
   /** The server was started with commits blocked, and nothing else was written since. */
   #startedBlocked = false;
+  /** The last look. */
+  #seen: LocalPostgres | null = null;
 
   constructor(options: PostgresInstanceOptions) {
     this.#config = options.config;
@@ -139,6 +144,7 @@ export class PostgresInstance implements Postgres {
   close(): void {
     this.#watch.close();
     this.#parts?.probe.forget();
+    this.#parts?.signs.close();
   }
 
   /** With all links followed once {@link open} has been. */
@@ -163,21 +169,34 @@ export class PostgresInstance implements Postgres {
       return { kind: 'unusable', code, sentence: error instanceof Error ? error.message : String(error) };
     }
     const local = await parts.lookout.look(limit, check);
+    this.#seen = local;
     this.#holdWithdrawal(parts, local);
     this.#limitServerLog(parts.place);
     return local;
   }
 
+  vitals(): Vitals {
+    return this.#parts?.signs.vitals ?? NOTHING_LEARNED;
+  }
+
+  examine(): void {
+    if (this.#parts !== null && this.#seen !== null)
+      this.#parts.signs.examine(this.#seen, this.#parts.lookout.endpoint);
+  }
+
   async bootstrap(settings: ServerSettings, progress: Progress, signal: AbortSignal): Promise<SystemId> {
-    return bootstrapCluster(await this.open(), settings, progress, signal);
+    const { place, signs } = await this.#opened();
+    return signs.whileChanging(() => bootstrapCluster(place, settings, progress, signal));
   }
 
   async setAside(): Promise<string> {
-    return setNewClusterAside(await this.open());
+    const { place, signs } = await this.#opened();
+    return signs.whileChanging(() => setNewClusterAside(place));
   }
 
   async copy(source: ServerAddress, settings: ServerSettings, progress: Progress, signal: AbortSignal): Promise<void> {
-    await createReplica(await this.open(), source, settings, progress, signal);
+    const { place, signs } = await this.#opened();
+    await signs.whileChanging(() => createReplica(place, source, settings, progress, signal));
   }
 
   async rewind(
@@ -186,7 +205,8 @@ export class PostgresInstance implements Postgres {
     progress: Progress,
     signal: AbortSignal,
   ): Promise<void> {
-    await rewindFrom(await this.open(), source, settings, progress, signal);
+    const { place, signs } = await this.#opened();
+    await signs.whileChanging(() => rewindFrom(place, source, settings, progress, signal));
   }
 
   async keepDiscarded(range: DiscardedRange, progress: Progress, signal: AbortSignal): Promise<DiscardedWal> {
@@ -194,7 +214,8 @@ export class PostgresInstance implements Postgres {
   }
 
   async wipe(lastLook: () => void): Promise<void> {
-    await wipeDirectory(await this.open(), lastLook);
+    const { place, signs } = await this.#opened();
+    await signs.whileChanging(() => wipeDirectory(place, lastLook));
   }
 
   async startPrimary(settings: ServerSettings, stillAllowed: () => boolean = () => true): Promise<void> {
@@ -487,7 +508,8 @@ export class PostgresInstance implements Postgres {
       this.#watch.suspect();
       for (const listener of this.#doubters) listener();
     });
-    const lookout = new Lookout(place, probe, this.#watch);
+    const signs = new VitalSigns(place);
+    const lookout = new Lookout(place, probe, this.#watch, signs);
     const server = {
       place,
       ask: (text: string, limit: Millis) => probe.ask(text, [], lookout.endpoint, limit),
@@ -500,6 +522,7 @@ export class PostgresInstance implements Postgres {
       service,
       following: new FollowCommand(server, service),
       serverChecks: new ServerChecks(place),
+      signs,
     };
     return this.#parts;
   }

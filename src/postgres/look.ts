@@ -23,6 +23,7 @@ import {
 } from './family.ts';
 import { OLDEST_SUPPORTED_VERSION, type Place } from './place.ts';
 import type { Probe, Probed } from './probe.ts';
+import type { VitalSigns } from './vital-signs.ts';
 
 /** The last thing that was learned from the postmaster that runs now. */
 interface Known {
@@ -51,16 +52,18 @@ export class Lookout {
   readonly #place: Place;
   readonly #probe: Probe;
   readonly #watch: DeathWatch;
+  readonly #signs: VitalSigns;
   readonly #directory: DataDirectory;
   #known: Known | null = null;
   #phase: Phase | null = null;
   #endpoint: Endpoint;
   #receiverPid: number | null = null;
 
-  constructor(place: Place, probe: Probe, watch: DeathWatch) {
+  constructor(place: Place, probe: Probe, watch: DeathWatch, signs: VitalSigns) {
     this.#place = place;
     this.#probe = probe;
     this.#watch = watch;
+    this.#signs = signs;
     this.#directory = new DataDirectory(place);
     this.#endpoint = endpointOf(place, { port: null, socketDir: null, listenAddress: null });
   }
@@ -232,6 +235,7 @@ export class Lookout {
       this.#phase = null;
       this.#receiverPid = told.probed.receiverPid;
       const server = withFullness(told.probed.server, checked);
+      this.#signs.saw(server.startedAt, told.probed.checkpointer);
       this.#known = { postmaster, server };
       const isStopping = pidFile?.status === 'stopping' && pidFile.pid === postmaster.pid;
       const failing = failure(check, answers, isStopping, limit);

@@ -6,6 +6,7 @@
 import { InvariantError } from '../core/invariant.ts';
 import type { LocalPostgres } from '../core/local.ts';
 import type { CheckType } from '../core/policy.ts';
+import { NOTHING_LEARNED, type Vitals } from '../core/sickness.ts';
 import type { Millis } from '../core/time.ts';
 import type { Postgres, ServerAddress, ServerCheck } from '../ports/postgres.ts';
 import type { ServerChecks } from './server-check.ts';
@@ -36,6 +37,14 @@ export class NoPostgres implements Postgres {
 
   onDoubt(): void {
     // Nor one that could be in trouble.
+  }
+
+  vitals(): Vitals {
+    return NOTHING_LEARNED;
+  }
+
+  examine(): void {
+    // Nothing here could be sick.
   }
 
   /** Nothing of a server is here: stopped it is. */

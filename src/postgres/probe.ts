@@ -11,6 +11,7 @@ import type { Place } from './place.ts';
 import { ASKER } from './remote.ts';
 import { parseNames } from './sync-names.ts';
 import { withLimit } from './time-limit.ts';
+import type { Checkpointer } from './vital-signs.ts';
 import { WalProgress } from './wal-progress.ts';
 
 /** pg_settings takes milliseconds, and settings that wait for a restart wait for long. */
@@ -29,6 +30,7 @@ export interface Probed {
   readonly receiverPid: number | null;
   /** For how long processes of a primary have waited for WAL to be written while none was; null: it flows. */
   readonly walStands: Millis | null;
+  readonly checkpointer: Checkpointer | null;
 }
 
 export class Probe {
@@ -95,7 +97,7 @@ export class Probe {
     // There is room again: a connection of the ordinary kind takes its place with the next statement.
     if (observed.full === null && this.#connection?.reserved === true) this.#letGo();
     const newest = timeline(Math.max(this.#receivedTimeline ?? 0, read ?? 0));
-    return { ...serverFrom(observed, this.#pending, newest), walStands };
+    return { ...serverFrom(observed, this.#pending, newest), walStands, checkpointer: observed.checkpointer };
   }
 
   /**
@@ -243,6 +245,7 @@ SELECT r.in_recovery,
        CASE WHEN r.in_recovery THEN pg_catalog.current_setting('primary_conninfo') ELSE '' END AS conninfo,
        pg_catalog.current_setting('restore_command', true) <> '' AS restores,
        pg_catalog.current_setting('synchronous_standby_names') AS sync_names, a.checkpointer_idle,
+       a.checkpointer_pid, a.checkpointer_since,
        a.startup_pid, a.startup_waits_for, a.receiver_pid, a.wal_waiting, a.clients,
        pg_catalog.current_setting('max_connections')::int AS max_connections,
        pg_catalog.current_setting('superuser_reserved_connections')::int
@@ -267,6 +270,8 @@ SELECT r.in_recovery,
                max(pid) FILTER (WHERE backend_type = 'walreceiver') AS receiver_pid,
                coalesce(bool_or(wait_event IN ('CheckpointerMain', 'CheckpointWriteDelay'))
                  FILTER (WHERE backend_type = 'checkpointer'), false) AS checkpointer_idle,
+               max(pid) FILTER (WHERE backend_type = 'checkpointer') AS checkpointer_pid,
+               (max(backend_start) FILTER (WHERE backend_type = 'checkpointer'))::text AS checkpointer_since,
                count(*) FILTER (WHERE backend_type = 'client backend')::int AS clients,
                extract(epoch FROM max(pg_catalog.clock_timestamp() - coalesce(query_start, pg_catalog.clock_timestamp()))
                  FILTER (WHERE wait_event_type = 'IO' AND pg_catalog.lower(wait_event)
@@ -303,6 +308,7 @@ export interface Observed {
   readonly senders: readonly Sender[];
   readonly syncNames: string;
   readonly checkpointerIdle: boolean;
+  readonly checkpointer: Checkpointer | null;
   /** How long the oldest statement runs that waits for WAL to be written; null: nobody waits. */
   readonly walWaiting: Millis | null;
   /** Why ordinary users find no room for another session; null: there is room. */
@@ -351,9 +357,14 @@ export function observe(row: Row): Observed {
     })),
     syncNames: text(row['sync_names']) ?? '',
     checkpointerIdle: row['checkpointer_idle'] === true,
+    checkpointer: checkpointerFrom(number(row['checkpointer_pid']), text(row['checkpointer_since'])),
     walWaiting: waiting === null ? null : millis(Math.max(0, waiting)),
     full: fullness(number(row['clients']) ?? 0, number(row['max_connections']), number(row['kept_back']) ?? 0),
   };
+}
+
+function checkpointerFrom(pid: number | null, since: string | null): Checkpointer | null {
+  return pid === null || since === null ? null : { pid, since };
 }
 
 /** As InitPostgres counts: the last places are kept for superusers, and replication has places of its own. */
@@ -379,7 +390,7 @@ export function serverFrom(
   observed: Observed,
   pendingRestart: Running['pendingRestart'],
   read: Timeline,
-): Omit<Probed, 'walStands'> {
+): Omit<Probed, 'walStands' | 'checkpointer'> {
   const running = {
     systemId: systemId(observed.systemId),
     version: observed.version,

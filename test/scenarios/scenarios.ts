@@ -104,6 +104,20 @@ export const SCENARIOS: readonly Scenario[] = [
     }),
   },
   {
+    name: 'disks-full-one-after-the-other',
+    title: 'The disk of the primary is full, and later that of the next one; the third has no room either',
+    about:
+      'The first hands over in order to the one that has room. The second has nobody to hand over to: one is full, and the other was a moment ago. So it stays, and says why.',
+    plan: planned({
+      faults: [
+        { when: { at: 5_000 }, fault: { kind: 'sick', node: 'c', of: 'full', for: 120_000 } },
+        { when: { at: 10_000 }, fault: { kind: 'sick', node: 'a', of: 'full', for: 25_000 } },
+        { when: { at: 45_000 }, fault: { kind: 'sick', node: 'b', of: 'full', for: 30_000 } },
+      ],
+      safetyMs: 90_000,
+    }),
+  },
+  {
     name: 'primary-seen-by-others',
     title: 'Only the local check of the primary fails',
     about: 'The others still see it: it stays, and says so.',

@@ -14,6 +14,7 @@ import type {
   RequestFate,
   When,
 } from './plan.ts';
+import { SICKNESSES } from './plan.ts';
 import { drawStory, type Story } from './stories.ts';
 import { SeededRandom } from './world/random.ts';
 
@@ -128,10 +129,39 @@ export function drawPlan(seed: number, focus: readonly Story[] = [], shape: Part
   const plan = { ...drawAny(seed, focus), ...shape };
   // Drawn apart, so that plans are what they were but for this.
   const failsafe = new SeededRandom(`failsafe:${seed}`).chance(0.35);
-  const drawn = failsafe ? { ...plan, config: { failsafe_mode: true, ...plan.config } } : plan;
+  const drawn = drawSickness(failsafe ? { ...plan, config: { failsafe_mode: true, ...plan.config } } : plan, focus);
   if (plan.config?.['synchronous_mode'] === undefined || plan.profile === 'quiet') return drawn;
   const random = new SeededRandom(`plan:${seed}`).fork('synchronous faults');
-  return { ...drawn, faults: [...plan.faults, ...drawSynchronous(random, plan.settings)] };
+  return { ...drawn, faults: [...drawn.faults, ...drawSynchronous(random, plan.settings)] };
+}
+
+/** Nodes and their disks fall ill, for longer than it takes to notice, under thresholds that fit into a minute. */
+function drawSickness(plan: Plan, focus: readonly Story[]): Plan {
+  const random = new SeededRandom(`sickness:${plan.seed}`);
+  if (plan.profile === 'quiet' || focus.length > 0 || !random.chance(0.15)) return plan;
+  const faults = Array.from({ length: random.whole(1, 3) }, (_, i): PlannedFault => {
+    const stream = random.fork(`sick ${i}`);
+    return {
+      when: { at: Math.round(stream.between(0, 40_000)) },
+      fault: {
+        kind: 'sick',
+        node: stream.pick(['holder', 'holder', 'primary', 'other'] as const),
+        of: stream.pick(SICKNESSES),
+        for: Math.round(stream.between(2_000, 30_000)),
+      },
+    };
+  });
+  const config = {
+    disk_check_interval: 1,
+    disk_hang_timeout: 2,
+    sick_failover_delay: random.pick([0, 1, 5]),
+    sick_failover_rest: random.pick([5, 20, 300]),
+    crash_loop_count: 3,
+    crash_loop_interval: 20,
+    on_disk_full: random.pick(['failover', 'failover', 'failover', 'stay']),
+    on_checkpointer_stuck: random.pick(['failover', 'stay']),
+  };
+  return { ...plan, config: { ...config, ...plan.config }, faults: [...plan.faults, ...faults] };
 }
 
 function drawAny(seed: number, focus: readonly Story[]): Plan {
@@ -567,6 +597,8 @@ function drawFault(random: SeededRandom, kind: Kind, nodes: readonly string[], s
       return { kind, key: random.pick(GARBLED), value: random.pick(GARBAGE) };
     case 'reload':
       return { kind, node };
+    case 'sick':
+      return { kind, node, of: random.pick(SICKNESSES), for: length() };
     case 'check-fails':
     case 'connections-full':
     case 'guard-pause':

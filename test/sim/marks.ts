@@ -5,6 +5,7 @@
 import { CLUSTER_EVENTS } from '../../src/core/cluster-events.ts';
 import { RULES } from '../../src/core/rules.ts';
 import { EVENTS } from '../../src/log/events.ts';
+import { SICKNESSES } from './plan.ts';
 
 /** What the world marks beside rules, events, faults and requests. */
 const NAMED = [
@@ -76,6 +77,7 @@ const FAULTS = [
   'restart',
   'scheduled-switchover',
   'settings',
+  'sick',
   'split',
   'starts-fail',
   'switchover',
@@ -83,6 +85,8 @@ const FAULTS = [
   'wal-unreadable',
   'wall-step',
 ] as const;
+
+const SICK = SICKNESSES.map((of) => `sick ${of}`);
 
 const REQUESTS = [
   'acquire answer-lost',
@@ -161,6 +165,7 @@ export const DECLARED: readonly string[] = [
   ...Object.keys(EVENTS).map((event) => `event ${event}`),
   ...Object.keys(CLUSTER_EVENTS).map((event) => `cluster event ${event}`),
   ...FAULTS.map((fault) => `fault ${fault}`),
+  ...SICK,
   ...REQUESTS.map((request) => `request ${request}`),
   ...ANSWERS,
   ...CHECKED.map((what) => `checked ${what}`),

@@ -45,6 +45,18 @@ export type FaultyRequest =
   | 'read'
   | 'sync';
 
+export const SICKNESSES = [
+  'full',
+  'read-only',
+  'io-error',
+  'hang',
+  'checkpointer',
+  'crashes',
+  'archiver',
+  'wraparound',
+] as const;
+export type SimulatedSickness = (typeof SICKNESSES)[number];
+
 export type GarbledKey = 'config' | 'failover' | 'history' | 'status' | 'members/stranger';
 
 export type Fault =
@@ -99,6 +111,8 @@ export type Fault =
       readonly etcd: 'none' | 'these' | 'rest';
       readonly for: number;
     }
+  /** Something ails it or its disk. `hang`: for the daemon's own small writes only; `crashes`: of one backend after the other. */
+  | { readonly kind: 'sick'; readonly node: NodeRef; readonly of: SimulatedSickness; readonly for: number }
   /** The local check fails although Postgres works for everybody else. */
   | { readonly kind: 'check-fails'; readonly node: NodeRef; readonly for: number }
   /** All connections are taken: it serves those it has. */

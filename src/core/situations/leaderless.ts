@@ -17,6 +17,7 @@ import type { PeerAnswer, PeerStatus } from '../peer.ts';
 import { behindInTime } from '../published.ts';
 import { keyOfTaker, standing, type Vote } from '../quorum.ts';
 import type { RuleId } from '../rules.ts';
+import { cannotWrite, describeSickness, hinders } from '../sickness.ts';
 import { ABSENT, type NodeName, type Revision } from '../store.ts';
 import { between, type Instant, laterBy, latest, type Millis, millis } from '../time.ts';
 import { unwatched, type View } from '../view.ts';
@@ -55,6 +56,7 @@ export const LASTING: ReadonlySet<string> = new Set<RuleId>([
   'leaderless.location',
   'leaderless.not-synchronous',
   'leaderless.wait-for-voters',
+  'leading.sick',
 ]);
 
 export function seekLeader(view: View, cluster: ClusterView): Decision {
@@ -709,6 +711,8 @@ function whyNot(view: View, cluster: ClusterView, local: Standby): string | null
   if (!local.positionFinal)
     return `${view.self} still replays WAL that it had before its start; its position is not known yet`;
   if (local.failing !== null) return `the health check of Postgres fails here: ${local.failing.said}`;
+  const disk = view.ailments.find(({ sickness }) => cannotWrite(sickness.kind));
+  if (disk !== undefined) return `nothing can be written here: ${describeSickness(disk.sickness)}`;
   const unproven = view.attempts.get('prove');
   if (unproven !== undefined) {
     const out = Math.min(WITHOUT_WINDOW_LONGEST_MS, WITHOUT_WINDOW_MS * 2 ** (unproven.failures - 1));
@@ -750,6 +754,7 @@ function ownContender(view: View, local: Standby): Contender {
     priority: view.policy.node.priority,
     nodeId: view.policy.node.nodeId,
     location: view.policy.node.location,
+    ailing: view.ailments.some(({ sickness }) => hinders(sickness.kind)),
   };
 }
 

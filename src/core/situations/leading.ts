@@ -11,6 +11,7 @@ import { standing, type Vote } from '../quorum.ts';
 import type { NodeName } from '../store.ts';
 import { between, type Instant, laterBy, millis } from '../time.ts';
 import type { Attempts, View } from '../view.ts';
+import { treat, triedToHandOver } from './ailing.ts';
 import { backingOff } from './backing-off.ts';
 import { compared, contenders, describeSightings, isMember, sightings } from './leaderless.ts';
 import { restartAsScheduled } from './restarting.ts';
@@ -40,7 +41,7 @@ export function lead(view: View, holding: Holding, cluster: ClusterView): Decisi
   switch (local.kind) {
     case 'primary':
       return local.failing === null
-        ? asPrimary(view, holding)
+        ? (treat(view, holding, cluster) ?? asPrimary(view, holding))
         : unwell(view, local.failing.said, local.failing.check !== 'disk');
     case 'standby':
       // One that does not answer is not promoted: it may be out of recovery already, and hang.
@@ -239,7 +240,11 @@ export function handOver(view: View, holding: Holding, cluster: ClusterView): De
   const staysHere =
     policy.cluster.failover === 'manual'
       ? 'failover is manual'
-      : policy.cluster.primaryCrash === 'restart' && !cannotStart && wish === null && !view.leaving
+      : policy.cluster.primaryCrash === 'restart' &&
+          !cannotStart &&
+          wish === null &&
+          !view.leaving &&
+          !triedToHandOver(view)
         ? 'primary_crash is restart'
         : null;
   if (names.length === 0) return alone(view, holding, local, 'there is no other member');

@@ -1,5 +1,5 @@
 /** An operator asks this leader to hand over. Everything is checked before anything is stopped. */
-import { describeRanking, rank, unfit } from '../candidate.ts';
+import { type Contender, describeRanking, rank, unfit } from '../candidate.ts';
 import type { Holding } from '../classify.ts';
 import type { ClusterView, FailoverRequest } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
@@ -47,8 +47,6 @@ export function switchOver(view: View, holding: Holding, cluster: ClusterView): 
 }
 
 function check(view: View, cluster: ClusterView, request: FailoverRequest, no: (why: string) => Decision): Decision {
-  const { local } = view;
-  if (local.kind !== 'primary') return no(`Postgres is ${local.kind}`);
   const everybody = others(view);
   // An orderly stop gives the candidate everything; but the operator has said who shall be one.
   const mayTake = (name: NodeName): boolean => request.forced === true || isMember(view, cluster, name);
@@ -58,6 +56,26 @@ function check(view: View, cluster: ClusterView, request: FailoverRequest, no: (
       `${request.candidate} is not a synchronous standby (${cluster.sync?.key?.voters.join(', ') || 'there is none'})`,
     );
   if (names.length === 0) return no('there is no synchronous standby');
+  const { fit, reasons } = whoCanTake(view, cluster, names);
+  const best = fit[0];
+  if (best === undefined) return no(reasons.length === 0 ? 'no candidate is fit' : reasons.join('; '));
+  return decision('switchover.stop', `${best.name} takes over; ranking: ${describeRanking(fit)}`, [
+    { do: 'stop-for-switchover' },
+  ]);
+}
+
+/**
+ * Who of these has, or gets in a moment, all that this primary has written.
+ *
+ * @returns best first, and why the others do not
+ */
+export function whoCanTake(
+  view: View,
+  cluster: ClusterView,
+  names: readonly NodeName[],
+): { readonly fit: readonly Contender[]; readonly reasons: readonly string[] } {
+  const { local } = view;
+  if (local.kind !== 'primary') return { fit: [], reasons: [`Postgres is ${local.kind}`] };
   const reasons: string[] = [];
   const streamHere = new Set(
     local.senders.filter((sender) => sender.state === 'streaming').map((sender) => sender.applicationName),
@@ -71,19 +89,13 @@ function check(view: View, cluster: ClusterView, request: FailoverRequest, no: (
     if (!streams) reasons.push(`${c.name} does not stream from here, nor through another standby`);
     return c.timeline === local.timeline && !lagging && streams;
   });
-  const best = rank(fit)[0];
-  if (best === undefined) {
-    for (const name of names) {
-      const answer = view.peers.get(name);
-      if (answer?.kind !== 'answered') reasons.push(`${name} does not answer`);
-      else {
-        const why = unfit(answer.status);
-        if (why !== null) reasons.push(why);
-      }
+  for (const name of names) {
+    const answer = view.peers.get(name);
+    if (answer?.kind !== 'answered') reasons.push(`${name} does not answer`);
+    else {
+      const why = unfit(answer.status);
+      if (why !== null) reasons.push(why);
     }
-    return no(reasons.length === 0 ? 'no candidate is fit' : reasons.join('; '));
   }
-  return decision('switchover.stop', `${best.name} takes over; ranking: ${describeRanking(rank(fit))}`, [
-    { do: 'stop-for-switchover' },
-  ]);
+  return { fit: rank(fit), reasons };
 }

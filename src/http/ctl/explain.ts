@@ -79,7 +79,8 @@ function readDocument(text: string): ExplainDocument | null {
     if (!isObject(value) || !isObject(value.numbers) || !texts.every((one) => typeof one === 'string')) return null;
     const document = value as ExplainDocument;
     const slots = Array.isArray(document.slots) ? document.slots.map(String) : [];
-    return { ...document, slots, leadership: isObject(document.leadership) ? document.leadership : null };
+    const sick = Array.isArray(document.sick) ? document.sick.map(String) : [];
+    return { ...document, slots, sick, leadership: isObject(document.leadership) ? document.leadership : null };
   } catch {
     return null;
   }
@@ -132,7 +133,7 @@ function pretty(scope: string, members: readonly Explained[]): string {
   );
   const lines = members.flatMap((member) =>
     member.answered
-      ? [member.sentence, ...member.slots.map((said) => `${member.node}: ${said}.`)]
+      ? [member.sentence, ...[...member.sick, ...member.slots].map((said) => `${member.node}: ${said}.`)]
       : [unanswered(member)],
   );
   return [table, ...lines.map((line) => `- ${line}`)].join('\n');

@@ -137,6 +137,9 @@ function peerStatus(control: Control): PeerStatus | null {
     validates: policy.node.validates,
     validating: published.validating,
     vetoedFor: published.vetoedFor === null ? null : millis(Math.max(0, published.vetoedFor - age)),
+    ailing: published.health.ailments.map(({ sickness }) => sickness.kind),
+    ailedAgo: published.health.ailedAt === null ? null : between(published.health.ailedAt, control.now()),
+    freeBytes: published.health.freeBytes,
     pgha: true,
   };
 }

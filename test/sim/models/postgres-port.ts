@@ -6,9 +6,9 @@ import { type LocalPostgres, type Running, systemId } from '../../../src/core/lo
 import { type Lsn, lsn, type Timeline, timeline } from '../../../src/core/lsn.ts';
 import type { CheckType } from '../../../src/core/policy.ts';
 import { type Acknowledging, sameAcknowledging } from '../../../src/core/quorum.ts';
+import type { Vitals, Writing } from '../../../src/core/sickness.ts';
 import type { LeaderSlots, ServerSlots, SlotStep } from '../../../src/core/slots.ts';
-import type { Millis } from '../../../src/core/time.ts';
-import { millis } from '../../../src/core/time.ts';
+import { type Instant, laterBy, type Millis, millis } from '../../../src/core/time.ts';
 import type { TimelineHistory } from '../../../src/core/timeline.ts';
 import { type ErrorCode, PghaError } from '../../../src/errors.ts';
 import type {
@@ -60,6 +60,8 @@ export class SimulatedPostgres implements Postgres {
   private readonly doubters: (() => void)[] = [];
   private lastFacts: LocalPostgres | null = null;
   private failingSince: number | null = null;
+  /** When this daemon began to look. */
+  private readonly beganAt: number;
 
   constructor(parts: PostgresPortParts) {
     this.parts = parts;
@@ -67,6 +69,7 @@ export class SimulatedPostgres implements Postgres {
     this.process = parts.process;
     this.address = parts.address;
     this.dataDirectory = `/pg/${parts.server.name}`;
+    this.beganAt = parts.server.scheduler.now();
   }
 
   /** The world tells that the postmaster is gone. */
@@ -215,6 +218,46 @@ export class SimulatedPostgres implements Postgres {
       default:
         return ((never: never) => never)(processes);
     }
+  }
+
+  // ---- what ails it --------------------------------------------------------------------------------------------
+
+  examine(): void {
+    // What is asked for is what is true.
+  }
+
+  vitals(): Vitals {
+    const { server } = this;
+    const { sickness } = server;
+    const ago = (trueTime: number): Instant => laterBy(this.process.now(), millis(trueTime - server.scheduler.now()));
+    const hangs = sickness.get('hang') ?? (server.hung && !server.hangsByProcess ? this.failingSince : null);
+    const written: Writing = { kind: 'done', said: '' };
+    const last: Writing = (['full', 'read-only', 'io-error'] as const)
+      .filter((kind) => sickness.has(kind))
+      .reduce((_, kind): Writing => ({ kind, said: 'it says so' }), written);
+    return {
+      disks:
+        server.disk.kind !== 'whole'
+          ? []
+          : [
+              {
+                directory: 'data',
+                last,
+                freeBytes: sickness.has('full') ? 0n : 10_737_418_240n,
+                totalBytes: 107_374_182_400n,
+                tryingSince: hangs === null ? null : ago(hangs),
+              },
+            ],
+      checkpointer: sickness.has('checkpointer') ? 'it is stopped' : null,
+      archiver: sickness.has('archiver')
+        ? { failing: true, failures: 7, lastFailed: '000000010000000000000005', waiting: 3, oldest: millis(1_000) }
+        : null,
+      wraparound: [
+        { of: 'transactions', database: 'postgres', age: sickness.has('wraparound') ? 2_000_000_000 : 1_000 },
+      ],
+      // Of an earlier process nobody knows.
+      crashes: server.crashedAt.filter((at) => at >= this.beganAt).map(ago),
+    };
   }
 
   // ---- directories -------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@
 
 import { slotName } from '../../../src/core/cluster.ts';
 import type { SlotStep } from '../../../src/core/slots.ts';
+import type { SimulatedSickness } from '../plan.ts';
 import type { Network } from '../world/network.ts';
 import type { SeededRandom } from '../world/random.ts';
 import type { Scheduler } from '../world/scheduler.ts';
@@ -126,6 +127,10 @@ export class PostgresServer {
     walUnreadableUntil: -1,
     unusableUntil: -1,
   };
+  /** What ails it or its disk, and since when. */
+  readonly sickness = new Map<SimulatedSickness, number>();
+  /** When one of its backends crashed. */
+  readonly crashedAt: number[] = [];
   /** How often it was started, stopped or copied: for quiet plans (S13). */
   restarts = 0;
   copies = 0;
@@ -176,6 +181,11 @@ export class PostgresServer {
     return this.scheduler.now() < this.trouble.fullUntil;
   }
 
+  /** The next write ends it. */
+  get cannotWrite(): boolean {
+    return this.sickness.has('read-only') || this.sickness.has('io-error');
+  }
+
   get hung(): boolean {
     return this.scheduler.now() < this.hungUntil;
   }
@@ -220,6 +230,10 @@ export class PostgresServer {
   /** One commit, on disk at once. null: it does not accept writes. */
   commit(token: number | null): WalEntry | null {
     if (!this.acceptsWrites()) return null;
+    if (this.cannotWrite || (this.sickness.has('full') && this.random.chance(0.002))) {
+      this.gone('PANIC: its WAL cannot be written');
+      return null;
+    }
     return this.append(ENTRY, token);
   }
 
@@ -282,8 +296,8 @@ export class PostgresServer {
       `postgres starts as ${asPrimary ? 'primary' : 'standby'}${crashed ? ' (crash recovery)' : ''}`,
     );
     let length = crashed ? this.random.between(100, 300) : this.random.between(20, 60);
-    if (this.trouble.starts > 0) {
-      this.trouble.starts -= 1;
+    if (this.trouble.starts > 0 || this.cannotWrite) {
+      if (!this.cannotWrite) this.trouble.starts -= 1;
       // At once, or in the middle of its recovery.
       if (this.random.chance(0.5)) {
         this.gone('it did not start');
@@ -340,7 +354,10 @@ export class PostgresServer {
     this.events.trace(this.name, 'postgres stops (fast)');
     if (wasPrimary) data.control = 'shutting down';
     this.continueAfter(this.random.between(10, 40), () => {
-      if (wasPrimary) {
+      if (wasPrimary && this.cannotWrite) this.gone('PANIC: no shutdown checkpoint');
+      // Nobody is there to write it: whoever stops it has a limit.
+      else if (wasPrimary && this.sickness.has('checkpointer')) this.events.trace(this.name, 'no shutdown checkpoint');
+      else if (wasPrimary) {
         this.writeCheckpoint();
         data.control = 'shut down';
         this.awaitSenders(() => this.gone('stopped (fast)'));
@@ -424,6 +441,7 @@ export class PostgresServer {
     const { processes } = this;
     if (processes.kind !== 'running' || this.promoting) return;
     const { recovery } = processes;
+    this.crashedAt.push(this.scheduler.now());
     this.life += 1;
     this.synchronous.start();
     this.endReceiver();
@@ -495,8 +513,8 @@ export class PostgresServer {
     this.endReceiver();
     this.events.promotionBegins(this);
     let length = this.random.between(10, 80);
-    if (this.trouble.promotions > 0) {
-      this.trouble.promotions -= 1;
+    if (this.trouble.promotions > 0 || this.cannotWrite) {
+      if (!this.cannotWrite) this.trouble.promotions -= 1;
       // The startup process died of it, and the postmaster with it.
       this.continueAfter(length, () => this.gone('it failed to promote'));
       return;

@@ -651,7 +651,7 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: LEADING,
-        find: '        ? asPrimary(view, holding)',
+        find: '        ? (treat(view, holding, cluster) ?? asPrimary(view, holding))',
         replace: `        ? cluster.members.some((m) => (m.pgha?.priority ?? 0) > view.policy.node.priority) &&
           view.now - holding.since > 6_000
           ? decision('leading.primary', 'planted', [{ do: 'stop-for-switchover' }])

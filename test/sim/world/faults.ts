@@ -31,6 +31,7 @@ interface Tied {
 }
 
 const BACKUP_EVERY_MS = 2_000;
+const CRASH_EVERY_MS = 1_500;
 
 export class Faults {
   private readonly plan: Plan;
@@ -220,6 +221,9 @@ export class Faults {
         server.hungUntil = Math.max(server.hungUntil, queue.now() + fault.for);
         server.hangsByProcess = fault.stopped === true;
         return;
+      case 'sick':
+        this.sicken(fault, machine);
+        return;
       case 'check-fails':
         server.trouble.checkFailsUntil = queue.now() + fault.for;
         return;
@@ -366,6 +370,22 @@ export class Faults {
 
   private configured(key: string): unknown {
     return this.plan.config?.[key] ?? null;
+  }
+
+  private sicken({ of, for: length }: Extract<Fault, { kind: 'sick' }>, { server }: Machine): void {
+    this.events.mark(`sick ${of}`);
+    let sick = true;
+    server.sickness.set(of, this.queue.now());
+    const crash = (): void => {
+      if (!sick) return;
+      server.backendCrash();
+      this.queue.after(CRASH_EVERY_MS, crash);
+    };
+    if (of === 'crashes') crash();
+    this.healLater(length, () => {
+      sick = false;
+      server.sickness.delete(of);
+    });
   }
 
   // ---- networks and etcd -------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ const facts = (over: Partial<MemberFacts> = {}): MemberFacts => ({
   settings,
   local: aStandby({ timeline: timeline(1) }),
   leadership: { kind: 'none' },
+  ailments: [],
   operation: null,
   node: aNode('b', { nodeId: 2 }),
   pause: false,

@@ -255,6 +255,17 @@ describe('mistakes in a file', () => {
       /must be one of ping, connection, query, is "qery"; did you mean `query`\?/,
     ],
     [
+      'a full disk answered with something else',
+      `${MINIMAL}on_disk_full: fail_over\n`,
+      /on_disk_full: must be one of failover, stay, is "fail_over"; did you mean `failover`\?/,
+    ],
+    ['a disk that hangs at once', `${MINIMAL}disk_hang_timeout: 100ms\n`, /disk_hang_timeout: must be at least 1/],
+    [
+      'a wraparound that nobody lives to see',
+      `${MINIMAL}wraparound_warning_age: 3000000000\n`,
+      /wraparound_warning_age: must be at most 2147483647/,
+    ],
+    [
       'an initdb option that pgha decides',
       `${MINIMAL}bootstrap: {initdb: [{pgdata: /x}]}\n`,
       /bootstrap\.initdb: the option `pgdata` cannot be given/,

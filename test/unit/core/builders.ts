@@ -243,6 +243,9 @@ export function aPeer(name: string, over: Partial<PeerStatus> & { readonly at?: 
       validates: false,
       validating: false,
       vetoedFor: null,
+      ailing: [],
+      ailedAgo: null,
+      freeBytes: 10_737_418_240n,
       pgha: true,
       ...rest,
     },
@@ -375,6 +378,8 @@ export function aView(over: ViewOver = {}): View {
     local: aStandby(),
     localSince: before(60_000),
     failing: null,
+    ailments: [],
+    handoverTriedAt: null,
     dcs:
       etcd === 'never-read'
         ? { kind: 'never-read' }

@@ -18,6 +18,7 @@ const aContender = (name: string, over: Partial<Contender> = {}): Contender => (
   timeline: timeline(2),
   position: END,
   priority: 100,
+  ailing: false,
   location: 'default',
   nodeId: null,
   ...over,
@@ -65,6 +66,7 @@ describe('the ranking', () => {
     priority: fc.constantFrom(100, 100, 100, 50),
     nodeId: fc.option(fc.integer({ min: 1, max: 3 })),
     location: fc.constantFrom('east', 'west'),
+    ailing: fc.constantFrom(false, false, true),
   });
   /** Names are unique in a cluster. */
   const cluster = fc.uniqueArray(anyContender, { selector: ({ name }) => name, maxLength: 4 });

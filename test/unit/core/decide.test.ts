@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { decide } from '../../../src/core/decide.ts';
 import { RULES } from '../../../src/core/rules.ts';
 import type { Case } from './builders.ts';
+import { ailing } from './situations/ailing.ts';
 import { fencing, leaving, maintenance, others } from './situations/before-all-else.ts';
 import { cascading, witnessing } from './situations/cascading.ts';
 import {
@@ -32,6 +33,7 @@ const tables: Readonly<Record<string, readonly Case[]>> = {
   'a leader whose Postgres starts': starting,
   'a leader whose check fails': suspicion,
   'a leader whose Postgres is down': handingOver,
+  'a leader that something ails': ailing,
   'a leader asked to hand over': switchingOver,
   'a node whose Postgres is to be restarted at a time': restarting,
   'a follower': following,

@@ -1,5 +1,6 @@
 /** A fake agent for the REST API: rows of tests say only what they are about. */
 import type { Control, Published, SwitchoverOutcome, SwitchoverRequest } from '../../../src/agent/published.ts';
+import { NOTHING_AILS } from '../../../src/agent/sickness-watch.ts';
 import type { Config } from '../../../src/config/schema.ts';
 import { resolveCluster } from '../../../src/config/settings.ts';
 import { type ClusterView, readCluster } from '../../../src/core/cluster.ts';
@@ -141,6 +142,7 @@ export function aPublished(over: Partial<Published> & { pause?: boolean } = {}):
     upstreamCheck: null,
     scheduledRestart: null,
     slots: { weighed: [], troubles: [] },
+    health: NOTHING_AILS,
     validating: false,
     vetoedFor: null,
     unwatched: null,

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import type { HealthView } from '../../../src/agent/sickness-watch.ts';
 import { lsn } from '../../../src/core/lsn.ts';
+import { NOTHING_LEARNED } from '../../../src/core/sickness.ts';
 import { nodeName } from '../../../src/core/store.ts';
 import { instant, seconds } from '../../../src/core/time.ts';
 import { readPeerStatus } from '../../../src/peers/http.ts';
@@ -16,6 +18,15 @@ import {
   standby,
   threeMembers,
 } from './builders.ts';
+
+const FULL: HealthView = {
+  vitals: NOTHING_LEARNED,
+  ailments: [
+    { sickness: { kind: 'disk-full', where: ['data'], freeBytes: 4096n, said: 'No space left on device' }, since: NOW },
+  ],
+  ailedAt: NOW,
+  freeBytes: 4096n,
+};
 
 describe('GET /patroni', () => {
   it('shows a standby as Patroni does', async () => {
@@ -364,7 +375,9 @@ describe('GET /metrics', () => {
 describe('what a member says of itself', () => {
   it('is read back by the other members', async () => {
     const body = (
-      await anApi(aControl({ state: aPublished({ local: standby({ positionFinal: false }) }) })).inject('/patroni')
+      await anApi(aControl({ state: aPublished({ local: standby({ positionFinal: false }), health: FULL }) })).inject(
+        '/patroni',
+      )
     ).body;
     expect(readPeerStatus('b', body)).toEqual({
       name: 'b',
@@ -387,6 +400,9 @@ describe('what a member says of itself', () => {
       validates: false,
       validating: false,
       vetoedFor: null,
+      ailing: ['disk-full'],
+      ailedAgo: 0,
+      freeBytes: 4096n,
       pgha: true,
     });
     expect(readPeerStatus('c', body)).toContain('b answers at the address of c');

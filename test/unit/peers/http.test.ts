@@ -87,6 +87,9 @@ describe('asking a member', () => {
         validates: false,
         validating: false,
         vetoedFor: null,
+        ailing: [],
+        ailedAgo: null,
+        freeBytes: null,
         pgha: false,
       },
     });
