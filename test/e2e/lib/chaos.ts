@@ -118,7 +118,7 @@ export class Chaos {
       etcdMembers: 3,
       directory: place,
       dcs: options.dcs,
-      parameters: { max_wal_size: '128MB', wal_keep_size: '64MB' },
+      parameters: { max_wal_size: '128MB' },
       env: (name) => {
         if (noClocks !== null) return {};
         const clock = new WallClock(name);
