@@ -1177,6 +1177,13 @@ export class Agent implements Control {
     this.scheduledRestart ??= readScheduledRestart(raw);
   }
 
+  /** Its replay stands still until it has as much of something as its primary: nobody needs to be asked. */
+  restartOutgrown(names: readonly string[]): void {
+    const sentence = `Postgres is restarted: the primary runs with more ${names.join(', ')}, and nothing is replayed before`;
+    this.parts.log.write('warn', 'postgres.outgrown', sentence);
+    void this.restartNow(null);
+  }
+
   /** @param limit - how long starting may take; null: as long as always */
   async restartNow(given: Millis | null): Promise<RequestOutcome> {
     const limit = given ?? this.policy.primaryStartTimeout;
@@ -1188,7 +1195,7 @@ export class Agent implements Control {
           if (wasPrimary) await this.restartPrimary(limit);
           else {
             await this.leaveSyncSet();
-            await this.parts.postgres.restart(limit);
+            await this.parts.postgres.restart(limit, this.resolved.server);
           }
           resolve({ kind: 'done', sentence: 'restarted successfully' });
         } catch (error) {

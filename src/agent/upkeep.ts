@@ -15,6 +15,8 @@ import { SlotKeeper } from './slot-keeper.ts';
 const STORE_LIMIT = millis(1_500);
 const REFUSED_AGAIN = millis(1_000);
 const GUARD_LIMIT = millis(500);
+/** A restart that did not help is not repeated sooner. */
+const OUTGROWN_EVERY = millis(10_000);
 
 export class Upkeep {
   private readonly agent: Agent;
@@ -27,6 +29,7 @@ export class Upkeep {
   private memberWritten: { readonly value: string; readonly lease: LeaseId; readonly at: Instant } | null = null;
   private settingsDue = true;
   private settingsFailedAt: Instant = LONG_AGO;
+  private outgrownAskedAt: Instant = LONG_AGO;
   private checkpointRunning = false;
   private switchoverUndone = false;
   private guardStoodDown = false;
@@ -65,6 +68,7 @@ export class Upkeep {
     await this.step('stand the guard down', () => this.standDown());
     await this.step('write the member key', () => this.writeMemberKey());
     await this.step('apply the settings', () => this.applySettings());
+    await this.step('see whether the primary has outgrown this standby', () => this.restartOutgrown());
     await this.step('undo the switchover settings', () => this.undoSwitchover());
     this.slots.run();
     await this.step("keep the cluster's keys", () => this.leaderKeys());
@@ -169,6 +173,19 @@ export class Upkeep {
     if (reloaded) agent.settingsReloaded();
     this.settingsDue = false;
     this.settingsFailedAt = LONG_AGO;
+  }
+
+  /** Only where replay stands still; an operator may have stopped it, too. */
+  private async restartOutgrown(): Promise<void> {
+    const { agent } = this;
+    const { local } = agent.watch;
+    if (local.kind !== 'standby' || !local.replayPaused || local.failing !== null || agent.policy.pause) return;
+    if (agent.operations.running !== null || agent.keeper.leadership.kind === 'holding') return;
+    if (between(this.outgrownAskedAt, agent.now()) < OUTGROWN_EVERY) return;
+    this.outgrownAskedAt = agent.now();
+    const names = await agent.parts.postgres.outgrown();
+    const still = agent.watch.local.kind === 'standby' && agent.operations.running === null;
+    if (names.length > 0 && still) agent.restartOutgrown(names);
   }
 
   private async undoSwitchover(): Promise<void> {

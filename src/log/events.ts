@@ -41,6 +41,7 @@ export const EVENTS = {
   'state.unreadable': 'a state file cannot be read and counts as absent',
   'postgres.died': 'the postmaster is gone',
   'postgres.filled': 'there is no room for another session: it serves those it has, and nothing else is done about it',
+  'postgres.outgrown': 'a standby has less of a parameter than its primary and replays nothing: it is restarted',
   'postgres.has-room': 'there is room for sessions again',
   'sickness.found': 'something ails this node or its Postgres although it may still answer; with its numbers',
   'sickness.ended': 'that is over, and how long it lasted',

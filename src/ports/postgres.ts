@@ -187,7 +187,13 @@ export interface Postgres {
   /** primary_conninfo emptied, receiver ended and seen gone; then the final position. */
   withdraw(signal: AbortSignal): Promise<Lsn>;
   checkpoint(): Promise<void>;
-  restart(limit: Millis): Promise<void>;
+  /** Stops fast, within `limit` at most, writes the settings, and starts again as what it was. */
+  restart(limit: Millis, settings: ServerSettings): Promise<void>;
+  /**
+   * Parameters of which this running standby has less than its primary had when it last started. From 14 on it replays
+   * nothing more until it is restarted, older ones end by themselves.
+   */
+  outgrown(): Promise<readonly string[]>;
   /**
    * Whom commits of this primary wait for; null: whom the operator's own settings name. Written and reloaded: `look`
    * says when new sessions have it, and others may have it later.

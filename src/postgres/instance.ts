@@ -44,7 +44,15 @@ import { follow, promote, type RunningServer, reload, reloadByCommand, withdraw 
 import { createReplica } from './replica-methods.ts';
 import { rewindFrom } from './rewind.ts';
 import { ServerChecks } from './server-check.ts';
-import { type ReplacedFile, setStandbySignal, writeConfiguration, writeUpstream } from './server-config.ts';
+import {
+  type Raised,
+  type ReplacedFile,
+  readStandbyMinimums,
+  setStandbySignal,
+  type Written,
+  writeConfiguration,
+  writeUpstream,
+} from './server-config.ts';
 import {
   hasStandbySignal,
   limitServerLog,
@@ -103,6 +111,8 @@ export class PostgresInstance implements Postgres {
   /** Set between withdraw and the next upstream: a receiver that appears meanwhile is ended again. */
   #withdrawn = false;
   #logLimitedAt: Instant = LONG_AGO;
+  /** What was written higher than the settings say, because the primary still had it. */
+  #raised: readonly Raised[] = [];
   /** Settings are tried out one after the other. */
   #checking: Promise<unknown> = Promise.resolve();
   /** The server was started with commits blocked, and nothing else was written since. */
@@ -168,7 +178,7 @@ export class PostgresInstance implements Postgres {
       const code = error instanceof PghaError ? error.code : 'PGHA_DATA_DIRECTORY_UNREADABLE';
       return { kind: 'unusable', code, sentence: error instanceof Error ? error.message : String(error) };
     }
-    const local = await parts.lookout.look(limit, check);
+    const local = this.#withRaised(await parts.lookout.look(limit, check));
     this.#seen = local;
     this.#holdWithdrawal(parts, local);
     this.#limitServerLog(parts.place);
@@ -182,6 +192,16 @@ export class PostgresInstance implements Postgres {
   examine(): void {
     if (this.#parts !== null && this.#seen !== null)
       this.#parts.signs.examine(this.#seen, this.#parts.lookout.endpoint);
+  }
+
+  /** The file says what is in force, so that the server does not know that a restart is due. */
+  #withRaised(local: LocalPostgres): LocalPostgres {
+    if (local.kind !== 'standby' || this.#raised.length === 0) return local;
+    const known = new Set(local.pendingRestart.map(({ name }) => name));
+    const more = this.#raised
+      .filter(({ name }) => !known.has(name))
+      .map(({ name, wanted, used }) => ({ name, from: String(used), to: String(wanted) }));
+    return { ...local, pendingRestart: [...local.pendingRestart, ...more] };
   }
 
   async bootstrap(settings: ServerSettings, progress: Progress, signal: AbortSignal): Promise<SystemId> {
@@ -224,7 +244,7 @@ export class PostgresInstance implements Postgres {
       await setStandbySignal(place, false);
       await writeUpstream(place, null);
       await writeBlocked(place, settings.synchronous);
-      await writeConfiguration(place, settings);
+      await this.#write(place, settings);
     };
     await told('Postgres was not started', prepare());
     await this.#start(place, stillAllowed);
@@ -238,7 +258,7 @@ export class PostgresInstance implements Postgres {
       await writeUpstream(place, upstream);
       await writeBlocked(place, settings.synchronous);
       this.#startedBlocked = settings.synchronous;
-      await writeConfiguration(place, settings);
+      await this.#write(place, settings);
     };
     await told('Postgres was not started', prepare());
     await this.#start(place);
@@ -295,10 +315,28 @@ export class PostgresInstance implements Postgres {
     await checkpoint(place, lookout.endpoint, null);
   }
 
-  async restart(limit: Millis): Promise<void> {
+  async #write(place: Place, settings: ServerSettings): Promise<Written> {
+    const written = await writeConfiguration(place, settings);
+    this.#raised = written.raised;
+    return written;
+  }
+
+  async outgrown(): Promise<readonly string[]> {
+    const { place } = await this.#opened();
+    const minimums = await told('The control file was not compared', readStandbyMinimums(place));
+    const rows = await this.#query('SELECT name, setting FROM pg_catalog.pg_settings WHERE name = ANY($1)', [
+      Object.keys(minimums),
+    ]);
+    return rows
+      .filter((row) => Number(row['setting']) < (minimums[String(row['name'])] ?? 0))
+      .map((row) => String(row['name']));
+  }
+
+  async restart(limit: Millis, settings: ServerSettings): Promise<void> {
     const { place, service, probe } = await this.#opened();
     if (service.has('service_restart_command') && (await hasStandbySignal(place))) {
       this.#withdrawn = false;
+      await told('Postgres was not restarted', this.#write(place, settings));
       const postmaster = await restartByCommand(place);
       probe.forget();
       this.#watch.watch(postmaster);
@@ -306,6 +344,7 @@ export class PostgresInstance implements Postgres {
     }
     await stopServer(place, 'fast', limit);
     await this.#startable();
+    await told('Postgres was not started', this.#write(place, settings));
     await this.#start(place);
   }
 
@@ -330,7 +369,7 @@ export class PostgresInstance implements Postgres {
 
   async applySettings(settings: ServerSettings): Promise<boolean> {
     const { place, probe, server, service } = await this.#opened();
-    const written = await told('The settings were not written', writeConfiguration(place, settings));
+    const written = await told('The settings were not written', this.#write(place, settings));
     if (written.hba !== null) await this.#keepReadable(place, written.hba);
     // Of a primary its leader decides, step by step.
     const isStandby = await hasStandbySignal(place);

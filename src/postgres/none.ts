@@ -71,6 +71,7 @@ export class NoPostgres implements Postgres {
   readonly withdraw = nothingHere;
   readonly checkpoint = nothingHere;
   readonly restart = nothingHere;
+  readonly outgrown = nothingHere;
   readonly applySettings = nothingHere;
   readonly setAcknowledging = nothingHere;
   readonly readSlots = nothingHere;

@@ -56,6 +56,13 @@ const baseFile = (place: Pick<Place, 'dataDir' | 'config'>): string =>
 // ---------------------------------------------------------------------------------------------------------------------
 // What is written
 
+/** A parameter of which a standby may not have less than its primary had, whatever the settings say. */
+export interface Raised {
+  readonly name: string;
+  readonly wanted: number;
+  readonly used: number;
+}
+
 /** Something in the settings that cannot be used as it is written, for the log. */
 export interface Remark {
   readonly parameter: string;
@@ -176,9 +183,12 @@ export function renderConfiguration(input: RenderInput): {
 export function effectiveParameters(input: RenderInput): {
   readonly values: ReadonlyMap<string, Value>;
   readonly remarks: readonly Remark[];
+  /** What is higher than asked for until this standby is restarted after its primary was. */
+  readonly raised: readonly Raised[];
 } {
   const { config, settings } = input;
   const remarks: Remark[] = [];
+  const raised: Raised[] = [];
   const values = new Map<string, Value>(Object.entries(DEFAULTS));
   const sources: readonly (readonly [Parameters, 'cluster' | 'node'])[] = [
     [settings.parameters, 'cluster'],
@@ -222,6 +232,7 @@ export function effectiveParameters(input: RenderInput): {
         parameter: name,
         sentence: `${String(value)} is less than what the primary ran with; this standby starts with ${minimum}, and needs a restart later.`,
       });
+      raised.push({ name, wanted: Number(value), used: minimum });
       value = minimum;
     }
     values.set(name, value);
@@ -235,7 +246,7 @@ export function effectiveParameters(input: RenderInput): {
   values.set('port', config.postgresql.listen.port);
   values.set('cluster_name', config.scope);
   values.set('unix_socket_directories', input.socketDirectories.join(', '));
-  return { values, remarks };
+  return { values, remarks, raised };
 }
 
 /**
@@ -422,11 +433,7 @@ export function renderPassfile(logins: readonly Login[]): string {
  * @returns whether something changed that a reload has to bring to a running server; and the pg_hba.conf that was
  *   replaced, should the server not be able to read the new one
  */
-export async function writeConfiguration(
-  place: Place,
-  settings: ServerSettings,
-  freshly = false,
-): Promise<{ readonly changed: boolean; readonly hba: ReplacedFile | null }> {
+export async function writeConfiguration(place: Place, settings: ServerSettings, freshly = false): Promise<Written> {
   await writePassfile(place);
   await keepOperatorsFile(place);
   const hba = await writeHba(place, settings, freshly);
@@ -452,7 +459,14 @@ export async function writeConfiguration(
   return {
     changed: rendered.text !== current || hba.replaced !== null || ident.changed || auto,
     hba: hba.replaced?.before == null ? null : { ...hba.replaced, before: hba.replaced.before },
+    raised: effectiveParameters(input).raised,
   };
+}
+
+export interface Written {
+  readonly changed: boolean;
+  readonly hba: ReplacedFile | null;
+  readonly raised: readonly Raised[];
 }
 
 export interface ReplacedFile {
@@ -690,7 +704,7 @@ export async function setStandbySignal(place: Place, present: boolean): Promise<
 }
 
 /** A standby that starts with less than its primary ran with stops at once (docs: "Hot Standby", Administrator's Overview). */
-async function readStandbyMinimums(place: Place): Promise<Record<string, number>> {
+export async function readStandbyMinimums(place: Place): Promise<Record<string, number>> {
   const asked = await runCommand(place, 'pg_controldata', ['-D', place.dataDir], { limitMs: 5_000 });
   const minimums: Record<string, number> = {};
   for (const name of STANDBY_MINIMUMS) {

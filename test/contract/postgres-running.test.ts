@@ -177,13 +177,11 @@ describe('a look', () => {
 
   test('lists settings that wait for a restart', async () => {
     const server = await runningPrimary();
-    await server.instance.applySettings({
-      ...SETTINGS,
-      parameters: { ...SETTINGS.parameters, shared_buffers: '24MB' },
-    });
+    const larger = { ...SETTINGS, parameters: { ...SETTINGS.parameters, shared_buffers: '24MB' } };
+    await server.instance.applySettings(larger);
     const primary = await server.until('primary', (local) => local.pendingRestart.length > 0);
     expect(primary.pendingRestart).toEqual([{ name: 'shared_buffers', from: '16MB', to: '24MB' }]);
-    await server.instance.restart(millis(5_000));
+    await server.instance.restart(millis(5_000), larger);
     expect((await server.until('primary')).pendingRestart).toEqual([]);
   });
 

@@ -255,7 +255,7 @@ describe('service_restart_command', () => {
     const b = await streamingStandby('b', a);
     const before = postmaster(b);
     useCommands(b, { service_restart_command: pgCtl(b, '-m fast -w restart') });
-    await b.instance.restart(millis(10_000));
+    await b.instance.restart(millis(10_000), SETTINGS);
     await b.until('standby', (standby) => standby.receiver?.streaming === true);
     expect(postmaster(b)).not.toBe(before);
   });
@@ -265,11 +265,11 @@ describe('service_restart_command', () => {
     const b = await streamingStandby('b', a);
     const before = postmaster(b);
     useCommands(b, { service_restart_command: 'echo Restarted.' });
-    const lied = await failure(b.instance.restart(millis(10_000)));
+    const lied = await failure(b.instance.restart(millis(10_000), SETTINGS));
     expect(lied.text.happened).toContain('ended with 0, and Postgres goes on as it was: Restarted.');
     expect(postmaster(b)).toBe(before);
     useCommands(b, { service_restart_command: `${pgCtl(b, '-m fast -w stop')}; exit 1` });
-    const stopped = await failure(b.instance.restart(millis(10_000)));
+    const stopped = await failure(b.instance.restart(millis(10_000), SETTINGS));
     expect(stopped.code).toBe('PGHA_POSTGRES_START_FAILED');
     expect(await b.look()).toMatchObject({ kind: 'stopped' });
   });

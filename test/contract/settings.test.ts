@@ -72,7 +72,7 @@ test("the operator's own file and settings of recovery are in force", async () =
 });
 
 test('a pg_hba.conf that Postgres does not read is taken back, and the server starts again', async () => {
-  const good = { ...SETTINGS, pgHba: ['host all all 127.0.0.1/32 trust'], pgIdent: ['ops root postgres'] };
+  const good = { ...SETTINGS, pgHba: ['host all,replication all 127.0.0.1/32 trust'], pgIdent: ['ops root postgres'] };
   expect(await server.instance.applySettings(good)).toBe(true);
   const path = join(server.dataDir, 'pg_hba.conf');
   const before = await readFile(path, 'utf8');
@@ -80,6 +80,40 @@ test('a pg_hba.conf that Postgres does not read is taken back, and the server st
   expect(await readFile(path, 'utf8')).toBe(before);
   expect(server.told.at(-1)?.sentence).toMatch(/stays as it was.*no_such/);
   expect(await readFile(join(server.dataDir, 'pg_ident.conf'), 'utf8')).toContain('ops root postgres');
-  await server.instance.restart(millis(10_000));
+  await server.instance.restart(millis(10_000), good);
   await server.until('primary', (local) => local.failing === null);
+});
+
+describe('a parameter that has to be at least as large on a standby', () => {
+  const connections = (max_connections: number): ServerSettings => withParameters({ max_connections });
+  const ofStandby = async (standby: TestServer): Promise<unknown> =>
+    (await standby.sql('SHOW max_connections'))[0]?.['max_connections'];
+
+  test('waits on the standby until the primary was restarted with less, and restarts a standby that has too little', async () => {
+    const standby = await servers.addCopy('two', server);
+    await standby.instance.startStandby(server.address, connections(50));
+    await standby.until('standby', (local) => local.receiver?.streaming === true);
+    // The primary runs with 100.
+    const waiting = await standby.until('standby', (local) => local.pendingRestart.length > 0);
+    expect(waiting.pendingRestart).toContainEqual({ name: 'max_connections', from: '100', to: '50' });
+    expect(await ofStandby(standby)).toBe('100');
+
+    await server.instance.stop('fast', millis(10_000));
+    await server.instance.startPrimary(connections(50));
+    await server.until('primary', (local) => local.failing === null);
+    await server.sql('CREATE TABLE IF NOT EXISTS fewer ()');
+    await standby.until('standby', (local) => local.receiver?.streaming === true && local.replayed === local.received);
+    await standby.instance.restart(millis(10_000), connections(50));
+    await standby.until('standby', (local) => local.pendingRestart.every(({ name }) => name !== 'max_connections'));
+    expect(await ofStandby(standby)).toBe('50');
+    expect(await standby.instance.outgrown()).toEqual([]);
+
+    await server.instance.stop('fast', millis(10_000));
+    await server.instance.startPrimary(connections(60));
+    await standby.until('standby', (local) => local.replayPaused);
+    expect(await standby.instance.outgrown()).toEqual(['max_connections']);
+    await standby.instance.restart(millis(10_000), connections(60));
+    await standby.until('standby', (local) => local.receiver?.streaming === true && !local.replayPaused);
+    expect(await ofStandby(standby)).toBe('60');
+  }, 60_000);
 });

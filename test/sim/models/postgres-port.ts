@@ -511,6 +511,10 @@ export class SimulatedPostgres implements Postgres {
     await this.launch(primary, upstream === null ? null : this.parts.addressOf(upstream));
   }
 
+  async outgrown(): Promise<readonly string[]> {
+    return [];
+  }
+
   async objections(): Promise<readonly string[]> {
     return [];
   }
