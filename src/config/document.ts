@@ -55,6 +55,9 @@ A Patroni file for etcd is accepted as it is; what has no effect here is named i
 
     pgha --validate-config /etc/pgha/pgha.yml
 
+In the place of a file there may be a directory: all files in it that end in \`.yml\` or \`.yaml\` are joined in the order of their
+names, and of what stands in two of them the last one counts.
+
 It prints what was understood and what the times come to. Exit code 0 means usable, 1 refused. All mistakes are reported
 at once, each with its line. A misspelt name is a mistake, and the answer says which name is near.
 
@@ -103,7 +106,8 @@ const SECRETS = `Every password may stand in a file of its own: \`password_file:
 const ENVIRONMENT = `Every setting has a variable: \`PGHA_\`, the section, the name. \`PGHA_TTL\`, \`PGHA_LOG_LEVEL\`,
 \`PGHA_POSTGRESQL_DATA_DIR\`. \`authentication\` is left out as in Patroni: \`PGHA_RESTAPI_USERNAME\`,
 \`PGHA_SUPERUSER_PASSWORD\`, \`PGHA_REPLICATION_PASSWORD_FILE\`. Lists are text with commas, maps and lists of lines are YAML.
-Patroni's own variables (\`PATRONI_POSTGRESQL_DATA_DIR\`, ...) work too. The order is: file, then \`PATRONI_*\`, then \`PGHA_*\`.
+All variables that Patroni documents (\`PATRONI_POSTGRESQL_DATA_DIR\`, ...) work too; one without a meaning here is told of, like a
+setting. The order is: file, then \`PATRONI_*\`, then \`PGHA_*\`.
 
 An unknown \`PGHA_\` variable is a mistake, an unknown \`PATRONI_\` one is not. Empty variables count as not set. Without
 a file, the whole configuration may stand in \`PGHA_CONFIGURATION\`.

@@ -38,31 +38,58 @@ export const environmentNames: ReadonlyMap<string, NamedSetting> = new Map(
     .map((named) => [environmentName(named.path), named]),
 );
 
-const inGroup = (group: string, names: string): string[] => names.split(' ').map((name) => `${group}_${name}`);
-const ETCD = 'HOST HOSTS URL PROXY SRV PROTOCOL USERNAME PASSWORD CACERT CERT KEY';
-const USER = 'USERNAME PASSWORD SSLMODE SSLCERT SSLKEY SSLROOTCERT';
+const inGroup = (group: string, below: Path, names: string): [string, Path][] =>
+  names.split(' ').map((name) => [`${group}_${name}`, [...below, name.toLowerCase()]]);
+const ETCD = 'HOST HOSTS URL PROXY SRV SRV_SUFFIX PROTOCOL USE_PROXIES USERNAME PASSWORD CACERT CERT KEY';
+const USER =
+  'USERNAME PASSWORD SSLMODE SSLCERT SSLKEY SSLPASSWORD SSLROOTCERT SSLCRL SSLCRLDIR GSSENCMODE CHANNEL_BINDING SSLNEGOTIATION';
+const ofUser = (user: string): [string, Path][] =>
+  inGroup(user.toUpperCase(), ['postgresql', 'authentication', user], USER);
 
-/** What Patroni reads from its environment, as far as we have a setting for it. Others are left alone, as there. */
-const PATRONI_NAMES: ReadonlySet<string> = new Set([
-  'NAME',
-  'NAMESPACE',
-  'SCOPE',
-  ...inGroup('LOG', 'TYPE LEVEL DIR'),
+/**
+ * What Patroni documents, and where in a file it stands. Also what has no effect here: it is put where a file would have
+ * it, and told of like that. Others are left alone, as there.
+ */
+const PATRONI_NAMES: ReadonlyMap<string, Path> = new Map<string, Path>([
+  ['NAME', ['name']],
+  ['NAMESPACE', ['namespace']],
+  ['SCOPE', ['scope']],
+  ['THREAD_POOL_SIZE', ['thread_pool_size']],
+  ['THREAD_STACK_SIZE', ['thread_stack_size']],
+  ...inGroup(
+    'LOG',
+    ['log'],
+    'TYPE LEVEL TRACEBACK_LEVEL FORMAT DATEFORMAT STATIC_FIELDS MAX_QUEUE_SIZE DIR MODE FILE_SIZE FILE_NUM LOGGERS DEDUPLICATE_HEARTBEAT_LOGS',
+  ),
+  ...inGroup('RESTAPI', ['restapi', 'authentication'], 'USERNAME PASSWORD'),
   ...inGroup(
     'RESTAPI',
-    'LISTEN CONNECT_ADDRESS USERNAME PASSWORD CERTFILE KEYFILE KEYFILE_PASSWORD CAFILE CIPHERS VERIFY_CLIENT ' +
-      'HTTP_EXTRA_HEADERS HTTPS_EXTRA_HEADERS ALLOWLIST ALLOWLIST_INCLUDE_MEMBERS',
+    ['restapi'],
+    'LISTEN CONNECT_ADDRESS CERTFILE KEYFILE KEYFILE_PASSWORD CAFILE CIPHERS VERIFY_CLIENT HTTP_EXTRA_HEADERS HTTPS_EXTRA_HEADERS ALLOWLIST ALLOWLIST_INCLUDE_MEMBERS REQUEST_QUEUE_SIZE SERVER_TOKENS THREAD_POOL_SIZE',
   ),
-  ...inGroup('CTL', 'USERNAME PASSWORD INSECURE CACERT CERTFILE KEYFILE KEYFILE_PASSWORD'),
-  ...inGroup('POSTGRESQL', 'LISTEN CONNECT_ADDRESS CONFIG_DIR DATA_DIR PGPASS BIN_DIR'),
-  ...inGroup('SUPERUSER', USER),
-  ...inGroup('REPLICATION', USER),
-  ...inGroup('REWIND', USER),
-  ...inGroup('ETCD', ETCD),
-  ...inGroup('ETCD3', ETCD),
+  ...inGroup('CTL', ['ctl', 'authentication'], 'USERNAME PASSWORD'),
+  ...inGroup('CTL', ['ctl'], 'INSECURE CACERT CERTFILE KEYFILE KEYFILE_PASSWORD'),
+  ...inGroup('POSTGRESQL', ['postgresql'], 'LISTEN CONNECT_ADDRESS PROXY_ADDRESS CONFIG_DIR DATA_DIR PGPASS BIN_DIR'),
+  ...inGroup(
+    'POSTGRESQL_BIN',
+    ['postgresql', 'bin_name'],
+    'PG_CTL INITDB PG_CONTROLDATA PG_BASEBACKUP POSTGRES PG_ISREADY PG_REWIND',
+  ),
+  ...ofUser('superuser'),
+  ...ofUser('replication'),
+  ...ofUser('rewind'),
+  ...inGroup('ETCD', ['etcd'], ETCD),
+  ...inGroup('ETCD3', ['etcd3'], ETCD),
 ]);
 
-const PATRONI_OLD_NAMES: Readonly<Record<string, string>> = { LOGLEVEL: 'LOG_LEVEL' };
+const PATRONI_OLD_NAMES: Readonly<Record<string, string>> = {
+  LOGLEVEL: 'LOG_LEVEL',
+  LOGFORMAT: 'LOG_FORMAT',
+  LOG_DATEFMT: 'LOG_DATEFORMAT',
+};
+
+/** Of what has no effect here: it is only told of. */
+const NO_EFFECT: Setting = { type: 'string', kind: 'text', description: '', scope: 'local', from: 'Patroni' };
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -96,8 +123,8 @@ export function overlay(file: Readonly<Record<string, unknown>>, env: Environmen
     if (!variable.startsWith('PATRONI_') || text === undefined || text === '') continue;
     const name = variable.slice('PATRONI_'.length);
     const current = Object.hasOwn(PATRONI_OLD_NAMES, name) ? (PATRONI_OLD_NAMES[name] ?? name) : name;
-    const named = PATRONI_NAMES.has(current) ? environmentNames.get(current) : undefined;
-    if (named !== undefined) put(variable, named, text);
+    const path = PATRONI_NAMES.get(current);
+    if (path !== undefined) put(variable, environmentNames.get(current) ?? { path, setting: NO_EFFECT }, text);
   }
   for (const [variable, text] of variables) {
     if (!variable.startsWith('PGHA_') || NO_SETTING.test(variable)) continue;

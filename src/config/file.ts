@@ -10,12 +10,18 @@ export interface ParsedFile {
   readonly mistakes: readonly string[];
   /** The line of the deepest part of `path` that the file has; null when it has none of it. */
   lineOf(path: readonly string[]): number | null;
+  /** The same in words: `line 3`, and of several files with the name: `20-users.yml, line 3`. */
+  placeOf(path: readonly string[]): string | null;
   /** A scalar as it is written, without quotes. */
   sourceOf(path: readonly string[]): string | null;
 }
 
 export function parseFile(text: string): ParsedFile {
   const lines = new LineCounter();
+  const lineOf = (path: readonly string[]): number | null => {
+    const offset = deepest(document, path).offset;
+    return offset === null ? null : lines.linePos(offset).line;
+  };
   // `merge` because Patroni's reader knows `<<:`; YAML 1.2 keeps `on` and `off` as text, as Postgres wants them.
   const document = parseDocument(text, { lineCounter: lines, merge: true, prettyErrors: false });
   const mistakes = document.errors.map((error) => {
@@ -33,15 +39,65 @@ export function parseFile(text: string): ParsedFile {
   return {
     value,
     mistakes,
-    lineOf: (path) => {
-      const offset = deepest(document, path).offset;
-      return offset === null ? null : lines.linePos(offset).line;
+    lineOf,
+    placeOf: (path) => {
+      const line = lineOf(path);
+      return line === null ? null : `line ${line}`;
     },
     sourceOf: (path) => {
       const found = deepest(document, path);
       return found.complete && isScalar(found.node) ? (found.node.source ?? null) : null;
     },
   };
+}
+
+/** So that remarks stand in the order of the files. */
+const LINES_OF_A_FILE = 1_000_000;
+
+/** Several files as one: maps are joined, and of everything else the last one counts (as Patroni reads a directory). */
+export function parseFiles(files: readonly { readonly name: string; readonly text: string }[]): ParsedFile {
+  const parsed = files.map(({ name, text }) => ({ name, file: parseFile(text) }));
+  /** Whoever has the whole of it last, else whoever has the most of it. */
+  const whoHas = (path: readonly string[]): number | null => {
+    for (let length = path.length; length > 0; length -= 1) {
+      const at = parsed.findLastIndex(({ file }) => has(file.value, path.slice(0, length)));
+      if (at !== -1) return at;
+    }
+    return null;
+  };
+  return {
+    value: parsed.reduce<unknown>((joined, { file }) => join(joined, file.value), {}),
+    mistakes: parsed.flatMap(({ name, file }) => file.mistakes.map((mistake) => `${name}, ${mistake}`)),
+    lineOf: (path) => {
+      const at = whoHas(path);
+      return at === null ? null : at * LINES_OF_A_FILE + (parsed[at]?.file.lineOf(path) ?? 0);
+    },
+    placeOf: (path) => {
+      const one = parsed[whoHas(path) ?? -1];
+      return one === undefined ? null : `${one.name}, ${one.file.placeOf(path) ?? 'line 1'}`;
+    },
+    sourceOf: (path) => parsed[whoHas(path) ?? -1]?.file.sourceOf(path) ?? null,
+  };
+}
+
+const isPlainMap = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+function join(before: unknown, after: unknown): unknown {
+  if (after === null || after === undefined) return before;
+  if (!isPlainMap(before) || !isPlainMap(after)) return after;
+  const joined = new Map(Object.entries(before));
+  for (const [name, value] of Object.entries(after)) joined.set(name, join(joined.get(name), value));
+  return Object.fromEntries(joined);
+}
+
+function has(value: unknown, path: readonly string[]): boolean {
+  let at = value;
+  for (const part of path) {
+    if (!isPlainMap(at) || !Object.hasOwn(at, part)) return false;
+    at = at[part];
+  }
+  return true;
 }
 
 interface Found {

@@ -3,7 +3,7 @@
  * at once, with its line. The rules that tie settings together stand here. It looks at no data directory and talks
  * to nobody.
  */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
@@ -18,7 +18,7 @@ import { millis, seconds } from '../core/time.ts';
 import { PghaError } from '../errors.ts';
 import { check, isMap, isMethod, type Path, type Remark } from './check.ts';
 import { type Environment, overlay } from './environment.ts';
-import { parseFile } from './file.ts';
+import { type ParsedFile, parseFile, parseFiles } from './file.ts';
 import { hbaMistake } from './hba.ts';
 import { didYouMean } from './nearest.ts';
 import {
@@ -66,6 +66,8 @@ export interface LoadRequest {
   readonly env: Environment;
   /** For tests; reads the file itself and files with secrets. */
   readonly readFile?: (path: string) => string;
+  /** For tests; the names in a directory. */
+  readonly readDirectory?: (path: string) => readonly string[];
 }
 
 export interface Loaded {
@@ -79,11 +81,12 @@ export interface Loaded {
  */
 export function loadConfig(request: LoadRequest): Loaded {
   const readFile = request.readFile ?? ((path: string): string => readFileSync(path, 'utf8'));
-  const { text, label } = textOf(request, readFile);
-  const file = parseFile(text);
-  if (file.mistakes.length > 0) throw invalid(label, file.mistakes);
+  const label = request.path;
+  const { file, variable: given } = fileOf(request, readFile);
+  const calledBy = given ?? label;
+  if (file.mistakes.length > 0) throw invalid(calledBy, file.mistakes);
   const raw = file.value ?? {};
-  if (!isMap(raw)) throw invalid(label, ['the file is not a map of sections (scope:, name:, postgresql:, ...)']);
+  if (!isMap(raw)) throw invalid(calledBy, ['the file is not a map of sections (scope:, name:, postgresql:, ...)']);
 
   const overlaid = overlay(raw, request.env);
   const problems: Remark[] = [...overlaid.problems];
@@ -110,38 +113,59 @@ export function loadConfig(request: LoadRequest): Loaded {
     const variable = overlaid.origins.get(remark.path.join('\n'));
     const name = remark.path.join('.');
     if (variable !== undefined) return `${variable} (${name}): ${remark.message}`;
-    const line = file.lineOf(remark.path);
-    return line === null ? `${name}: ${remark.message}` : `line ${line}, ${name}: ${remark.message}`;
+    const where = file.placeOf(remark.path);
+    return where === null ? `${name}: ${remark.message}` : `${where}, ${name}: ${remark.message}`;
   };
   const inOrder = (remarks: readonly Remark[]): readonly string[] => [
     ...new Set([...remarks].sort((a, b) => (file.lineOf(a.path) ?? 0) - (file.lineOf(b.path) ?? 0)).map(place)),
   ];
-  if (problems.length > 0) throw invalid(label, inOrder(problems));
+  if (problems.length > 0) throw invalid(calledBy, inOrder(problems));
   return { config: frozen(config), warnings: inOrder(warnings) };
 }
 
-function textOf(request: LoadRequest, readFile: (path: string) => string): { text: string; label: string } {
+/** One file; or all of a directory, joined in the order of their names; or the text in a variable where there is neither. */
+function fileOf(
+  request: LoadRequest,
+  readFile: (path: string) => string,
+): { readonly file: ParsedFile; readonly variable?: string } {
   try {
-    return { text: readFile(request.path), label: request.path };
+    return { file: parseFile(readFile(request.path)) };
   } catch (cause) {
     const code = errorCode(cause);
     for (const variable of ['PGHA_CONFIGURATION', 'PATRONI_CONFIGURATION']) {
       const text = request.env[variable];
-      if (code === 'ENOENT' && text !== undefined && text !== '') return { text, label: variable };
+      if (code === 'ENOENT' && text !== undefined && text !== '') return { file: parseFile(text), variable };
     }
-    throw new PghaError(
-      'PGHA_CONFIG_UNREADABLE',
-      {
-        happened: `The configuration ${request.path} could not be read: ${reasonOf(code)}.`,
-        untouched: 'Nothing was started or changed.',
-        todo:
-          code === 'EISDIR'
-            ? 'Name one file; several are not joined.'
-            : 'Check the path, and that the user who runs pgha may read the file.',
-      },
-      { cause },
-    );
+    if (code === 'EISDIR') return { file: filesOf(request, readFile) };
+    throw unreadable(request.path, reasonOf(code), cause);
   }
+}
+
+function filesOf({ path, readDirectory }: LoadRequest, readFile: (path: string) => string): ParsedFile {
+  const list = readDirectory ?? ((directory: string): readonly string[] => readdirSync(directory));
+  const names = [...list(path)].filter((name) => /\.ya?ml$/.test(name)).sort();
+  if (names.length === 0) throw unreadable(path, 'no file in this directory ends in .yml or .yaml', null);
+  return parseFiles(
+    names.map((name) => {
+      try {
+        return { name, text: readFile(posix.join(path, name)) };
+      } catch (cause) {
+        throw unreadable(posix.join(path, name), reasonOf(errorCode(cause)), cause);
+      }
+    }),
+  );
+}
+
+function unreadable(path: string, why: string, cause: unknown): PghaError {
+  return new PghaError(
+    'PGHA_CONFIG_UNREADABLE',
+    {
+      happened: `The configuration ${path} could not be read: ${why}.`,
+      untouched: 'Nothing was started or changed.',
+      todo: 'Check the path, and that the user who runs pgha may read it.',
+    },
+    { cause },
+  );
 }
 
 function errorCode(cause: unknown): string {
@@ -951,7 +975,9 @@ function buildEtcd(from: Builder): EtcdConfig {
   const misnamed = ['hosts', 'host', 'url', 'proxy', 'srv', 'srv_suffix'].some((key) =>
     hasProblem(from, `${section}.${key}`),
   );
-  if (endpoints.length === 0 && !misnamed && !hasProblem(from, section)) {
+  const domain = text(from, `${section}.srv`);
+  const srv = domain === null || endpoints.length > 0 ? null : { domain, suffix: text(from, `${section}.srv_suffix`) };
+  if (endpoints.length === 0 && srv === null && !misnamed && !hasProblem(from, section)) {
     const other = ['consul', 'zookeeper', 'exhibitor', 'kubernetes', 'raft'].some((name) => hasProblem(from, name));
     if (!other) {
       complain(
@@ -978,7 +1004,7 @@ function buildEtcd(from: Builder): EtcdConfig {
   const username = text(from, `${section}.username`);
   const password = secretOf(from, `${section}.password`);
   if (password !== null && username === null) complain(from, `${section}.username`, 'missing: there is a password');
-  return { endpoints, username, password, cacert, cert, key: text(from, `${section}.key`) };
+  return { endpoints, srv, username, password, cacert, cert, key: text(from, `${section}.key`) };
 }
 
 function endpointOf(written: string, protocol: string): string | null {
@@ -994,7 +1020,7 @@ function endpointOf(written: string, protocol: string): string | null {
 const isLoopback = (host: string): boolean => /^(localhost|127\.[\d.]+|\[?::1\]?)$/.test(host);
 
 function checkReachable(from: Builder, postgresql: PostgresConfig, etcd: EtcdConfig): void {
-  const alone = etcd.endpoints.every((endpoint) => isLoopback(new URL(endpoint).hostname));
+  const alone = etcd.srv === null && etcd.endpoints.every((endpoint) => isLoopback(new URL(endpoint).hostname));
   if (!alone && isGiven(from, 'postgresql.connect_address') && isLoopback(postgresql.connectAddress.host)) {
     warn(from, 'postgresql.connect_address', 'is this machine itself: no other node can connect to it');
   }

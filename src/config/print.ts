@@ -47,7 +47,10 @@ export function describeConfig(config: Config, warnings: readonly string[] = [])
       ['priority', config.node.noFailover ? 'never leads' : String(config.node.priority)],
       ['location', config.node.location],
       ['tags', Object.keys(config.tags).length === 0 ? 'none' : JSON.stringify(config.tags)],
-      ['etcd', config.etcd.endpoints.join(', ')],
+      [
+        'etcd',
+        config.etcd.srv === null ? config.etcd.endpoints.join(', ') : `SRV records of ${config.etcd.srv.domain}`,
+      ],
       ['etcd login', config.etcd.username === null ? 'none' : `${config.etcd.username}, ${passwordOf(config.etcd)}`],
       ['runtime directory', config.runtimeDirectory],
       ['guard', config.guard.mode],

@@ -35,8 +35,10 @@ export interface TlsFiles {
 }
 
 export interface EtcdConfig {
-  /** `http://10.0.0.1:2379` */
+  /** `http://10.0.0.1:2379`; empty where DNS says it. */
   readonly endpoints: readonly string[];
+  /** The domain whose SRV records name the members; null: `endpoints` do. */
+  readonly srv: { readonly domain: string; readonly suffix: string | null } | null;
   readonly username: string | null;
   readonly password: string | null;
   readonly cacert: string | null;
@@ -811,6 +813,13 @@ const etcdSection = (description: string): Section =>
       host: setting('Patroni', 'text', 'One member of etcd.'),
       url: setting('Patroni', 'text', 'One member of etcd, as URL.'),
       proxy: setting('Patroni', 'text', 'An etcd gateway, as URL. Used like `url`.'),
+      srv: setting(
+        'Patroni',
+        'text',
+        'Domain whose SRV records (`_etcd-client-ssl._tcp`, `_etcd-client._tcp`) name the members. Looked up at the start.',
+        { minLength: 1 },
+      ),
+      srv_suffix: setting('Patroni', 'text', 'End of the name in these records: `_etcd-client-SUFFIX._tcp`.'),
       protocol: setting('Patroni', 'choice', 'http or https.', { default: 'http', enum: ['http', 'https'] }),
       username: setting('Patroni', 'text', 'User name in etcd.', { minLength: 1 }),
       ...secretPair('password', 'Patroni', 'Password in etcd.'),
@@ -820,10 +829,6 @@ const etcdSection = (description: string): Section =>
     },
     {
       unused: { use_proxies: 'not needed: exactly the given addresses are used' },
-      refused: {
-        srv: 'DNS SRV records are not supported yet: list the members in `hosts`',
-        srv_suffix: 'DNS SRV records are not supported yet: list the members in `hosts`',
-      },
     },
   );
 

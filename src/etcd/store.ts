@@ -28,6 +28,7 @@ import { addressesOf, placeOf } from './address.ts';
 import type { Certificates } from './certificates.ts';
 import { readCertificates, sameCertificates } from './certificates.ts';
 import { foundIn, headerFrom, keyValueFrom, txnRequest } from './codec.ts';
+import { withEndpoints } from './discovery.ts';
 import type { CallOptions } from './endpoint.ts';
 import { Endpoint } from './endpoint.ts';
 import type { Hedged } from './hedge.ts';
@@ -115,7 +116,8 @@ export class EtcdDcs implements Dcs {
    * @param base - `/<namespace>/<scope>/`, from `basePath`
    * @throws {PghaError} PGHA_CONFIG_UNREADABLE when a certificate cannot be read
    */
-  static async open(config: EtcdConfig, base: string, surroundings: EtcdSurroundings): Promise<EtcdDcs> {
+  static async open(given: EtcdConfig, base: string, surroundings: EtcdSurroundings): Promise<EtcdDcs> {
+    const config = await withEndpoints(given);
     const certificates = await readCertificates(config);
     const places = config.endpoints.map((url) => placeOf(url, config));
     const endpoints = await Promise.all(

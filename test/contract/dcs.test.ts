@@ -667,7 +667,7 @@ async function openReal(
   endpoints: readonly string[],
   { config = {}, log = [] }: { config?: Partial<EtcdConfig>; log?: EventName[] } = {},
 ): Promise<EtcdDcs> {
-  const none = { username: null, password: null, cacert: null, cert: null, key: null };
+  const none = { srv: null, username: null, password: null, cacert: null, cert: null, key: null };
   return EtcdDcs.open({ ...none, endpoints, ...config }, basePath('/contract/', `scope-${scopes++}`), {
     clock: { now: () => instant(performance.now()) },
     log: { write: (_severity, event) => log.push(event) },

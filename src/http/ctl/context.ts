@@ -79,7 +79,8 @@ async function readEtcd(file: Section, setting: Setting, hosts: readonly string[
     list(
       setting('ETCD3_HOSTS') ?? setting('ETCD_HOSTS') ?? named['hosts'] ?? from('host') ?? from('url') ?? from('proxy'),
     );
-  if (listed.length === 0) {
+  const domain = hosts === null && listed.length === 0 ? from('srv') : null;
+  if (listed.length === 0 && domain === null) {
     const other = OTHER_STORES.find((name) => name in file);
     throw new Refusal(
       other === undefined
@@ -89,6 +90,7 @@ async function readEtcd(file: Section, setting: Setting, hosts: readonly string[
   }
   return {
     endpoints: listed.map((host) => endpoint(host, protocol)),
+    srv: domain === null ? null : { domain, suffix: from('srv_suffix') },
     username: from('username'),
     password: from('password') ?? (await secretFile(named['password_file'])),
     cacert: from('cacert'),

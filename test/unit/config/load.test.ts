@@ -136,6 +136,100 @@ describe('files that people have', () => {
   });
 });
 
+describe("Patroni's files", () => {
+  const fixture = (name: string): string =>
+    readFileSync(inRepository(`test/unit/config/fixtures/patroni-${name}.yml`), 'utf8');
+  const without = (warnings: readonly string[]): readonly string[] =>
+    warnings.map((line) => /^line \d+, ([^:]+):/.exec(line)?.[1] ?? line);
+
+  it('with TLS, hooks and a backup tool have their effect, down to what has no meaning here', () => {
+    const { config, warnings } = load(fixture('tls'));
+    expect(config).toMatchObject({
+      etcd: { endpoints: ['https://etcd1.internal:2379', 'https://etcd2.internal:2379'], cacert: '/etc/pki/ca.pem' },
+      restapi: { tls: { certfile: '/etc/pki/db.pem', verifyClient: 'optional' }, authentication: { username: 'ops' } },
+      commands: {
+        callbacks: {
+          on_start: '/usr/local/bin/vip.sh eth0',
+          on_role_change: '/usr/local/bin/vip.sh eth0',
+          on_reload: null,
+        },
+        prePromote: '/usr/local/bin/fence.sh',
+        beforeStop: '/usr/local/bin/drain.sh',
+      },
+      postgresql: {
+        proxyAddress: { host: 'db1.internal', port: 6432 },
+        customConf: '/etc/postgresql/common.conf',
+        recoveryConf: { restore_command: 'pgbackrest --stanza=main archive-get %f "%p"' },
+        authentication: {
+          superuser: { sslmode: 'verify-full', sslkey: '/etc/pki/admin.key', sslpassword: 'of the key' },
+          replication: { sslcrl: '/etc/pki/crl.pem', libpq: { channel_binding: 'require', krbsrvname: 'pg' } },
+          rewind: { username: 'rewinder' },
+        },
+        basebackup: ['--max-rate=100M', '--verbose'],
+      },
+      tags: { nofailover: true, rack: 'r1' },
+      node: { noFailover: true },
+    });
+    expect(without(warnings)).toEqual([
+      'thread_pool_size',
+      'log.format',
+      'log.file_num',
+      'log.file_size',
+      'bootstrap.dcs.check_timeline',
+      'postgresql.bin_name',
+      'postgresql.parameters.max_connections',
+      'postgresql.pg_ctl_timeout',
+    ]);
+  });
+
+  it('of Debian packages are read as they are', () => {
+    const { config } = load(fixture('debian'));
+    expect(config).toMatchObject({
+      scope: '15-main',
+      namespace: '/postgresql-common',
+      bootstrap: { dcs: { postgresql: { pg_hba: { length: 4 } } } },
+      postgresql: {
+        configDir: '/etc/postgresql/15/main',
+        copyMethods: [{ name: 'pg_clonecluster', command: '/usr/share/patroni/pg_clonecluster_patroni' }],
+        authentication: { superuser: { username: 'postgres', password: null } },
+      },
+    });
+  });
+
+  it('may be a directory, whose files are joined in the order of their names, the last one winning', () => {
+    const files: Files = {
+      '/etc/patroni/10-node.yml': MINIMAL,
+      '/etc/patroni/20-log.yaml': 'log: {level: DEBUG}\nttl: 20\n',
+      '/etc/patroni/30-more.yml': 'ttl: 30\npostgresql:\n  database: ops\n',
+    };
+    const readFile = (path: string): string => {
+      if (path === '/etc/patroni') throw Object.assign(new Error('a directory'), { code: 'EISDIR' });
+      return reader(files)(path);
+    };
+    const names = ['30-more.yml', '10-node.yml', 'notes.txt', '20-log.yaml'];
+    const joined = (more: Files = {}) => {
+      Object.assign(files, more);
+      return loadConfig({ path: '/etc/patroni', env: {}, readFile, readDirectory: () => names });
+    };
+    expect(joined().config).toMatchObject({
+      cluster: { ttl: 30_000 },
+      log: { level: 'debug' },
+      postgresql: { database: 'ops', dataDir: '/srv/pg/main' },
+    });
+    expect(() => joined({ '/etc/patroni/20-log.yaml': 'log:\n  levle: INFO\n' })).toThrow(
+      /20-log\.yaml, line 2, log\.levle: unknown name; did you mean `level`/,
+    );
+    expect(() => joined({ '/etc/patroni/20-log.yaml': 'a: [' })).toThrow(/20-log\.yaml, line \d+, column/);
+    const empty = () => loadConfig({ path: '/etc/patroni', env: {}, readFile, readDirectory: () => ['x.txt'] });
+    expect(empty).toThrow(/no file in this directory ends in \.yml/);
+  });
+
+  it('may leave the members of etcd to DNS', () => {
+    const text = MINIMAL.replace('hosts: [10.0.0.1:2379, 10.0.0.2:2379]', 'srv: example.org');
+    expect(load(text).config.etcd).toMatchObject({ endpoints: [], srv: { domain: 'example.org', suffix: null } });
+  });
+});
+
 describe('mistakes in a file', () => {
   it('are all named at once, each with its line and what was probably meant', () => {
     const text = MINIMAL.replace('scope: main', 'scope: main\nttll: 10\nloop_wait: soon').replace(
@@ -170,11 +264,6 @@ describe('mistakes in a file', () => {
     ['a ttl below the smallest', `${MINIMAL}ttl: 3\n`, /ttl: must be at least 5 s, is 3 s/],
     ['a ttl that is not whole seconds', `${MINIMAL}ttl: 7500ms\n`, /ttl: must be a time in whole seconds .*, is 7\.5/],
     ['another store', `${MINIMAL}consul: {host: 10.0.0.1:8500}\n`, /consul: pgha speaks etcd only/],
-    [
-      'DNS discovery of etcd',
-      MINIMAL.replace('hosts: [10.0.0.1:2379, 10.0.0.2:2379]', 'srv: example.org'),
-      /etcd3\.srv: .* not supported yet/,
-    ],
     ['no etcd at all', MINIMAL.replace(/etcd3:\n.*\n/, ''), /etcd3\.hosts: missing/],
     [
       'an etcd member that is no address',

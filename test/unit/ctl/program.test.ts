@@ -66,6 +66,7 @@ postgresql: {data_dir: /data}
       namespace: '/db/',
       etcd: {
         endpoints: ['https://10.0.0.1:2379', 'https://10.0.0.2:2379'],
+        srv: null,
         username: 'root',
         password: 'x',
         cacert: '/etcd.pem',
