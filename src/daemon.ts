@@ -31,9 +31,13 @@ import { notifyServiceManager, underServiceManager } from './system/notify.ts';
 import { systemRandom } from './system/random.ts';
 import { prepareRuntimeDirectory } from './system/runtime-directory.ts';
 import { RuntimeStateFile } from './system/state-file.ts';
+import { checkSuccessor } from './system/successor.ts';
 import { PGHA_VERSION } from './version.ts';
 
 const GUARD_START_LIMIT = millis(5_000);
+/** The first proof of a new daemon comes first. */
+const GUARD_RENEWAL_PAUSE = millis(2_000);
+const GUARD_RENEWALS = 5;
 const GUARD_LEAVE_LIMIT = millis(1_000);
 const VERSIONS_LIMIT = millis(2_000);
 /** Beyond this a clean stop gives up waiting; the guard ends Postgres at its deadline. */
@@ -42,14 +46,20 @@ const LOG_FLUSH_MS = 500;
 /** What events and their commands get at the end. Without Postgres nobody misses the daemon; with it, the next one waits. */
 const EVENTS_LIMIT = { 'hand-over': millis(3_000), 'leave-running': millis(300) } as const;
 
+/** An answer that has been given has left the machine by then. */
+const ANSWERED = millis(50);
+
 export interface Daemon {
   /** `hand-over`: Postgres down in order, key to the best candidate. `leave-running`: only this process ends. */
   stop(how: 'hand-over' | 'leave-running'): Promise<void>;
   /** The file was changed: read again; what cannot change while running is told and stays as it is. */
   reload(): Promise<void>;
+  /** Asked by a signal to make room for the next daemon: as when `pgha-ctl restart-daemon` asks. */
+  restart(): Promise<void>;
 }
 
-export async function startDaemon(path: string, env: Environment): Promise<Daemon> {
+/** @param leave - ends this process by `stop('leave-running')`: it is to make room for the next one */
+export async function startDaemon(path: string, env: Environment, leave: () => void): Promise<Daemon> {
   const { config: loaded, warnings } = loadConfig({ path, env });
   const runtime = prepareRuntimeDirectory(loaded.runtimeDirectory);
   const lock = lockNode(runtime.path);
@@ -77,6 +87,7 @@ export async function startDaemon(path: string, env: Environment): Promise<Daemo
   const settings = settingsFor(
     () => config,
     () => reload(),
+    makingRoom(path, config, leave),
   );
   const peers = await openPeers({ ctl: config.ctl, restapi: config.restapi, clock, own: settings });
   const state = new RuntimeStateFile(runtime.path, log);
@@ -93,6 +104,7 @@ export async function startDaemon(path: string, env: Environment): Promise<Daemo
   await agent.start();
   await notifyServiceManager('ready', `${config.node.name} of ${config.scope}`);
   warnAboutVersions(dcs, log);
+  if (guard instanceof GuardClient) void renewGuard(guard, clock, log);
 
   reload = async () => {
     try {
@@ -144,16 +156,47 @@ export async function startDaemon(path: string, env: Environment): Promise<Daemo
       lock.release();
     },
     reload: () => reload(),
+    restart: async () => void (await agent.request({ kind: 'restart-daemon', force: false })),
+  };
+}
+
+const programs = dirname(fileURLToPath(import.meta.url));
+const GUARD_PROGRAM = join(programs, 'guard.js');
+
+/** Nothing ends before what follows was seen to start. */
+function makingRoom(path: string, config: Config, leave: () => void): AgentSettings['makeRoom'] {
+  let underWay = false;
+  return async (room) => {
+    if (process.pid === 1)
+      return { kind: 'refused', why: 'this daemon is process 1 of a container, which would end with it' };
+    if (underWay) return { kind: 'refused', why: 'a restart is under way already' };
+    underWay = true;
+    const answer = await checkSuccessor({
+      node: process.execPath,
+      daemon: process.argv[1] ?? '',
+      guard: config.guard.mode === 'off' ? null : GUARD_PROGRAM,
+      config: path,
+    }).finally(() => {
+      underWay = false;
+    });
+    if (answer.kind === 'unfit') return { kind: 'refused', why: answer.sentence };
+    // Taking everything up costs as much again as loading the program.
+    const needed = Math.round(2 * answer.tookMs);
+    if (room !== null && needed > room) {
+      const why = `a daemon takes about ${needed} ms to be there on this machine now, and the window is open for ${room} ms`;
+      return { kind: 'refused', why };
+    }
+    setTimeout(leave, ANSWERED);
+    return { kind: 'accepted', version: answer.version };
   };
 }
 
 async function openGuard(config: Config, dataDirectory: string, log: ClosableLog): Promise<GuardClient | GuardOff> {
   if (config.guard.mode === 'off') return new GuardOff();
-  const here = dirname(fileURLToPath(import.meta.url));
   const { listen, tls } = config.restapi;
   const guard = new GuardClient({
     runtimeDirectory: config.runtimeDirectory,
-    command: [process.execPath, join(here, 'guard.js')],
+    command: [process.execPath, GUARD_PROGRAM],
     options: {
       ...DEFAULT_OPTIONS,
       dataDirectory,
@@ -174,12 +217,26 @@ async function openGuard(config: Config, dataDirectory: string, log: ClosableLog
   return guard;
 }
 
+/** After an upgrade: the guard that the last daemon has left is of the version before. */
+async function renewGuard(guard: GuardClient, clock: SystemClock, log: ClosableLog): Promise<void> {
+  for (let attempt = 0; attempt < GUARD_RENEWALS; attempt++) {
+    await clock.sleep(GUARD_RENEWAL_PAUSE);
+    const outcome = await guard.renew(GUARD_START_LIMIT);
+    if (outcome === 'same' || outcome === 'replaced') return;
+    log.write('warn', 'guard.kept', `the guard of another version stays for now: ${outcome.kept}`);
+  }
+}
+
 function watchdogOptions({ watchdog }: Config): GuardOptions['watchdog'] {
   const { mode, device, safetyMargin, driver } = watchdog;
   return mode === 'off' ? null : { mode, device, safetyMarginMs: safetyMargin, driver };
 }
 
-function settingsFor(config: () => Config, reload: () => Promise<void>): AgentSettings {
+function settingsFor(
+  config: () => Config,
+  reload: () => Promise<void>,
+  makeRoom: AgentSettings['makeRoom'],
+): AgentSettings {
   const { restapi, postgresql, node, guard } = config();
   const bracketed = (host: string): string => (host.includes(':') ? `[${host}]` : host);
   const api = restapi.connectAddress;
@@ -199,6 +256,7 @@ function settingsFor(config: () => Config, reload: () => Promise<void>): AgentSe
     merge: (stored, patch) => mergePatch(stored, patch),
     initialConfig: initialStored(config()),
     reload,
+    makeRoom,
   };
 }
 

@@ -47,6 +47,7 @@ import { eventPrimary, Happenings } from './happenings.ts';
 import { LagHistory } from './lag-history.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import { LocalWatch } from './local-watch.ts';
+import { makeRoom } from './making-room.ts';
 import { patroniRole, patroniState } from './member-key.ts';
 import { Operations } from './operation.ts';
 import type { AgentParts, AgentSettings, ResolvedSettings } from './parts.ts';
@@ -88,6 +89,8 @@ const A_DAY = millis(24 * 3_600_000);
 const LEADS_FOR = millis(4_000);
 /** So long an operator who changes settings waits for what Postgres says of them. */
 const OBJECTIONS_LIMIT = millis(15_000);
+/** A last proof before this daemon makes room takes no longer. */
+const HAND_ON_LIMIT = millis(1_500);
 /** How often a standby that wants to go looks whether it may. */
 const LEAVE_LOOK = millis(50);
 
@@ -317,6 +320,7 @@ export class Agent implements Control {
       this.soon('the service stops');
       await Promise.race([left, this.parts.clock.sleep(limit)]);
     }
+    if (how === 'leave-running' && !this.ended) await this.keeper.handOn(HAND_ON_LIMIT);
     this.ended = true;
     this.cancelTimer?.();
     this.events.record(
@@ -1103,12 +1107,15 @@ export class Agent implements Control {
     const { log } = this.parts;
     log.write('info', 'request.received', `an operator asked: ${request.kind}`, { request: request.kind });
     const { local } = this.watch;
-    if (request.kind !== 'reload' && this.resolved.policy.node.role === 'witness')
+    const ofDaemon = request.kind === 'reload' || request.kind === 'restart-daemon';
+    if (!ofDaemon && this.resolved.policy.node.role === 'witness')
       return { kind: 'refused', sentence: 'this node is a witness: no Postgres runs here' };
     switch (request.kind) {
       case 'reload':
         await this.settings.reload();
         return { kind: 'accepted', sentence: 'reload scheduled' };
+      case 'restart-daemon':
+        return makeRoom(this, request.force);
       case 'restart': {
         if (this.operations.running !== null)
           return { kind: 'refused', sentence: `${this.operations.running.kind} already in progress` };

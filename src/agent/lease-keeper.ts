@@ -187,7 +187,15 @@ export class LeaseKeeper {
           // before a newer beat of ours has succeeded (rule 18).
           releaseSent: this.parts.downSince() !== null,
         };
-        this.unguarded = armed === null && isPrimary;
+        // In maintenance nothing ends but by a newer status, and one that names an end is ours to write: Postgres goes on,
+        // and gets its deadline before the first of those (rule 10).
+        this.pausedBeat = stored.unbounded && armed === null && isPrimary;
+        this.unguarded = armed === null && isPrimary && !this.pausedBeat;
+        // What was written in this term nobody else has changed since (rule 28), and each beat behind the gate has bound
+        // the others for a whole TTL.
+        this.list = stored.list;
+        this.listUnsettled = stored.list?.unsettled ?? null;
+        this.heldFor = stored.gatePassed ? stored.ttl : millis(0);
         this.since = this.parts.clock.now();
         this.gatePassedStored = stored.gatePassed;
         this.session = { lease: stored.lease, ttl: stored.ttl, grantedFor: stored.ttl };
@@ -234,6 +242,18 @@ export class LeaseKeeper {
     this.stopped = true;
     this.cancel?.();
     this.cancel = null;
+  }
+
+  /**
+   * This process makes room for the next one: no turn begins any more, what is under way is waited for, and the next one
+   * finds a window that was proven a moment ago.
+   */
+  async handOn(limit: Millis): Promise<void> {
+    this.stop();
+    const last = this.alone(async () => {
+      if (this.tenure !== null && this.releasing === null) await this.prove();
+    });
+    await Promise.race([last.catch(() => undefined), this.parts.clock.sleep(limit)]);
   }
 
   /** Runs a turn at once, or right after the one that runs. */
@@ -450,7 +470,14 @@ export class LeaseKeeper {
     const { list } = this;
     if (list === null) return;
     const isNewer = cluster.revision >= list.revision;
-    if (restarted || (isNewer && cluster.failsafe?.revision !== list.revision)) this.list = null;
+    if (!restarted && !(isNewer && cluster.failsafe?.revision !== list.revision)) return;
+    this.list = null;
+    // The next process must not go on with it either.
+    this.alone(() => this.store()).catch((error: unknown) => {
+      this.parts.log.write('error', 'action.failed', 'that the failsafe list is in doubt could not be stored', {
+        error,
+      });
+    });
   }
 
   private forgetList(): void {
@@ -638,12 +665,14 @@ export class LeaseKeeper {
     if (this.list !== null && this.listUnsettled === null && sameList(this.list.members, wanted)) return;
     const revision = this.list?.revision ?? this.listSeen?.revision ?? ABSENT;
     this.listUnsettled = union(wanted, this.listUnsettled);
+    await this.store();
     const answer = await dcs.txn(listTxn(tenure, wanted, revision), this.callLimit());
     // Unknown or failed: both lists count until a later write has succeeded.
     if (answer.kind !== 'answered') return;
     if (answer.succeeded) {
       this.list = { members: wanted, revision: answer.header.revision };
       this.listUnsettled = null;
+      await this.store();
       log.write('info', 'failsafe.listed', `the failsafe list is ${[...wanted.keys()].join(', ') || 'empty'} now`);
       return;
     }
@@ -652,13 +681,16 @@ export class LeaseKeeper {
     this.listSeen = entry === null ? null : readFailsafeKey(entry);
     this.list = null;
     this.listUnsettled = union(this.listUnsettled, this.listSeen?.members ?? null);
+    await this.store();
   }
 
   /** Rule 29: without a proof of etcd, everybody who could take over is asked to wait for one more TTL. */
   private async askMembers(): Promise<void> {
-    const { clock, failsafe, log, self } = this.parts;
+    const { clock, failsafe, log, self, settled } = this.parts;
     const { tenure, list } = this;
-    if (tenure === null || list === null || !failsafe.enabled() || this.parts.paused() || this.pausedBeat) return;
+    if (tenure === null || list === null || this.parts.paused() || this.pausedBeat) return;
+    // Switched off, the list is emptied: one that an earlier process left says that it is on until the settings are read.
+    if (settled() && !failsafe.enabled()) return;
     // An emptied list is none: nobody in it would mean that nobody has to be asked.
     if (tenure.releaseSent || this.heldFor < tenure.ttl || !list.members.has(self)) return;
     if (between(this.provenAt, clock.now()) < (this.provenBy === 'members' ? PROOF_EVERY : asksAfter(tenure.ttl)))
@@ -772,8 +804,8 @@ export class LeaseKeeper {
     const sentAt = clock.now();
     const suspendedFor = clock.suspendedFor();
     // Maintenance ends: the window without an end has to end before the first beat with a hold is sent, which may land
-    // although its answer never comes.
-    if (this.pausedBeat && !this.parts.paused()) await this.boundWindow(started, sentAt);
+    // although its answer never comes. A new process knows that only once it has read the settings.
+    if (this.pausedBeat && !this.parts.paused() && this.parts.settled()) await this.boundWindow(started, sentAt);
     const keepAlive = await dcs.keepAlive(started.lease, this.callLimit());
     if (keepAlive.kind === 'unanswered') return false;
     if (keepAlive.kind === 'renewed' && this.tenure !== null) this.tenure = { ...this.tenure, ttl: keepAlive.ttl };
@@ -807,6 +839,11 @@ export class LeaseKeeper {
           continue;
         case 'key-absent':
           this.tenure = { ...tenure, seq, statusRevision: verdict.statusRevision };
+          // No window says that nobody can have led since; in maintenance an operator may have made somebody lead.
+          if (this.pausedBeat && !verdict.ours) {
+            await this.lose('the key is gone, and somebody else has led since');
+            return true;
+          }
           return this.retake();
         case 'lost':
           if (answer.kind === 'answered' && (await this.foundOwnWrite(tenure, answer))) return false;
@@ -841,7 +878,7 @@ export class LeaseKeeper {
     | { readonly kind: 'unknown' }
     | { readonly kind: 'landed'; readonly statusRevision: Revision; readonly raftTerm: bigint }
     | { readonly kind: 'repeat'; readonly statusRevision: Revision }
-    | { readonly kind: 'key-absent'; readonly statusRevision: Revision }
+    | { readonly kind: 'key-absent'; readonly statusRevision: Revision; readonly ours: boolean }
     | { readonly kind: 'lost'; readonly holder: NodeName | null } {
     if (answer.kind !== 'answered') return { kind: 'unknown' };
     const { raftTerm } = answer.header;
@@ -870,13 +907,7 @@ export class LeaseKeeper {
     }
     this.guardAcks = true;
     if (!this.gatePassedStored) {
-      await this.parts.state.write({
-        lease: tenure.lease,
-        ttl: tenure.ttl,
-        term: tenure.term,
-        dataDirectory: this.parts.dataDirectory,
-        gatePassed: true,
-      });
+      await this.store(true);
       this.gatePassedStored = true;
     }
     if (this.tenure === null) return true;
@@ -912,6 +943,7 @@ export class LeaseKeeper {
     if ((await this.parts.guard.disarm(GUARD_LIMIT)).kind === 'silent') return false;
     this.adopting = false;
     this.pausedBeat = true;
+    await this.store();
     this.parts.onChange('proof');
     return true;
   }
@@ -921,6 +953,8 @@ export class LeaseKeeper {
    * say, with the guard armed. While the guard does not acknowledge, maintenance goes on.
    */
   private async boundWindow(tenure: Tenure, sentAt: Instant): Promise<void> {
+    // From here on others may hear of an end: a process that follows finds a deadline, or fences.
+    await this.store(this.gatePassedStored, false);
     if (sentAt < tenure.gate || this.parts.downSince() !== null) {
       // Nothing writes that would have to go on: the first proof opens a window like any other.
       this.pausedBeat = false;
@@ -1074,15 +1108,17 @@ export class LeaseKeeper {
     this.parts.onChange('key');
   }
 
-  private async store(): Promise<void> {
-    const { tenure } = this;
+  private async store(gatePassed = this.gatePassedStored, unbounded = this.pausedBeat): Promise<void> {
+    const { tenure, list } = this;
     if (tenure === null) return;
     await this.parts.state.write({
       lease: tenure.lease,
       ttl: tenure.ttl,
       term: tenure.term,
       dataDirectory: this.parts.dataDirectory,
-      gatePassed: this.gatePassedStored,
+      gatePassed,
+      unbounded,
+      list: list === null ? null : { ...list, unsettled: this.listUnsettled },
     });
   }
 

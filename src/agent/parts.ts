@@ -1,6 +1,7 @@
 /** Everything the agent needs from outside, and what it was told about itself. */
 import type { Policy } from '../core/policy.ts';
 import type { NodeName } from '../core/store.ts';
+import type { Millis } from '../core/time.ts';
 import type { Chronicle } from '../ports/chronicle.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Commands } from '../ports/commands.ts';
@@ -54,4 +55,13 @@ export interface AgentSettings {
   readonly initialConfig: Json;
   /** Reads this node's own file again; what it changes is announced by {@link Agent.settingsRead}. */
   readonly reload: () => Promise<void>;
+  /**
+   * Ends this daemon in a moment and leaves everything to the next one, if that one would start, and within `room`, as
+   * far as one can tell.
+   */
+  readonly makeRoom: (
+    room: Millis | null,
+  ) => Promise<
+    { readonly kind: 'accepted'; readonly version: string } | { readonly kind: 'refused'; readonly why: string }
+  >;
 }

@@ -93,6 +93,7 @@ export type OperatorRequest =
   | ({ readonly kind: 'schedule-restart'; readonly timeout: Millis | null; readonly at: string } & RestartConditions)
   | { readonly kind: 'cancel-restart' }
   | { readonly kind: 'reload' }
+  | { readonly kind: 'restart-daemon'; readonly force: boolean }
   | { readonly kind: 'reinitialize'; readonly force: boolean; readonly fromLeader: boolean };
 
 export type RequestOutcome =

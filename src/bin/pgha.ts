@@ -36,10 +36,10 @@ async function main(args: readonly string[]): Promise<void> {
     process.exitCode = EXIT_CONFIG;
     return;
   }
-  run(await startDaemon(first, process.env));
+  await run(first);
 }
 
-function run(daemon: Daemon): void {
+async function run(config: string): Promise<void> {
   let ending = false;
   const end = (how: 'hand-over' | 'leave-running'): void => {
     if (ending) return;
@@ -49,9 +49,10 @@ function run(daemon: Daemon): void {
       () => process.exit(1),
     );
   };
+  const daemon: Daemon = await startDaemon(config, process.env, () => end('leave-running'));
   process.on('SIGTERM', () => end('hand-over'));
   process.on('SIGINT', () => end('hand-over'));
-  process.on('SIGUSR2', () => end('leave-running'));
+  process.on('SIGUSR2', () => void daemon.restart());
   process.on('SIGHUP', () => void daemon.reload());
 }
 

@@ -81,7 +81,8 @@ export type BeatVerdict =
   | { readonly kind: 'landed'; readonly statusRevision: Revision }
   /** A delayed write of ours landed in between: the key is ours, R moved. Not a loss; again at once. [story 1] */
   | { readonly kind: 'repeat'; readonly statusRevision: Revision }
-  | { readonly kind: 'key-absent'; readonly statusRevision: Revision }
+  /** `ours`: the newest status is of our own term, or there is none: nobody has led since and said so. */
+  | { readonly kind: 'key-absent'; readonly statusRevision: Revision; readonly ours: boolean }
   | { readonly kind: 'lost'; readonly holder: NodeName | null };
 
 /** What a refused beat's failure branch says. */
@@ -92,10 +93,13 @@ export function judgeRefusedBeat(
   status: KeyValue | null,
 ): BeatVerdict {
   const statusRevision = status?.modRevision ?? ABSENT;
-  if (leader === null) return { kind: 'key-absent', statusRevision };
+  const beat = status === null ? null : readStatusKey(status).beat;
+  if (leader === null) {
+    const ours = status === null || (beat?.term === tenure.term && beat.release === null);
+    return { kind: 'key-absent', statusRevision, ours };
+  }
   const ours = leader.modRevision === tenure.term && leader.lease === tenure.lease;
   if (!ours) return { kind: 'lost', holder: leader.value as NodeName };
-  const beat = status === null ? null : readStatusKey(status).beat;
   const landed = beat !== null && beat.term === tenure.term && beat.seq === seq && beat.release === null;
   return landed ? { kind: 'landed', statusRevision } : { kind: 'repeat', statusRevision };
 }

@@ -11,14 +11,26 @@ import type { WatchdogState } from '../core/watchdog.ts';
 import type { EventLog } from '../ports/event-log.ts';
 import type { Arming, Guard, GuardAnswer } from '../ports/guard.ts';
 import { holderOf } from '../system/lock.ts';
+import { buildOf } from './build.ts';
 import { monotonicMs, ownProcess, type ProcessId, signalProcess } from './family.ts';
-import { type Answer, EXIT_NOT_NEEDED, FILES, type GuardOptions, lineReader, type Notice, type Order } from './wire.ts';
+import {
+  type Answer,
+  EXIT_NOT_NEEDED,
+  FILES,
+  type GuardOptions,
+  lineReader,
+  type Notice,
+  type Order,
+  SUCCESSOR,
+} from './wire.ts';
 
 /** How often a socket that is not there yet is tried, and a guard that refuses us. */
 const TRY_AGAIN_MS = 10;
 const REFUSED_AGAIN_MS = 50;
 /** A guard that has been started listens within this, also on a busy machine. */
 const START_LIMIT_MS = 5_000;
+/** A successor that was ready holds the lock as soon as the guard before it has gone. */
+const SUCCESSION_LIMIT_MS = 1_000;
 /** A guard that has answered nothing for so long hangs: it is ended, and the next one arms itself from its file. */
 const HUNG_AFTER_MS = 3_000;
 
@@ -63,6 +75,10 @@ export class GuardClient implements Guard {
   private closed = false;
   private keeping: Promise<void> | null = null;
   private whenConnected: (() => void)[] = [];
+  /** Which program the guard runs; null: it does not say. */
+  private build: string | null = null;
+  /** A guard that waits for the one before it to leave. */
+  private successor: ChildProcess | null = null;
   /** Something was sent at this instant and nothing was heard since. */
   private unansweredSince: Instant | null = null;
   private trouble = '';
@@ -124,6 +140,44 @@ export class GuardClient implements Guard {
     const answer = await this.order(() => ({ do: 'leave' }), limit);
     await this.close();
     return answer;
+  }
+
+  /**
+   * A guard of another version than the program that this daemon would start is replaced by that one. It is ready before
+   * the old one leaves; then it arms itself from the file, and is armed anew by the proof that follows at once.
+   *
+   * @returns `same`: nothing had to be done; `replaced`; or why the old one stays, for now or until it ends
+   */
+  async renew(limit: Millis): Promise<'same' | 'replaced' | { readonly kept: string }> {
+    const build = buildOf(this.config.command[1] ?? '');
+    const before = this.connections;
+    if (this.socket === null || build === null || build === this.build) return 'same';
+    let successor: ChildProcess;
+    try {
+      successor = this.spawnGuard(true);
+    } catch (error) {
+      return { kept: String(error) };
+    }
+    const ready = new Promise<string | null>((resolve) => {
+      successor.once('message', () => resolve(null));
+      successor.once('error', (error) => resolve(String(error)));
+      successor.once('exit', (code, signal) => resolve(`it ended with ${signal ?? code}`));
+    });
+    const trouble = await within(ready, limit, () => 'it does not start in time');
+    if (trouble !== null) {
+      successor.kill('SIGKILL');
+      return { kept: `the new one is not ready: ${trouble}` };
+    }
+    this.successor = successor;
+    const answer = await this.order(() => ({ do: 'make-room' }), limit);
+    if (answer.kind === 'silent') {
+      this.successor = null;
+      successor.kill('SIGKILL');
+      return { kept: answer.cause };
+    }
+    const until = monotonicMs() + limit;
+    while (this.connections === before && monotonicMs() < until && !this.closed) await pause(TRY_AGAIN_MS);
+    return this.connections === before ? { kept: 'the new one does not answer yet' } : 'replaced';
   }
 
   /** Ends the connection and leaves the guard where it is, with its deadline: a daemon that makes room for the next. */
@@ -295,6 +349,7 @@ export class GuardClient implements Guard {
     const before = this.guard;
     this.socket = socket;
     this.guard = hello.guard ?? null;
+    this.build = hello.build ?? null;
     this.suspicions = hello.suspicions ?? 0;
     this.hearOfWatchdog(hello.watchdog ?? { kind: 'off' });
     this.trouble = '';
@@ -302,8 +357,13 @@ export class GuardClient implements Guard {
     if (this.connections === 1) {
       this.config.log.write('info', 'guard.started', 'The guard is there.', { pid: this.guard?.pid });
     } else {
-      const sentence = 'The connection to the guard had ended; a guard is there again.';
-      this.config.log.write('warn', 'guard.replaced', sentence, { was: before?.pid, pid: this.guard?.pid });
+      const planned = this.successor !== null && this.guard?.pid === this.successor.pid;
+      this.successor = null;
+      const sentence = planned
+        ? 'A guard of the version on disk has taken the place of the former one.'
+        : 'The connection to the guard had ended; a guard is there again.';
+      const facts = { was: before?.pid, pid: this.guard?.pid };
+      this.config.log.write(planned ? 'info' : 'warn', 'guard.replaced', sentence, facts);
       for (const listener of this.replaced) listener();
     }
     for (const pending of this.pending.values()) this.send(socket, pending);
@@ -334,6 +394,7 @@ export class GuardClient implements Guard {
 
   /** @returns whether its socket can be expected to answer now */
   private async startGuard(): Promise<boolean> {
+    if (this.successor !== null && (await this.successorListens(this.successor))) return true;
     const exit: { why: string | null; lockIsTaken: boolean } = { why: null, lockIsTaken: false };
     try {
       const child = this.spawnGuard();
@@ -360,21 +421,34 @@ export class GuardClient implements Guard {
     return false;
   }
 
-  private spawnGuard(): ChildProcess {
+  /** It holds the lock already, or is about to: another one would only stand in its way. */
+  private async successorListens(successor: ChildProcess): Promise<boolean> {
+    const limit = monotonicMs() + SUCCESSION_LIMIT_MS;
+    while (monotonicMs() < limit && successor.exitCode === null && successor.signalCode === null && !this.closed) {
+      if (await this.listens()) return true;
+      await pause(TRY_AGAIN_MS);
+    }
+    this.successor = null;
+    successor.kill('SIGKILL');
+    return false;
+  }
+
+  private spawnGuard(succeeds = false): ChildProcess {
     const { runtimeDirectory, command } = this.config;
     const [program, ...args] = command;
     if (program === undefined) throw new Error('no command for the guard');
     const output = openSync(`${runtimeDirectory}/${FILES.output}`, 'w', 0o600);
     try {
-      const child = spawn(program, [...args, runtimeDirectory], {
+      const child = spawn(program, [...args, runtimeDirectory, ...(succeeds ? [SUCCESSOR] : [])], {
         // Its own session: it outlives us. A file for its output: a pipe of ours would break with us.
         detached: true,
-        stdio: ['ignore', output, output],
+        stdio: ['ignore', output, output, ...(succeeds ? ['ipc' as const] : [])],
         cwd: '/',
         // Nothing of ours: no NOTIFY_SOCKET, no NODE_OPTIONS, no passwords.
         env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin', LANG: 'C' },
       });
       child.unref();
+      child.channel?.unref();
       return child;
     } finally {
       closeSync(output);

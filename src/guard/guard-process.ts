@@ -44,6 +44,8 @@ const HUNG_AFTER_MS = 2_000;
 const FIRST_STAND_IN_MS = 300;
 /** While there is a watchdog device in the configuration: how often the daemon hears what became of it. */
 const WATCHDOG_LOOK_MS = 2_000;
+/** A deadline as near as this is not left to a successor. */
+const ROOM_MS = 1_500;
 /** The end of one look at the files of a server that nobody leads. */
 const RECOVERY_LOOK_MS = 1_000;
 
@@ -54,6 +56,8 @@ interface Master {
 
 export interface GuardProcessParts {
   readonly runtimeDirectory: string;
+  /** Which program this is; null: not known. */
+  readonly build: string | null;
   /** Reads the options file; also with every hello, since the next daemon may have been configured anew. */
   readonly readOptions: () => GuardOptions;
   readonly log: (sentence: string) => void;
@@ -179,6 +183,9 @@ export class GuardProcess {
         if (this.isArmed()) throw new Error(`not while ${describe(this.orders)}`);
         setTimeout(() => this.leave('the daemon said so'), 20);
         return {};
+      case 'make-room':
+        this.makeRoom();
+        return {};
       default:
         throw new Error(`not understood: ${JSON.stringify(request satisfies never)}`);
     }
@@ -206,7 +213,8 @@ export class GuardProcess {
     this.takeWatchdogOptions();
     await this.standIn.end();
     this.parts.log(`daemon ${id.pid} is here; ${describe(this.orders)}`);
-    return { guard: this.self, suspicions: this.suspicions, watchdog: this.watchdogState() };
+    const { build } = this.parts;
+    return { guard: this.self, suspicions: this.suspicions, watchdog: this.watchdogState(), build };
   }
 
   private daemonIsGone(standInAfterMs: number): void {
@@ -250,6 +258,20 @@ export class GuardProcess {
     const { dataDirectory } = this.options;
     if (familyOf(dataDirectory).length === 0) return false;
     return (await recoveryStateOf(dataDirectory, RECOVERY_LOOK_MS)) === 'out-of-recovery';
+  }
+
+  /**
+   * A guard of another version waits for the lock: it arms itself from the file, as after a death of this one, and until
+   * then the daemon that asked for it is there. Never near a deadline, nor while a strike has work to do.
+   */
+  private makeRoom(): void {
+    this.refuseWhileEnding();
+    const { orders } = this;
+    if (orders.kind === 'armed' && livesOn(orders) && orders.deadline - monotonicMs() < ROOM_MS)
+      throw new Error(`not now: ${describe(orders)}`);
+    this.save(orders);
+    // Everything that is ordered until then stands in the file before it is acknowledged.
+    setTimeout(() => this.leave('another guard takes its place'), 20);
   }
 
   private leave(why: string): void {

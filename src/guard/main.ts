@@ -1,13 +1,17 @@
 /**
- * Entry of the guard process: `guard.js RUNTIME_DIRECTORY`. Takes the guard's lock, puts the parts together, and lets
- * nothing but its own judgement end it. Nothing but Node's built-in modules is loaded here.
+ * Entry of the guard process: `guard.js RUNTIME_DIRECTORY [successor]`. Takes the guard's lock, puts the parts together,
+ * and lets nothing but its own judgement end it. Nothing but Node's built-in modules is loaded here. A successor says
+ * that it is ready and waits for the lock: the guard before it leaves only then, and nothing but a lock lies between.
  */
 import { appendFileSync, readFileSync, renameSync, statSync } from 'node:fs';
 import { holdExclusively } from '../system/lock.ts';
+import { buildOf } from './build.ts';
 import { GuardProcess } from './guard-process.ts';
-import { DEFAULT_OPTIONS, EXIT_NOT_NEEDED, FILES, type GuardOptions } from './wire.ts';
+import { DEFAULT_OPTIONS, EXIT_NOT_NEEDED, FILES, type GuardOptions, SUCCESSOR } from './wire.ts';
 
 const LOG_LIMIT_BYTES = 256 * 1024;
+/** The guard before a successor leaves within milliseconds, or says no. */
+const SUCCESSION_SECONDS = 5;
 
 function main(): void {
   const runtimeDirectory = process.argv[2];
@@ -16,11 +20,23 @@ function main(): void {
     process.exit(2);
   }
   process.umask(0o077);
-  if (holdExclusively(`${runtimeDirectory}/${FILES.lock}`) === null) process.exit(EXIT_NOT_NEEDED);
+  if (process.argv[3] === SUCCESSOR && process.send !== undefined) {
+    process.send(SUCCESSOR, () => {
+      process.disconnect();
+      begin(runtimeDirectory, SUCCESSION_SECONDS);
+    });
+  } else begin(runtimeDirectory, 0);
+}
+
+function begin(runtimeDirectory: string, waitSeconds: number): void {
+  // Read before the wait: what stands there later may be another version again.
+  const build = buildOf(process.argv[1] ?? '');
+  if (holdExclusively(`${runtimeDirectory}/${FILES.lock}`, waitSeconds) === null) process.exit(EXIT_NOT_NEEDED);
 
   const log = logTo(`${runtimeDirectory}/${FILES.log}`);
   const guard = new GuardProcess({
     runtimeDirectory,
+    build,
     log,
     readOptions: () => readOptions(`${runtimeDirectory}/${FILES.options}`),
     exit: (code) => process.exit(code),

@@ -19,6 +19,9 @@ export const FILES = {
   output: 'guard.out',
 } as const;
 
+/** Second argument of a guard that is to wait for the one before it, and its word that it does. */
+export const SUCCESSOR = 'successor';
+
 /** Exit code of a guard that found a living one in its place. */
 export const EXIT_NOT_NEEDED = 3;
 
@@ -76,7 +79,9 @@ export type Order =
     }
   | { readonly do: 'disarm' }
   | { readonly do: 'armed?' }
-  | { readonly do: 'leave' };
+  | { readonly do: 'leave' }
+  /** Another guard waits for the lock and goes on with what this one is armed with. */
+  | { readonly do: 'make-room' };
 
 export type Request = { readonly id: number } & Order;
 
@@ -89,6 +94,8 @@ export interface Answer {
   readonly guard?: ProcessId;
   readonly suspicions?: number;
   readonly watchdog?: WatchdogState;
+  /** To hello: which program it runs. Left out or null: one that does not know. */
+  readonly build?: string | null;
   /** To `armed?`. */
   readonly armed?: { readonly deadline: number; readonly dataDirectory: string } | null;
 }

@@ -43,6 +43,12 @@ export function controlRoutes(app: FastifyInstance, parts: HttpParts): void {
   protect('POST', 'reload', 'none', async (_body, reply) =>
     sendOutcome(reply, await parts.control.request({ kind: 'reload' }), { status: 202, sentence: 'reload scheduled' }),
   );
+  protect('POST', 'pgha/restart-daemon', 'optional', async (body, reply) =>
+    sendOutcome(reply, await parts.control.request({ kind: 'restart-daemon', force: body['force'] === true }), {
+      status: 202,
+      sentence: 'this daemon makes room for the next one',
+    }),
+  );
   protect('POST', 'restart', 'optional', (body, reply) => restart(parts, body, reply));
   protect('DELETE', 'restart', 'none', async (_body, reply) => {
     const outcome = await parts.control.request({ kind: 'cancel-restart' });

@@ -18,6 +18,8 @@ type Fields = Record<string, unknown>;
 
 export class StatusDocument {
   readonly #version: string;
+  /** Tells one process from the next. */
+  readonly #startedAt = new Date().toISOString();
   #published: Published | null = null;
   #config: Config | null = null;
   /** Both without their closing brace. */
@@ -33,7 +35,7 @@ export class StatusDocument {
       this.#published = node.published;
       this.#config = config;
       this.#patroni = JSON.stringify(patroniFields(node.published, config)).slice(0, -1);
-      this.#pgha = JSON.stringify(pghaFields(node.published, this.#version)).slice(0, -1);
+      this.#pgha = JSON.stringify(pghaFields(node.published, this.#version, this.#startedAt)).slice(0, -1);
     }
     const unlocked = !clusterKnown(node) || node.published.cluster?.leader === null ? ',"cluster_unlocked":true' : '';
     const failsafe = failsafeIsActive(node) ? ',"failsafe_mode_is_active":true' : '';
@@ -121,10 +123,11 @@ function pendingRestart(local: LocalPostgres): Fields {
 }
 
 /** What of `pgha` is true for as long as this state stands. */
-function pghaFields(published: Published, version: string): Fields {
+function pghaFields(published: Published, version: string, startedAt: string): Fields {
   const { decision, leadership, local, operation, policy } = published;
   return {
     version,
+    started_at: startedAt,
     node_id: policy.node.nodeId,
     priority: policy.node.priority,
     location: policy.node.location,

@@ -17,14 +17,16 @@ export interface HeldLock {
  * Node has no flock(2). The lock belongs to the open file, not to the process that asked for it: flock(1), of
  * util-linux, takes it on our descriptor and leaves.
  *
+ * @param waitSeconds - how long to wait for it; this process does nothing else meanwhile
  * @returns the lock, or null when another living process holds it
  * @throws {PghaError} PGHA_COMMAND_FAILED when flock(1) cannot be run
  */
-export function holdExclusively(path: string): HeldLock | null {
+export function holdExclusively(path: string, waitSeconds = 0): HeldLock | null {
   const fd = openSync(path, 'a+', 0o600);
-  const flock = spawnSync('flock', ['--exclusive', '--nonblock', '3'], {
+  const patience = waitSeconds === 0 ? ['--nonblock'] : ['--timeout', String(waitSeconds)];
+  const flock = spawnSync('flock', ['--exclusive', ...patience, '3'], {
     stdio: ['ignore', 'ignore', 'ignore', fd],
-    timeout: 5_000,
+    timeout: 5_000 + waitSeconds * 1_000,
   });
   if (flock.status !== 0) {
     closeSync(fd);

@@ -4,10 +4,10 @@
  * pool a promotion would wait behind reads of a data disk that hangs.
  */
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { leaseId, revision } from '../core/store.ts';
+import { leaseId, type NodeName, nodeName, revision } from '../core/store.ts';
 import { millis } from '../core/time.ts';
 import type { EventLog } from '../ports/event-log.ts';
-import type { StateFile, StoredLeadership } from '../ports/state-file.ts';
+import type { StateFile, StoredLeadership, StoredList } from '../ports/state-file.ts';
 import { bootId } from './boot-id.ts';
 
 export class RuntimeStateFile implements StateFile {
@@ -43,6 +43,8 @@ export class RuntimeStateFile implements StateFile {
       term: state.term.toString(),
       dataDirectory: state.dataDirectory,
       gatePassed: state.gatePassed,
+      unbounded: state.unbounded,
+      failsafe: state.list === null ? null : listText(state.list),
     });
     writeFileSync(`${this.path}.next`, `${text}\n`, { mode: 0o600 });
     renameSync(`${this.path}.next`, this.path);
@@ -69,5 +71,42 @@ function parse(text: string): StoredLeadership | null {
   if (typeof term !== 'string' || !/^\d+$/.test(term)) throw new Error('no term');
   if (typeof ttlMs !== 'number' || !(ttlMs > 0)) throw new Error('no TTL');
   if (typeof dataDirectory !== 'string' || typeof gatePassed !== 'boolean') throw new Error('incomplete');
-  return { lease: leaseId(lease), ttl: millis(ttlMs), term: revision(term), dataDirectory, gatePassed };
+  return {
+    lease: leaseId(lease),
+    ttl: millis(ttlMs),
+    term: revision(term),
+    dataDirectory,
+    gatePassed,
+    // Both are left out by versions that did not know them yet: then they were not so.
+    unbounded: (file as Record<string, unknown>)['unbounded'] === true,
+    list: parseList((file as Record<string, unknown>)['failsafe']),
+  };
+}
+
+const listText = ({ members, revision: at, unsettled }: StoredList) => ({
+  members: Object.fromEntries(members),
+  revision: at.toString(),
+  unsettled: unsettled === null ? null : Object.fromEntries(unsettled),
+});
+
+/** @throws when it is there and no such list: half of it would leave somebody out */
+function parseList(value: unknown): StoredList | null {
+  if (value === null || value === undefined) return null;
+  const { members, revision: at, unsettled } = value as Record<string, unknown>;
+  if (typeof at !== 'string' || !/^\d+$/.test(at)) throw new Error('no revision of the failsafe list');
+  return {
+    members: membersIn(members),
+    revision: revision(at),
+    unsettled: unsettled === null ? null : membersIn(unsettled),
+  };
+}
+
+function membersIn(value: unknown): ReadonlyMap<NodeName, string> {
+  if (typeof value !== 'object' || value === null) throw new Error('no members of the failsafe list');
+  return new Map(
+    Object.entries(value).map(([name, url]) => {
+      if (typeof url !== 'string') throw new Error(`no address of ${name} in the failsafe list`);
+      return [nodeName(name), url];
+    }),
+  );
 }

@@ -3,7 +3,17 @@
  * in the right directory) and on a real Postgres with a backend that never stops committing.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { chownSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  chownSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -120,10 +130,10 @@ class Daemon {
     this.start = resolve;
   });
 
-  constructor(node: Node, startLimit = 5_000) {
+  constructor(node: Node, startLimit = 5_000, program = GUARD) {
     const config = {
       runtimeDirectory: node.runtime,
-      command: [process.execPath, GUARD],
+      command: [process.execPath, program],
       options: node.options,
       startLimit,
     };
@@ -158,8 +168,8 @@ class Daemon {
   }
 }
 
-async function aDaemon(node: Node): Promise<Daemon> {
-  const daemon = new Daemon(node);
+async function aDaemon(node: Node, program = GUARD): Promise<Daemon> {
+  const daemon = new Daemon(node, 5_000, program);
   expect(await daemon.started).toEqual({ kind: 'acked' });
   return daemon;
 }
@@ -491,6 +501,46 @@ describe('the guard', () => {
     await eventually(() => familyOf(node.data).length === 0, 2_000);
   });
 
+  it('of another version than the program on disk makes room for that one, and the deadline stays', async () => {
+    const node = aNode();
+    const program = join(node.runtime, 'guard.mjs');
+    cpSync(GUARD, program);
+    const daemon = await aDaemon(node, program);
+    aFakeFamily(node);
+    const deadline = monotonicMs() + 4_000;
+    await daemon.ask('arm', { deadline, dataDirectory: node.data }, 500);
+    const first = guardOf(node);
+    expect(await daemon.ask('renew', 5_000)).toBe('same');
+    appendFileSync(program, '\n// another version\n');
+    expect(await daemon.ask('renew', 5_000)).toBe('replaced');
+    expect(daemon.heard).toEqual(['replaced']);
+    expect(first !== null && isAlive(first)).toBe(false);
+    expect(await daemon.ask('armed', 500)).toEqual({ deadline, dataDirectory: node.data });
+    expect(await daemon.ask('renew', 5_000)).toBe('same');
+    expect(familyOf(node.data)).toHaveLength(1);
+    // The new one keeps the word of the old one, also without a daemon.
+    kill(daemon.id);
+    await eventually(() => familyOf(node.data).length === 0, 6_000);
+    expect(monotonicMs() - deadline).toBeGreaterThan(0);
+  });
+
+  it('stays when the one on disk does not start, and near its deadline', async () => {
+    const node = aNode();
+    const program = join(node.runtime, 'guard.mjs');
+    cpSync(GUARD, program);
+    const daemon = await aDaemon(node, program);
+    aFakeFamily(node);
+    await daemon.arm(node, 1_000);
+    const first = guardOf(node);
+    appendFileSync(program, '\n// another version\n');
+    expect(await daemon.ask('renew', 5_000)).toEqual({ kept: expect.stringContaining('not now') });
+    await daemon.arm(node, 20_000);
+    writeFileSync(program, 'throw new Error("half an upgrade");');
+    expect(await daemon.ask('renew', 5_000)).toEqual({ kept: expect.stringContaining('not ready') });
+    expect(guardOf(node)).toEqual(first);
+    expect(await daemon.arm(node, 20_000)).toEqual({ kind: 'acked' });
+  });
+
   it('stopped, is replaced by the daemon: arms are silent until then', async () => {
     const node = aNode();
     const daemon = await aDaemon(node);
@@ -617,6 +667,7 @@ describe('a suspension of the machine', () => {
     let ahead = 0;
     const guard = new GuardProcess({
       runtimeDirectory: node.runtime,
+      build: null,
       readOptions: () => node.options,
       log: () => undefined,
       exit: () => undefined,

@@ -157,6 +157,21 @@ function build(terminal: Terminal, start: (work: Work) => () => Promise<void>): 
     .action((cluster: string | undefined, members: string[], options: Parsed) =>
       start(async (session) => (await import('./reload.ts')).reload(session, words(cluster, members), options))(),
     );
+  acting(
+    withMembers(command('restart-daemon', 'the daemon alone makes room for the next one, of another version perhaps')),
+  )
+    .addOption(role('any'))
+    .option('--force', 'do not ask')
+    .option(
+      '--regardless',
+      'also while the next one could not go on with everything (etcd is away, a copy is under way)',
+    )
+    .option('--no-wait', 'do not wait until the next one is there')
+    .action((cluster: string | undefined, members: string[], options: Parsed) =>
+      start(async (session) =>
+        (await import('./restart-daemon.ts')).restartDaemon(session, words(cluster, members), options),
+      )(),
+    );
   acting(withMembers(command('reinit', 'copy a standby anew')))
     .option('--force', 'do not ask, and cancel what is under way')
     .option('--from-leader', 'copy from the leader')

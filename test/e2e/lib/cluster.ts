@@ -68,6 +68,8 @@ export interface ClusterOptions {
   readonly network?: Network;
   /** Where in the run's directory; for readable paths in the demo. */
   readonly directory?: string;
+  /** Every node has a copy of the programs of its own, in `programs` of its directory, which a test may change. */
+  readonly ownPrograms?: boolean;
   /** Leaves out TTL and timings, so that the daemon's own defaults count. */
   readonly defaults?: boolean;
   /** Don't wait for a primary and streaming standbys. */
@@ -215,14 +217,12 @@ export class Cluster {
         ? nodeNames.slice(0, options.etcdMembers ?? 1)
         : names.filter((n) => /^e\d+$/.test(n));
     const etcd = await startEtcd(network, etcdHosts, 'client', directory, options.etcdArgs);
-    const nodeOn = (name: string): Node =>
-      new Node(
-        name,
-        network.host(name),
-        serverDirectory(join(directory, name), 0o755),
-        join(dist, 'pgha.js'),
-        options.env?.(name),
-      );
+    const nodeOn = (name: string): Node => {
+      const place = serverDirectory(join(directory, name), 0o755);
+      const programs = options.ownPrograms === true ? join(place, 'programs') : dist;
+      if (programs !== dist) cpSync(dist, programs, { recursive: true });
+      return new Node(name, network.host(name), place, join(programs, 'pgha.js'), options.env?.(name));
+    };
     const nodes = nodeNames.map(nodeOn);
     const witness = options.witness === true ? nodeOn('w1') : null;
     const clientHost = network.host('client');

@@ -98,7 +98,7 @@ export class Daemon {
     await until('the daemon has ended', limitMs, () => this.id() === null, 20);
   }
 
-  private send(name: NodeJS.Signals): void {
+  send(name: NodeJS.Signals): void {
     const id = this.id();
     if (id !== null) signal(id, name);
   }

@@ -64,6 +64,7 @@ export function makeAgent({ name, index, ...parts }: AgentParts, plan: Plan): Ru
       Object.fromEntries(Object.entries({ ...stored, ...patch }).filter(([, value]) => value !== null)),
     initialConfig,
     reload: async () => agent.settingsRead(),
+    makeRoom: async () => ({ kind: 'refused', why: 'a fault of the plan restarts daemons' }),
   };
   const agent: Agent = new Agent(parts, settings);
   // Bound once: the invariants ask at every event.

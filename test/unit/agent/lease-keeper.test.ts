@@ -22,6 +22,7 @@ let keeper: LeaseKeeper;
 let local: { downSince: Instant | null; isPrimary: boolean };
 let paused: boolean;
 let wantedTtl: Millis;
+let settled: boolean;
 let lost: string[];
 let failsafe: {
   on: boolean;
@@ -39,6 +40,7 @@ beforeEach(() => {
   local = { downSince: LONG_AGO, isPrimary: false };
   paused = false;
   wantedTtl = TTL;
+  settled = true;
   lost = [];
   failsafe = { on: false, wanted: ['a', 'b', 'c'], asked: [], answer: () => ({ kind: 'confirmed', position: null }) };
   keeper = aKeeper();
@@ -58,7 +60,7 @@ function aKeeper(): LeaseKeeper {
     isPrimary: () => local.isPrimary,
     paused: () => paused,
     wantedTtl: () => wantedTtl,
-    settled: () => true,
+    settled: () => settled,
     failsafe: {
       enabled: () => failsafe.on,
       wanted: () => new Map(failsafe.wanted.map((name) => [nodeName(name), `http://${name}`])),
@@ -806,7 +808,8 @@ describe('a daemon started again', () => {
     const lease = leaseId('8001');
     const term = etcd.put('leader', 'b', lease);
     etcd.put('status', { optime: 1, pgha: { term: term.toString(), seq: 3, hold_ms: 10_000 } });
-    state.stored = { lease, ttl: TTL, term, dataDirectory: '/data', gatePassed: over.gatePassed ?? true };
+    const gatePassed = over.gatePassed ?? true;
+    state.stored = { lease, ttl: TTL, term, dataDirectory: '/data', gatePassed, unbounded: false, list: null };
     const deadlineIn = over.deadlineIn === undefined ? 6_000 : over.deadlineIn;
     guard.arming = deadlineIn === null ? null : { deadline: instant(START + deadlineIn), dataDirectory: '/data' };
     return term;
@@ -911,6 +914,100 @@ describe('a daemon started again', () => {
     expect(held()).toMatchObject({ windowOpen: false, gate: clock.now() + 10_000 });
     await clock.pass(9_900);
     expect(held().windowOpen).toBe(false);
+  });
+
+  describe('while etcd is away', () => {
+    /** The process ends, or makes room; the next one knows no settings of the cluster yet. */
+    async function startedAgain(): Promise<void> {
+      await clock.outcome(keeper.handOn(millis(1_500)));
+      settled = false;
+      failsafe.on = false;
+      paused = false;
+      keeper = aKeeper();
+      await clock.outcome(keeper.start());
+    }
+
+    it('in maintenance, goes on with the primary that no guard would end, without a deadline', async () => {
+      await leads();
+      paused = true;
+      await clock.pass(1_100);
+      etcd.reachable = false;
+      await startedAgain();
+      await clock.pass(60_000);
+      expect(held()).toMatchObject({ windowOpen: true, until: Number.POSITIVE_INFINITY });
+      etcd.reachable = true;
+      await clock.pass(200);
+      // Maintenance has ended meanwhile: the guard is armed before the first beat with a hold.
+      settled = true;
+      await clock.pass(1_100);
+      expect(etcd.beat?.holdMs).toBe(10_000);
+      expect(guard.arming?.deadline).toBe(held().deadline);
+      expect([state.stored?.unbounded, lost]).toEqual([false, []]);
+    });
+
+    it('in maintenance, does not take the key again when an operator has made somebody lead meanwhile', async () => {
+      await leads();
+      paused = true;
+      await clock.pass(1_100);
+      await startedAgain();
+      etcd.put('status', {
+        optime: 1,
+        pgha: { term: '999', seq: 1, hold_ms: 0, release: { lsn: '0/1', candidate: null } },
+      });
+      etcd.delete('leader');
+      await clock.pass(1_100);
+      expect([keeper.leadership.kind, lost.length]).toEqual(['none', 1]);
+      expect(etcd.key('leader')).toBeNull();
+    });
+
+    it('goes on with the word of the list that the earlier process has written in this term', async () => {
+      failsafe.on = true;
+      await leads();
+      await clock.pass(1_100);
+      etcd.reachable = false;
+      await clock.pass(1_000);
+      await startedAgain();
+      await clock.pass(60_000);
+      expect(held()).toMatchObject({ windowOpen: true, provenBy: 'members' });
+      expect(new Set(failsafe.asked.map(({ name }) => name))).toEqual(new Set(['a', 'c']));
+      failsafe.answer = () => ({ kind: 'refused', why: 'the last status is of another term' });
+      await clock.pass(11_000);
+      expect(held().windowOpen).toBe(false);
+    });
+
+    it('asks those too whom a write has named that may still land', async () => {
+      failsafe.on = true;
+      await leads();
+      await clock.pass(1_100);
+      failsafe.wanted = ['a', 'b', 'c', 'd'];
+      etcd.fault({ on: 'txn', when: writesKey('failsafe'), loseAnswer: true });
+      await clock.pass(1_100);
+      etcd.reachable = false;
+      await startedAgain();
+      failsafe.asked.length = 0;
+      await clock.pass(10_000);
+      expect(new Set(failsafe.asked.map(({ name }) => name))).toEqual(new Set(['a', 'c', 'd']));
+    });
+
+    it('asks nobody where nothing was written in this term, and after its window has passed', async () => {
+      await leads();
+      await clock.pass(1_100);
+      etcd.reachable = false;
+      await startedAgain();
+      await clock.pass(11_000);
+      expect([failsafe.asked, held().windowOpen]).toEqual([[], false]);
+    });
+  });
+
+  it('finds a window that was proven a moment before the earlier process made room', async () => {
+    await leads();
+    await clock.pass(900);
+    const before = held().until;
+    await clock.outcome(keeper.handOn(millis(1_500)));
+    expect(held().until).toBeGreaterThan(before);
+    const beats = etcd.beat?.seq;
+    await clock.pass(3_000);
+    expect(etcd.beat?.seq).toBe(beats);
   });
 
   it('takes nothing up that was stored for another data directory', async () => {
@@ -1293,7 +1390,8 @@ describe('asked by a leader without etcd', () => {
     await keeper.start();
     await clock.pass(10);
     note();
-    state.stored = { lease: THEIR_LEASE, ttl: TTL, term: revision(3), dataDirectory: '/data', gatePassed: true };
+    const stored = { lease: THEIR_LEASE, ttl: TTL, term: revision(3), dataDirectory: '/data', gatePassed: true };
+    state.stored = { ...stored, unbounded: false, list: null };
     expect(await clock.outcome(keeper.confirm(request()))).toContain('has led');
   });
 });

@@ -336,6 +336,73 @@ describe('pgha-ctl flush', () => {
   });
 });
 
+describe('pgha-ctl restart-daemon', () => {
+  /** Members whose daemons are another process, of another version, some looks after they were asked. */
+  function anUpgrade(over: { readonly refuses?: string; readonly staysAway?: string } = {}): World {
+    const asked = new Map<string, number>();
+    const member = (url: string): string => ['a', 'b', 'c'][Number(url.charAt(14)) - 1] ?? '?';
+    return {
+      ...aWorld(),
+      api: ({ url, method }) => {
+        const name = member(url);
+        if (method === 'POST' && name === over.refuses) return { status: 503, text: 'copy is under way' };
+        if (method === 'POST') {
+          asked.set(name, 0);
+          return { status: 202, text: 'this daemon makes room for the next one' };
+        }
+        const looks = asked.get(name);
+        if (looks !== undefined) asked.set(name, looks + 1);
+        if (looks !== undefined && (looks < 3 || name === over.staysAway))
+          return { status: 503, text: '{"state":"no daemon","role":"unknown"}' };
+        const next = looks !== undefined;
+        const pgha = {
+          version: next ? '0.2.0' : '0.1.0',
+          started_at: next ? '2026-11-20T10:45:00Z' : '2026-11-19T10:00:00Z',
+          // The window is taken up a moment after the daemon has begun to answer.
+          writable: name === 'a' && (looks === undefined || looks > 5),
+          cluster_age_ms: 20,
+        };
+        return { status: 200, text: JSON.stringify({ postmaster_start_time: '2026-11-18', pgha }) };
+      },
+    };
+  }
+
+  it('goes from member to member, the leader last, and waits until each is as it was', async () => {
+    const ran = await ctl(anUpgrade(), 'restart-daemon', '--force');
+    expect(ran.code).toBe(0);
+    expect(writes(ran.calls)).toEqual([
+      'POST 10.0.0.2 /pgha/restart-daemon {"force":false}',
+      'POST 10.0.0.3 /pgha/restart-daemon {"force":false}',
+      'POST 10.0.0.1 /pgha/restart-daemon {"force":false}',
+    ]);
+    expect(ran.out.split('\n')[2]).toBe(
+      'Success: restart-daemon on member a: pgha 0.1.0 -> 0.2.0, back after 700 ms; Postgres ran on',
+    );
+    const one = await ctl(anUpgrade(), 'restart-daemon', 'demo', 'b', '--force', '--regardless', '--format', 'json');
+    expect(writes(one.calls)).toEqual(['POST 10.0.0.2 /pgha/restart-daemon {"force":true}']);
+    expect(JSON.parse(one.out)).toMatchObject([{ member: 'b', ok: true, version_before: '0.1.0', version: '0.2.0' }]);
+  });
+
+  it('stops at the first that refuses or does not come back, and says who was spared', async () => {
+    const refused = await ctl(anUpgrade({ refuses: 'b' }), 'restart-daemon', '--force');
+    expect(refused).toMatchObject({ code: 1, err: 'Not restarted after that: c, a' });
+    expect(refused.out).toBe('Failed: restart-daemon for member b, status code=503, (copy is under way)');
+    const lost = await ctl(anUpgrade({ staysAway: 'c' }), 'restart-daemon', '--force');
+    expect(lost).toMatchObject({ code: 1, err: 'Not restarted after that: a' });
+    expect(lost.out).toContain('no daemon was back as before within 30 s');
+  });
+
+  it('asks first, and can be told not to wait', async () => {
+    const no = await ctl({ ...anUpgrade(), typed: ['n'] }, 'restart-daemon', 'b');
+    expect([no.code, writes(no.calls)]).toEqual([1, []]);
+    const ran = await ctl(anUpgrade({ staysAway: 'b' }), 'restart-daemon', 'b', '--force', '--no-wait');
+    expect([ran.code, ran.out]).toEqual([
+      0,
+      'Success: restart-daemon on member b: this daemon makes room for the next one',
+    ]);
+  });
+});
+
 describe('pgha-ctl pause and resume', () => {
   it('sets and removes the flag through the leader', async () => {
     const paused = await ctl(aWorld(), 'pause');

@@ -18,6 +18,7 @@ const PROTECTED = [
   ['PUT', '/config'],
   ['POST', '/reload'],
   ['POST', '/restart'],
+  ['POST', '/pgha/restart-daemon'],
   ['DELETE', '/restart'],
   ['POST', '/reinitialize'],
   ['POST', '/switchover'],
@@ -71,6 +72,7 @@ describe('bodies', () => {
     ['POST /restart', '[]', 400],
     ['POST /reinitialize', undefined, 200],
     ['POST /reload', undefined, 202],
+    ['POST /pgha/restart-daemon', undefined, 202],
   ];
   for (const [request, payload, code] of codes) {
     it(`${request} with ${payload ?? 'no body'} is ${code}`, async () => {
@@ -95,6 +97,28 @@ describe('bodies', () => {
     });
     expect(answer.json()).toEqual({ ttl: 20 });
     expect(control.asked.configs).toEqual([{ ttl: 20 }]);
+  });
+});
+
+describe('POST /pgha/restart-daemon', () => {
+  it('says why the daemon goes on, and forces only when it is told to', async () => {
+    const asked: unknown[] = [];
+    const app = anApi(
+      aControl({
+        request: async (request) => {
+          asked.push(request);
+          return { kind: 'refused', sentence: 'copy is under way' };
+        },
+      }),
+    );
+    for (const payload of [{}, { force: true }]) {
+      const answer = await app.inject({ method: 'POST', url: '/pgha/restart-daemon', payload });
+      expect([answer.statusCode, answer.body]).toEqual([503, 'copy is under way']);
+    }
+    expect(asked).toEqual([
+      { kind: 'restart-daemon', force: false },
+      { kind: 'restart-daemon', force: true },
+    ]);
   });
 });
 

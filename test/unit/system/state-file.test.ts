@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { leaseId, revision } from '../../../src/core/store.ts';
+import { leaseId, nodeName, revision } from '../../../src/core/store.ts';
 import { millis } from '../../../src/core/time.ts';
 import type { EventLog } from '../../../src/ports/event-log.ts';
 import type { StoredLeadership } from '../../../src/ports/state-file.ts';
@@ -17,6 +17,12 @@ const aLeadership: StoredLeadership = {
   term: revision(2n ** 60n + 1n),
   dataDirectory: '/data',
   gatePassed: true,
+  unbounded: true,
+  list: {
+    members: new Map([[nodeName('a'), 'http://a:8008/patroni']]),
+    revision: revision(2n ** 60n + 3n),
+    unsettled: new Map([[nodeName('b'), 'http://b:8008/patroni']]),
+  },
 };
 
 beforeEach(() => {
@@ -36,6 +42,19 @@ describe('the state file', () => {
     await file.forget();
     expect(await file.read()).toBeNull();
     expect(told).toEqual([]);
+  });
+
+  it('that another version has written is read as far as it goes', async () => {
+    const file = new RuntimeStateFile(directory, log);
+    await file.write(aLeadership);
+    const path = join(directory, 'leadership.json');
+    const { unbounded: _u, failsafe: _f, ...older } = JSON.parse(readFileSync(path, 'utf8'));
+    writeFileSync(path, JSON.stringify({ ...older, from_a_later_version: { any: 'thing' } }));
+    expect(await file.read()).toEqual({ ...aLeadership, unbounded: false, list: null });
+    for (const failsafe of [{}, { members: { a: 1 }, revision: '7', unsettled: null }, { members: {}, revision: 7 }]) {
+      writeFileSync(path, JSON.stringify({ ...older, failsafe }));
+      expect(await file.read(), JSON.stringify(failsafe)).toBeNull();
+    }
   });
 
   it('counts as absent, and says so, when it is no such file', async () => {
