@@ -120,7 +120,7 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
       return true;
     }
     case 'rescue':
-      return rescue(agent, action.candidate, action.end);
+      return rescue(agent, action);
     case 'bootstrap':
       return bootstrap(agent);
     case 'claim-scope':
@@ -327,7 +327,7 @@ async function release(agent: Agent, action: Extract<Action, { do: 'release' }>,
     log.write(
       'error',
       'failover.loss-possible',
-      `commits between ${printLsn(action.lost.from)} and ${printLsn(action.lost.to)} are not on ${action.candidate ?? 'any candidate'} and are given up, as primary_crash: failover asks`,
+      `commits between ${printLsn(action.lost.from)} and ${printLsn(action.lost.to)} are not on ${action.candidate ?? 'any candidate'} and are given up, as the settings ask (wal_rescue, primary_crash)`,
       {
         from: action.lost.from,
         to: action.lost.to,
@@ -347,20 +347,26 @@ async function release(agent: Agent, action: Extract<Action, { do: 'release' }>,
   return known;
 }
 
-function rescue(agent: Agent, candidate: Parameters<Agent['apiOf']>[0], end: Lsn): boolean {
+function rescue(agent: Agent, action: Extract<Action, { do: 'rescue' }>): boolean {
+  const { candidate, end, limit } = action;
   const { log, peers } = agent.parts;
   const { local } = agent.watch;
   const leadership = agent.keeper.leadership;
   const api = agent.apiOf(candidate);
   if (local.kind !== 'stopped' || leadership.kind !== 'holding' || api === null) return false;
+  if (action.anew || agent.rescueTries === null) {
+    const now = agent.now();
+    agent.rescueTries = { since: now, endedAt: now, failed: new Set() };
+  }
   return agent.operations.start('rescue', `bring the end of our WAL to ${candidate}`, async () => {
     const answer = await peers.rescue(
       api,
-      { leader: agent.self, term: leadership.term, systemId: local.systemId, timeline: local.timeline, end },
-      agent.policy.walRescueTimeout,
+      { leader: agent.self, term: leadership.term, systemId: local.systemId, timeline: local.timeline, end, limit },
+      limit,
     );
     if (answer.kind === 'refused') {
-      agent.rescueFailedSince = agent.now();
+      const { since, failed } = agent.rescueTries ?? { since: agent.now(), failed: new Set() };
+      agent.rescueTries = { since, endedAt: agent.now(), failed: new Set([...failed, candidate]) };
       log.write('warn', 'rescue.failed', `${candidate} could not be given the end of our WAL: ${answer.reason}`);
       return;
     }

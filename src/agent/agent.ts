@@ -32,7 +32,7 @@ import { HELD_BACK, LASTING } from '../core/situations/leaderless.ts';
 import type { Key, NodeName, Op, Revision } from '../core/store.ts';
 import { between, type Instant, laterBy, type Millis, millis } from '../core/time.ts';
 import { NOTHING_REMEMBERED, noteAsked, noteMembers, noteSilent, type UpstreamMemory } from '../core/upstream.ts';
-import type { LearnedLineage, Validation, View } from '../core/view.ts';
+import type { LearnedLineage, RescueTries, Validation, View } from '../core/view.ts';
 import { memberNamed, unwatched } from '../core/view.ts';
 import type { CancelTimer } from '../ports/clock.ts';
 import type { ServerAddress, WalChunk } from '../ports/postgres.ts';
@@ -129,7 +129,7 @@ export class Agent implements Control {
   private upstreams: UpstreamMemory = NOTHING_REMEMBERED;
   /** What our failover_validation_command has said in this election. */
   validation: Validation = { kind: 'not-asked' };
-  rescueFailedSince: Instant | null = null;
+  rescueTries: RescueTries | null = null;
   /** Why the last switchover that was asked for was not carried out; for those who wait for it. */
   lastRefusal: string | null = null;
   /** A restart of Postgres that an operator has put off to a time. */
@@ -516,7 +516,7 @@ export class Agent implements Control {
     if (local.kind !== 'stopped') {
       this.operations.forgetFailures('find-end');
       this.endOfWal = null;
-      this.rescueFailedSince = null;
+      this.rescueTries = null;
     } else if (this.endOfWal !== null && this.endOfWal.stoppedSince !== this.watch.since) this.endOfWal = null;
 
     if (local.kind === 'primary' && this.keeper.leadership.kind === 'holding' && this.operations.running === null) {
@@ -606,7 +606,7 @@ export class Agent implements Control {
       leaderlessSince: this.leaderlessSince,
       heldBackAt: this.heldBackAt,
       wishSince: this.wishSeen?.at ?? null,
-      rescueFailed: this.rescueFailedSince !== null,
+      rescue: this.rescueTries,
       notStreamingSince: this.notStreamingSince,
       withdrawn: this.withdrawn,
       nameTakenBy: this.nameTakenBy,

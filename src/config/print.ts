@@ -115,7 +115,14 @@ export function describeTimes(policy: ClusterPolicy): readonly string[] {
 }
 
 function crash(policy: ClusterPolicy): string {
-  const rescue = `missing WAL is brought to a standby within ${print(policy.walRescueTimeout)}`;
+  const { walRescue, primaryCrash } = policy;
+  const otherwise = {
+    auto: primaryCrash === 'failover' ? 'else given up' : 'else it is restarted here',
+    restart: 'else it is restarted here',
+    wait: 'and tried again until it is there',
+    lose: 'else given up',
+  }[walRescue];
+  const rescue = `missing WAL is brought to a standby within ${print(policy.walRescueTimeout)}, ${otherwise}`;
   const restart = `a restart here may take ${print(policy.primaryStartTimeout)}`;
   switch (policy.primaryCrash) {
     case 'auto':

@@ -449,9 +449,18 @@ const CLUSTER_SETTINGS = shared({
     "What happens when the primary's postmaster dies and its node lives: `auto` hands over to a standby that has everything (missing WAL is brought to it first) and else restarts; `restart` restarts, and goes on as `auto` after three starts that failed; `failover` hands over.",
     { default: 'auto', enum: ['auto', 'restart', 'failover'] },
   ),
-  wal_rescue_timeout: setting('pgha', 'duration', "Limit for bringing the end of a dead primary's WAL to a standby.", {
-    default: 2,
-  }),
+  wal_rescue: setting(
+    'pgha',
+    'choice',
+    "What happens when the end of a dead primary's WAL could not be brought to a standby within `wal_rescue_timeout`: `restart` starts Postgres where it was; `wait` goes on trying, without a primary, as long as a standby is there; `lose` hands over without it, up to `maximum_lag_on_failover`; `auto` is `lose` with `primary_crash: failover`, else `restart`.",
+    { default: 'auto', enum: ['auto', 'restart', 'wait', 'lose'] },
+  ),
+  wal_rescue_timeout: setting(
+    'pgha',
+    'duration',
+    "Limit for bringing the end of a dead primary's WAL to a standby, all tries together.",
+    { default: 2 },
+  ),
   connection_check_type: setting(
     'repmgr',
     'choice',

@@ -101,6 +101,7 @@ export function resolveCluster(stored: unknown, overrides: Document): ResolvedCl
     primaryStartTimeout: inMillis(startTimeout),
     primaryStopTimeout: inMillis(stopTimeout),
     primaryCrash: value('primary_crash') as ClusterPolicy['primaryCrash'],
+    walRescue: value('wal_rescue') as ClusterPolicy['walRescue'],
     walRescueTimeout: ms('wal_rescue_timeout'),
     checkType: value('connection_check_type') as ClusterPolicy['checkType'],
     checkTimeout: checkThatFits(inMillis(times.ttl), ms('connection_check_timeout'), adjustments),

@@ -41,7 +41,14 @@ export type Action =
   | { readonly do: 'validate'; readonly visible: number; readonly total: number }
   | { readonly do: 'find-end-of-wal' }
   | { readonly do: 'learn-lineage'; readonly of: NodeName }
-  | { readonly do: 'rescue'; readonly candidate: NodeName; readonly end: Lsn }
+  /** `limit`: of this try; `anew`: a new round begins with it. */
+  | {
+      readonly do: 'rescue';
+      readonly candidate: NodeName;
+      readonly end: Lsn;
+      readonly limit: Millis;
+      readonly anew: boolean;
+    }
   | { readonly do: 'bootstrap' }
   /**
    * The data here becomes the cluster's: writes our system identifier to a scope that has none.

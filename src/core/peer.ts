@@ -59,6 +59,8 @@ export interface RescueRequest {
   readonly timeline: Timeline;
   /** End of the dead primary's WAL. */
   readonly end: Lsn;
+  /** How long the leader waits for it; null: one that does not say. */
+  readonly limit: Millis | null;
 }
 
 export type RescueAnswer =

@@ -47,6 +47,8 @@ export interface ClusterPolicy {
   readonly primaryStopTimeout: Millis;
   /** What happens when the primary's postmaster dies and its node lives (design 4). */
   readonly primaryCrash: 'auto' | 'restart' | 'failover';
+  /** What follows when a dead primary's WAL tail could not be brought to anybody; `auto`: as `primaryCrash` says. */
+  readonly walRescue: 'auto' | 'restart' | 'wait' | 'lose';
   /** Bound of the whole rescue of a dead primary's WAL tail. */
   readonly walRescueTimeout: Millis;
   readonly checkType: CheckType;

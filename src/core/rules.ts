@@ -39,6 +39,7 @@ export const RULES = {
   'leading.ask-candidates': 'Postgres is down: how far the candidates have come must be known',
   'leading.hand-over': 'a candidate has all of our WAL: the key goes to it at once',
   'leading.rescue': 'the best candidate lacks the end of our WAL: it is brought there first',
+  'leading.rescue-awaited': 'it could be brought to nobody, and wal_rescue says to go on trying',
   'leading.hand-over-with-loss':
     'the tail cannot be brought over and the policy prefers a failover: the key is given up, with the loss stated',
   'leading.start-here': 'no candidate can take over without loss: Postgres is started again here',

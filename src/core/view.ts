@@ -110,6 +110,15 @@ export type Validation =
   | { readonly kind: 'approved'; readonly at: Instant }
   | { readonly kind: 'vetoed'; readonly at: Instant; readonly said: string };
 
+/** One round of bringing the tail of a dead primary's WAL to others, within one bound in time. */
+export interface RescueTries {
+  readonly since: Instant;
+  /** When the newest try ended. */
+  readonly endedAt: Instant;
+  /** To whom it could not be brought in this round. */
+  readonly failed: ReadonlySet<NodeName>;
+}
+
 export interface View {
   readonly now: Instant;
   readonly self: NodeName;
@@ -152,8 +161,8 @@ export interface View {
   readonly heldBackAt: Instant | null;
   /** Since when this node knows the operator's wish for another leader; null: there is none. */
   readonly wishSince: Instant | null;
-  /** Candidates for which a rescue of our tail has failed since Postgres stopped. */
-  readonly rescueFailed: boolean;
+  /** What became of bringing our tail to candidates since Postgres stopped; null: nothing was tried. */
+  readonly rescue: RescueTries | null;
   /** Since when this standby follows its upstream without receiving anything; null while it streams. */
   readonly notStreamingSince: Instant | null;
   /** Where another machine answers under this node's name, in whose name no other may act; null: nowhere. */

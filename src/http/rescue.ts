@@ -9,6 +9,7 @@ import { systemId } from '../core/local.ts';
 import { type Lsn, parseLsn, printLsn, timeline } from '../core/lsn.ts';
 import type { RescueRequest } from '../core/peer.ts';
 import { nodeName, revision } from '../core/store.ts';
+import { millis } from '../core/time.ts';
 import { type Body, readBody, sendJson, sendPage } from './answers.ts';
 import type { HttpParts } from './server.ts';
 import { readTarget } from './target.ts';
@@ -64,7 +65,15 @@ function readRescue(body: Body): RescueRequest | null {
   if (typeof term !== 'string' || !/^\d+$/.test(term) || typeof system !== 'string' || !/^\d+$/.test(system))
     return null;
   if (typeof line !== 'number' || !Number.isSafeInteger(line) || line < 1) return null;
-  return { leader: nodeName(leader), term: revision(term), systemId: systemId(system), timeline: timeline(line), end };
+  const limit = body['limit_ms'];
+  return {
+    leader: nodeName(leader),
+    term: revision(term),
+    systemId: systemId(system),
+    timeline: timeline(line),
+    end,
+    limit: typeof limit === 'number' && Number.isSafeInteger(limit) && limit > 0 ? millis(limit) : null,
+  };
 }
 
 function readPosition(text: string | undefined): Lsn | null {

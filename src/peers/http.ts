@@ -91,6 +91,7 @@ export class HttpPeers implements Peers {
           system_id: request.systemId,
           timeline: request.timeline,
           end: printLsn(request.end),
+          limit_ms: request.limit === null ? null : Math.round(request.limit),
         }),
       });
       return readRescueAnswer(answer.status, answer.body.toString('utf8'));

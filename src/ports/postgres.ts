@@ -247,8 +247,16 @@ export interface Postgres {
   endOfWal(tl: Timeline, from: Lsn): Promise<Lsn>;
   /** Raw bytes of the local WAL, for a rescue. */
   readWal(tl: Timeline, from: Lsn, to: Lsn): Promise<WalChunk>;
-  /** Puts bytes into pg_wal of this withdrawn standby and waits until it has replayed up to `end`. */
-  deliverWal(tl: Timeline, chunks: readonly WalChunk[], end: Lsn, signal: AbortSignal): Promise<void>;
+  /**
+   * Puts bytes into pg_wal of this withdrawn standby, piece by piece as they come, and waits until it has replayed up to
+   * `end`. What was put there when it fails is WAL like any other.
+   */
+  deliverWal(
+    tl: Timeline,
+    chunks: AsyncIterable<WalChunk> | Iterable<WalChunk>,
+    end: Lsn,
+    signal: AbortSignal,
+  ): Promise<void>;
   /** Asks another server for its lineage through a replication connection. */
   lineage(of: ServerAddress, limit: Millis): Promise<Lineage | null>;
   /**

@@ -21,8 +21,8 @@ const DISK_LIMIT: Millis = millis(30_000);
 const ASK_LIMIT: Millis = millis(1_000);
 const POLL_EVERY: Millis = millis(5);
 const WAKE_EVERY: Millis = millis(20);
-/** More than this is not a tail: the bytes are held in memory on both sides. */
-const LARGEST_TAIL = 256n << 20n;
+/** Of one request: the bytes are held in memory on both sides. */
+const LARGEST_PIECE = 256n << 20n;
 
 const PAGE = 8192n;
 const SHORT_PAGE_HEADER = 24n;
@@ -175,7 +175,7 @@ export async function readWal(place: Place, tl: Timeline, from: Lsn, to: Lsn): P
   mustBeStopped(place);
   const { walSegmentBytes } = await readControlData(place);
   const start = lsn(from - (from % PAGE));
-  if (to - start > LARGEST_TAIL) throw rescueFailed(`${to - start} bytes are missing, too many for a rescue`, null);
+  if (to - start > LARGEST_PIECE) throw rescueFailed(`${to - start} bytes were asked for at once`, null);
   const parts: Uint8Array[] = [];
   for (let at = start; at < to; ) {
     const segmentEnd = lsn((at / walSegmentBytes + 1n) * walSegmentBytes);
@@ -219,7 +219,7 @@ async function readSegment(place: Place, tl: Timeline, at: Lsn, length: number, 
 export async function deliverWal(
   server: RunningServer,
   tl: Timeline,
-  chunks: readonly WalChunk[],
+  chunks: AsyncIterable<WalChunk> | Iterable<WalChunk>,
   end: Lsn,
   signal: AbortSignal,
 ): Promise<void> {
@@ -230,7 +230,7 @@ export async function deliverWal(
     if (!before.inRecovery) throw new Error('this server is not a standby');
     if (before.receiver) throw new Error('its WAL receiver is still there');
     const { walSegmentBytes } = await readControlData(place);
-    for (const chunk of chunks) {
+    for await (const chunk of chunks) {
       signal.throwIfAborted();
       await withLimit(clock, DISK_LIMIT, 'writing WAL', writeChunk(place, tl, chunk, walSegmentBytes));
     }

@@ -279,6 +279,7 @@ function drawShape(
     set(0.2, 'primary_stop_timeout', [1, 5]);
     set(0.2, 'maximum_lag_on_failover', [0, 2_000]);
     set(0.2, 'wal_rescue_timeout', [0.05, 1]);
+    set(0.7, 'wal_rescue', ['wait', 'wait', 'lose', 'restart']);
   }
   const sync = random.fork('synchronous');
   if (sync.chance(0.35)) {

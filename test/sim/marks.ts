@@ -10,6 +10,8 @@ import { SICKNESSES } from './plan.ts';
 /** What the world marks beside rules, events, faults and requests. */
 const NAMED = [
   'a promotion under way was ended',
+  'a rescue was cut off half way',
+  'a rescue went to another candidate',
   'brought along: running primary',
   'brought along: stopped primary',
   'brought along: stopped standby',

@@ -33,6 +33,8 @@ const NO_WINDOW_MS = 5_000;
 /** A proof wakes the cycle by itself; this is for when none comes, which may last as long as etcd is away. */
 const WINDOW_AGAIN = millis(50);
 const JUST_PASSED_MS = 500;
+/** With `wal_rescue: wait`, between two rounds. */
+const RESCUE_AGAIN = millis(1_000);
 /** A standby that is still starting when it has won gets so long before it gives the key back. */
 const STANDBY_START_MS = 10_000;
 
@@ -293,18 +295,13 @@ export function handOver(view: View, holding: Holding, cluster: ClusterView): De
     );
   }
   const missing = distance(best.position, end);
-  const answer = view.peers.get(best.name);
-  const canBeRescued = answer?.kind === 'answered' && answer.status.pgha;
-  if (!view.rescueFailed && canBeRescued) {
-    return decision(
-      'leading.rescue',
-      `${best.name} lacks ${missing} bytes up to ${printLsn(end)}: bring them there first`,
-      [{ do: 'rescue', candidate: best.name, end }],
-    );
-  }
+  const rescued = rescueFirst(view, [best, ...ranking.filter((one) => one !== best)], end);
+  if (rescued !== null) return rescued;
+  const { walRescue, primaryCrash } = policy.cluster;
+  const loses = walRescue === 'lose' || (walRescue === 'auto' && primaryCrash === 'failover');
   const withinLimit = missing <= policy.cluster.maximumLagOnFailoverBytes;
   const keeps = hasEveryCommit(view, cluster, local, best);
-  if ((policy.cluster.primaryCrash === 'failover' || cannotStart) && withinLimit && keeps && !view.leaving) {
+  if ((loses || cannotStart) && withinLimit && keeps && !view.leaving) {
     return decision(
       'leading.hand-over-with-loss',
       `the last ${missing} bytes, from ${printLsn(best.position)} to ${printLsn(end)}, cannot be brought to ${best.name}`,
@@ -312,6 +309,43 @@ export function handOver(view: View, holding: Holding, cluster: ClusterView): De
     );
   }
   return alone(view, holding, local, `${best.name} lacks ${missing} bytes and they cannot be brought there`);
+}
+
+/**
+ * The missing end of our WAL is brought to the best candidate, and when that fails (he dies, the link is cut, his disk is
+ * full) to the next one, all within one bound. While there is another one, a try gets half of what is left of it: one
+ * that hangs must not use up the time of all.
+ *
+ * @returns null: the bound has passed, or nobody is left to bring it to
+ */
+function rescueFirst(view: View, candidates: readonly Contender[], end: Lsn): Decision | null {
+  const { walRescue, walRescueTimeout } = view.policy.cluster;
+  // Patroni's members know no rescue.
+  const able = candidates.filter(({ name }) => {
+    const answer = view.peers.get(name);
+    return answer?.kind === 'answered' && answer.status.pgha;
+  });
+  const tries = view.rescue;
+  const left = tries === null ? walRescueTimeout : between(view.now, laterBy(tries.since, walRescueTimeout));
+  const untried = able.filter(({ name }) => tries?.failed.has(name) !== true);
+  const bring = (to: Contender, among: number, room: number, anew: boolean): Decision =>
+    decision(
+      'leading.rescue',
+      `${to.name} lacks ${distance(to.position, end)} bytes up to ${printLsn(end)}: bring them there first`,
+      [{ do: 'rescue', candidate: to.name, end, limit: millis(among > 1 ? room / 2 : room), anew }],
+    );
+  const [next] = untried;
+  if (next !== undefined && left > 0) return bring(next, untried.length, left, tries === null);
+  const [first] = able;
+  if (walRescue !== 'wait' || view.leaving || first === undefined || tries === null) return null;
+  const pause = between(view.now, laterBy(tries.endedAt, RESCUE_AGAIN));
+  if (pause <= 0) return bring(first, able.length, walRescueTimeout, true);
+  return decision(
+    'leading.rescue-awaited',
+    `the end of the WAL could be brought to nobody yet (${able.map(({ name }) => name).join(', ')}); wal_rescue is wait: it is tried again`,
+    [],
+    millis(Math.max(1, pause)),
+  );
 }
 
 /** Nothing that it lacks of our WAL was acknowledged, by what the voters of the `sync` key say. */

@@ -596,15 +596,20 @@ export class SimulatedPostgres implements Postgres {
     return { start: from, bytes: new Uint8Array(Number(to - from)) };
   }
 
-  async deliverWal(tl: Timeline, chunks: readonly WalChunk[], end: Lsn, signal: AbortSignal): Promise<void> {
+  async deliverWal(
+    tl: Timeline,
+    chunks: AsyncIterable<WalChunk> | Iterable<WalChunk>,
+    end: Lsn,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { server } = this;
     await this.step(server.random.between(1, 10), signal);
     this.needAnswer();
     const data = server.needData();
     if (server.receiver !== null)
       server.events.violated('S7', `WAL is put into pg_wal of ${server.name} while it receives`);
-    const entries: WalEntry[] = [];
-    for (const chunk of chunks) {
+    for await (const chunk of chunks) {
+      const entries: WalEntry[] = [];
       let at = Number(chunk.start);
       const upTo = at + chunk.bytes.length;
       // A chunk may begin in the middle of a record, at a page.
@@ -616,8 +621,9 @@ export class SimulatedPostgres implements Postgres {
         entries.push(entry);
         at = entry.end;
       }
+      signal.throwIfAborted();
+      server.deliver(entries);
     }
-    server.deliver(entries);
     const there = await this.until(() => BigInt(server.replayed) >= end || signal.aborted, 10_000);
     if (!there || signal.aborted) throw this.error('PGHA_RESCUE_FAILED', 'replay did not reach the end of the tail');
   }

@@ -113,6 +113,8 @@ export class World {
   private lastHolder: string | null = null;
   /** An operator has failed over by hand since the healing. */
   private rescued = false;
+  /** Where a rescue has failed since Postgres died. */
+  private rescueFailed: string | null = null;
   private readonly checked = {
     'S5 only Postgres processes died': 0,
     'S12 nobody leads, and one is there that may not': 0,
@@ -272,7 +274,8 @@ export class World {
   private checkLosses(): void {
     const harmless = ['postmaster-kill', 'postgres-crash', 'backend-crash'];
     const { faults, policy } = this.plan;
-    if (policy?.primaryCrash === 'failover' || this.trace.marks.has(TWICE)) return;
+    const loses = policy?.primaryCrash === 'failover' || this.plan.config?.['wal_rescue'] === 'lose';
+    if (loses || this.trace.marks.has(TWICE)) return;
     // The second phase takes machines away for good.
     if (this.machines.some((one) => !one.on)) return;
     if (!faults.every(({ fault }) => harmless.includes(fault.kind))) return;
@@ -906,6 +909,13 @@ export class World {
     if (facts !== undefined && event.startsWith('failover.loss-')) this.conduct.said(name, facts);
     if (event === 'failover.completed') this.queue.after(1, () => this.conduct.saidToBeDone(name));
     if (sentence.startsWith('the leader key was found to be ours')) this.trace.mark('own key found');
+    if (event === 'rescue.failed') {
+      if (sentence.includes('no answer in time')) this.trace.mark('a rescue was cut off half way');
+      this.rescueFailed = name;
+    }
+    if (event === 'rescue.completed' && this.rescueFailed === name)
+      this.trace.mark('a rescue went to another candidate');
+    if (event.startsWith('postgres.') || event === 'lease.acquired') this.rescueFailed = null;
     if (severity === 'debug') return;
     this.pace.note(name, 'log lines');
     this.say(name, `[${event}] ${sentence}`);

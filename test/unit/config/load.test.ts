@@ -63,6 +63,7 @@ describe('a minimal file', () => {
         maximumLagOnFailoverTime: 0,
         primaryStartTimeout: 300_000,
         primaryCrash: 'auto',
+        walRescue: 'auto',
         walRescueTimeout: 2_000,
         checkType: 'ping',
         checkTimeout: 1_000,

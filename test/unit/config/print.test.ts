@@ -58,7 +58,7 @@ describe('pgha --validate-config', () => {
         A proof of leadership is used for ttl 10 s − margin 1 s = 9 s: then the guard ends Postgres.
         Without a new proof Postgres stops in order 2 s before that, 7 s after the last one.
         The primary's node vanishes: another takes over within ttl 10 s + 1 s = 11 s.
-        The postmaster dies, its node lives: handed over at once, missing WAL is brought to a standby within 2 s; without a candidate a restart here may take 300 s.
+        The postmaster dies, its node lives: handed over at once, missing WAL is brought to a standby within 2 s, else it is restarted here; without a candidate a restart here may take 300 s.
         Postgres is there but silent: given up after loop_wait 2 s + reconnect_attempts 4 × (connection_check_timeout 1 s + reconnect_interval 1 s) = at most 10 s (connection_check_type ping).
         A standby more than 1 MB behind does not take over.
 

@@ -382,7 +382,10 @@ describe('between members', () => {
       systemId: '7438123456789012345',
       timeline: 2,
       end: 0x1_0500_0060n,
+      limit: null,
     });
+    await anApi(control).inject({ method: 'POST', url: '/pgha/rescue', payload: { ...asked, limit_ms: 1_500 } });
+    expect(seen).toMatchObject({ limit: 1_500 });
   });
 
   it('refuses a rescue with anything missing', async () => {

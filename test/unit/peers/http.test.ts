@@ -175,6 +175,7 @@ describe('a rescue', () => {
     systemId: systemId('7438123456789012345'),
     timeline: timeline(2),
     end: lsn(0x1_0500_0060n),
+    limit: millis(1_500),
   };
 
   it('is asked for with numbers that survive JSON, and answered with a position', async () => {
@@ -193,6 +194,7 @@ describe('a rescue', () => {
       system_id: '7438123456789012345',
       timeline: 2,
       end: '1/5000060',
+      limit_ms: 1_500,
     });
   });
 

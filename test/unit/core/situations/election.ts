@@ -470,7 +470,7 @@ export const byStrangers: readonly Case[] = [
       peers: peers({ a: aPeer('a', { position: lsn(END - 1n) }), c: aPeer('c', { ...foreign, position: beyondUs }) }),
     }),
     rule: 'leading.rescue',
-    actions: [{ do: 'rescue', candidate: A, end: END }],
+    actions: ['rescue'],
   },
 ];
 

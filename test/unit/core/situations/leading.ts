@@ -1,7 +1,8 @@
 /** The leader key is ours. */
+
 import { type Lsn, lsn, timeline } from '../../../../src/core/lsn.ts';
 import { nodeName } from '../../../../src/core/store.ts';
-import { millis } from '../../../../src/core/time.ts';
+import { millis, seconds } from '../../../../src/core/time.ts';
 import type { ViewOver } from '../builders.ts';
 import {
   aCluster,
@@ -338,16 +339,24 @@ export const suspicion: readonly Case[] = [
   },
 ];
 
+/** The round of bringing our tail to others has ended, and nobody has it. */
+const TRIED = { since: before(6_000), endedAt: before(300), failed: new Set([nodeName('a')]) };
 const lacking = (bytes: number): ViewOver => ({
-  rescueFailed: true,
+  rescue: TRIED,
   peers: peers({ a: aPeer('a', { position: lsn(END - BigInt(bytes)) }), c: aSilentPeer() }),
+});
+const lackingBoth = (bytes: number): ViewOver => ({
+  peers: peers({
+    a: aPeer('a', { position: lsn(END - BigInt(bytes)) }),
+    c: aPeer('c', { position: lsn(END - BigInt(bytes)) }),
+  }),
 });
 const LIMIT = 1_048_576;
 const FAR_END = at('0/9000000');
 /** The same as `lacking`, with room below the end for more than the limit. */
 const farBehind = (bytes: number): ViewOver => ({
   endOfWal: FAR_END,
-  rescueFailed: true,
+  rescue: TRIED,
   set: { primaryCrash: 'failover' },
   peers: peers({ a: aPeer('a', { position: lsn(FAR_END - BigInt(bytes)) }), c: aSilentPeer() }),
 });
@@ -429,9 +438,61 @@ export const handingOver: readonly Case[] = [
   },
   {
     name: 'brings the missing end of the WAL to the best candidate first',
-    view: leadsWithPostgresDown({ ...lacking(1), rescueFailed: false }),
+    view: leadsWithPostgresDown({ ...lacking(1), rescue: null }),
     rule: 'leading.rescue',
-    actions: [{ do: 'rescue', candidate: nodeName('a'), end: END }],
+    actions: [{ do: 'rescue', candidate: nodeName('a'), end: END, limit: seconds(5), anew: true }],
+  },
+  {
+    name: 'gives a try half of the time while there is another one to bring it to',
+    view: leadsWithPostgresDown({ ...lackingBoth(1), rescue: null }),
+    rule: 'leading.rescue',
+    actions: [{ do: 'rescue', candidate: nodeName('a'), end: END, limit: millis(2_500), anew: true }],
+  },
+  {
+    name: 'brings it to the next one when the best candidate died half way, with all that is left of the time',
+    view: leadsWithPostgresDown({ ...lackingBoth(1), rescue: { ...TRIED, since: before(2_000) } }),
+    rule: 'leading.rescue',
+    actions: [{ do: 'rescue', candidate: nodeName('c'), end: END, limit: seconds(3), anew: false }],
+  },
+  {
+    name: 'tries nobody any more once the time for all of it has passed',
+    view: leadsWithPostgresDown({ ...lackingBoth(1), rescue: { ...TRIED, since: before(5_000) } }),
+    rule: 'leading.start-here',
+    actions: ['start-primary'],
+  },
+  {
+    name: 'goes on trying where wal_rescue is wait, after a pause',
+    view: leadsWithPostgresDown({ ...lacking(1), set: { walRescue: 'wait' } }),
+    rule: 'leading.rescue-awaited',
+    actions: [],
+  },
+  {
+    name: 'begins a new round then',
+    view: leadsWithPostgresDown({
+      ...lacking(1),
+      set: { walRescue: 'wait' },
+      rescue: { ...TRIED, endedAt: before(1_000) },
+    }),
+    rule: 'leading.rescue',
+    actions: [{ do: 'rescue', candidate: nodeName('a'), end: END, limit: seconds(5), anew: true }],
+  },
+  {
+    name: 'waits for nobody who is not there: then Postgres is started here',
+    view: leadsWithPostgresDown({ set: { walRescue: 'wait' }, peers: peers({ a: aSilentPeer(), c: aSilentPeer() }) }),
+    rule: 'leading.start-here',
+    actions: ['start-primary'],
+  },
+  {
+    name: 'hands over without it where wal_rescue is lose',
+    view: leadsWithPostgresDown({ ...lacking(1), set: { walRescue: 'lose' } }),
+    rule: 'leading.hand-over-with-loss',
+    actions: ['release'],
+  },
+  {
+    name: 'loses nothing where wal_rescue is restart, whatever primary_crash is',
+    view: leadsWithPostgresDown({ ...lacking(1), set: { walRescue: 'restart', primaryCrash: 'failover' } }),
+    rule: 'leading.start-here',
+    actions: ['start-primary'],
   },
   {
     name: 'starts Postgres here when the end cannot be brought over',
