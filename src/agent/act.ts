@@ -301,17 +301,8 @@ async function beginningOf(agent: Agent, local: LocalPostgres): Promise<Lsn | nu
 /** Every failover says what it may have cost, also when that is nothing. */
 function tellLoss(agent: Agent, loss: LossStatement): void {
   const { sentence, ...facts } = loss;
-  // Nobody becomes a leader with voters who may lack a commit that was acknowledged to wait for them.
-  const key = agent.resolved.server.synchronous ? (agent.reader.latest?.cluster.sync?.key ?? null) : null;
-  const kept = key !== null && key.leader === agent.self && key.voters.length > 0;
-  if (kept && loss.lost !== 'nothing')
-    agent.parts.log.write(
-      'info',
-      'failover.loss-excluded',
-      `no commit that waited for synchronous standbys is lost; of what did not wait, or was not acknowledged: ${sentence}`,
-      facts,
-    );
-  else if (loss.lost === 'nothing') agent.parts.log.write('info', 'failover.loss-excluded', sentence, facts);
+  if (loss.lost === 'nothing' || loss.synchronous)
+    agent.parts.log.write('info', 'failover.loss-excluded', sentence, facts);
   else agent.parts.log.write('warn', 'failover.loss-possible', sentence, facts);
 }
 

@@ -710,10 +710,13 @@ export class Agent implements Control {
 
   /** @param from - where the new timeline begins */
   noteTookOver(term: Revision, local: LocalPostgres, from: Lsn | null): DecisionRecord | null {
+    // Nobody becomes a leader with voters who may lack a commit that was acknowledged to wait for them.
+    const key = this.resolved.server.synchronous ? (this.reader.latest?.cluster.sync?.key ?? null) : null;
+    const synchronous = key !== null && key.leader === this.self && key.voters.length > 0;
     const { clock, log } = this.parts;
     const by = { node: this.self, term, policy: this.policy };
     try {
-      return this.takeovers.tookOver(clock.now(), clock.wall(), by, local, from);
+      return this.takeovers.tookOver(clock.now(), clock.wall(), by, local, from, synchronous);
     } catch (error) {
       log.write('error', 'action.failed', 'the record of the takeover could not be put together', { error });
       return null;

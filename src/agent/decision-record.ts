@@ -16,7 +16,7 @@ import {
 } from '../core/decision-record.ts';
 import { gateOpen } from '../core/gate.ts';
 import type { LocalPostgres } from '../core/local.ts';
-import { type LossStatement, stateLoss } from '../core/loss.ts';
+import { type LossFacts, type LossStatement, stateLoss } from '../core/loss.ts';
 import type { Lsn } from '../core/lsn.ts';
 import type { PeerAnswer } from '../core/peer.ts';
 import { namesOf, rankingFor, type Sighting, sightings } from '../core/situations/leaderless.ts';
@@ -115,7 +115,8 @@ export class TakeoverRecorder {
     underWay.kind = this.kindOf(cluster, gate?.beat?.release ?? null);
     underWay.release = gate?.beat?.release ?? null;
     // He only had the key: what may be lost is what the one before him wrote.
-    if (underWay.release?.unpromoted === true) underWay.previous = this.leaderBefore ?? underWay.previous;
+    const unpromoted = underWay.release?.unpromoted === true || cluster.status?.unpromoted === true;
+    if (unpromoted) underWay.previous = this.leaderBefore ?? underWay.previous;
     const wallOf = (at: Instant): WallTime => wallTime(wall - between(at, now));
     const published = cluster.status?.optime ?? null;
     underWay.published = published === null || gate === null ? null : { lsn: published, heardAt: wallOf(gate.arrived) };
@@ -183,6 +184,7 @@ export class TakeoverRecorder {
    * This node accepts writes.
    *
    * @param from - where its new timeline begins; null: it was not promoted, or that is not known
+   * @param synchronous - by the `sync` key this node has every commit that waited for synchronous standbys
    * @returns the record of how that came about; null: nothing was seen of it
    */
   tookOver(
@@ -191,6 +193,7 @@ export class TakeoverRecorder {
     by: { readonly node: NodeName; readonly term: Revision; readonly policy: Takeover['policy'] },
     local: LocalPostgres,
     from: Lsn | null = null,
+    synchronous = false,
   ): DecisionRecord | null {
     const { underWay } = this;
     if (underWay === null) return null;
@@ -213,7 +216,7 @@ export class TakeoverRecorder {
       completedAt: wall,
       timeline: local.kind === 'primary' ? local.timeline : null,
       lsn: local.kind === 'primary' ? local.flushed : null,
-      loss: lossOf(underWay, by.node, local, from, this.wrote),
+      loss: lossOf(underWay, by.node, local, from, { wroteBefore: this.wrote, synchronous }),
       followers: this.followers,
     };
     return this.record;
@@ -239,14 +242,14 @@ function lossOf(
   node: NodeName,
   local: LocalPostgres,
   from: Lsn | null,
-  wroteBefore: boolean,
+  known: Pick<LossFacts, 'wroteBefore' | 'synchronous'>,
 ): LossStatement | null {
   const { previous, release, published, stoppedBy, kind } = underWay;
   if (from === null || previous === null || kind === 'first' || local.kind !== 'primary') return null;
   return stateLoss({
     previous,
     node,
-    wroteBefore,
+    ...known,
     has: from,
     published,
     // Who names nobody may have given up without having found where his WAL ends; and who was not promoted cannot know

@@ -520,7 +520,10 @@ export class LeaseKeeper {
     if (tenure === null || releasing === null) return true;
     const seq = tenure.seq + 1;
     this.tenure = { ...tenure, seq };
-    const txn = releaseTxn(this.tenure, seq, clock.now(), releasing, { ...this.parts.fields(), optime: releasing.lsn });
+    const fields = this.parts.fields();
+    // Who was not promoted published nothing: what the leader before him had is not to be taken for less.
+    const optime = releasing.unpromoted === true ? (fields.optime ?? releasing.lsn) : releasing.lsn;
+    const txn = releaseTxn(this.tenure, seq, clock.now(), releasing, { ...fields, optime });
     const answer = await dcs.txn({ ...txn, success: [...txn.success, ...releasing.also] }, this.callLimit());
     if (answer.kind !== 'answered') return false;
     if (!answer.succeeded) {

@@ -269,6 +269,7 @@ export class Upkeep {
         retainSlots: before?.retainSlots ?? [],
         leader: agent.self,
         location,
+        ...(local.kind === 'standby' || (local.kind === 'stopped' && !local.wasPrimary) ? { unpromoted: true } : {}),
       };
     }
     return { optime: local.flushed, ...this.slots.statusFields(local.flushed), leader: agent.self, location };

@@ -107,6 +107,8 @@ export interface Status {
   readonly leader: NodeName | null;
   /** Where its writer stands: still to be read here when his member key has run out. null: it does not say. */
   readonly location: string | null;
+  /** Its writer had the key and was not promoted: `optime` is what the leader before him has published. */
+  readonly unpromoted?: boolean;
 }
 
 /** The `failover` key: an operator's wish. */
@@ -397,6 +399,7 @@ function readStatus(at: Revision, value: Json, notUnderstood: NotUnderstood[] = 
     beat,
     leader: isObject(value['pgha']) ? nameOrNull(value['pgha']['leader']) : null,
     location: isObject(value['pgha']) ? text(value['pgha']['location']) : null,
+    ...(isObject(value['pgha']) && value['pgha']['unpromoted'] === true ? { unpromoted: true } : {}),
   };
 }
 
@@ -436,6 +439,7 @@ export function writeStatus(status: {
   readonly retainSlots: readonly string[];
   readonly leader: NodeName | null;
   readonly location: string | null;
+  readonly unpromoted?: boolean;
   readonly beat: Beat;
 }): string {
   const { beat } = status;
@@ -454,6 +458,7 @@ export function writeStatus(status: {
       hold_ms: beat.holdMs,
       leader: status.leader ?? undefined,
       location: status.location ?? undefined,
+      unpromoted: status.unpromoted === true ? true : undefined,
       release:
         release === null
           ? undefined

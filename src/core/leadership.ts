@@ -38,6 +38,8 @@ export interface StatusFields {
   readonly leader: NodeName | null;
   /** Where this node stands (`location`). */
   readonly location: string | null;
+  /** Postgres here was not promoted under this key: for the loss statement of the one after us. */
+  readonly unpromoted?: boolean;
 }
 
 /** A beat whose term is the revision of the very version that carries it: the key is written in the same transaction. */

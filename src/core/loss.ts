@@ -12,6 +12,8 @@ export interface LossFacts {
   readonly node: NodeName;
   /** false: the node had the key before, and is not known to have written under it. */
   readonly wroteBefore?: boolean;
+  /** The new leader has every commit that waited for synchronous standbys, by the `sync` key. */
+  readonly synchronous?: boolean;
   /** Where the new timeline begins: the new leader has all WAL of the last one up to here, and nothing beyond. */
   readonly has: Lsn;
   /** The last position that the last leader published, and when it was heard of here; null: none is known. */
@@ -44,6 +46,8 @@ export interface LossStatement {
   /** What may be missing was committed after this, and before that. */
   readonly committed_after: string | null;
   readonly committed_before: string | null;
+  /** No commit that waited for synchronous standbys is lost: the rest speaks of those that did not, or got no answer. */
+  readonly synchronous: boolean;
   readonly sentence: string;
 }
 
@@ -67,8 +71,12 @@ export function stateLoss(facts: LossFacts): LossStatement {
     open_ended: openEnded,
     committed_after: lost === 'nothing' ? null : isoOf(facts.lastCommit),
     committed_before: lost === 'nothing' || facts.stoppedBy === null ? null : new Date(facts.stoppedBy).toISOString(),
+    synchronous: facts.synchronous === true,
   } as const;
-  return { ...statement, sentence: inOneSentence(statement, previous, node) };
+  const sentence = inOneSentence(statement, previous, node);
+  const others =
+    'no commit that waited for synchronous standbys is lost; of what did not wait, or was not acknowledged';
+  return { ...statement, sentence: statement.synchronous && lost !== 'nothing' ? `${others}: ${sentence}` : sentence };
 }
 
 function inOneSentence(said: Omit<LossStatement, 'sentence'>, previous: string, node: string): string {
@@ -120,6 +128,7 @@ export function readLoss(value: unknown): LossStatement | null {
     open_ended: said.open_ended === true,
     committed_after: said.committed_after ?? null,
     committed_before: said.committed_before ?? null,
+    synchronous: said.synchronous === true,
     sentence: said.sentence,
   };
 }

@@ -141,6 +141,17 @@ describe('the record of a failover', () => {
     expect(record?.loss).toMatchObject({ lost: 'unknown', open_ended: true });
   });
 
+  it('takes the leader before for the last one when the next had only the key, and vanished with it', () => {
+    const { noted, see } = recorder();
+    see(aView({ now: at(-9_000) }));
+    see(aView({ now: at(-500), cluster: aCluster({ leader: 'c' }) }));
+    const status = { ...aStatus(), leader: nodeName('c'), unpromoted: true };
+    see(lost(20, { peers: asked, lastLeader: nodeName('c'), cluster: { ...aCluster({ leader: null }), status } }));
+    const record = noted.tookOver(at(30), WALL, by, aPrimary(), parseLsn('0/5000060'));
+    expect(record?.previous).toBe('a');
+    expect(record?.loss?.sentence).toContain('what a committed after 0/5000060');
+  });
+
   it('tells that nothing is lost when the last leader said where its WAL ended', () => {
     const { noted, see } = recorder();
     see(aView());

@@ -4,6 +4,7 @@ import { LeaseKeeper } from '../../../src/agent/lease-keeper.ts';
 import { readCluster } from '../../../src/core/cluster.ts';
 import type { FailsafeAnswer, FailsafeRequest } from '../../../src/core/failsafe.ts';
 import { deadlineOf } from '../../../src/core/lease.ts';
+import { lsn } from '../../../src/core/lsn.ts';
 import { leaseId, nodeName, type Revision, revision } from '../../../src/core/store.ts';
 import { type Instant, instant, LONG_AGO, laterBy, type Millis, millis, seconds } from '../../../src/core/time.ts';
 import type { Leadership } from '../../../src/core/view.ts';
@@ -721,6 +722,13 @@ describe('a release', () => {
     const op = { op: 'put', key: 'failover', value: '{}', lease: null } as const;
     await clock.outcome(keeper.release(END, null, [op]));
     expect(etcd.key('failover')?.modRevision).toBe(etcd.key('status')?.modRevision);
+  });
+
+  it('of one who was not promoted leaves the published position as the leader before had it', async () => {
+    await clock.outcome(keeper.release(lsn(END - 96n), null, [], { unpromoted: true }));
+    expect(
+      readCluster(etcd.store.entries(), { clusterId: etcd.clusterId, revision: etcd.store.revision }).status,
+    ).toMatchObject({ optime: END, beat: { release: { lsn: END - 96n, unpromoted: true } } });
   });
 
   it('says that an operator asked for it, also when it has to be sent again', async () => {

@@ -62,6 +62,13 @@ describe('the loss statement', () => {
     expect(stateLoss(facts({ previous: nodeName('b'), published: later }))).toMatchObject({ lost: 'nothing' });
   });
 
+  it('knows that commits which waited for synchronous standbys are here, and speaks of the others', () => {
+    const said = stateLoss(facts({ end: parseLsn('0/5001060'), synchronous: true }));
+    expect(said).toMatchObject({ lost: 'range', bytes: 4096, synchronous: true });
+    expect(said.sentence).toMatch(/^no commit that waited for synchronous standbys is lost; .*: 4096 bytes of WAL/);
+    expect(stateLoss(facts({ end: parseLsn('0/5000060'), synchronous: true })).sentence).toMatch(/^nothing is lost/);
+  });
+
   it('is read back as it was written, and from another version only when it says something', () => {
     const said = stateLoss(facts());
     expect(readLoss(JSON.parse(JSON.stringify(said)))).toEqual(said);
