@@ -30,7 +30,9 @@ export const RULES = {
   'leading.seen-by-others': 'the health check fails here, but other members still see the primary: keep it',
   'leading.give-up-silent': 'the health check failed for too long: Postgres is ended, so that it cannot write any more',
   'leading.sick':
-    'this node leads and something ails it: told, and not acted upon, or not yet, for the reason that is said',
+    'this node leads and something ails it: it may pass by itself, or it is being asked who is better off',
+  'leading.sick-stays':
+    'this node leads, something ails it, and it goes on leading: the settings say so, or nobody is better off',
   'leading.sick-hands-over':
     'this leader is sick and a candidate is well: Postgres is stopped in order, and the key goes there',
   'leading.sick-gives-up':

@@ -15,7 +15,7 @@ import { withLimit } from './time-limit.ts';
 /** A try that is under way when the directory is about to be replaced ends in milliseconds, or hangs. */
 const SETTLE_LIMIT: Millis = millis(1_000);
 /** The server is asked no more often than this, however often the disks are. */
-const SERVER_EVERY: Millis = millis(5_000);
+const SERVER_EVERY: Millis = millis(2_000);
 const SERVER_LIMITS = { connect: millis(2_000), statement: millis(3_000) };
 /** Kept for so long: more than any interval in which they are counted. */
 const CRASHES_KEPT: Millis = millis(24 * 3_600_000);

@@ -111,7 +111,9 @@ describe.skipIf(unavailable !== null)('a primary that is sick', () => {
       const primary = await cluster.primary();
       for (const { name } of cluster.nodes) disk(name).fill();
       await sickness(primary, 'disk-full');
-      await until('the primary has looked for somebody with room', 10_000, () => decided(primary, 'leading.sick'));
+      await until('the primary has looked for somebody with room', 10_000, () =>
+        decided(primary, 'leading.sick-stays'),
+      );
       await sleep(4_000);
       expect(await cluster.leader()).toBe(primary);
       await ctlDone(cluster, ['edit-config', '-s', 'on_disk_full=stay', '--force']);

@@ -11,7 +11,7 @@ import { type Decision, decision } from '../decision.ts';
 import type { PeerStatus } from '../peer.ts';
 import { type Ailment, cannotWrite, describeSickness, hinders, treatable } from '../sickness.ts';
 import type { NodeName } from '../store.ts';
-import { between, type Millis, millis } from '../time.ts';
+import { between, earlierBy, type Instant, laterBy, millis } from '../time.ts';
 import type { View } from '../view.ts';
 import { isMember } from './leaderless.ts';
 import { others } from './leading.ts';
@@ -20,7 +20,7 @@ import { whoCanTake } from './switching-over.ts';
 /** A candidate for a leader whose disk is full has so many times the room at which a disk counts as full. */
 const ROOM = 4n;
 /** Answers older than this are asked for again. */
-const FRESH_MS = 2_000;
+const FRESH = millis(2_000);
 /** A stop that was decided here has been carried out by then, or something else is going on. */
 const STOPPED_WITHIN_MS = 60_000;
 
@@ -29,30 +29,40 @@ export function treat(view: View, holding: Holding, cluster: ClusterView): Decis
   const { ailments, now } = view;
   if (ailments.length === 0) return null;
   const all = ailments.map(({ sickness }) => describeSickness(sickness)).join('; ');
-  const stay = (why: string, actions: readonly Action[] = [], again: Millis | null = null): Decision =>
-    decision('leading.sick', `${all}; Postgres goes on: ${why}`, actions, again);
+  const goesOn = (rule: 'leading.sick' | 'leading.sick-stays', why: string): Decision =>
+    decision(rule, `${all}; Postgres goes on: ${why}`);
+  const stays = (why: string): Decision => goesOn('leading.sick-stays', why);
 
   const acute = ailments.filter((ailment) => reaction(view, ailment) === 'failover');
-  if (acute.length === 0) return stay(whyNothingIsDone(ailments));
+  if (acute.length === 0) return stays(whyNothingIsDone(ailments));
   const { failover, sickness: policy } = view.policy.cluster;
-  if (failover === 'manual') return stay('failover is manual');
-  if (holding.provenBy === 'members') return stay('without etcd the key cannot be handed over');
+  if (failover === 'manual') return stays('failover is manual');
+  if (holding.provenBy === 'members') return stays('without etcd the key cannot be handed over');
   if (!holding.windowOpen) return null;
-  const patience = Math.min(...acute.map(({ since }) => policy.patience - between(since, now)));
-  if (patience > 0) return stay(`for ${Math.ceil(patience / 1000)} s more it may pass by itself`, [], millis(patience));
+  const patience = millis(Math.min(...acute.map(({ since }) => policy.patience - between(since, now))));
+  if (patience > 0)
+    return {
+      ...goesOn('leading.sick', `for ${Math.ceil(patience / 1000)} s more it may pass by itself`),
+      again: patience,
+    };
   const failed = failedSinceTried(view);
   const rest = view.handoverTriedAt === null ? 0 : policy.rest - between(view.handoverTriedAt, now);
   if (rest > 0 && failed === null)
-    return stay(`it was given up here and came back; not again for ${Math.ceil(rest / 1000)} s`);
+    return stays(`it was given up here and came back; not again for ${Math.ceil(rest / 1000)} s`);
 
   const names = others(view);
-  if (names.length === 0) return stay('there is no other member');
-  const ask: Action = { do: 'ask-peers', waitFor: names };
-  const heard = names.every((name) => {
-    const answer = view.peers.get(name);
-    return answer !== undefined && between(answer.at, now) <= FRESH_MS;
-  });
-  if (!heard) return stay(`${names.join(', ')} are asked whether they are better off`, [ask]);
+  if (names.length === 0) return stays('there is no other member');
+  const ask: readonly Action[] = [{ do: 'ask-peers', waitFor: names }];
+  const heardSince = (when: Instant): boolean =>
+    names.every((name) => {
+      const answer = view.peers.get(name);
+      return answer !== undefined && answer.at >= when;
+    });
+  if (!heardSince(earlierBy(now, FRESH))) {
+    // Once they were all heard, that they are asked anew with each loop is no news.
+    const rule = heardSince(laterBy(now, patience)) ? 'leading.sick-stays' : 'leading.sick';
+    return { ...goesOn(rule, `${names.join(', ')} are asked whether they are better off`), actions: ask };
+  }
   const { fit, reasons } = whoCanTake(
     view,
     cluster,
@@ -63,7 +73,7 @@ export function treat(view: View, holding: Holding, cluster: ClusterView): Decis
   const best = well[0];
   if (best === undefined) {
     const why = [...reasons, ...[...unwell.values()].filter((one) => one !== null)].join('; ');
-    return stay(`nobody is better off${why === '' ? '' : ` (${why})`}`, [ask]);
+    return { ...stays(`nobody is better off${why === '' ? '' : ` (${why})`}`), actions: ask };
   }
   const whom = `${best.name} takes over; ranking: ${describeRanking(well)}`;
   // Neither has anything to write a checkpoint with, or somebody to write one.

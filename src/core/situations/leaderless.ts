@@ -57,6 +57,7 @@ export const LASTING: ReadonlySet<string> = new Set<RuleId>([
   'leaderless.not-synchronous',
   'leaderless.wait-for-voters',
   'leading.sick',
+  'leading.sick-stays',
 ]);
 
 export function seekLeader(view: View, cluster: ClusterView): Decision {

@@ -53,8 +53,9 @@ const react = (kind: 'disk-full' | 'checkpointer-stuck', how: 'failover' | 'stay
   set({ react: { ...clusterPolicy.sickness.react, [kind]: how } });
 
 const ask = { do: 'ask-peers', waitFor: [nodeName('a'), nodeName('c')] } as const;
-const stays = { rule: 'leading.sick', actions: [] } as const;
-const staysAndAsks = { rule: 'leading.sick', actions: [ask] } as const;
+const waits = { rule: 'leading.sick', actions: [] } as const;
+const stays = { rule: 'leading.sick-stays', actions: [] } as const;
+const staysAndAsks = { rule: 'leading.sick-stays', actions: [ask] } as const;
 const handsOver = { rule: 'leading.sick-hands-over', actions: ['stop-for-switchover'] } as const;
 const givesUp = { rule: 'leading.sick-gives-up', actions: ['stop-immediately'] } as const;
 
@@ -70,9 +71,15 @@ export const ailing: readonly Case[] = [
     view: sick({ set: react('disk-full', 'stay') }),
     ...stays,
   },
-  { name: 'waits until it has lasted', view: sick({ ailments: [since(FULL, 9_900)] }), ...stays, again: 100 },
+  { name: 'waits until it has lasted', view: sick({ ailments: [since(FULL, 9_900)] }), ...waits, again: 100 },
   {
     name: 'asks the others first',
+    view: sick({ peers: new Map() }),
+    rule: 'leading.sick',
+    actions: [ask],
+  },
+  {
+    name: 'asks them again and again while nobody was better off, which is no news',
     view: sick({ peers: peers({ a: aPeer('a', { at: before(2_001) }), c: aPeer('c') }) }),
     ...staysAndAsks,
   },
