@@ -14,7 +14,7 @@ import { CLUSTER_EVENTS, EVENTS_OF_REPMGR_ONLY, isClusterEvent } from '../core/c
 import { margin, orderlyStopLead } from '../core/lease.ts';
 import { fromFailoverPriority, toFailoverPriority } from '../core/policy.ts';
 import { nodeName } from '../core/store.ts';
-import { millis, seconds } from '../core/time.ts';
+import { type Millis, millis, seconds } from '../core/time.ts';
 import { PghaError } from '../errors.ts';
 import { check, isMap, isMethod, type Path, type Remark } from './check.ts';
 import { type Environment, overlay } from './environment.ts';
@@ -23,6 +23,7 @@ import { hbaMistake } from './hba.ts';
 import { didYouMean } from './nearest.ts';
 import {
   type BootstrapConfig,
+  type BootstrapMethod,
   type CommandsConfig,
   type Config,
   type CopyMethod,
@@ -732,33 +733,49 @@ const OF_METHOD: ReadonlySet<string> = new Set([
   'timeout',
 ]);
 
-function copyMethod(from: Builder, name: string, section: Readonly<Record<string, unknown>>): CopyMethod {
-  const at = `postgresql.${name}`;
-  const isSet = (key: string): boolean => {
-    const given = section[key] ?? false;
-    const value = parseBoolean(given);
-    if (value === null) complain(from, `${at}.${key}`, `must be true or false, is ${JSON.stringify(given)}`);
-    return value === true;
-  };
-  if (isSet('no_leader') || isSet('no_master'))
-    warn(from, `${at}.no_leader`, 'has no effect: a copy waits until there is a leader to follow');
+function flagOf(from: Builder, at: string, section: Readonly<Record<string, unknown>>, key: string): boolean {
+  const given = section[key] ?? false;
+  const value = parseBoolean(given);
+  if (value === null) complain(from, `${at}.${key}`, `must be true or false, is ${JSON.stringify(given)}`);
+  return value === true;
+}
+
+function timeoutOf(from: Builder, at: string, section: Readonly<Record<string, unknown>>): Millis {
   const given = section['timeout'] ?? BASEBACKUP.timeout / 1000;
   const timeout = parseDuration(given);
   if (timeout === null || timeout <= 0 || timeout > 1_000_000)
     complain(from, `${at}.timeout`, `must be a time between 0 and 1000000 s, is ${JSON.stringify(given)}`);
+  return millis(Math.round((timeout ?? 1) * 1000));
+}
+
+/** What is not ours becomes an argument. */
+function paramsOf(
+  from: Builder,
+  at: string,
+  section: Readonly<Record<string, unknown>>,
+  ours: ReadonlySet<string>,
+): CopyMethod['params'] {
   const params: (readonly [string, string])[] = [];
   for (const [key, value] of Object.entries(section)) {
-    if (OF_METHOD.has(key) || value === null || value === undefined) continue;
+    if (ours.has(key) || value === null || value === undefined) continue;
     if (typeof value === 'object') complain(from, `${at}.${key}`, 'must be a text, a number or a boolean');
     else params.push([key, String(value)]);
   }
+  return params;
+}
+
+function copyMethod(from: Builder, name: string, section: Readonly<Record<string, unknown>>): CopyMethod {
+  const at = `postgresql.${name}`;
+  const isSet = (key: string): boolean => flagOf(from, at, section, key);
+  if (isSet('no_leader') || isSet('no_master'))
+    warn(from, `${at}.no_leader`, 'has no effect: a copy waits until there is a leader to follow');
   return {
     name,
     command: String(section['command']),
     keepData: isSet('keep_data'),
     noParams: isSet('no_params'),
-    params,
-    timeout: millis(Math.round((timeout ?? 1) * 1000)),
+    params: paramsOf(from, at, section, OF_METHOD),
+    timeout: timeoutOf(from, at, section),
   };
 }
 
@@ -1027,23 +1044,64 @@ function checkReachable(from: Builder, postgresql: PostgresConfig, etcd: EtcdCon
 }
 
 function buildBootstrap(from: Builder): BootstrapConfig {
-  const method = text(from, 'bootstrap.method');
-  if (method !== 'initdb') {
-    warn(
-      from,
-      'bootstrap.method',
-      `has no effect: this version makes a new cluster with initdb only. Do not start pgha before the data directory is there if ${method} was to fill it`,
-    );
-  }
   const pgHba = lines(from, 'bootstrap.pg_hba');
   checkHba(from, 'bootstrap.pg_hba', pgHba);
   const dcs = valueAt(from.written, ['bootstrap', 'dcs']);
   return {
     dcs: isMap(dcs) ? structuredClone(dcs) : {},
     initdb: optionsOf(from, 'bootstrap.initdb', REFUSED_INITDB),
+    method: bootstrapMethod(from),
     pgHba,
     postBootstrap: text(from, 'bootstrap.post_bootstrap'),
   };
+}
+
+const OF_BOOTSTRAP_METHOD: ReadonlySet<string> = new Set([
+  'command',
+  'no_params',
+  'keep_existing_recovery_conf',
+  'recovery_conf',
+  'timeout',
+]);
+
+function bootstrapMethod(from: Builder): BootstrapMethod | null {
+  const name = text(from, 'bootstrap.method') ?? 'initdb';
+  if (name === 'initdb') return null;
+  const section = valueAt(from.written, ['bootstrap', name]);
+  const command = isMap(section) ? section['command'] : undefined;
+  if (!isMap(section) || typeof command !== 'string' || command.trim() === '') {
+    complain(from, 'bootstrap.method', `${name} has no section bootstrap.${name} with a command, and is not initdb`);
+    return null;
+  }
+  const at = `bootstrap.${name}`;
+  return {
+    name,
+    command,
+    noParams: flagOf(from, at, section, 'no_params'),
+    params: paramsOf(from, at, section, OF_BOOTSTRAP_METHOD),
+    keepExistingRecoveryConf: flagOf(from, at, section, 'keep_existing_recovery_conf'),
+    recoveryConf: recoveryOf(from, at, section['recovery_conf']),
+    timeout: timeoutOf(from, at, section),
+  };
+}
+
+function recoveryOf(from: Builder, at: string, given: unknown): BootstrapMethod['recoveryConf'] {
+  if (given === null || given === undefined) return null;
+  if (!isMap(given)) {
+    complain(from, `${at}.recovery_conf`, 'must be names with values');
+    return null;
+  }
+  const settings: Record<string, string> = {};
+  for (const [name, value] of Object.entries(given)) {
+    if (value === null || value === undefined) continue;
+    if (!/^[a-z_]+$/i.test(name) || typeof value === 'object')
+      complain(from, `${at}.recovery_conf.${name}`, 'must be a setting of recovery with a text, a number or a boolean');
+    // Of files for servers before 12: a signal file takes their place.
+    else if (name === 'standby_mode' || name === 'primary_conninfo' || name === 'primary_slot_name')
+      warn(from, `${at}.recovery_conf.${name}`, 'has no effect: a new cluster is no standby');
+    else settings[name.toLowerCase()] = typeof value === 'boolean' ? (value ? 'on' : 'off') : String(value);
+  }
+  return settings;
 }
 
 function buildLog(from: Builder): LogConfig {

@@ -135,8 +135,26 @@ export interface BootstrapConfig {
   /** Becomes etcd's `config` key at bootstrap, as written. */
   readonly dcs: Readonly<Record<string, unknown>>;
   readonly initdb: readonly string[];
+  /** The operator's own way to the first data directory; null: initdb. */
+  readonly method: BootstrapMethod | null;
   readonly pgHba: readonly string[] | null;
   readonly postBootstrap: string | null;
+}
+
+/** A command that brings a data directory: one that is ready, or a backup that is recovered afterwards. */
+export interface BootstrapMethod {
+  readonly name: string;
+  readonly command: string;
+  /** The command gets no arguments but its own. */
+  readonly noParams: boolean;
+  /** Its other keys: `--name=value`. */
+  readonly params: readonly (readonly [name: string, value: string])[];
+  /** What the command has written down for the recovery counts. */
+  readonly keepExistingRecoveryConf: boolean;
+  /** Settings of the recovery: restore_command, a target; null: none is asked for. */
+  readonly recoveryConf: Readonly<Record<string, string>> | null;
+  /** Of the command, and again of the recovery. */
+  readonly timeout: Millis;
 }
 
 export interface LogConfig {
@@ -1158,7 +1176,12 @@ export const localSchema: Section = section(
           description:
             'The first cluster-wide settings. Later changes here have no effect: use `pgha-ctl edit-config`.',
         },
-        method: setting('Patroni', 'text', 'How the first data directory is made.', { default: 'initdb' }),
+        method: setting(
+          'Patroni',
+          'text',
+          'How the first data directory is made: `initdb`, or the name of a section beside this setting, with `command`, `no_params`, `keep_existing_recovery_conf`, `recovery_conf`, `timeout` (s, default 86400) and keys of your own that become arguments. See [operations.md](operations.md#a-cluster-from-a-backup).',
+          { default: 'initdb' },
+        ),
         initdb: setting('Patroni', 'options', 'Options of initdb.'),
         pg_hba: setting('Patroni', 'lines', 'Lines of pg_hba.conf, where `postgresql.pg_hba` is not set.'),
         post_bootstrap: setting(
@@ -1169,7 +1192,7 @@ export const localSchema: Section = section(
       },
       {
         renamed: { post_init: 'post_bootstrap' },
-        methods: 'this version makes a new cluster with initdb only',
+        keepsMethods: true,
         unused: { users: 'make roles with post_bootstrap, as with Patroni 4' },
       },
     ),

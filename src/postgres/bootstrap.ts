@@ -1,25 +1,34 @@
 /**
- * Makes a new cluster: initdb, configuration, users, the operator's post_bootstrap, all on a server that only a unix
+ * Makes a new cluster: initdb (or what the operator's own method brings, recovered as far as he says), configuration, users, the operator's post_bootstrap, all on a server that only a unix
  * socket in a private directory reaches, because at that time nobody leads and nobody may write. It ends with Postgres
  * stopped; whether and as what it is started is not decided here.
  */
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import pg from 'pg';
-import type { Login } from '../config/schema.ts';
+import type { BootstrapMethod, Login } from '../config/schema.ts';
 import type { SystemId } from '../core/local.ts';
-import { laterBy, millis } from '../core/time.ts';
+import { laterBy, type Millis, millis } from '../core/time.ts';
 import { PghaError } from '../errors.ts';
 import type { Progress, ServerSettings } from '../ports/postgres.ts';
 import { CommandFailure, type CommandResult, lastLine, runCommand, splitCommandLine } from './command.ts';
 import { readControlData } from './control-data.ts';
-import { makePrivateDirectory, removeDurably, renameDurably, writeDurably } from './durable-file.ts';
+import { makePrivateDirectory, readText, removeDurably, renameDurably, writeDurably } from './durable-file.ts';
 import { endFamily, familyGone, familyOf, postmasterOf, signalProcess } from './family.ts';
 import { clearMarker, setMarker } from './markers.ts';
-import type { Place } from './place.ts';
+import { madeByVersion, type Place } from './place.ts';
 import { askRemote, conninfoValue, type Query } from './remote.ts';
-import { configDirectory, configFile, passfilePath, writeConfiguration } from './server-config.ts';
-import { empty, endLeftovers, refuseWhileInUse, targetState } from './wipe.ts';
+import {
+  configDirectory,
+  configFile,
+  effectiveParameters,
+  passfilePath,
+  readStandbyMinimums,
+  renderInput,
+  setStandbySignal,
+  writeConfiguration,
+} from './server-config.ts';
+import { COPIES_INTO, empty, endLeftovers, refuseWhileInUse, targetState } from './wipe.ts';
 
 /** initdb of an ordinary cluster takes 1 to 30 s; with very slow disks or much preloaded code more. */
 const INITDB_LIMIT_MS = 600_000;
@@ -97,13 +106,25 @@ class StepFailure extends Error {
 }
 
 async function make(place: Place, settings: ServerSettings, progress: Progress, signal: AbortSignal): Promise<void> {
-  progress('making a new cluster: initdb', null);
-  await initdb(place, signal);
-  await writeConfiguration(place, settings, true);
-  progress('making a new cluster: users', null);
-  const server = await startTemporary(place, signal);
+  const { method } = place.config.bootstrap;
+  progress(`making a new cluster: ${method?.name ?? 'initdb'}`, null);
+  if (method === null) await initdb(place, signal);
+  else await runMethod(place, method, progress, signal);
+  const recovery = method === null ? null : await prepareRecovery(place, method);
+  await writeConfiguration(place, settings, method === null);
+  progress(recovery === null ? 'making a new cluster: users' : 'making a new cluster: recovering the backup', null);
+  const server = await startTemporary(
+    place,
+    {
+      ...(method === null ? {} : await atLeastAsBefore(place, settings)),
+      ...(recovery === null ? {} : { ...recovery, config_file: await configurationOfRecovery(place) }),
+    },
+    method?.timeout ?? START_LIMIT,
+    signal,
+  );
   try {
-    await createUsers(place, server);
+    if (recovery !== null) progress('making a new cluster: users', null);
+    await createUsers(place, server, method !== null);
     const command = place.config.bootstrap.postBootstrap;
     if (command !== null) {
       progress(`making a new cluster: ${command}`, null);
@@ -113,7 +134,17 @@ async function make(place: Place, settings: ServerSettings, progress: Progress, 
     if (signal.aborted) throw new Error('cancelled');
   } finally {
     await server.stop();
+    await removeDurably(place, recoveryFile(place));
   }
+}
+
+const recoveryFile = (place: Place): string => join(configDirectory(place), 'pgha-recovery.conf');
+
+/** Ours without its empty targets: to Postgres an empty one beside another is one too many, wherever they stand. */
+async function configurationOfRecovery(place: Place): Promise<string> {
+  const text = (await readText(place, configFile(place))) ?? '';
+  await writeDurably(place, recoveryFile(place), text.replace(/^recovery_target\w* = .*$/gm, ''));
+  return recoveryFile(place);
 }
 
 async function initdb(place: Place, signal: AbortSignal): Promise<void> {
@@ -146,6 +177,88 @@ async function initdb(place: Place, signal: AbortSignal): Promise<void> {
   }
 }
 
+/** The operator's command; what it brought is looked at, never believed. */
+async function runMethod(
+  place: Place,
+  method: BootstrapMethod,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<void> {
+  await makePrivateDirectory(place, place.dataDir);
+  const words = [
+    ...splitCommandLine(method.command),
+    ...(method.noParams
+      ? []
+      : [
+          `--scope=${place.config.scope}`,
+          `--datadir=${place.dataDir}`,
+          ...method.params.map(([name, value]) => `--${name}=${value}`),
+        ]),
+  ];
+  // env looks the program up in PATH, where runCommand would look among the Postgres binaries.
+  const result = await runCommand(place, '/usr/bin/env', words, {
+    signal,
+    limitMs: method.timeout,
+    plainLocale: false,
+    env: { [COPIES_INTO]: place.dataDir },
+    onLine: (line) => {
+      const percent = Number(/(?:^|[^\d.])(\d{1,3})(?:\.\d+)?\s?%/.exec(line)?.[1] ?? 101);
+      if (percent <= 100) progress(`making a new cluster: ${method.name}, ${percent} %`, percent / 100);
+    },
+  });
+  // Whatever it has started in the background must not go on writing there.
+  await endLeftovers(place);
+  if (result.endedBy === 'limit') throw new Error(`${method.name} was ended after ${method.timeout / 1000} s`);
+  if (result.code !== 0) throw new StepFailure(`${method.name} ended with ${result.code}`, result);
+  refuseWhileInUse(place);
+  const made = await madeByVersion(place.dataDir);
+  if (made !== place.version) {
+    const brought = made === null ? 'no data directory' : `data of PostgreSQL ${made}`;
+    throw new Error(`${method.name} ended with 0 and left ${brought} in ${place.dataDir}`);
+  }
+}
+
+/** Settings of a recovery that a backup tool writes down in postgresql.auto.conf. */
+const OF_RECOVERY = /^(restore_command|recovery_[a-z_]+|archive_cleanup_command)$/;
+
+/**
+ * Decides by the signal files whether the next start recovers a backup, and how far.
+ *
+ * @returns the settings of that recovery, which win over all files; null: there is none
+ */
+async function prepareRecovery(
+  place: Place,
+  method: BootstrapMethod,
+): Promise<Readonly<Record<string, string>> | null> {
+  const signalFile = join(place.dataDir, 'recovery.signal');
+  const wasAsked = (await readText(place, signalFile)) !== null;
+  const found = method.keepExistingRecoveryConf ? await writtenForRecovery(place) : {};
+  const recovers = method.recoveryConf !== null || (method.keepExistingRecoveryConf && wasAsked);
+  await setStandbySignal(place, false);
+  if (!recovers) return null;
+  await writeDurably(place, signalFile, '');
+  // Paused or shut down at its target it would be of no use: what comes out of it is a primary.
+  return { ...found, ...method.recoveryConf, recovery_target_action: 'promote' };
+}
+
+/** Before our own configuration takes its place. */
+async function writtenForRecovery(place: Place): Promise<Record<string, string>> {
+  const found: Record<string, string> = {};
+  const text = (await readText(place, join(place.dataDir, 'postgresql.auto.conf'))) ?? '';
+  for (const [, name = '', quoted, bare] of text.matchAll(/^\s*([a-z_]+)\s*=?\s*(?:'((?:''|[^'])*)'|(\S+))/gim))
+    if (OF_RECOVERY.test(name.toLowerCase())) found[name.toLowerCase()] = quoted?.replaceAll("''", "'") ?? bare ?? '';
+  return found;
+}
+
+/** Recovery refuses less than the server of the backup had (docs: "Hot Standby", Administrator's Overview). */
+async function atLeastAsBefore(place: Place, settings: ServerSettings): Promise<Record<string, string>> {
+  const { values } = effectiveParameters(await renderInput(place, settings));
+  const before = Object.entries(await readStandbyMinimums(place));
+  return Object.fromEntries(
+    before.filter(([name, least]) => Number(values.get(name)) < least).map(([name, least]) => [name, String(least)]),
+  );
+}
+
 interface TemporaryServer {
   readonly socketDir: string;
   readonly port: number;
@@ -158,7 +271,12 @@ interface TemporaryServer {
  * A server without TCP, with its socket in a directory that only this user can enter, where everybody is trusted
  * therefore. Its own pg_hba.conf: the one of the cluster may know no method that works without a password.
  */
-async function startTemporary(place: Place, signal: AbortSignal): Promise<TemporaryServer> {
+async function startTemporary(
+  place: Place,
+  more: Readonly<Record<string, string>>,
+  limit: Millis,
+  signal: AbortSignal,
+): Promise<TemporaryServer> {
   const socketDir = join(place.runtimeDirectory, 'bootstrap');
   const hbaFile = join(socketDir, 'pg_hba.conf');
   const { port } = place;
@@ -167,6 +285,7 @@ async function startTemporary(place: Place, signal: AbortSignal): Promise<Tempor
 
   const overrides: Readonly<Record<string, string>> = {
     config_file: configFile(place),
+    ...more,
     listen_addresses: '',
     unix_socket_directories: socketDir,
     unix_socket_permissions: '0700',
@@ -176,6 +295,7 @@ async function startTemporary(place: Place, signal: AbortSignal): Promise<Tempor
     logging_collector: 'off',
     log_destination: 'stderr',
     synchronous_standby_names: '',
+    default_transaction_read_only: 'off',
     archive_mode: 'off',
     ssl: 'off',
   };
@@ -204,23 +324,26 @@ async function startTemporary(place: Place, signal: AbortSignal): Promise<Tempor
     await removeDurably(place, hbaFile);
   };
 
-  const until = laterBy(place.clock.now(), START_LIMIT);
+  const until = laterBy(place.clock.now(), limit);
   for (;;) {
+    let failure: unknown = new Error('it is still recovering');
     try {
-      await ask('postgres', (query) => query('SELECT 1'));
-      return { socketDir, port, ask, stop };
+      const [row] = await ask('postgres', (query) => query('SELECT pg_is_in_recovery() AS recovering'));
+      if (row?.['recovering'] === false) return { socketDir, port, ask, stop };
     } catch (cause) {
-      if (ended !== null) throw new StepFailure('postgres', ended);
-      if (signal.aborted || place.clock.now() >= until) {
-        await stop();
-        throw new Error('the temporary server did not answer in time.', { cause });
-      }
+      failure = cause;
+    }
+    if (ended !== null) throw new StepFailure('postgres', ended);
+    if (signal.aborted || place.clock.now() >= until) {
+      await stop();
+      throw new Error('the temporary server was not ready in time.', { cause: failure });
     }
     await place.clock.sleep(millis(50));
   }
 }
 
-async function createUsers(place: Place, server: TemporaryServer): Promise<void> {
+/** @param found - the cluster has users of its own: those that we need are made, or get what they need */
+async function createUsers(place: Place, server: TemporaryServer, found: boolean): Promise<void> {
   const { superuser, replication, rewind } = place.config.postgresql.authentication;
   await server.ask('postgres', async (query) => {
     await keepOutOfLogs(query);
@@ -231,8 +354,13 @@ async function createUsers(place: Place, server: TemporaryServer): Promise<void>
     ] as const) {
       if (made.has(login.username)) continue;
       made.add(login.username);
-      await query(`CREATE ROLE ${pg.escapeIdentifier(login.username)} WITH ${attributes}${password(login)}`);
+      const role = pg.escapeIdentifier(login.username);
+      const [there] = found ? await query('SELECT 1 FROM pg_roles WHERE rolname = $1', [login.username]) : [];
+      const verb = there === undefined ? 'CREATE' : 'ALTER';
+      await query(`${verb} ROLE ${role} WITH ${attributes}${password(login)}`);
     }
+    if (found && superuser.password !== null)
+      await query(`ALTER ROLE ${pg.escapeIdentifier(superuser.username)} WITH${password(superuser)}`);
   });
 }
 

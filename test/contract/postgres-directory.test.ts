@@ -119,7 +119,7 @@ async function node(
     {
       name,
       runtimeDirectory: await directory(name, 'run'),
-      bootstrap: { dcs: {}, initdb: ['--no-sync'], pgHba: null, postBootstrap: null, ...bootstrap },
+      bootstrap: { dcs: {}, initdb: ['--no-sync'], method: null, pgHba: null, postBootstrap: null, ...bootstrap },
     },
   );
   const log = aLog();

@@ -75,8 +75,13 @@ export type OwnSettings = Readonly<Record<string, unknown>>;
 
 export interface PostgresServers {
   readonly directory: string;
-  /** With an absent data directory. @param postgresql - more settings of that section of its file */
-  add(name: string, postgresql?: OwnSettings): Promise<TestServer>;
+  /**
+   * With an absent data directory.
+   *
+   * @param postgresql - more settings of that section of its file
+   * @param bootstrap - that section
+   */
+  add(name: string, postgresql?: OwnSettings, bootstrap?: OwnSettings): Promise<TestServer>;
   /** A stopped, cleanly initialised cluster. */
   addCluster(name: string, postgresql?: OwnSettings): Promise<TestServer>;
   /** A stopped copy of a running server. */
@@ -108,8 +113,8 @@ export async function postgresServers(): Promise<PostgresServers> {
   const servers: TestServer[] = [];
   const connections: pg.Client[] = [];
 
-  const add = async (name: string, postgresql: OwnSettings = {}): Promise<TestServer> => {
-    const server = await testServer(directory, name, connections, postgresql);
+  const add: PostgresServers['add'] = async (name, postgresql = {}, bootstrap = {}) => {
+    const server = await testServer(directory, name, connections, postgresql, bootstrap);
     servers.push(server);
     return server;
   };
@@ -150,6 +155,7 @@ async function testServer(
   name: string,
   connections: pg.Client[],
   postgresql: OwnSettings,
+  bootstrap: OwnSettings,
 ): Promise<TestServer> {
   const dataDir = join(directory, name);
   const runtime = join(directory, `${name}-run`);
@@ -158,7 +164,7 @@ async function testServer(
   const config = loadConfig({
     path: 'pgha.yml',
     env: {},
-    readFile: () => configFile(name, dataDir, runtime, port, postgresql),
+    readFile: () => configFile(name, dataDir, runtime, port, postgresql, bootstrap),
   }).config;
   const clock = new SystemClock();
   const told: { event: string; sentence: string }[] = [];
@@ -206,13 +212,21 @@ async function testServer(
   };
 }
 
-function configFile(name: string, dataDir: string, runtime: string, port: number, postgresql: OwnSettings): string {
+function configFile(
+  name: string,
+  dataDir: string,
+  runtime: string,
+  port: number,
+  postgresql: OwnSettings,
+  bootstrap: OwnSettings,
+): string {
   return JSON.stringify({
     scope: 'contract',
     name,
     etcd3: { hosts: ['127.0.0.1:2379'] },
     restapi: { listen: '127.0.0.1:8008', connect_address: '127.0.0.1:8008' },
     runtime_directory: runtime,
+    bootstrap,
     postgresql: {
       listen: `127.0.0.1:${port}`,
       connect_address: `127.0.0.1:${port}`,

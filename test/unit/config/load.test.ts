@@ -137,6 +137,53 @@ describe('files that people have', () => {
   });
 });
 
+describe('the first data directory', () => {
+  const withBootstrap = (text: string): string => `${MINIMAL}bootstrap: ${text}\n`;
+
+  it('comes from initdb, or from a method with all that it needs', () => {
+    expect(load(MINIMAL).config.bootstrap.method).toBeNull();
+    const { config, warnings } = load(
+      withBootstrap(`
+  method: pitr
+  pitr:
+    command: /usr/local/bin/restore.sh
+    no_params: off
+    stanza: main
+    recovery_conf:
+      standby_mode: on
+      restore_command: pgbackrest archive-get %f "%p"
+      recovery_target_time: 2026-11-20 10:00:00+00
+      recovery_target_inclusive: false
+  wal_g:
+    command: /usr/local/bin/other.sh`),
+    );
+    expect(config.bootstrap.method).toEqual({
+      name: 'pitr',
+      command: '/usr/local/bin/restore.sh',
+      noParams: false,
+      params: [['stanza', 'main']],
+      keepExistingRecoveryConf: false,
+      recoveryConf: {
+        restore_command: 'pgbackrest archive-get %f "%p"',
+        recovery_target_time: '2026-11-20 10:00:00+00',
+        recovery_target_inclusive: 'off',
+      },
+      timeout: 86_400_000,
+    });
+    expect(warnings).toEqual([expect.stringContaining('bootstrap.pitr.recovery_conf.standby_mode: has no effect')]);
+  });
+
+  it.each([
+    ['a method without a section', '{method: pitr}', /bootstrap\.method: pitr has no section bootstrap\.pitr/],
+    ['a method without a command', '{method: pitr, pitr: {command: ""}}', /bootstrap\.method: pitr has no section/],
+    ['a flag that is none', '{method: p, p: {command: x, no_params: maybe}}', /bootstrap\.p\.no_params: must be true/],
+    ['a recovery that is no map', '{method: p, p: {command: x, recovery_conf: [a]}}', /recovery_conf: must be names/],
+    ['a timeout that is none', '{method: p, p: {command: x, timeout: soon}}', /bootstrap\.p\.timeout: must be a time/],
+  ])('%s is refused', (_what, text, said) => {
+    expect(problems(withBootstrap(text))[0]).toMatch(said);
+  });
+});
+
 describe("Patroni's files", () => {
   const fixture = (name: string): string =>
     readFileSync(inRepository(`test/unit/config/fixtures/patroni-${name}.yml`), 'utf8');
@@ -188,7 +235,14 @@ describe("Patroni's files", () => {
     expect(config).toMatchObject({
       scope: '15-main',
       namespace: '/postgresql-common',
-      bootstrap: { dcs: { postgresql: { pg_hba: { length: 4 } } } },
+      bootstrap: {
+        method: {
+          name: 'pg_createcluster',
+          command: '/usr/share/patroni/pg_createcluster_patroni',
+          recoveryConf: null,
+        },
+        dcs: { postgresql: { pg_hba: { length: 4 } } },
+      },
       postgresql: {
         configDir: '/etc/postgresql/15/main',
         copyMethods: [{ name: 'pg_clonecluster', command: '/usr/share/patroni/pg_clonecluster_patroni' }],

@@ -69,7 +69,7 @@ export function aConfig(
     guard: { mode: 'on' },
     watchdog: { mode: 'automatic', device: '/dev/watchdog', safetyMargin: null, driver: 'default' },
     runtimeDirectory: '/run/pgha/demo-node-1',
-    bootstrap: { dcs: {}, initdb: [], pgHba: null, postBootstrap: null },
+    bootstrap: { dcs: {}, initdb: [], method: null, pgHba: null, postBootstrap: null },
     ...rest,
     postgresql: {
       listen: { addresses: '127.0.0.1', port: 5432 },
