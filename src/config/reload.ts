@@ -17,6 +17,7 @@ const FIXED: readonly Fixed[] = [
   ['ctl', ({ ctl }) => ctl],
   ['postgresql.listen', ({ postgresql }) => postgresql.listen],
   ['postgresql.connect_address', ({ postgresql }) => postgresql.connectAddress],
+  ['postgresql.proxy_address', ({ postgresql }) => postgresql.proxyAddress],
   ['postgresql.data_dir', ({ postgresql }) => postgresql.dataDir],
   ['postgresql.config_dir', ({ postgresql }) => postgresql.configDir],
   ['postgresql.bin_dir', ({ postgresql }) => postgresql.binDir],

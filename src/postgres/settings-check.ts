@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { didYouMean } from '../config/nearest.ts';
 import type { ServerSettings } from '../ports/postgres.ts';
 import { runCommand } from './command.ts';
-import type { Place } from './place.ts';
+import { readMarker } from './markers.ts';
+import { madeByVersion, type Place } from './place.ts';
 import {
   configDirectory,
   effectiveParameters,
@@ -30,6 +31,8 @@ export async function objectionsToSettings(
   candidate: ServerSettings,
   inForce: ServerSettings,
 ): Promise<readonly string[]> {
+  // An initdb or a copy wants an empty directory, and there is nothing yet that could be kept from starting.
+  if ((await madeByVersion(place.dataDir)) === null || (await readMarker(place)) !== null) return [];
   const file = join(configDirectory(place), 'pgha-check.conf');
   const input = { ...(await renderInput(place, candidate)), minimums: {} };
   const wrong = await wrongParameters(place, file, input);
