@@ -12,13 +12,20 @@ export function readTime(text: string): ReadTime {
     text.trim(),
   );
   if (match === null) return { kind: 'not-understood' };
-  const [, day, minute, second = ':00', zone] = match;
+  const [, day = '', minute, second = ':00', zone] = match;
+  // JavaScript takes the 31st of February for a day in March.
+  if (!isDay(day)) return { kind: 'not-understood' };
   if (zone === undefined) return { kind: 'no-zone' };
   const offset =
     zone.toUpperCase() === 'Z' ? '+00:00' : `${zone.slice(0, 3)}:${zone.length > 3 ? zone.slice(-2) : '00'}`;
   const iso = `${day}T${minute}${second}${offset}`;
   const at = Date.parse(iso);
   return Number.isNaN(at) ? { kind: 'not-understood' } : { kind: 'time', iso, at };
+}
+
+function isDay(day: string): boolean {
+  const at = new Date(`${day}T00:00:00Z`);
+  return !Number.isNaN(at.getTime()) && at.toISOString().startsWith(day);
 }
 
 const UNITS = new Map([
