@@ -158,6 +158,7 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
         await postgres.prepareSwitchover(signal);
         if (!agent.mayStartPrimary()) throw new Error('the window closed while the switchover was being prepared');
         agent.stopServing();
+        agent.handedOver = true;
         const checkpoint = await postgres.stopForSwitchover(agent.policy.primaryStopTimeout);
         log.write(
           'info',
@@ -327,13 +328,19 @@ async function release(agent: Agent, action: Extract<Action, { do: 'release' }>,
     );
   }
   const asked = agent.reader.latest?.cluster.failover ?? null;
-  // One that is scheduled for later stays for whoever leads then.
+  // One that is scheduled for later stays for whoever leads then. In maintenance he is not promoted without it, and takes
+  // it away when he leads.
   const due = asked !== null && (asked.scheduledAt === null || agent.isDue(asked.scheduledAt));
   const { local } = agent.watch;
-  const known = await agent.keeper.release(action.lsn, action.candidate, due ? [agent.clearFailover()] : [], {
-    asked: due,
-    unpromoted: local.kind === 'standby' || (local.kind === 'stopped' && !local.wasPrimary),
-  });
+  const known = await agent.keeper.release(
+    action.lsn,
+    action.candidate,
+    due && !agent.policy.pause ? [agent.clearFailover()] : [],
+    {
+      asked: due,
+      unpromoted: local.kind === 'standby' || (local.kind === 'stopped' && !local.wasPrimary),
+    },
+  );
   if (known) await agent.readCluster();
   return known;
 }

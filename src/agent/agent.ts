@@ -159,6 +159,8 @@ export class Agent implements Control {
   private wishSeen: { readonly revision: Revision; readonly at: Instant } | null = null;
   /** Where another machine answers under this node's name. */
   nameTakenBy: string | null = null;
+  /** Postgres was stopped for a switchover and has not run since. */
+  handedOver = false;
   /** Our receiver was ended for an election, and nobody was followed since. */
   withdrawn = false;
   private notStreamingSince: Instant | null = null;
@@ -504,6 +506,8 @@ export class Agent implements Control {
     // A process that hangs on its disk before it answers, or ends again, has not come up.
     if ((local.kind === 'standby' || local.kind === 'primary') && local.failing === null)
       this.operations.forgetFailures('start');
+    if (local.kind === 'standby' || (local.kind === 'primary' && this.operations.running === null))
+      this.handedOver = false;
     this.tellFullness(local);
     this.sickness.look(now, this.policy.sickness);
 
@@ -608,6 +612,7 @@ export class Agent implements Control {
       wishSince: this.wishSeen?.at ?? null,
       rescue: this.rescueTries,
       notStreamingSince: this.notStreamingSince,
+      handedOver: this.handedOver,
       withdrawn: this.withdrawn,
       nameTakenBy: this.nameTakenBy,
       lately: [...this.lately.keys()],
@@ -629,6 +634,12 @@ export class Agent implements Control {
   private sawLost(cluster: ClusterView | null, now: Instant): Millis | null {
     const name = cluster?.leader?.name ?? this.lastLeader;
     return this.sawPrimaryAt === null || this.sawPrimaryOf !== name ? null : between(this.sawPrimaryAt, now);
+  }
+
+  /** The last leader, if this node has just seen its Postgres alive. */
+  seesLastPrimary(): NodeName | null {
+    const seen = this.sawLost(this.reader.latest?.cluster ?? null, this.parts.clock.now());
+    return seen !== null && seen < 2 * this.policy.loopWait ? this.sawPrimaryOf : null;
   }
 
   private lastLeaderLocation(): string | null {

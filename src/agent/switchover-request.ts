@@ -23,9 +23,6 @@ export async function askForSwitchover(agent: Agent, request: SwitchoverRequest)
   if (action === 'switchover' && request.leader === null)
     return refused(400, 'Switchover could be performed only from a specific leader');
   if (action === 'failover' && request.scheduledAt !== null) return refused(400, "Failover can't be scheduled");
-  // In Patroni it is possible with a candidate; here nobody promotes in maintenance.
-  if (paused && request.scheduledAt === null && request.candidate !== null)
-    return refused(412, `${action} is not possible in the paused state: resume first`);
   if (request.scheduledAt !== null && paused) return refused(400, "Can't schedule switchover in the paused state");
   if (paused && request.candidate === null)
     return refused(400, 'Switchover is possible only to a specific candidate in a paused state');
@@ -80,6 +77,10 @@ async function impossible(
   if (fit.length === 0 && request.candidate === null) return `${action} is not possible: can not find sync_standby`;
   const names = request.candidate === null ? fit : [nodeName(request.candidate)];
   await agent.askPeers(names, ASK_LIMIT);
+  // In maintenance nobody stops it, and the one that was asked for would be a second primary.
+  const alive = agent.policy.pause && leader === null ? agent.seesLastPrimary() : null;
+  if (alive !== null)
+    return `${action} is not possible: Postgres of ${alive}, who led last, was seen alive just now; stop it, or start its daemon and switch over`;
   const reasons: string[] = [];
   for (const name of names) {
     if (name === agent.self) {

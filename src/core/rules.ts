@@ -16,6 +16,10 @@ export const RULES = {
   'blind.standby': 'etcd does not answer: a standby goes on, and takes part in no election',
   'witness.watching': 'no Postgres runs here: this node says whom it sees, and never leads',
   'maintenance.hands-off': 'the cluster is paused: nothing is started, stopped or promoted',
+  'maintenance.makes-way':
+    'an operator has promoted another member by hand, and Postgres here does not accept writes: the key goes to that one',
+  'maintenance.primary-alive':
+    "an operator asks for a failover in maintenance, and the last leader's Postgres, which nobody would stop, is alive: it has to be stopped first",
   'leading.primary': 'this node leads and its Postgres accepts writes',
   'leading.by-confirmation':
     'etcd does not prove this leadership, and every member of the failsafe list confirms it: Postgres goes on',

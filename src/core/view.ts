@@ -167,6 +167,8 @@ export interface View {
   readonly notStreamingSince: Instant | null;
   /** Where another machine answers under this node's name, in whose name no other may act; null: nowhere. */
   readonly nameTakenBy: string | null;
+  /** This process has stopped Postgres to hand over, and it has not run since. */
+  readonly handedOver: boolean;
   /** This process has ended our receiver for an election, and we have followed nobody since. */
   readonly withdrawn: boolean;
   /**

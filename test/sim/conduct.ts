@@ -34,6 +34,9 @@ export interface Actor {
   daemon(): { readonly startedAt: number; readonly process: { readonly paused: boolean } } | null;
 }
 
+/** What a switchover or a failover by hand consists of, on all nodes together. */
+const HAND_OVER: ReadonlySet<Deed> = new Set<Deed>(['stop', 'promote', 'start as a standby', 'start as a primary']);
+
 /** A leader may have lost the key a moment before somebody acts on what he has read. */
 const JUST_NOW_MS = 5_000;
 /** What somebody has answered counts for so long. */
@@ -74,6 +77,7 @@ export class Conduct {
   private readonly network: Network;
   private readonly now: () => number;
   private readonly askedOf: (name: string) => number | undefined;
+  private readonly handoverAsked: () => number | null;
   private readonly fail: (invariant: string, sentence: string) => void;
   private readonly allowedLoss: number;
   /** Who lags by more may be one that cannot lead. */
@@ -103,6 +107,7 @@ export class Conduct {
     readonly now: () => number;
     /** When an operator last asked this node for something. */
     readonly askedOf: (name: string) => number | undefined;
+    readonly handoverAsked: () => number | null;
     readonly fail: (invariant: string, sentence: string) => void;
   }) {
     this.plan = parts.plan;
@@ -111,6 +116,7 @@ export class Conduct {
     this.network = parts.network;
     this.now = parts.now;
     this.askedOf = parts.askedOf;
+    this.handoverAsked = parts.handoverAsked;
     this.fail = parts.fail;
     const { plan } = this;
     const patches = plan.faults.map(({ fault }) => (fault.kind === 'settings' ? fault.patch : {}));
@@ -227,10 +233,17 @@ export class Conduct {
     return at !== undefined && this.now() - at < REQUEST_MS;
   }
 
+  /** In maintenance too an operator may ask for another leader; nothing is undone or copied for that. */
+  private handsOver(deed: Deed): boolean {
+    const at = this.handoverAsked();
+    return HAND_OVER.has(deed) && at !== null && this.now() - at < REQUEST_MS;
+  }
+
   does(name: string, deed: Deed, source: string | null): void {
     const asked = this.wasAsked(name);
     // S12: in maintenance nothing is promoted, stopped or rebuilt, unless an operator asks for it.
-    if (this.knows(name, 'pause', true) && !asked) this.fail('S12', `${name} does '${deed}' in maintenance`);
+    if (this.knows(name, 'pause', true) && !asked && !this.handsOver(deed))
+      this.fail('S12', `${name} does '${deed}' in maintenance`);
     this.protectData(name, deed, source, asked);
     this.protectBrought(name, deed);
   }

@@ -196,6 +196,7 @@ export const NOT_REACHED: Readonly<Record<string, string>> = {
   'event state.unreadable': ADAPTER,
   'event command.distrusted': ADAPTER,
   'rule node.name-taken': 'two machines of one name are not simulated; test/unit has them',
+  'rule maintenance.makes-way': 'nobody promotes by hand in the simulation; test/e2e/maintenance.test.ts does',
   'checked S10 a lease is revoked': 'a daemon revokes no lease at all; should it begin to, this is looked at',
   'event copy.method-failed': ADAPTER,
   'event watchdog.usable': WATCHDOG,

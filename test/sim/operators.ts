@@ -37,6 +37,8 @@ export class Operators {
   private readonly open = new Set<Asked>();
   /** When an operator last asked this node for something that stops or rebuilds its Postgres. */
   readonly disturbed = new Map<string, number>();
+  /** When an operator last asked anybody for another leader. */
+  handoverAsked: number | null = null;
 
   constructor(parts: {
     readonly scheduler: Scheduler;
@@ -87,6 +89,7 @@ export class Operators {
     done: (outcome: string, leader: string | null) => void,
   ): void {
     const what = request.scheduledAt === null ? request.kind : `scheduled ${request.kind}`;
+    if (request.scheduledAt === null) this.handoverAsked = this.scheduler.now();
     this.ask(machine, what, LONGEST_ELSE_MS, (control) =>
       control.switchover(request).then((outcome) => {
         done(outcome.kind, outcome.kind === 'done' ? outcome.leader : null);

@@ -32,6 +32,7 @@ export const STORIES = [
   'new primary lost unheard',
   'wall clock stepped',
   'lost in maintenance',
+  'handed over in maintenance',
   'suspended',
   'foreign data',
   'leader reinitialised',
@@ -311,6 +312,25 @@ export function drawStory(
           random.between(0.4, 0.7) * length,
           random.pick([...lost, { kind: 'postmaster-kill', node: 'holder', orphans: false }]),
         ),
+      ];
+    }
+    case 'handed over in maintenance': {
+      // Operators have the wheel and want another leader; some of it goes wrong in the middle.
+      const length = Math.round(random.between(2, 5) * ttlMs + 25_000);
+      const asked = random.between(0.2, 0.4) * length;
+      if (random.chance(0.4)) {
+        // The daemon is stopped and its Postgres runs on: nobody may be put beside it.
+        return [
+          at(0, { kind: 'maintenance', for: length }),
+          at(0.1 * length, { kind: 'daemon-stop', node: 'holder', restartAfter: Math.round(0.6 * length) }),
+          at(0.1 * length + random.between(1.2, 2) * ttlMs, { kind: 'failover-by-hand', to: 'other' }),
+        ];
+      }
+      return [
+        at(0, { kind: 'maintenance', for: length }),
+        at(asked, { kind: 'switchover', to: 'other' }),
+        ...(random.chance(0.6) ? [at(asked + random.between(50, 3_000), random.pick(lost))] : []),
+        ...(random.chance(0.5) ? [at(0.8 * length, { kind: 'failover-by-hand', to: 'other' } as const)] : []),
       ];
     }
     case 'suspended':

@@ -109,7 +109,8 @@ function noWindow(view: View, { windowOpen, unopenedSince }: Holding): string | 
   return view.guardAcks ? 'no proof of leadership holds here' : 'the guard does not acknowledge';
 }
 
-function beforePromotion(view: View, holding: Holding): Decision {
+/** As a standby that has the key. */
+export function beforePromotion(view: View, holding: Holding): Decision {
   const why = noWindow(view, holding);
   if (why !== null) return giveUp(view, why, 'leading.no-window');
   const refused = view.attempts.get('pre-promote');
@@ -287,6 +288,8 @@ export function handOver(view: View, holding: Holding, cluster: ClusterView): De
     const why = names.map((name) => whyNoCandidate(view, name)).join('; ');
     return alone(view, holding, local, why === '' ? 'nobody is on our timeline' : why);
   }
+  if (policy.cluster.pause && best.name !== wish)
+    return alone(view, holding, local, `${wish ?? 'nobody'} cannot take over, and in maintenance nobody else does`);
   if (best.position >= end) {
     return decision(
       'leading.hand-over',
@@ -374,6 +377,14 @@ function alone(view: View, holding: Holding, local: Stopped, why: string): Decis
       { do: 'release', lsn: at, candidate: null, lost: null },
     ]);
   }
+  // Whoever has stopped it in maintenance wants it to be down.
+  if (view.policy.cluster.pause && !view.handedOver)
+    return decision('switchover.refused', why, [{ do: 'drop-switchover-request', why }]);
+  return comeBackHere(view, holding, local, why);
+}
+
+/** Postgres is started again where it was the primary. */
+export function comeBackHere(view: View, holding: Holding, local: Stopped, why: string): Decision {
   const again = backingOff(view, 'start');
   if (again !== null) return { ...again, rule: 'leading.start-failed' };
   const closed = noWindow(view, holding);

@@ -19,9 +19,9 @@ export function switchOver(view: View, holding: Holding, cluster: ClusterView): 
   const { local } = view;
   if (request === null || local.kind !== 'primary') return decision('node.busy', 'the request is gone');
   const no = (why: string): Decision => decision('switchover.refused', why, [{ do: 'drop-switchover-request', why }]);
-  // Nobody promotes in maintenance: the cluster would be left without a primary.
-  if (view.policy.cluster.pause)
-    return no('the cluster is paused, and nobody is promoted in maintenance: resume first');
+  // In maintenance nobody is elected: he has to be named.
+  if (view.policy.cluster.pause && request.candidate === null)
+    return no('in maintenance a switchover has to name its candidate');
   const late = request.scheduledAt === null ? null : view.switchoverDueIn;
   if (late !== null && dueness(late, view.policy.cluster.loopWait) === 'missed')
     return no(`it was scheduled for ${Math.round(-late / 1000)} s ago, and could not be done then`);

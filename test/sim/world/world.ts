@@ -187,6 +187,7 @@ export class World {
       network: this.network,
       now: () => this.queue.now(),
       askedOf: (name) => this.operators.disturbed.get(name),
+      handoverAsked: () => this.operators.handoverAsked,
       fail: (invariant, sentence) => this.fail(invariant, sentence),
     });
     this.pace = new Pace({

@@ -404,6 +404,7 @@ export function aView(over: ViewOver = {}): View {
     wishSince: null,
     rescue: null,
     notStreamingSince: null,
+    handedOver: false,
     withdrawn: false,
     nameTakenBy: null,
     switchoverDueIn: null,

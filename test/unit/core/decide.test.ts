@@ -4,7 +4,7 @@ import { decide } from '../../../src/core/decide.ts';
 import { RULES } from '../../../src/core/rules.ts';
 import type { Case } from './builders.ts';
 import { ailing } from './situations/ailing.ts';
-import { fencing, leaving, maintenance, others } from './situations/before-all-else.ts';
+import { fencing, inMaintenanceAsAsked, leaving, maintenance, others } from './situations/before-all-else.ts';
 import { cascading, witnessing } from './situations/cascading.ts';
 import {
   byConsensus,
@@ -28,6 +28,7 @@ const tables: Readonly<Record<string, readonly Case[]>> = {
   'a node whose Postgres writes without a window': fencing,
   'a node that can decide nothing yet': others,
   'a node in maintenance': maintenance,
+  'in maintenance, when an operator asks': inMaintenanceAsAsked,
   'a node whose service leaves': leaving,
   'a leader': promoting,
   'a leader whose Postgres starts': starting,

@@ -1,4 +1,6 @@
 /** Postgres may write and must not; and what comes before every other question. */
+import { timeline } from '../../../../src/core/lsn.ts';
+import { nodeName, revision } from '../../../../src/core/store.ts';
 import { millis } from '../../../../src/core/time.ts';
 import {
   aBeat,
@@ -8,22 +10,29 @@ import {
   aLineage,
   aLoneStandby,
   aMember,
+  aPeer,
   aPrimary,
   aRequest,
   aSilent,
+  aSilentPeer,
   aStandby,
   aStopped,
   aView,
   before,
   type Case,
   closedGate,
+  END,
   failed,
   holding,
   isStarting,
   leads,
+  leadsWithPostgresDown,
   newLineage,
   noWindow,
+  peers,
   STATUS,
+  seeks,
+  TERM,
   type ViewOver,
 } from '../builders.ts';
 
@@ -257,13 +266,6 @@ export const maintenance: readonly Case[] = [
     actions: [],
   },
   {
-    name: 'refuses a switchover: nobody is promoted in maintenance',
-    view: leads({ ...paused, cluster: aCluster({ leader: 'b', failover: aRequest({ leader: 'b', candidate: 'a' }) }) }),
-    rule: 'switchover.refused',
-    actions: ['drop-switchover-request'],
-    situation: 'switching-over',
-  },
-  {
     name: 'does not look at a schedule, also when its time has come',
     view: leads({
       ...paused,
@@ -305,6 +307,272 @@ export const maintenance: readonly Case[] = [
     view: aView({ ...paused, etcd: 'silent' }),
     rule: 'maintenance.hands-off',
     actions: [],
+  },
+];
+
+const toA = aRequest({ leader: 'b', candidate: 'a' });
+const toB = aRequest({ leader: 'a', candidate: 'b' });
+const byHand = aRequest({ candidate: 'b' });
+const releasedAsAsked = (candidate: string) =>
+  aBeat({ holdMs: 0, release: { lsn: END, candidate: nodeName(candidate), asked: true } });
+const dropped = { rule: 'switchover.refused', actions: ['drop-switchover-request'] } as const;
+const handsOff = { rule: 'maintenance.hands-off', actions: [] } as const;
+
+/** Its Postgres is down, as asked for; everybody else was asked since. */
+const handingOver = (over: ViewOver = {}) =>
+  leadsWithPostgresDown({ ...paused, handedOver: true, cluster: aCluster({ leader: 'b', failover: toA }), ...over });
+
+/** `a` went in maintenance without a word, and the operator names this standby. */
+const named = (over: ViewOver = {}) =>
+  seeks({
+    ...paused,
+    cluster: aCluster({ leader: null, failover: byHand }),
+    gate: aGate({ opensAt: 'never', beat: aBeat({ holdMs: null }) }),
+    lastLeader: nodeName('a'),
+    leaderlessSince: null,
+    ...over,
+  });
+
+/** The key is this standby's. */
+const won = (over: ViewOver = {}) =>
+  leads({ ...paused, local: aLoneStandby(), cluster: aCluster({ leader: 'b', failover: toB }), ...over });
+
+const promotedByHand = aPeer('a', { inRecovery: false, timeline: timeline(3) });
+const claimed = aCluster({ leader: 'b', members: [aMember('b'), aMember('a'), aMember('c')] });
+const claimedTwice = aCluster({
+  leader: 'b',
+  members: [aMember('b'), aMember('a'), aMember('c', { role: 'primary' })],
+});
+
+export const inMaintenanceAsAsked: readonly Case[] = [
+  {
+    name: 'a switchover needs its candidate',
+    view: leads({ ...paused, cluster: aCluster({ leader: 'b', failover: aRequest({ leader: 'b' }) }) }),
+    ...dropped,
+    situation: 'switching-over',
+  },
+  {
+    name: 'the leader stops for a candidate that is named',
+    view: leads({ ...paused, cluster: aCluster({ leader: 'b', failover: toA }) }),
+    rule: 'switchover.stop',
+    actions: ['stop-for-switchover'],
+  },
+  {
+    name: 'and gives it the key',
+    view: handingOver(),
+    rule: 'leading.hand-over',
+    actions: [{ do: 'release', lsn: END, candidate: nodeName('a'), lost: null }],
+    situation: 'maintenance',
+  },
+  {
+    name: 'and to nobody else: with a candidate that is gone it comes back itself',
+    view: handingOver({ peers: peers({ a: aSilentPeer(), c: aPeer('c') }) }),
+    rule: 'leading.start-here',
+    actions: ['start-primary', 'drop-switchover-request'],
+  },
+  {
+    name: 'and comes back itself once nobody asks for it any more',
+    view: handingOver({ cluster: aCluster({ leader: 'b' }) }),
+    rule: 'leading.start-here',
+    actions: ['start-primary'],
+  },
+  {
+    name: 'what the operator has stopped himself is given to the candidate that he names',
+    view: handingOver({ handedOver: false }),
+    rule: 'leading.hand-over',
+    actions: ['release'],
+  },
+  {
+    name: 'and stays down when that one is gone',
+    view: handingOver({ handedOver: false, peers: peers({ a: aSilentPeer(), c: aPeer('c') }) }),
+    ...dropped,
+  },
+  {
+    name: 'the candidate takes the key that was released for it',
+    view: seeks({
+      ...paused,
+      cluster: aCluster({ leader: null, failover: toB }),
+      gate: aGate({ opensAt: before(0), beat: releasedAsAsked('b') }),
+    }),
+    rule: 'leaderless.chosen',
+    actions: ['acquire'],
+    situation: 'maintenance',
+  },
+  {
+    name: 'nobody else takes it',
+    view: seeks({
+      ...paused,
+      cluster: aCluster({ leader: null, failover: aRequest({ leader: 'a', candidate: 'c' }) }),
+      gate: aGate({ opensAt: before(0), beat: releasedAsAsked('c') }),
+    }),
+    ...handsOff,
+  },
+  {
+    name: 'a standby that is named by hand takes the key of a leader who went in maintenance and is not seen',
+    view: named(),
+    rule: 'leaderless.chosen',
+    actions: [{ do: 'acquire', status: STATUS, standing: null, adopting: false, despitePause: true }],
+  },
+  {
+    name: 'but asks the others first',
+    view: named({ peers: new Map() }),
+    rule: 'leaderless.ask-peers',
+    actions: ['ask-peers'],
+  },
+  {
+    name: 'and not while it sees his Postgres alive itself',
+    view: named({ sawPrimary: millis(100) }),
+    rule: 'maintenance.primary-alive',
+    actions: ['ask-peers'],
+  },
+  {
+    name: 'nor while somebody else sees it',
+    view: named({
+      peers: peers({ a: aSilentPeer(), c: aPeer('c', { sawPrimary: millis(100), sawPrimaryOf: nodeName('a') }) }),
+    }),
+    rule: 'maintenance.primary-alive',
+    actions: ['ask-peers'],
+  },
+  {
+    name: 'nor while any member runs as a primary',
+    view: named({ peers: peers({ a: aSilentPeer(), c: aPeer('c', { inRecovery: false }) }) }),
+    rule: 'maintenance.primary-alive',
+    actions: ['ask-peers'],
+  },
+  {
+    name: 'and after half a minute of that not at all',
+    view: named({ sawPrimary: millis(100), wishSince: before(30_001) }),
+    ...dropped,
+  },
+  {
+    name: 'his own daemon says that it is down: who saw it before saw nothing else',
+    view: named({
+      sawPrimary: millis(100),
+      peers: peers({ a: aPeer('a', { state: 'stopped', position: null }), c: aPeer('c') }),
+    }),
+    rule: 'leaderless.chosen',
+    actions: ['acquire'],
+  },
+  {
+    name: 'nobody who is not named takes part in an election',
+    view: named({ cluster: aCluster({ leader: null }), gate: aGate() }),
+    ...handsOff,
+  },
+  { name: 'who was named and has the key is promoted', view: won(), rule: 'leading.promote', actions: ['promote'] },
+  {
+    name: 'who has the key and was not named is not',
+    view: won({ cluster: aCluster({ leader: 'b' }) }),
+    ...handsOff,
+  },
+  {
+    name: 'a promotion that failed is not tried again',
+    view: won({ attempts: failed('promote', 1, before(100)) }),
+    ...dropped,
+  },
+  {
+    name: 'who has the key and was not promoted passes it on to whom the operator names instead',
+    view: won({ cluster: aCluster({ leader: 'b', failover: aRequest({ candidate: 'a' }) }) }),
+    rule: 'leading.hand-over',
+    actions: [{ do: 'release', lsn: END, candidate: nodeName('a'), lost: null }],
+  },
+  {
+    name: 'the key goes to the member that was promoted by hand, once Postgres is down here',
+    view: leads({ ...paused, local: aStopped(), cluster: claimed, peers: peers({ a: promotedByHand, c: aPeer('c') }) }),
+    rule: 'maintenance.makes-way',
+    actions: [{ do: 'release', lsn: aStopped().checkpoint, candidate: nodeName('a'), lost: null }],
+  },
+  {
+    name: 'also where it was made a standby by hand',
+    view: leads({ ...paused, local: aStandby(), cluster: claimed, peers: peers({ a: promotedByHand, c: aPeer('c') }) }),
+    rule: 'maintenance.makes-way',
+    actions: ['release'],
+  },
+  {
+    name: 'that one is asked first',
+    view: leads({ ...paused, local: aStopped(), cluster: claimed, peers: new Map() }),
+    rule: 'leaderless.ask-peers',
+    actions: ['ask-peers'],
+  },
+  {
+    name: 'one that only says so in its key gets nothing',
+    view: leads({ ...paused, local: aStopped(), cluster: claimed }),
+    ...handsOff,
+  },
+  {
+    name: 'nor one on an older timeline',
+    view: leads({
+      ...paused,
+      local: aStopped(),
+      cluster: claimed,
+      peers: peers({ a: aPeer('a', { inRecovery: false, timeline: timeline(1) }), c: aPeer('c') }),
+    }),
+    ...handsOff,
+  },
+  {
+    name: 'nor one of two',
+    view: leads({
+      ...paused,
+      local: aStopped(),
+      cluster: claimedTwice,
+      peers: peers({ a: promotedByHand, c: aPeer('c', { inRecovery: false, timeline: timeline(3) }) }),
+    }),
+    ...handsOff,
+  },
+  {
+    name: 'a primary that runs keeps the key, whoever else was promoted',
+    view: leads({ ...paused, cluster: claimed, peers: peers({ a: promotedByHand, c: aPeer('c') }) }),
+    ...handsOff,
+  },
+  {
+    name: 'who has handed over follows the new leader',
+    view: aView({
+      ...paused,
+      local: aStopped({ cleanly: true }),
+      handedOver: true,
+      lineage: newLineage('0/5000060'),
+      endOfWal: END,
+    }),
+    rule: 'rejoin.start',
+    actions: [{ do: 'start-standby', upstream: nodeName('a') }],
+  },
+  {
+    name: 'but undoes nothing in maintenance',
+    view: aView({ ...paused, local: aStopped(), handedOver: true, lineage: newLineage('0/4000000'), endOfWal: END }),
+    ...handsOff,
+  },
+  {
+    name: 'and runs as a standby when nobody has taken the key for a TTL',
+    view: aView({
+      ...paused,
+      local: aStopped({ cleanly: true }),
+      localSince: before(10_000),
+      handedOver: true,
+      cluster: aCluster({ leader: null }),
+    }),
+    rule: 'leaderless.start-standby',
+    actions: ['start-standby'],
+  },
+  {
+    name: 'not before',
+    view: aView({
+      ...paused,
+      local: aStopped({ cleanly: true }),
+      localSince: before(9_999),
+      handedOver: true,
+      cluster: aCluster({ leader: null }),
+    }),
+    ...handsOff,
+  },
+  {
+    name: 'the other standbys follow a leader whose leadership began in maintenance',
+    view: aView({
+      ...paused,
+      local: aLoneStandby({ follows: '10.0.0.3:5432' }),
+      cluster: aCluster({ config: { value: { pause: true }, revision: revision(TERM - 1n) } }),
+      lineage: aLineage(),
+    }),
+    rule: 'following.follow',
+    actions: ['follow'],
   },
 ];
 
