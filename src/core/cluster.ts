@@ -643,6 +643,14 @@ export function isSyncStandby(cluster: ClusterView | null, member: string): bool
   return cluster?.sync?.key?.voters.some((voter) => voter.toLowerCase() === name) === true;
 }
 
+/** Patroni takes all of these words. */
+const YES: ReadonlySet<string> = new Set(['on', 'true', 'yes', '1']);
+
+/** Whether a setting in `config` that is a switch says yes. */
+export function isOn(cluster: Pick<ClusterView, 'config'>, setting: string): boolean {
+  return YES.has(String(cluster.config?.value[setting] ?? 'off').toLowerCase());
+}
+
 /** Slot name of a member, as Patroni derives it (reference: 3.4), so that both programs mean the same slot. */
 export function slotName(member: string): string {
   return [...member.toLowerCase()]

@@ -2,7 +2,7 @@
  * The JSON of `GET /cluster`, and the source of pgha-ctl's table: what the keys in etcd say about every member, in
  * Patroni's words. Pure; it knows nothing of this node.
  */
-import { type ClusterView, isSyncStandby, type Member } from '../core/cluster.ts';
+import { type ClusterView, isOn, isSyncStandby, type Member } from '../core/cluster.ts';
 import { type Lsn, lsn, printLsn } from '../core/lsn.ts';
 
 export interface ShownMember {
@@ -43,7 +43,7 @@ export function clusterDocument(view: ClusterView, scope: string): ShownCluster 
   return {
     members: view.members.map((member) => shown(member, view)),
     scope,
-    ...(view.config?.value['pause'] === true ? { pause: true as const } : {}),
+    ...(isOn(view, 'pause') ? { pause: true as const } : {}),
     ...(wish === null || wish.scheduledAt === null
       ? {}
       : {
@@ -92,7 +92,7 @@ function standbyRole(member: Member, view: ClusterView): 'replica' | 'sync_stand
   if (!isSyncStandby(view, member.name)) return 'replica';
   const mode = String(view.config?.value['synchronous_mode'] ?? 'off').toLowerCase();
   if (mode === 'quorum') return 'quorum_standby';
-  return ['on', 'true', 'yes', '1'].includes(mode) ? 'sync_standby' : 'replica';
+  return isOn(view, 'synchronous_mode') ? 'sync_standby' : 'replica';
 }
 
 function isStandbyCluster(view: ClusterView): boolean {

@@ -140,14 +140,15 @@ async function inEditor(terminal: Terminal, before: Settings): Promise<Settings>
   const path = join(directory, 'config.yml');
   try {
     await writeFile(path, stringify(before), { mode: 0o600 });
-    const command = terminal.env['EDITOR'] || 'vi';
+    // As patronictl: what is set, else Debian's choice of an editor, else the one that is everywhere.
+    const command = terminal.env['EDITOR'] || '$(command -v editor || echo vi)';
     const code = await new Promise<number | null>((resolve, reject) => {
       // Through a shell: EDITOR may hold arguments, as for git.
       const editor = spawn('/bin/sh', ['-c', `${command} "$1"`, 'editor', path], { stdio: 'inherit' });
       editor.on('error', reject);
       editor.on('close', resolve);
     });
-    if (code !== 0) throw new Refusal(`${command} ended with ${code ?? 'a signal'}: nothing was changed.`);
+    if (code !== 0) throw new Refusal(`The editor ended with ${code ?? 'a signal'}: nothing was changed.`);
     return await fromYaml(await readFile(path, 'utf8'), 'What you wrote');
   } finally {
     await rm(directory, { recursive: true, force: true });

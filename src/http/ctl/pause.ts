@@ -1,5 +1,5 @@
 /** `pause` and `resume`: the operator takes the wheel, and gives it back. */
-import type { ClusterView } from '../../core/cluster.ts';
+import { type ClusterView, isOn } from '../../core/cluster.ts';
 import { type ActFormat, messageOf, plain, report } from './outcome.ts';
 import { leaderFirst, type Session } from './session.ts';
 import { Refusal } from './terminal.ts';
@@ -26,7 +26,7 @@ async function setPause(
 ): Promise<number> {
   const scope = await session.scope(name);
   const view = await session.readExisting(scope);
-  if ((view.config?.value['pause'] === true) === paused) {
+  if (isOn(view, 'pause') === paused) {
     throw new Refusal(`Cluster is ${paused ? 'already' : 'not'} paused`);
   }
   const action = paused ? 'pause' : 'resume';

@@ -1,5 +1,5 @@
 /** `restart`: Postgres of some members is restarted, one after the other, the leader last; now, or at a time. */
-import type { Member } from '../../core/cluster.ts';
+import { isOn, type Member } from '../../core/cluster.ts';
 import { versionNumber } from '../../core/schedule.ts';
 import { millis } from '../../core/time.ts';
 import { readLength } from '../schedule.ts';
@@ -39,8 +39,7 @@ export async function restart(session: Session, words: readonly string[], option
     throw new Misuse(`--timeout ${options.timeout}: expected a number of seconds`);
   if (options.pgVersion !== undefined) refuseNoVersion(options.pgVersion);
   const at = await chooseTime(session, 'restart', options.scheduled, options.force !== true);
-  if (at !== null && view.config?.value['pause'] === true)
-    throw new Refusal("Can't schedule restart in the paused state");
+  if (at !== null && isOn(view, 'pause')) throw new Refusal("Can't schedule restart in the paused state");
   let below = options.pgVersion ?? '';
   if (options.force !== true) {
     const { terminal } = session;

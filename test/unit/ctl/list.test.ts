@@ -195,4 +195,16 @@ describe('pgha-ctl history, dsn, show-config', () => {
     };
     expect([await lag(), await lag('--bytes')]).toEqual([0, 96]);
   });
+
+  it('says that the cluster is paused in whatever word the setting is written', async () => {
+    for (const word of [true, 'on', 'True', 'yes', 1]) {
+      const demo = threeMembers({ config: { pause: word } });
+      expect((await ctl({ clusters: { demo } }, 'list')).out).toContain(' Maintenance mode: on');
+      expect((await ctl({ clusters: { demo } }, 'pause')).err).toContain('Cluster is already paused');
+    }
+    for (const word of [false, 'off', null]) {
+      const demo = threeMembers({ config: { pause: word } });
+      expect((await ctl({ clusters: { demo } }, 'list')).out).not.toContain('Maintenance');
+    }
+  });
 });
