@@ -47,6 +47,42 @@ describeOnHosts('switchover', () => {
     await endsWell(cluster);
   });
 
+  it('leaves Postgres alone until the time that a restart is scheduled for, and for ever when it is withdrawn', async () => {
+    const cluster = shared.current;
+    const standby = cluster.others(await cluster.primary())[0]?.name ?? '';
+    const before = cluster.node(standby).postmaster();
+    const schedule = (inMs: number) =>
+      ctlDone(cluster, [
+        'restart',
+        cluster.scope,
+        standby,
+        '--scheduled',
+        new Date(Date.now() + inMs).toISOString(),
+        '--force',
+      ]);
+    expect(await schedule(3_600_000)).toContain(`Success: restart scheduled on member ${standby}`);
+    await until('the others read of it', 10_000, async () =>
+      (await ctlDone(cluster, ['list', '-f', 'json'])).includes('"Scheduled restart"'),
+    );
+    const again = await cluster.http(standby, '/restart', { method: 'POST', body: { schedule: '2100-01-01T00:00Z' } });
+    expect([again.status, again.body]).toEqual([409, 'Another restart is already scheduled']);
+    expect(await ctlDone(cluster, ['flush', cluster.scope, standby, 'restart', '--force'])).toContain('Success: flush');
+    expect((await cluster.http(standby, '/restart', { method: 'DELETE' })).status).toBe(404);
+
+    await schedule(1_500);
+    expect(cluster.node(standby).postmaster()).toEqual(before);
+    await until('it was restarted', 20_000, () => {
+      const now = cluster.node(standby).postmaster();
+      return now !== null && now.pid !== before?.pid;
+    });
+    await cluster.waitAllStreaming();
+    await until(
+      'nobody reads of it any more',
+      10_000,
+      async () => !(await ctlDone(cluster, ['list', '-f', 'json'])).includes('"Scheduled restart"'),
+    );
+  });
+
   it("is told in etcd and to the operator's commands, also when these fail", async () => {
     const cluster = shared.current;
     const first = await cluster.primary();
