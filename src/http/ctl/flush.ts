@@ -1,8 +1,11 @@
 /** `flush`: what was scheduled is withdrawn: restarts of members, or the switchover of the cluster. */
-import type { Member } from '../../core/cluster.ts';
+import { KEYS, type Member } from '../../core/cluster.ts';
+import { millis } from '../../core/time.ts';
 import { type ActFormat, failed, messageOf, type Outcome, plain, report } from './outcome.ts';
 import { leaderFirst, pick, type Role, type Session, targets } from './session.ts';
 import { confirm, Misuse, Refusal } from './terminal.ts';
+
+const WRITE_LIMIT = millis(5_000);
 
 export interface FlushOptions {
   readonly role: Role;
@@ -69,5 +72,18 @@ async function flushSwitchover(session: Session, words: readonly string[], optio
       silent.push(`${member.name}: ${messageOf(error)}`);
     }
   }
-  throw new Refusal(`No member of ${scope} answers, nothing was changed: ${silent.join('; ')}`);
+  // As for asking: where nobody answers, what stands in etcd is changed there.
+  const store = await session.store(scope);
+  const written = await store.txn(
+    {
+      compare: [{ key: KEYS.failover, modRevision: view.failover.revision }],
+      success: [{ op: 'put', key: KEYS.failover, value: '{}', lease: null }],
+      failure: [],
+    },
+    WRITE_LIMIT,
+  );
+  if (written.kind !== 'answered' || !written.succeeded)
+    throw new Refusal(`No member of ${scope} answers (${silent.join('; ')}), and it could not be withdrawn in etcd.`);
+  const outcome: Outcome = { action, ok: true, said: 'no member answers: withdrawn in etcd' };
+  return report(session, options.format, [outcome], () => `Success: scheduled switchover deleted in cluster ${scope}`);
 }

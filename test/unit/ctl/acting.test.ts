@@ -322,6 +322,15 @@ describe('pgha-ctl flush', () => {
     expect([none.code, none.out, none.calls]).toEqual([0, 'No pending scheduled switchover in cluster demo', []]);
   });
 
+  it('withdraws the switchover in etcd when no member answers', async () => {
+    const { api: _, ...silent } = world();
+    const ran = await ctl(silent, 'flush', 'demo', 'switchover');
+    expect([ran.code, ran.out]).toEqual([0, 'Success: scheduled switchover deleted in cluster demo']);
+    expect(ran.txns).toMatchObject([
+      { compare: [{ key: 'failover' }], success: [{ op: 'put', key: 'failover', value: '{}' }] },
+    ]);
+  });
+
   it('fails with the words of the member', async () => {
     const api = () => ({ status: 409, text: '<html><body><h1>409</h1><p>look again</p></body></html>' });
     const ran = await ctl(world({ api }), 'flush', 'demo', 'switchover');
