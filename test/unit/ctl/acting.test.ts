@@ -258,6 +258,15 @@ describe('pgha-ctl restart, reload, reinit', () => {
     }
   });
 
+  it('ends with 0 all the same for scripts that rest on what patronictl does', async () => {
+    const env = { PGHA_CTL_EXIT_CODES: 'patronictl' };
+    const ran = await ctl(aWorld({ refuse: 'no', env }), 'restart', 'b', '--force');
+    expect([ran.code, ran.out]).toEqual([0, 'Failed: restart for member b, status code=412, (no)']);
+    // What it refuses by itself, patronictl refuses with 1 and 2 as well.
+    expect((await ctl(aWorld({ env }), 'restart', 'x', '--force')).code).toBe(1);
+    expect((await ctl(aWorld({ env }), 'restart', '--nonsense')).code).toBe(2);
+  });
+
   it('reinitializes only members that are named', async () => {
     expect(await ctl(aWorld(), 'reinit', 'demo', '--force')).toMatchObject({ code: 1, calls: [] });
     const ran = await ctl(aWorld({ typed: ['y'] }), 'reinit', 'demo', 'b', '--from-leader');
