@@ -58,6 +58,25 @@ describe("a member's key", () => {
       expect(key).not.toHaveProperty(name);
   });
 
+  it('tells of a restart that is scheduled, with the postmaster that is meant', () => {
+    const postmasterStart = '2026-11-20 10:44:00.123456+00:00';
+    const at = '2030-01-01T10:00:00+00:00';
+    const plan = { at, role: null, below: '15.19', timeout: null, onlyIfPending: false, postmasterStart };
+    expect(written({ scheduledRestart: plan })).toMatchObject({
+      scheduled_restart: { schedule: at, postgres_version: '15.19', postmaster_start_time: postmasterStart },
+    });
+    expect(written()).not.toHaveProperty('scheduled_restart');
+  });
+
+  it('says how a standby gets its WAL: by streaming, from an archive, or not at all', () => {
+    const state = (over: Parameters<typeof aStandby>[0]): unknown =>
+      written({ local: aStandby(over) })['replication_state'];
+    expect(state({})).toBe('streaming');
+    expect(state({ receiver: null, restores: true })).toBe('in archive recovery');
+    expect(state({ receiver: null })).toBeUndefined();
+    expect(state({ failing: FAILING })).toBeUndefined();
+  });
+
   it('names the member that a standby was told to follow, and the one that it receives from', () => {
     const node = aNode('b', { upstream: nodeName('c') });
     const extras = written({ node, receivesFrom: nodeName('a') })['pgha'];

@@ -271,6 +271,28 @@ describe('GET /cluster, /history, /config, /status', () => {
   });
 });
 
+describe('a restart that is scheduled', () => {
+  const plan = {
+    at: '2030-01-01T10:00:00+00:00',
+    role: 'replica',
+    below: null,
+    timeout: null,
+    onlyIfPending: true,
+    postmasterStart: '2026-11-20 10:44:00.123456+00:00',
+  } as const;
+
+  it('stands in the status without the postmaster that is meant, and is counted', async () => {
+    const app = anApi(aControl({ state: aPublished({ scheduledRestart: plan }) }));
+    expect((await app.inject('/patroni')).json().scheduled_restart).toEqual({
+      schedule: plan.at,
+      role: 'replica',
+      restart_pending: true,
+    });
+    expect((await app.inject('/metrics')).body).toContain('pgha_scheduled_restart{scope="demo",name="b"} 1');
+    expect((await anApi().inject('/patroni')).json()).not.toHaveProperty('scheduled_restart');
+  });
+});
+
 describe('GET /metrics', () => {
   const PATRONI = {
     gauge:
