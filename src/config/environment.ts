@@ -12,7 +12,8 @@ import { localSchema, type NamedSetting, type Setting, settingsBelow } from './s
  * Variables that are no settings: the whole file as text, what pgha-ctl and the tests read, and what Kubernetes sets in
  * every container when there is a service called `pgha`.
  */
-const NO_SETTING = /^PGHA_(CONFIGURATION|CTL_CONFIG_FILE|CTL_DEBUG|CTL_EXIT_CODES|E2E_.*|SERVICE_(HOST|PORT).*|PORT(_.*)?)$/;
+const NO_SETTING =
+  /^PGHA_(CONFIGURATION|CTL_CONFIG_FILE|CTL_DEBUG|CTL_EXIT_CODES|E2E_.*|SERVICE_(HOST|PORT).*|PORT(_.*)?)$/;
 
 const TAGS: NamedSetting = {
   path: ['tags'],
