@@ -21,6 +21,8 @@ type Holding = Extract<View['leadership'], { kind: 'holding' }>;
 /** Answers of others older than this are asked for again. */
 const FRESH_MS = 2_000;
 const ASK_AGAIN = millis(500);
+/** What a daemon says of a Postgres that accepts no writes. */
+const DOWN: ReadonlySet<string> = new Set(['stopped', 'crashed', 'creating replica', 'initializing new cluster']);
 /** A failover that could not be done for so long is not done any more: the operator may have turned to something else. */
 const WISH_MS = 30_000;
 
@@ -105,8 +107,10 @@ function lastPrimaryAlive(view: View, cluster: ClusterView): Decision | null {
   if (primary !== undefined) return said(`${primary} runs as a primary`);
   const last = view.lastLeader;
   const itself = last === null ? null : statusOf(view, last);
+  if (last === null || last === view.self) return null;
   // By its own daemon's word it is down, or a standby by now; who saw it before that saw the same server.
-  if (last === null || last === view.self || itself !== null) return null;
+  if (itself !== null && (itself.inRecovery || DOWN.has(itself.state))) return null;
+  if (itself !== null) return said(`Postgres of ${last}, who led last, is ${itself.state}`);
   const recent: Millis = millis(2 * view.policy.cluster.loopWait);
   const seen = sightings(view, names, last).filter(({ age }) => age < recent);
   return seen.length === 0 ? null : said(describeSightings(last, seen));

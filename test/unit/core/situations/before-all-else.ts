@@ -440,6 +440,14 @@ export const inMaintenanceAsAsked: readonly Case[] = [
     actions: ['ask-peers'],
   },
   {
+    name: 'nor while his daemon cannot say that it is down',
+    view: named({
+      peers: peers({ a: aPeer('a', { state: 'unknown', inRecovery: false, position: null }), c: aPeer('c') }),
+    }),
+    rule: 'maintenance.primary-alive',
+    actions: ['ask-peers'],
+  },
+  {
     name: 'and after half a minute of that not at all',
     view: named({ sawPrimary: millis(100), wishSince: before(30_001) }),
     ...dropped,
@@ -448,7 +456,7 @@ export const inMaintenanceAsAsked: readonly Case[] = [
     name: 'his own daemon says that it is down: who saw it before saw nothing else',
     view: named({
       sawPrimary: millis(100),
-      peers: peers({ a: aPeer('a', { state: 'stopped', position: null }), c: aPeer('c') }),
+      peers: peers({ a: aPeer('a', { state: 'stopped', inRecovery: false, position: null }), c: aPeer('c') }),
     }),
     rule: 'leaderless.chosen',
     actions: ['acquire'],
