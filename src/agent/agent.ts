@@ -28,7 +28,7 @@ import type { PeerAnswer, RescueAnswer, RescueRequest } from '../core/peer.ts';
 import { notePublished, type Publications } from '../core/published.ts';
 import type { RuleId } from '../core/rules.ts';
 import { readScheduledRestart, type ScheduledRestart, unmet } from '../core/schedule.ts';
-import { HELD_BACK, LASTING } from '../core/situations/leaderless.ts';
+import { HELD_BACK, LASTING, receivesFromStranger } from '../core/situations/leaderless.ts';
 import type { Key, NodeName, Op, Revision } from '../core/store.ts';
 import { between, type Instant, laterBy, type Millis, millis } from '../core/time.ts';
 import { NOTHING_REMEMBERED, noteAsked, noteMembers, noteSilent, type UpstreamMemory } from '../core/upstream.ts';
@@ -638,7 +638,9 @@ export class Agent implements Control {
 
   /** The last leader, if this node has just seen its Postgres alive. */
   seesLastPrimary(): NodeName | null {
-    const seen = this.sawLost(this.reader.latest?.cluster ?? null, this.parts.clock.now());
+    const cluster = this.reader.latest?.cluster ?? null;
+    if (cluster !== null && receivesFromStranger(cluster, this.watch.local)) return this.lastLeader;
+    const seen = this.sawLost(cluster, this.parts.clock.now());
     return seen !== null && seen < 2 * this.policy.loopWait ? this.sawPrimaryOf : null;
   }
 

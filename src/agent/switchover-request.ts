@@ -2,7 +2,7 @@
 import { unfit } from '../core/candidate.ts';
 import { type ClusterView, KEYS, writeFailover } from '../core/cluster.ts';
 import { isMember } from '../core/situations/leaderless.ts';
-import { nodeName } from '../core/store.ts';
+import { nodeName, type Revision } from '../core/store.ts';
 import { between, laterBy, millis } from '../core/time.ts';
 import { memberNamed } from '../core/view.ts';
 import type { Agent } from './agent.ts';
@@ -10,6 +10,7 @@ import type { RequestOutcome, SwitchoverOutcome, SwitchoverRequest } from './pub
 
 const ASK_LIMIT = millis(1_000);
 const POLL = millis(20);
+const WITHDRAW_LIMIT = millis(1_500);
 
 export async function askForSwitchover(agent: Agent, request: SwitchoverRequest): Promise<SwitchoverOutcome> {
   const refused = (status: number, sentence: string): SwitchoverOutcome => ({ kind: 'refused', status, sentence });
@@ -106,6 +107,7 @@ async function watchUntilDone(
   request: SwitchoverRequest,
 ): Promise<SwitchoverOutcome> {
   const { clock } = agent.parts;
+  const wish = agent.reader.latest?.cluster.failover?.revision ?? null;
   const began = clock.now();
   const limit = laterBy(began, millis(2 * Math.max(10_000, agent.policy.loopWait)));
   let asked = began;
@@ -152,10 +154,38 @@ async function watchUntilDone(
     );
     return { kind: 'done', leader: leader.name, pausedMs };
   }
+  const waited = Math.round(between(began, clock.now()) / 1000);
+  if (await withdrawInMaintenance(agent, before, wish)) {
+    const title = request.kind === 'failover' ? 'Failover' : 'Switchover';
+    const sentence = `${title} failed: nobody has carried it out within ${waited} seconds, and it was withdrawn`;
+    return { kind: 'refused', status: 503, sentence };
+  }
   return {
     kind: 'unknown',
-    sentence: `after ${Math.round(between(began, clock.now()) / 1000)} seconds; operation may still be in progress`,
+    sentence: `after ${waited} seconds; operation may still be in progress`,
   };
+}
+
+/**
+ * A wish that outlives the one who wished for it would be carried out when nobody expects it any more: when maintenance
+ * has ended, or the leader has gone for another reason.
+ *
+ * @returns whether it is gone; false also where it is being carried out
+ */
+async function withdrawInMaintenance(agent: Agent, before: string | null, wish: Revision | null): Promise<boolean> {
+  if (!agent.policy.pause || wish === null) return false;
+  const cluster = await agent.readCluster();
+  if (cluster === null || (cluster.leader?.name ?? null) !== before || cluster.failover?.revision !== wish)
+    return false;
+  const answer = await agent.parts.dcs.txn(
+    {
+      compare: [{ key: KEYS.failover, modRevision: wish }],
+      success: [{ op: 'put', key: KEYS.failover, value: '{}', lease: null }],
+      failure: [],
+    },
+    WITHDRAW_LIMIT,
+  );
+  return answer.kind === 'answered' && answer.succeeded;
 }
 
 async function isWritable(agent: Agent, name: string): Promise<boolean> {

@@ -20,7 +20,7 @@ import type { RuleId } from '../rules.ts';
 import { cannotWrite, describeSickness, hinders } from '../sickness.ts';
 import { ABSENT, type NodeName, type Revision } from '../store.ts';
 import { between, type Instant, laterBy, latest, type Millis, millis } from '../time.ts';
-import { unwatched, type View } from '../view.ts';
+import { memberNamed, unwatched, type View } from '../view.ts';
 import { backingOff } from './backing-off.ts';
 
 /** How long each better candidate is given before the next one goes. */
@@ -29,6 +29,11 @@ export const STAND_BACK_MS = 400;
 const FRESH_MS = 2_000;
 /** What failover_validation_command has agreed to has to be done within this. */
 const VALID_MS = 10_000;
+
+/** What a daemon says of a Postgres that accepts no writes. */
+const DOWN: ReadonlySet<string> = new Set(['stopped', 'crashed', 'creating replica', 'initializing new cluster']);
+/** A failover by hand that could not be done for so long is not done any more: the operator may have turned to something else. */
+const WISH_MS = 30_000;
 
 /** A node under whose key no window opened stays out of elections for so long, doubled each time. */
 const WITHOUT_WINDOW_MS = 10_000;
@@ -119,6 +124,7 @@ function asStandby(view: View, cluster: ClusterView, local: Standby): Decision {
   const promised = forced ? null : (cluster.sync ?? null);
   if (request?.candidate === view.self && view.gate?.opensAt === 'never' && request.revision > view.gate.revision) {
     return (
+      lastPrimaryAlive(view, cluster) ??
       heldBySync(view, cluster, local, 'asked first') ??
       take(
         view,
@@ -467,6 +473,64 @@ function mayBeValidating(view: View, name: NodeName): boolean {
   // By when he was heard, not by when he was asked: one who takes his time to answer would be asked for ever.
   return answer.status.validating || (answer.status.validates && between(answer.heardAt, view.now) > STAND_BACK_MS / 2);
 }
+
+/**
+ * The last leader went in maintenance, or is in it: without its daemon nobody stops its Postgres. While that is seen there
+ * would be two primaries, whatever the operator vouches for. After a release it is known to be down.
+ */
+export function lastPrimaryAlive(view: View, cluster: ClusterView): Decision | null {
+  if ((view.gate?.beat?.release ?? null) !== null) return null;
+  const names = namesOf(view, cluster);
+  const unheard = names.filter((name) => !heardLately(view, name));
+  if (unheard.length > 0)
+    return decision('leaderless.ask-peers', `ask ${unheard.join(', ')} whether the last primary is alive`, [
+      { do: 'ask-peers', waitFor: names },
+    ]);
+  const said = (seen: string): Decision => {
+    const why = `${seen}: nobody stops it in maintenance, and two would accept writes. Stop it, or start its daemon and switch over`;
+    return between(view.wishSince ?? view.now, view.now) > WISH_MS
+      ? decision('switchover.refused', why, [{ do: 'drop-switchover-request', why }])
+      : decision('maintenance.primary-alive', why, [{ do: 'ask-peers', waitFor: names }], millis(500));
+  };
+  const primary = names.find((name) => runsAsPrimary(statusOf(view, name)));
+  if (primary !== undefined) return said(`${primary} runs as a primary`);
+  const last = view.lastLeader;
+  const itself = last === null || last === view.self ? null : statusOf(view, last);
+  // By its own daemon's word it is down, or a standby by now; who saw it before that saw the same server.
+  if (itself !== null && (itself.inRecovery || DOWN.has(itself.state))) return null;
+  if (itself !== null) return said(`Postgres of ${last}, who led last, is ${itself.state}`);
+  // Its address is forgotten with its key; who streams from it knows better.
+  const fed = names.filter((name) => {
+    const receivesFrom = memberNamed(cluster, name)?.pgha?.receivesFrom ?? null;
+    return statusOf(view, name)?.receiving === true && receivesFrom === null;
+  });
+  if (receivesFromStranger(cluster, view.local)) fed.unshift(view.self);
+  if (fed.length > 0) return said(`${fed.join(' and ')} receive from a server that is no member now, so it is alive`);
+  if (last === null || last === view.self) return null;
+  const recent: Millis = millis(2 * view.policy.cluster.loopWait);
+  const seen = sightings(view, names, last).filter(({ age }) => age < recent);
+  return seen.length === 0 ? null : said(describeSightings(last, seen));
+}
+
+/** A standby that streams, and from none of those who have a member key: perhaps from a primary without its daemon. */
+export function receivesFromStranger({ members }: ClusterView, local: View['local']): boolean {
+  if (local.kind !== 'standby' || local.receiver?.streaming !== true) return false;
+  const { from } = local.receiver;
+  return !members.some(({ host, port, role }) => `${host}:${port}` === from && role !== 'primary');
+}
+
+export function heardLately(view: View, name: NodeName): boolean {
+  const answer = view.peers.get(name);
+  return answer !== undefined && between(answer.at, view.now) <= FRESH_MS;
+}
+
+export function statusOf(view: View, name: NodeName): PeerStatus | null {
+  const answer = view.peers.get(name);
+  return answer?.kind === 'answered' && heardLately(view, name) ? answer.status : null;
+}
+
+export const runsAsPrimary = (status: PeerStatus | null): boolean =>
+  status?.pgha === true && !status.witness && status.state === 'running' && !status.inRecovery;
 
 /**
  * `primary_visibility_consensus`: whoever saw the last leader's Postgres alive within two monitor intervals is positive

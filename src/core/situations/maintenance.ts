@@ -6,25 +6,16 @@ import type { ClusterView, Member } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
 import { gateOpen } from '../gate.ts';
 import { position, type Standby } from '../local.ts';
-import type { PeerStatus } from '../peer.ts';
 import type { NodeName } from '../store.ts';
-import { between, type Millis, millis } from '../time.ts';
+import { between } from '../time.ts';
 import type { View } from '../view.ts';
 import { backingOff } from './backing-off.ts';
 import { follow } from './following.ts';
-import { describeSightings, namesOf, seekLeader, sightings, take } from './leaderless.ts';
+import { heardLately, lastPrimaryAlive, runsAsPrimary, seekLeader, statusOf, take } from './leaderless.ts';
 import { beforePromotion, comeBackHere, handOver } from './leading.ts';
 import { rejoin } from './rejoining.ts';
 
 type Holding = Extract<View['leadership'], { kind: 'holding' }>;
-
-/** Answers of others older than this are asked for again. */
-const FRESH_MS = 2_000;
-const ASK_AGAIN = millis(500);
-/** What a daemon says of a Postgres that accepts no writes. */
-const DOWN: ReadonlySet<string> = new Set(['stopped', 'crashed', 'creating replica', 'initializing new cluster']);
-/** A failover that could not be done for so long is not done any more: the operator may have turned to something else. */
-const WISH_MS = 30_000;
 
 export function standAside(view: View): Decision {
   return (
@@ -86,50 +77,6 @@ function passOn(view: View, local: Standby, candidate: NodeName): Decision {
 }
 
 /**
- * The last leader's daemon is gone and its Postgres may run on: in maintenance nobody stops it. While it is seen there
- * would be two primaries. After a release it is known to be down.
- */
-function lastPrimaryAlive(view: View, cluster: ClusterView): Decision | null {
-  if ((view.gate?.beat?.release ?? null) !== null) return null;
-  const names = namesOf(view, cluster);
-  const unheard = names.filter((name) => !isFresh(view, name));
-  if (unheard.length > 0)
-    return decision('leaderless.ask-peers', `ask ${unheard.join(', ')} whether the last primary is alive`, [
-      { do: 'ask-peers', waitFor: names },
-    ]);
-  const said = (seen: string): Decision => {
-    const why = `${seen}: nobody stops it in maintenance, and two would accept writes. Stop it, or start its daemon and switch over`;
-    return between(view.wishSince ?? view.now, view.now) > WISH_MS
-      ? decision('switchover.refused', why, [{ do: 'drop-switchover-request', why }])
-      : decision('maintenance.primary-alive', why, [{ do: 'ask-peers', waitFor: names }], ASK_AGAIN);
-  };
-  const primary = names.find((name) => isPrimary(statusOf(view, name)));
-  if (primary !== undefined) return said(`${primary} runs as a primary`);
-  const last = view.lastLeader;
-  const itself = last === null ? null : statusOf(view, last);
-  if (last === null || last === view.self) return null;
-  // By its own daemon's word it is down, or a standby by now; who saw it before that saw the same server.
-  if (itself !== null && (itself.inRecovery || DOWN.has(itself.state))) return null;
-  if (itself !== null) return said(`Postgres of ${last}, who led last, is ${itself.state}`);
-  const recent: Millis = millis(2 * view.policy.cluster.loopWait);
-  const seen = sightings(view, names, last).filter(({ age }) => age < recent);
-  return seen.length === 0 ? null : said(describeSightings(last, seen));
-}
-
-function isFresh(view: View, name: NodeName): boolean {
-  const answer = view.peers.get(name);
-  return answer !== undefined && between(answer.at, view.now) <= FRESH_MS;
-}
-
-function statusOf(view: View, name: NodeName): PeerStatus | null {
-  const answer = view.peers.get(name);
-  return answer?.kind === 'answered' && isFresh(view, name) ? answer.status : null;
-}
-
-const isPrimary = (status: PeerStatus | null): boolean =>
-  status?.pgha === true && !status.witness && status.state === 'running' && !status.inRecovery;
-
-/**
  * The operator has promoted another member by hand, and this one, which has the key, does not accept writes: with the key
  * here, that one would be ended when maintenance ends, and its line given up.
  */
@@ -140,13 +87,13 @@ function makesWay(view: View): Decision | null {
   const claims = (member: Member): boolean => member.name !== self && member.role === 'primary';
   const claimants = dcs.cluster.members.filter(claims).map((member) => member.name);
   if (claimants.length === 0) return null;
-  if (!claimants.every((name) => isFresh(view, name)))
+  if (!claimants.every((name) => heardLately(view, name)))
     return decision('leaderless.ask-peers', `${claimants.join(', ')} may have been promoted by hand: ask`, [
       { do: 'ask-peers', waitFor: claimants },
     ]);
   const [primary, ...more] = claimants.filter((name) => {
     const status = statusOf(view, name);
-    return isPrimary(status) && status?.systemId === local.systemId && (status.timeline ?? 0) >= local.timeline;
+    return runsAsPrimary(status) && status?.systemId === local.systemId && (status.timeline ?? 0) >= local.timeline;
   });
   // Two of them: which one is right is the operator's to say.
   if (primary === undefined || more.length > 0) return null;

@@ -440,6 +440,30 @@ export const inMaintenanceAsAsked: readonly Case[] = [
     actions: ['ask-peers'],
   },
   {
+    name: 'nor while it still streams from a server whose key and address are gone',
+    view: named({
+      local: aStandby(),
+      cluster: aCluster({ leader: null, failover: byHand, members: [aMember('b'), aMember('c')] }),
+    }),
+    rule: 'maintenance.primary-alive',
+    actions: ['ask-peers'],
+  },
+  {
+    name: 'nor while another one does',
+    view: named({
+      cluster: aCluster({ leader: null, failover: byHand, members: [aMember('b'), aMember('c')] }),
+      peers: peers({ c: aPeer('c', { receiving: true }) }),
+    }),
+    rule: 'maintenance.primary-alive',
+    actions: ['ask-peers'],
+  },
+  {
+    name: 'nor, once maintenance has ended, while it streams from him who has not come back',
+    view: named({ set: {}, local: aStandby() }),
+    rule: 'maintenance.primary-alive',
+    actions: ['ask-peers'],
+  },
+  {
     name: 'nor while his daemon cannot say that it is down',
     view: named({
       peers: peers({ a: aPeer('a', { state: 'unknown', inRecovery: false, position: null }), c: aPeer('c') }),
