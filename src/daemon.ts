@@ -219,11 +219,14 @@ async function openGuard(config: Config, dataDirectory: string, log: ClosableLog
 
 /** After an upgrade: the guard that the last daemon has left is of the version before. */
 async function renewGuard(guard: GuardClient, clock: SystemClock, log: ClosableLog): Promise<void> {
+  let said = '';
   for (let attempt = 0; attempt < GUARD_RENEWALS; attempt++) {
     await clock.sleep(GUARD_RENEWAL_PAUSE);
     const outcome = await guard.renew(GUARD_START_LIMIT);
     if (outcome === 'same' || outcome === 'replaced') return;
-    log.write('warn', 'guard.kept', `the guard of another version stays for now: ${outcome.kept}`);
+    const severity = outcome.kept === said ? 'debug' : 'warn';
+    said = outcome.kept;
+    log.write(severity, 'guard.kept', `the guard of another version stays for now: ${said}`);
   }
 }
 

@@ -42,6 +42,8 @@ function whyNotNow(agent: Agent): string | null {
     const seeking = agent.published().decision.situation === 'leaderless';
     return seeking ? 'there is no leader: the next daemon could not take part in the election at once' : null;
   }
+  if (agent.settings.guardMode === 'off' && !agent.policy.pause)
+    return 'guard is off: nobody knows until when Postgres may write, and the next daemon would have to stop it';
   const { windowOpen, deadline, ttl } = leadership;
   const left = between(agent.now(), deadline);
   if (!windowOpen) return 'no window is open for the leadership of this node';

@@ -24,6 +24,18 @@ async function untouched(cluster: Cluster) {
   };
 }
 
+/**
+ * With a window in which also a daemon on a machine that does many other things is there in time: it refuses to make room
+ * where the next one might not be.
+ */
+async function takesItsTime(cluster: Cluster): Promise<void> {
+  await ctlDone(cluster, ['edit-config', '-s', 'ttl=30', '--force']);
+  await until('the leader beats with the new ttl', 20_000, async () => {
+    const status = (await cluster.etcd.get(`/service/${cluster.scope}/status`)) ?? '{}';
+    return (JSON.parse(status) as { pgha?: { hold_ms?: number } }).pgha?.hold_ms === 30_000;
+  });
+}
+
 const daemons = (cluster: Cluster): (ProcessId | null)[] => cluster.nodes.map((node) => node.daemon.id());
 const guards = (cluster: Cluster): (ProcessId | null)[] => cluster.nodes.map((node) => node.guard());
 
@@ -48,10 +60,11 @@ async function darkFor(cluster: Cluster, node: string, work: () => Promise<unkno
 }
 
 describeOnHosts('the daemon is restarted', () => {
-  const shared = sharedCluster({ ownPrograms: true, ttl: 10 });
+  const shared = sharedCluster({ ownPrograms: true });
 
   it('on all members, the leader last: no write fails, and Postgres, term and lease stay', async () => {
     const cluster = shared.current;
+    await takesItsTime(cluster);
     const before = await untouched(cluster);
     const [ids, guarding] = [daemons(cluster), guards(cluster)];
     await cluster.startWriter({ sessions: 4 });
@@ -80,6 +93,7 @@ describeOnHosts('the daemon is restarted', () => {
 
   it('by a signal, with programs that do not start: says why, and goes on', async () => {
     const cluster = shared.current;
+    await takesItsTime(cluster);
     const { primary } = await untouched(cluster);
     const node = cluster.node(primary);
     const [before, id] = [await untouched(cluster), node.daemon.id()];
@@ -122,7 +136,7 @@ describeOnHosts('the daemon is restarted', () => {
         code: 1,
         stdout: expect.stringContaining('no daemon was back as before'),
       });
-      await cluster.waitForPrimary(15_000, [old]);
+      await cluster.waitForPrimary(60_000, [old]);
       expect(cluster.node(old).family()).toEqual([]);
       mend();
       await endsWell(cluster);
@@ -131,6 +145,7 @@ describeOnHosts('the daemon is restarted', () => {
 
   it('of another version, member by member: both stand in one cluster, and hand over to each other', async () => {
     const cluster = shared.current;
+    await takesItsTime(cluster);
     const [first, guarding] = [await untouched(cluster), guards(cluster)];
     const [later = '', other = ''] = cluster.others(first.primary).map(({ name }) => name);
     await cluster.startWriter({ sessions: 2 });

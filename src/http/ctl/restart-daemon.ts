@@ -17,8 +17,8 @@ export interface RestartDaemonOptions {
   readonly format: ActFormat;
 }
 
-/** The member runs the next program to see whether it starts. */
-const ACCEPT_LIMIT = millis(15_000);
+/** The member runs the next programs to see whether they start. */
+const ACCEPT_LIMIT = millis(65_000);
 const LOOK_PAUSE_MS = 100;
 /** systemd starts the next one at once; reading etcd and looking at Postgres takes a second at most. */
 const BACK_LIMIT_MS = 30_000;
