@@ -4,10 +4,12 @@
  * run: the same Postgres stopped and promoted by a bare script that knows everything beforehand. Medians over runs;
  * one table, and the same as JSON in build/bench.json. It judges nothing. Needs root, for network namespaces.
  *
- *     npm run bench -- [--runs 5] [--only crash,switchover,...] [--json FILE]
+ *     npm run bench -- [--runs 5] [--only crash,switchover,...] [--size 1024] [--json FILE]
+ *
+ * `--size`: megabytes of the old primary that comes back by rewind and by copy; three times as much is needed in /dev/shm.
  */
 import { execFileSync } from 'node:child_process';
-import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -15,12 +17,25 @@ import { build, root } from './build.mjs';
 import { ensure, postgresBinDir } from './ensure.mjs';
 import { loadLab } from './lab.mjs';
 
-const PARTS = ['decision', 'floor', 'crash', 'switchover', 'node-loss', 'node-loss-etcd', 'health', 'idle'];
+const PARTS = [
+  'decision',
+  'floor',
+  'crash',
+  'switchover',
+  'node-loss',
+  'node-loss-etcd',
+  'node-loss-quorum',
+  'commits',
+  'rejoin',
+  'health',
+  'idle',
+];
 
 const { values: options } = parseArgs({
   options: {
     runs: { type: 'string', default: '5' },
     only: { type: 'string', default: PARTS.join(',') },
+    size: { type: 'string', default: '1024' },
     json: { type: 'string', default: join(root, 'build', 'bench.json') },
   },
 });
@@ -332,12 +347,247 @@ async function outages() {
       if (parts.has('health')) await health(place);
     });
   }
+  if (parts.has('node-loss-quorum')) {
+    await withCluster(QUORUM, async (place) => {
+      const what = `node of the primary lost, quorum mode (TTL ${place.cluster.ttlMs / 1000} s)`;
+      await bookPauses(place, what, few, loseNode, revive);
+    });
+  }
   if (parts.has('node-loss-etcd')) {
     await withCluster({ etcdMembers: 3, etcdOnNodes: true }, async (place) => {
       const ttl = `TTL ${place.cluster.ttlMs / 1000} s`;
       await bookPauses(place, `node of the primary lost, with the leader of etcd (${ttl})`, few, loseNode, revive);
     });
   }
+}
+
+// ---- what a commit costs in quorum mode --------------------------------------------------------------------------------
+
+const QUORUM = { dcs: { synchronous_mode: 'quorum' } };
+const COMMITS = { sessions: 1, seconds: 5 };
+
+const namesAreSet = (cluster, node) =>
+  until(
+    'commits wait for a quorum',
+    30_000,
+    async () => {
+      const [row] = await cluster.sql(node, 'show synchronous_standby_names');
+      return String(row?.synchronous_standby_names).startsWith('ANY');
+    },
+    100,
+  );
+
+async function ctlDone(cluster, args) {
+  const { code, stdout, stderr } = await cluster.ctl(args);
+  if (code !== 0) throw new Error(`pgha-ctl ${args.join(' ')}: ${stdout}${stderr}`);
+}
+
+/** In maintenance every service is stopped: what goes on is Postgres alone, with the very settings it had. */
+async function leaveAlone(cluster) {
+  await ctlDone(cluster, ['pause', '--wait']);
+  await Promise.all(cluster.nodes.map((node) => node.daemon.stop()));
+  await until('no guard is left', 10_000, () => cluster.nodes.every((node) => node.guard() === null));
+}
+
+/** With pgha and without it by turns, on the same servers: nothing else is different. */
+async function commits() {
+  await withCluster(QUORUM, async (place) => {
+    const { cluster } = place;
+    const primary = await cluster.primary();
+    await cluster.sql(primary, 'create table e2e_commits (n int)');
+    await namesAreSet(cluster, primary);
+    const measure = () => cluster.client.ask('commits', { server: cluster.node(primary).server, ...COMMITS });
+    await measure(); // warms up
+    const pairs = await repeat(runs, 'commits in quorum mode', async () => {
+      const guarded = await measure();
+      await leaveAlone(cluster);
+      // What it waits for is still the same, or nothing would be compared.
+      await namesAreSet(cluster, primary);
+      const plain = await measure();
+      for (const node of cluster.nodes) node.daemon.start();
+      await until(
+        'every member answers again',
+        LIMIT_MS,
+        async () => {
+          const answers = await Promise.all(cluster.nodes.map(({ name }) => cluster.http(name, '/patroni')));
+          return answers.every(({ body }) => body.includes('"pgha"')) && (await cluster.leader()) === primary;
+        },
+        100,
+      );
+      await ctlDone(cluster, ['resume', '--wait']);
+      await cluster.waitAllStreaming(LIMIT_MS);
+      await namesAreSet(cluster, primary);
+      return { guarded, plain };
+    });
+    for (const [what, key] of [
+      ['median', 'p50Ms'],
+      ['p99', 'p99Ms'],
+    ]) {
+      book(
+        `commit in quorum mode, ${what}`,
+        'ms',
+        pairs.map(({ guarded }) => guarded[key]),
+      );
+      book(
+        `commit, plain Postgres with the same synchronous settings, ${what}`,
+        'ms',
+        pairs.map(({ plain }) => plain[key]),
+      );
+      book(
+        `commit, added by pgha, ${what}`,
+        'ms',
+        pairs.map(({ guarded, plain }) => guarded[key] - plain[key]),
+        'pair by pair; target: no more than noise',
+      );
+    }
+  });
+}
+
+// ---- an old primary comes back -----------------------------------------------------------------------------------------
+
+const BULK_ROWS_PER_MB = 7_500;
+
+async function rejoin() {
+  const mb = Number(options.size);
+  const few = Math.min(runs, 3);
+  const bin = postgresBinDir();
+  await withCluster({ nodes: 2, dcs: { wal_rescue: 'restart' } }, async (place) => {
+    const { cluster } = place;
+    const first = await cluster.primary();
+    await cluster.sql(first, 'create table e2e_bulk (n int primary key, t text)');
+    for (let at = 0; at < mb; at += 64) {
+      const rows = Math.min(64, mb - at) * BULK_ROWS_PER_MB;
+      const from = at * BULK_ROWS_PER_MB;
+      await cluster.sql(
+        first,
+        `insert into e2e_bulk select n, repeat(md5(n::text), 3) from generate_series(${from}, ${from + rows - 1}) n`,
+        120_000,
+      );
+    }
+    await cluster.sql(first, 'checkpoint', 120_000);
+    await cluster.waitAllStreaming(LIMIT_MS);
+    const [{ size }] = await cluster.sql(first, 'select sum(pg_database_size(oid))::bigint as size from pg_database');
+    const what = `an old primary of ${(Number(size) / 2 ** 20).toFixed(0)} MB`;
+    /** Writes that only this one has: a hundred places all over the table. */
+    const diverge = (node) =>
+      cluster.sql(node, `update e2e_bulk set t = t where n % ${mb * (BULK_ROWS_PER_MB / 100)} = 7`, 10_000);
+
+    book(
+      `${what} comes back by copy, with pgha`,
+      's',
+      await repeat(few, 'copy', async () => {
+        const standby = cluster.others(await cluster.primary())[0];
+        const since = monotonic();
+        await ctlDone(cluster, ['reinit', cluster.scope, standby.name, '--force']);
+        await sleep(200);
+        await cluster.waitAllStreaming(LIMIT_MS * 5);
+        return (monotonic() - since) / 1000;
+      }),
+      'from the request until it streams and has replayed',
+    );
+    book(
+      `${what} comes back by rewind, with pgha`,
+      's',
+      await repeat(few, 'rewind', async () => {
+        const old = await cluster.primary();
+        cluster.network.cut(old);
+        await sleep(300);
+        await diverge(old);
+        await cluster.waitForPrimary(LIMIT_MS, [old]);
+        await until('the old primary is down', LIMIT_MS, () => cluster.node(old).family().length === 0, 50);
+        const since = monotonic();
+        cluster.network.heal(old);
+        await cluster.waitAllStreaming(LIMIT_MS * 5);
+        return (monotonic() - since) / 1000;
+      }),
+      'from the end of the cut until it streams and has replayed',
+    );
+
+    // From here on without pgha: the same servers, and a script that knows everything beforehand.
+    await cluster.waitAllStreaming(LIMIT_MS);
+    await leaveAlone(cluster);
+    const bare = bareServers(cluster, bin);
+    const tools = { copy: [], rewind: [] };
+    book(
+      `${what} comes back by copy, bare pg_basebackup`,
+      's',
+      await repeat(few, 'bare copy', async () => {
+        const leader = await cluster.primary();
+        const [standby] = cluster.others(leader);
+        const kept = bare.settings(standby);
+        const since = monotonic();
+        await bare.stop(standby);
+        rmSync(standby.dataDir, { recursive: true });
+        const from = monotonic();
+        await bare.run(standby, 'pg_basebackup', ['-d', bare.conninfo(leader), '-D', standby.dataDir, '-c', 'fast']);
+        tools.copy.push((monotonic() - from) / 1000);
+        await bare.follow(standby, leader, kept);
+        return (monotonic() - since) / 1000;
+      }),
+      `pg_basebackup itself ${tools.copy.map((s) => s.toFixed(2)).join(', ')} s`,
+    );
+    book(
+      `${what} comes back by rewind, bare pg_rewind`,
+      's',
+      await repeat(few, 'bare rewind', async () => {
+        const old = cluster.node(await cluster.primary());
+        const [next] = cluster.others(old.name);
+        const kept = bare.settings(old);
+        await bare.run(next, 'pg_ctl', ['promote', '-w', '-D', next.dataDir]);
+        await cluster.sql(next.name, 'checkpoint', 60_000);
+        await diverge(old.name);
+        await bare.stop(old);
+        const since = monotonic();
+        await bare.run(old, 'pg_rewind', ['-D', old.dataDir, '--source-server', bare.conninfo(next.name)]);
+        tools.rewind.push((monotonic() - since) / 1000);
+        await bare.follow(old, next.name, kept);
+        return (monotonic() - since) / 1000;
+      }),
+      `pg_rewind itself ${tools.rewind.map((s) => s.toFixed(2)).join(', ')} s`,
+    );
+  });
+}
+
+/** Postgres of the nodes by hand, as its user. */
+function bareServers(cluster, bin) {
+  const FILES = ['postgresql.conf', 'postgresql.auto.conf', 'pg_hba.conf', 'pg_ident.conf'];
+  const run = async (node, program, args) => {
+    const { code, stderr } = await lab.runOn(node.host, [...lab.stepDown(true), join(bin, program), ...args], {
+      timeoutMs: 600_000,
+    });
+    if (code !== 0) throw new Error(`${program}: ${stderr.trim().split('\n').at(-1)}`);
+  };
+  const conninfo = (name) => {
+    const { host, port, user, password } = cluster.node(name).server;
+    return `host=${host} port=${port} user=${user} password=${password} dbname=postgres application_name=h`;
+  };
+  return {
+    run,
+    conninfo,
+    /** A copy or a rewind brings those of the source. */
+    settings: (node) => FILES.map((file) => [file, readFileSync(join(node.dataDir, file))]),
+    stop: (node) => run(node, 'pg_ctl', ['stop', '-w', '-m', 'fast', '-D', node.dataDir]),
+    /** Starts it as a standby and waits until it streams and has replayed what is there now. */
+    follow: async (node, leader, kept) => {
+      for (const [file, content] of kept) writeFileSync(join(node.dataDir, file), content);
+      const conninfoOf = conninfo(leader).replace('application_name=h', `application_name=${node.name}`);
+      appendFileSync(
+        join(node.dataDir, 'postgresql.conf'),
+        `primary_conninfo = '${conninfoOf}'\nprimary_slot_name = ''\nrestore_command = ''\n`,
+      );
+      writeFileSync(join(node.dataDir, 'standby.signal'), '');
+      const postgres = lab.launch({
+        host: node.host,
+        program: join(bin, 'postgres'),
+        args: ['-D', node.dataDir],
+        log: node.log,
+        cwd: node.directory,
+        asServer: true,
+      });
+      postgres.unref();
+      await cluster.waitAllStreaming(LIMIT_MS * 5);
+    },
+  };
 }
 
 const LOAD = { perSecond: 1_000, seconds: 5 };
@@ -472,10 +722,12 @@ async function idle() {
 
 try {
   const started = monotonic();
-  console.log(`bench: ${runs} runs each; this takes about ${3 + runs} minutes`);
+  console.log(`bench: ${runs} runs each; this takes about ${8 + 2 * runs} minutes`);
   if (parts.has('decision')) decisions();
   if (parts.has('floor')) await floor();
   await outages();
+  if (parts.has('commits')) await commits();
+  if (parts.has('rejoin')) await rejoin();
   if (parts.has('idle')) await idle();
   const width = Math.max(...rows.map(({ what }) => what.length));
   console.log(`\n${'what'.padEnd(width)}  median (min-max)`);

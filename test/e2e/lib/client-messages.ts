@@ -45,6 +45,13 @@ export interface LoadReport {
   readonly statuses: Readonly<Record<string, number>>;
 }
 
+/** How long commits took, one after the other on each session. */
+export interface CommitReport {
+  readonly commits: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+}
+
 export interface Orders {
   'writer-start': {
     readonly order: {
@@ -54,6 +61,11 @@ export interface Orders {
       readonly payloadBytes: number;
     };
     readonly answer: null;
+  };
+  /** Commits of one row each, as fast as they are acknowledged. */
+  commits: {
+    readonly order: { readonly server: Server; readonly sessions: number; readonly seconds: number };
+    readonly answer: CommitReport;
   };
   'writer-acked': { readonly order: null; readonly answer: number };
   'writer-report': { readonly order: null; readonly answer: WriterReport };

@@ -7,7 +7,16 @@
 import { request } from 'node:http';
 import { connect as connectTcp } from 'node:net';
 import pg from 'pg';
-import type { HttpAnswer, LoadReport, OrderName, Orders, Poll, ReaderReport, Server } from './client-messages.ts';
+import type {
+  CommitReport,
+  HttpAnswer,
+  LoadReport,
+  OrderName,
+  Orders,
+  Poll,
+  ReaderReport,
+  Server,
+} from './client-messages.ts';
 import type { Accepted, Acknowledgement, WriterReport } from './ledger.ts';
 import { monotonic, sleep } from './time.ts';
 
@@ -347,6 +356,28 @@ async function load(order: Orders['load']['order']): Promise<LoadReport> {
   };
 }
 
+async function commits({ server, sessions, seconds }: Orders['commits']['order']): Promise<CommitReport> {
+  const took: number[] = [];
+  const until = monotonic() + seconds * 1_000;
+  const one = async (): Promise<void> => {
+    const session = await connect(server, 'commits', 2_000);
+    if (session === null) throw new Error(`cannot connect to Postgres of ${server.name}`);
+    try {
+      while (monotonic() < until) {
+        const began = monotonic();
+        await session.rows('insert into e2e_commits values (1)', []);
+        took.push(monotonic() - began);
+      }
+    } finally {
+      session.drop();
+    }
+  };
+  await Promise.all(Array.from({ length: sessions }, one));
+  took.sort((a, b) => a - b);
+  const at = (share: number): number => took[Math.min(took.length - 1, Math.floor(took.length * share))] ?? 0;
+  return { commits: took.length, p50Ms: at(0.5), p99Ms: at(0.99) };
+}
+
 let writer: Writer | null = null;
 let reader: Reader | null = null;
 let watcher: Watcher | null = null;
@@ -391,6 +422,7 @@ const carryOut: { [N in OrderName]: (order: Orders[N]['order']) => Promise<Order
     polls?.stop();
     return polls?.polls ?? [];
   },
+  commits,
   http: ask,
   load,
   sql: async ({ server, text, timeoutMs }) => {
