@@ -31,7 +31,7 @@ describeOnHosts('the postmaster of the primary is killed', () => {
     await cluster.startWriter({ sessions: 4, payloadBytes: 8_000, everyMs: 2 });
     const receivers = cluster.others(old).map(({ name }) => cluster.backend(name, 'walreceiver'));
     for (const id of receivers) if (id !== null) signal(id, 'SIGSTOP');
-    if (bulkMb > 0) await cluster.sql(old, bulk(bulkMb), 30_000);
+    if (bulkMb > 0) await cluster.sql(old, bulk(bulkMb), 120_000);
     await cluster.waitForWrites(200);
     const [row] = await cluster.sql<{ lag: string }>(
       old,
@@ -104,7 +104,7 @@ describeOnHosts('the postmaster of the primary is killed', () => {
     const cluster = shared.current;
     const old = await cluster.primary();
     for (const { name } of cluster.others(old)) cluster.network.slow(name, 100_000);
-    await diesAhead(cluster, 60);
+    await diesAhead(cluster, 40);
     const candidate = await fetching(cluster, old);
     await cluster.killNode(candidate);
     cluster.network.healAll();
@@ -122,7 +122,7 @@ describeOnHosts('the postmaster of the primary is killed', () => {
       const cluster = shared.current;
       const old = await cluster.primary();
       for (const { name } of cluster.others(old)) cluster.network.slow(name, 100_000);
-      await diesAhead(cluster, 60);
+      await diesAhead(cluster, 40);
       const candidate = await fetching(cluster, old);
       cluster.network.cutBetween(candidate, old);
       await sleep(1_500);
