@@ -530,9 +530,12 @@ async function ownLine(agent: Agent): Promise<LearnedLineage['ours']> {
 async function attempt<T>(agent: Agent, what: string, work: () => Promise<T>): Promise<T | null> {
   const began = agent.now();
   try {
-    return await work();
+    const result = await work();
+    agent.toldFailures.done(what);
+    return result;
   } catch (error) {
-    agent.parts.log.write('error', 'action.failed', `${what} failed`, {
+    const level = agent.toldFailures.isNews(what, error, agent.now()) ? 'error' : 'debug';
+    agent.parts.log.write(level, 'action.failed', `${what} failed`, {
       error,
       took_ms: Math.round(between(began, agent.now())),
     });

@@ -68,6 +68,7 @@ import { NOTHING_AILS, SicknessWatch } from './sickness-watch.ts';
 import { statusLine } from './status-line.ts';
 import { askForSwitchover, withdrawSwitchover } from './switchover-request.ts';
 import { SyncKeeper } from './sync-keeper.ts';
+import { ToldFailures } from './told-failures.ts';
 import { Upkeep } from './upkeep.ts';
 import { UpstreamWatch } from './upstream-watch.ts';
 import { WindowWatch } from './window.ts';
@@ -105,6 +106,7 @@ export class Agent implements Control {
   readonly reader: ClusterReader;
   readonly watch: LocalWatch;
   readonly operations: Operations;
+  readonly toldFailures = new ToldFailures();
   readonly window: WindowWatch;
   readonly takeovers = new TakeoverRecorder();
   /** What is told to people and their scripts: `events.record(...)` never waits and never throws. */
