@@ -481,6 +481,11 @@ export class Faults {
     const scheduledAt = new Date(holder.clock.wall() + inMs).toISOString();
     const request = { kind: 'switchover' as const, leader: holder.name, candidate: null, scheduledAt };
     this.operators.switchover(holder, request, () => undefined);
+    // From then on it is under way, and maintenance may begin in the middle of it.
+    this.queue.after(inMs, () => {
+      const paused = /"pause":\s*true/.test(this.etcd.keyNow(KEYS.config)?.value ?? '');
+      if (!paused) this.operators.handoverAsked = this.queue.now();
+    });
     if (withdrawAfter === null) return;
     this.queue.after(withdrawAfter, () => {
       const machine = this.operators.anyDaemon();
