@@ -12,7 +12,8 @@ import type { EventLog } from '../ports/event-log.ts';
 import type { Arming, Guard, GuardAnswer } from '../ports/guard.ts';
 import { holderOf } from '../system/lock.ts';
 import { buildOf } from './build.ts';
-import { monotonicMs, ownProcess, type ProcessId, signalProcess } from './family.ts';
+import { familyOf, monotonicMs, ownProcess, type ProcessId, signalProcess } from './family.ts';
+import { recall } from './guard-file.ts';
 import {
   type Answer,
   EXIT_NOT_NEEDED,
@@ -33,6 +34,9 @@ const START_LIMIT_MS = 5_000;
 const SUCCESSION_LIMIT_MS = 1_000;
 /** A guard that has answered nothing for so long hangs: it is ended, and the next one arms itself from its file. */
 const HUNG_AFTER_MS = 3_000;
+/** With a deadline that comes near, or has passed, no longer than this, and so long before it. */
+const HUNG_AT_LAST_MS = 500;
+const NEXT_GUARD_MS = 1_000;
 
 export interface GuardClientOptions {
   readonly runtimeDirectory: string;
@@ -231,11 +235,23 @@ export class GuardClient implements Guard {
   private replaceIfHung(): void {
     if (this.unansweredSince === null || this.guard === null || this.socket === null) return;
     const silentFor = monotonicMs() - this.unansweredSince;
-    if (silentFor < HUNG_AFTER_MS) return;
+    if (silentFor < this.patience()) return;
     const sentence = `The guard (pid ${this.guard.pid}) hangs and is replaced.`;
     this.config.log.write('warn', 'guard.silent', sentence, { silent_ms: Math.round(silentFor) });
     signalProcess(this.guard, 'SIGKILL');
     this.socket.destroy();
+  }
+
+  /**
+   * How long a guard may be silent before the next one takes its place. Postgres has to end at the deadline in the file,
+   * and it is the next one that ends it: so that one has to be there by then. Once Postgres is down nothing presses.
+   */
+  private patience(): number {
+    const { orders } = recall(`${this.config.runtimeDirectory}/${FILES.state}`, () => undefined);
+    if (orders.kind !== 'armed') return HUNG_AFTER_MS;
+    const left = orders.deadline - monotonicMs() - NEXT_GUARD_MS;
+    if (left >= HUNG_AFTER_MS || familyOf(orders.dataDirectory).length === 0) return HUNG_AFTER_MS;
+    return Math.max(left, HUNG_AT_LAST_MS);
   }
 
   // --- the connection ----------------------------------------------------------------------------------------------
@@ -288,7 +304,7 @@ export class GuardClient implements Guard {
     socket.write(`${JSON.stringify({ id: helloId, do: 'hello', ...this.self })}\n`);
     const answer = await within(
       Promise.race([hello, ended.then(() => null)]),
-      millis(HUNG_AFTER_MS),
+      millis(this.patience()),
       () => 'hung' as const,
     );
 

@@ -501,6 +501,19 @@ describe('the guard', () => {
     await eventually(() => familyOf(node.data).length === 0, 2_000);
   });
 
+  it('that hangs when the next daemon comes is replaced in time for the deadline', async () => {
+    const node = aNode();
+    const daemon = await aDaemon(node);
+    aFakeFamily(node);
+    const deadline = monotonicMs() + 2_000;
+    await daemon.ask('arm', { deadline, dataDirectory: node.data }, 500);
+    kill(guardOf(node), 'SIGSTOP');
+    kill(daemon.id);
+    new Daemon(node, 5_000, GUARD);
+    await eventually(() => familyOf(node.data).length === 0, 8_000);
+    expect(monotonicMs() - deadline).toBeLessThan(1_000);
+  });
+
   it('of another version than the program on disk makes room for that one, and the deadline stays', async () => {
     const node = aNode();
     const program = join(node.runtime, 'guard.mjs');

@@ -186,6 +186,7 @@ export const NOT_REACHED: Readonly<Record<string, string>> = {
   'event daemon.reloaded': ADAPTER,
   'event restart.accepted': 'programs on disk are not simulated; test/e2e has them',
   'event restart.refused': 'programs on disk are not simulated; test/e2e has them',
+  'event postgres.outgrown': 'limits that a standby must not have less of are not simulated; contract tests have them',
   'event dcs.version-known-bad': ADAPTER,
   'event dcs.went-silent': ADAPTER,
   'event dcs.answered-again': ADAPTER,

@@ -310,6 +310,8 @@ export class Chaos {
       }
       case 'daemon-killed':
         if (daemon === null) return NOBODY;
+        // The next daemon ends it, which takes a moment, and the deadline may be nearer.
+        if (guard === null || frozen(guard)) return { notDone: 'the guard is frozen: nobody would be left' };
         node.daemon.kill();
         return { what: name };
       case 'daemon-frozen':

@@ -353,11 +353,12 @@ export class PostgresServer {
     this.endReceiver();
     this.events.trace(this.name, 'postgres stops (fast)');
     if (wasPrimary) data.control = 'shutting down';
-    this.continueAfter(this.random.between(10, 40), () => {
+    const end = (): void => {
       if (wasPrimary && this.cannotWrite) this.gone('PANIC: no shutdown checkpoint');
-      // Nobody is there to write it: whoever stops it has a limit.
-      else if (wasPrimary && this.sickness.has('checkpointer')) this.events.trace(this.name, 'no shutdown checkpoint');
-      else if (wasPrimary) {
+      else if (wasPrimary && this.sickness.has('checkpointer')) {
+        // Nobody is there to write it: that takes as long as the sickness, or as whoever stops it has patience.
+        this.continueAfter(500, end);
+      } else if (wasPrimary) {
         this.writeCheckpoint();
         data.control = 'shut down';
         this.awaitSenders(() => this.gone('stopped (fast)'));
@@ -368,7 +369,8 @@ export class PostgresServer {
         }
         this.gone('stopped (fast)');
       }
-    });
+    };
+    this.continueAfter(this.random.between(10, 40), end);
   }
 
   /** Each connected standby gets the shutdown checkpoint; one that does not answer holds the exit up. */
