@@ -213,10 +213,10 @@ describe('a server without room', () => {
 describe('a server that starts, stops or is not there', () => {
   test('replays its WAL: not ready, for its own node and for others', async () => {
     const paused = await servers.addCopy('c', primary);
-    // Recovery that never gets to a consistent state within the test: it has no upstream to get it from.
+    // Recovery that never gets to a consistent state within the test: its WAL does not come.
     await paused.instance.startStandby(null, {
       ...SETTINGS,
-      parameters: { ...SETTINGS.parameters, hot_standby: 'off' },
+      parameters: { ...SETTINGS.parameters, restore_command: 'sleep 60; false' },
     });
     await paused.until('starting');
     for (const answer of await asked(paused)) expect(answer).toMatchObject({ kind: 'not-ready' });
