@@ -96,13 +96,12 @@ async function runAndCount(command, limitMs, report, env) {
 /** What `endsWell` of test/e2e/lib says when a promise is broken: that is never bad luck, and never tried again. */
 const BROKEN_PROMISE = /two writers|acknowledged rows|rows that were never attempted/;
 
-/** So many of them may have had bad luck in one step; more is no luck. */
-const UNLUCKY = 4;
+/** Many at once are no bad luck either. */
 
 function mayRunAgain({ failures }) {
   return (
     failures.length > 0 &&
-    failures.length <= UNLUCKY &&
+    failures.length <= 2 &&
     failures.every(({ file, whole }) => file && !BROKEN_PROMISE.test(whole))
   );
 }
