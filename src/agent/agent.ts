@@ -49,6 +49,7 @@ import { LeaseKeeper } from './lease-keeper.ts';
 import { LocalWatch } from './local-watch.ts';
 import { makeRoom } from './making-room.ts';
 import { patroniRole, patroniState } from './member-key.ts';
+import { objectionsInTime } from './objections.ts';
 import { Operations } from './operation.ts';
 import type { AgentParts, AgentSettings, ResolvedSettings } from './parts.ts';
 import { PeerAnswers } from './peer-answers.ts';
@@ -88,8 +89,6 @@ const LINEAGE_LIMIT = millis(2_000);
 const A_DAY = millis(24 * 3_600_000);
 /** So long what etcd said of the leader is enough to undo data here. */
 const LEADS_FOR = millis(4_000);
-/** So long an operator who changes settings waits for what Postgres says of them. */
-const OBJECTIONS_LIMIT = millis(15_000);
 /** A last proof before this daemon makes room takes no longer. */
 const HAND_ON_LIMIT = millis(1_500);
 /** How often a standby that wants to go looks whether it may. */
@@ -1325,20 +1324,12 @@ export class Agent implements Control {
     return problems.length > 0 ? problems : this.objectionsOfPostgres(config);
   }
 
-  /** Bounded, and only where something changes for Postgres: maintenance must begin also beside a server that hangs. */
+  /** Only where something changes for Postgres. */
   private async objectionsOfPostgres(config: Json): Promise<readonly string[]> {
-    const { clock, postgres, log } = this.parts;
     const before = this.settings.resolve(this.reader.latest?.cluster.config?.value ?? null).server;
     const after = this.settings.resolve(config).server;
     if (JSON.stringify(before) === JSON.stringify(after)) return [];
-    const unasked = (error: unknown): readonly string[] => {
-      const sentence =
-        'whether Postgres takes the new settings could not be found out; what it refuses is left out later';
-      log.write('warn', 'action.failed', sentence, { error });
-      return [];
-    };
-    const tooLong = clock.sleep(OBJECTIONS_LIMIT).then(() => unasked(new Error('no answer in time')));
-    return Promise.race([postgres.objections(after, before).catch(unasked), tooLong]);
+    return objectionsInTime(this.parts, () => this.parts.postgres.objections(after, before));
   }
 
   private async storeConfig(config: Json, basedOn: bigint | null): Promise<ConfigOutcome> {
