@@ -460,14 +460,17 @@ export class PostgresInstance implements Postgres {
     let refused: unknown = null;
     try {
       await this.#start(place);
-      if (await this.#comesUp(signal)) return;
-      signal.throwIfAborted();
     } catch (error) {
-      signal.throwIfAborted();
       refused = error;
+    }
+    if (refused === null) {
+      if (await this.#comesUp(signal)) return;
+      if ((await this.look(SLOT_LIMIT)).kind !== 'stopped') signal.throwIfAborted();
     }
     await stopServer(place, 'immediate', limit);
     await removeSlots(place, names);
+    // Not before they are gone: whoever starts Postgres next would find that it does not.
+    signal.throwIfAborted();
     await this.#startable();
     await this.#start(place);
     throw slotFailed(
