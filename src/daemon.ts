@@ -104,7 +104,10 @@ export async function startDaemon(path: string, env: Environment, leave: () => v
   await agent.start();
   await notifyServiceManager('ready', `${config.node.name} of ${config.scope}`);
   warnAboutVersions(dcs, log);
-  if (guard instanceof GuardClient) void renewGuard(guard, clock, log);
+  if (guard instanceof GuardClient)
+    renewGuard(guard, clock, log).catch((error: unknown) =>
+      log.write('error', 'action.failed', 'the guard could not be compared with the version on disk', { error }),
+    );
 
   reload = async () => {
     try {
@@ -156,7 +159,15 @@ export async function startDaemon(path: string, env: Environment, leave: () => v
       lock.release();
     },
     reload: () => reload(),
-    restart: async () => void (await agent.request({ kind: 'restart-daemon', force: false })),
+    restart: async () => {
+      try {
+        await agent.request({ kind: 'restart-daemon', force: false });
+      } catch (error) {
+        log.write('error', 'restart.refused', 'this daemon goes on: whether it may make room was not found out', {
+          error,
+        });
+      }
+    },
   };
 }
 
@@ -166,7 +177,7 @@ const GUARD_PROGRAM = join(programs, 'guard.js');
 /** Nothing ends before what follows was seen to start. */
 function makingRoom(path: string, config: Config, leave: () => void): AgentSettings['makeRoom'] {
   let underWay = false;
-  return async (room) => {
+  return async (room, lastLook) => {
     if (process.pid === 1)
       return { kind: 'refused', why: 'this daemon is process 1 of a container, which would end with it' };
     if (underWay) return { kind: 'refused', why: 'a restart is under way already' };
@@ -186,6 +197,8 @@ function makingRoom(path: string, config: Config, leave: () => void): AgentSetti
       const why = `a daemon takes about ${needed} ms to be there on this machine now, and the window is open for ${room} ms`;
       return { kind: 'refused', why };
     }
+    const stands = lastLook();
+    if (stands !== null) return { kind: 'refused', why: stands };
     setTimeout(leave, ANSWERED);
     return { kind: 'accepted', version: answer.version };
   };

@@ -253,7 +253,10 @@ export class LeaseKeeper {
     const last = this.alone(async () => {
       if (this.tenure !== null && this.releasing === null) await this.prove();
     });
-    await Promise.race([last.catch(() => undefined), this.parts.clock.sleep(limit)]);
+    const failed = last.catch((error: unknown) =>
+      this.parts.log.write('warn', 'action.failed', 'leadership was not proven once more before the end', { error }),
+    );
+    await Promise.race([failed, this.parts.clock.sleep(limit)]);
   }
 
   /** Runs a turn at once, or right after the one that runs. */

@@ -15,7 +15,8 @@ export async function makeRoom(agent: Agent, force: boolean): Promise<RequestOut
     log.write('warn', 'restart.refused', `this daemon goes on: ${sentence}`);
     return { kind: 'refused', sentence };
   };
-  const why = force ? null : whyNotNow(agent);
+  const lastLook = (): string | null => (force ? null : whyNotNow(agent));
+  const why = lastLook();
   if (why !== null) return refuse(why);
   const { leadership } = agent.keeper;
   // What is left of a window that was just proven, until Postgres would be stopped in good order.
@@ -23,7 +24,7 @@ export async function makeRoom(agent: Agent, force: boolean): Promise<RequestOut
     force || leadership.kind === 'none' || agent.policy.pause
       ? null
       : millis(leadership.ttl - margin(leadership.ttl) - orderlyStopLead(leadership.ttl));
-  const answer = await agent.settings.makeRoom(room);
+  const answer = await agent.settings.makeRoom(room, lastLook);
   if (answer.kind === 'refused') return refuse(answer.why);
   const sentence = `pgha ${answer.version} follows; Postgres, the guard and the key stay as they are`;
   log.write('info', 'restart.accepted', `this daemon makes room: ${sentence}`, { next: answer.version });

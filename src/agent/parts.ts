@@ -57,10 +57,13 @@ export interface AgentSettings {
   readonly reload: () => Promise<void>;
   /**
    * Ends this daemon in a moment and leaves everything to the next one, if that one would start, and within `room`, as
-   * far as one can tell.
+   * far as one can tell. Trying that takes seconds.
+   *
+   * @param lastLook - asked right before the end: why not now, after all; null: nothing stands against it
    */
   readonly makeRoom: (
     room: Millis | null,
+    lastLook: () => string | null,
   ) => Promise<
     { readonly kind: 'accepted'; readonly version: string } | { readonly kind: 'refused'; readonly why: string }
   >;

@@ -11,7 +11,16 @@ const LEADS = holding({ deadline: after(8_800) });
 
 function anAgent(over: Record<string, unknown> = {}) {
   const rooms: (Millis | null)[] = [];
-  const { fits = true, situation = 'following', ...rest } = over;
+  const {
+    fits = true,
+    situation = 'following',
+    meanwhile = () => undefined,
+    ...rest
+  } = over as {
+    readonly fits?: boolean;
+    readonly situation?: string;
+    readonly meanwhile?: () => void;
+  } & Record<string, unknown>;
   const agent = {
     parts: { log: new FakeLog() },
     keeper: { leadership: LEADS, confirmed: null },
@@ -22,8 +31,11 @@ function anAgent(over: Record<string, unknown> = {}) {
     published: () => ({ decision: { situation } }),
     settings: {
       guardMode: 'on',
-      makeRoom: async (room: Millis | null) => {
+      makeRoom: async (room: Millis | null, lastLook: () => string | null) => {
         rooms.push(room);
+        meanwhile();
+        const why = lastLook();
+        if (why !== null) return { kind: 'refused', why };
         return fits ? { kind: 'accepted', version: '0.2.0' } : { kind: 'refused', why: 'pgha.js does not start' };
       },
     },
@@ -59,6 +71,19 @@ it.each([
   expect([rooms, log.events]).toEqual([[], ['restart.refused']]);
   expect((await makeRoom(agent, true)).kind).toBe('accepted');
   expect(rooms).toEqual([null]);
+});
+
+it('looks once more when the programs have been tried, which takes its time', async () => {
+  const reader = { answering: true };
+  const meanwhile = () => {
+    reader.answering = false;
+  };
+  const { agent, log } = anAgent({ reader, meanwhile });
+  expect(await makeRoom(agent, false)).toMatchObject({
+    kind: 'refused',
+    sentence: expect.stringContaining('etcd does not answer'),
+  });
+  expect(log.events).toEqual(['restart.refused']);
 });
 
 it('without a guard, does not go where it leads: nobody would keep the deadline', async () => {
