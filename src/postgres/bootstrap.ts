@@ -16,6 +16,7 @@ import { readControlData } from './control-data.ts';
 import { makePrivateDirectory, readText, removeDurably, renameDurably, writeDurably } from './durable-file.ts';
 import { endFamily, familyGone, familyOf, postmasterOf, signalProcess } from './family.ts';
 import { clearMarker, setMarker } from './markers.ts';
+import { runMethodCommand } from './method-command.ts';
 import { madeByVersion, type Place } from './place.ts';
 import { askRemote, conninfoValue, type Query } from './remote.ts';
 import {
@@ -28,7 +29,7 @@ import {
   setStandbySignal,
   writeConfiguration,
 } from './server-config.ts';
-import { COPIES_INTO, empty, endLeftovers, refuseWhileInUse, targetState } from './wipe.ts';
+import { empty, endLeftovers, refuseWhileInUse, targetState } from './wipe.ts';
 
 /** initdb of an ordinary cluster takes 1 to 30 s; with very slow disks or much preloaded code more. */
 const INITDB_LIMIT_MS = 600_000;
@@ -185,29 +186,11 @@ async function runMethod(
   signal: AbortSignal,
 ): Promise<void> {
   await makePrivateDirectory(place, place.dataDir);
-  const words = [
-    ...splitCommandLine(method.command),
-    ...(method.noParams
-      ? []
-      : [
-          `--scope=${place.config.scope}`,
-          `--datadir=${place.dataDir}`,
-          ...method.params.map(([name, value]) => `--${name}=${value}`),
-        ]),
-  ];
-  // env looks the program up in PATH, where runCommand would look among the Postgres binaries.
-  const result = await runCommand(place, '/usr/bin/env', words, {
-    signal,
-    limitMs: method.timeout,
-    plainLocale: false,
-    env: { [COPIES_INTO]: place.dataDir },
-    onLine: (line) => {
-      const percent = Number(/(?:^|[^\d.])(\d{1,3})(?:\.\d+)?\s?%/.exec(line)?.[1] ?? 101);
-      if (percent <= 100) progress(`making a new cluster: ${method.name}, ${percent} %`, percent / 100);
-    },
-  });
-  // Whatever it has started in the background must not go on writing there.
-  await endLeftovers(place);
+  const how = {
+    own: [`--scope=${place.config.scope}`, `--datadir=${place.dataDir}`],
+    what: `making a new cluster: ${method.name}`,
+  };
+  const result = await runMethodCommand(place, method, how, progress, signal);
   if (result.endedBy === 'limit') throw new Error(`${method.name} was ended after ${method.timeout / 1000} s`);
   if (result.code !== 0) throw new StepFailure(`${method.name} ended with ${result.code}`, result);
   refuseWhileInUse(place);

@@ -9,15 +9,16 @@ import { millis } from '../core/time.ts';
 import { PghaError } from '../errors.ts';
 import type { Progress, ServerAddress, ServerSettings } from '../ports/postgres.ts';
 import { copyCancelled, copyFailed, copyFrom, finishCopy, prepareTarget } from './basebackup.ts';
-import { CommandFailure, lastLine, runCommand, splitCommandLine } from './command.ts';
+import { CommandFailure, lastLine } from './command.ts';
 import { readControlData } from './control-data.ts';
 import { makePrivateDirectory, readText } from './durable-file.ts';
 import { readLineage } from './lineage.ts';
 import { setMarker } from './markers.ts';
+import { runMethodCommand } from './method-command.ts';
 import { madeByVersion, type Place } from './place.ts';
 import { connectionString, loginEnvironment } from './remote.ts';
 import { passfilePath, writePassfile } from './server-config.ts';
-import { COPIES_INTO, endLeftovers, refuseWhileInUse, targetState } from './wipe.ts';
+import { refuseWhileInUse, targetState } from './wipe.ts';
 
 const LINEAGE_LIMIT = millis(5_000);
 
@@ -92,32 +93,12 @@ async function copyByCommand(
     { passfile, version: place.version },
     { dbname: place.config.postgresql.database },
   );
-  const words = [
-    ...splitCommandLine(method.command),
-    ...(method.noParams
-      ? []
-      : [
-          `--scope=${place.config.scope}`,
-          '--role=replica',
-          `--datadir=${place.dataDir}`,
-          `--connstring=${connect}`,
-          ...method.params.map(([name, value]) => `--${name}=${value}`),
-        ]),
-  ];
-  // env looks the program up in PATH, where runCommand would look among the Postgres binaries.
-  const result = await runCommand(place, '/usr/bin/env', words, {
-    signal,
-    limitMs: method.timeout,
-    plainLocale: false,
-    env: { [COPIES_INTO]: place.dataDir, ...(await loginEnvironment(place, login, passfile)) },
-    onLine: (line) => {
-      const percent = /(?:^|[^\d.])(\d{1,3})(?:\.\d+)?\s?%/.exec(line)?.[1];
-      if (percent !== undefined && Number(percent) <= 100)
-        progress(`copying with ${method.name}: ${percent} %`, Number(percent) / 100);
-    },
-  });
-  // Whatever it has started in the background must not go on writing there.
-  await endLeftovers(place);
+  const how = {
+    own: [`--scope=${place.config.scope}`, '--role=replica', `--datadir=${place.dataDir}`, `--connstring=${connect}`],
+    env: await loginEnvironment(place, login, passfile),
+    what: `copying with ${method.name}`,
+  };
+  const result = await runMethodCommand(place, method, how, progress, signal);
   const unfinished = 'What it left is marked as unfinished and is never started.';
   if (result.endedBy === 'cancel') throw copyCancelled(source, unfinished);
   if (result.code !== 0) {
