@@ -615,6 +615,7 @@ export class Agent implements Control {
       notStreamingSince: this.notStreamingSince,
       handedOver: this.handedOver,
       withdrawn: this.withdrawn,
+      lease: this.keeper.lease,
       nameTakenBy: this.nameTakenBy,
       lately: [...this.lately.keys()],
       formerCluster: this.formerCluster,

@@ -117,7 +117,7 @@ export function wanted(view: View, cluster: ClusterView): boolean {
 }
 
 /** Our data directory belongs to another cluster: told, never touched. */
-function foreignData(view: View, cluster: ClusterView): string | null {
+export function foreignData(view: View, cluster: ClusterView): string | null {
   const { local } = view;
   const own = 'systemId' in local ? local.systemId : null;
   const theirs = cluster.initialize?.value ?? null;

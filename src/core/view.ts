@@ -11,7 +11,7 @@ import type { Policy } from './policy.ts';
 import type { Publications } from './published.ts';
 import type { ScheduledRestart } from './schedule.ts';
 import type { Ailment } from './sickness.ts';
-import type { NodeName, Revision } from './store.ts';
+import type { LeaseId, NodeName, Revision } from './store.ts';
 import type { Instant, Millis } from './time.ts';
 import type { TimelineHistory } from './timeline.ts';
 import type { UpstreamMemory } from './upstream.ts';
@@ -165,6 +165,8 @@ export interface View {
   readonly rescue: RescueTries | null;
   /** Since when this standby follows its upstream without receiving anything; null while it streams. */
   readonly notStreamingSince: Instant | null;
+  /** What this node's keys hang on; null: it has no lease yet. */
+  readonly lease: LeaseId | null;
   /** Where another machine answers under this node's name, in whose name no other may act; null: nowhere. */
   readonly nameTakenBy: string | null;
   /** This process has stopped Postgres to hand over, and it has not run since. */

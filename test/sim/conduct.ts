@@ -191,9 +191,7 @@ export class Conduct {
       if (nobodyLeads && this.knows(one.name, 'failover', 'manual'))
         this.checked['S12 failover is manual and nobody leads'] += 1;
       for (const other of this.actors) {
-        const there = other.on && other.daemon()?.process.paused === false;
-        if (one !== other && there && this.network.connects('daemon-daemon', one.name, other.name))
-          this.heard.set(`${one.name} ${other.name}`, now);
+        if (one !== other && this.hears(one.name, other)) this.heard.set(`${one.name} ${other.name}`, now);
       }
     }
   }
@@ -266,6 +264,8 @@ export class Conduct {
       if (keeper !== undefined)
         this.fail('S9', `${name} makes a new cluster, and the data of the old one are on ${keeper.name}`);
     }
+    if (deed === 'start as a primary' && this.isForeign(this.actor(name)))
+      this.fail('S9', `${name} starts another cluster's data as the primary`);
     if (deed !== 'copy' && deed !== 'rewind' && deed !== 'wipe') return;
     if (this.isForeign(this.actor(name)) && !asked)
       this.fail('S9', `${name} does '${deed}' to the data of another cluster`);
@@ -331,14 +331,22 @@ export class Conduct {
   private checkLocation(name: string, former: string | null): void {
     if (!this.knows(name, 'location_policy', 'strict')) return;
     if (former === null || former === name || this.locationOf(former) === this.locationOf(name)) return;
-    const theirs = this.plan.nodes.filter((one) => this.locationOf(one) === this.locationOf(former));
+    const theirs = this.actors.filter((one) => this.locationOf(one.name) === this.locationOf(former));
     this.checked['S12 another location takes over'] += 1;
-    const heard = theirs.some((one) => this.now() - (this.heard.get(`${name} ${one}`) ?? -Infinity) < HEARD_MS);
+    // Somebody who came back a moment ago may have been heard before the last look at who hears whom.
+    const heard = theirs.some(
+      (one) => this.hears(name, one) || this.now() - (this.heard.get(`${name} ${one.name}`) ?? -Infinity) < HEARD_MS,
+    );
     if (!heard)
       this.fail(
         'S12',
         `${name} takes the key from ${former}, of whose location nobody can be seen (location_policy strict)`,
       );
+  }
+
+  private hears(name: string, other: Actor): boolean {
+    const there = other.on && other.daemon()?.process.paused === false;
+    return there && this.network.connects('daemon-daemon', name, other.name);
   }
 
   /** Positions were final when they were compared: nobody received, and the taker is not even set up to. */

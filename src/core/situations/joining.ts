@@ -28,6 +28,8 @@ function besideBootstrap(
 ): Decision {
   const { local } = view;
   const wait = (why: string): Decision => decision('joining.wait-for-bootstrap', why);
+  // Our own claim, whose answer was lost: nobody else can make the cluster while our lease lives.
+  if (initialize.lease !== null && initialize.lease === view.lease) return intoEmptyScope(view, cluster);
   const data = local.kind === 'primary' || (local.kind === 'stopped' && local.wasPrimary && !local.standbySignal);
   if (!data) return wait('another member is making the cluster; this node copies from it afterwards');
   if (ofAnotherCluster(view, local.systemId) !== null || cluster.leader !== null || cluster.status !== null)

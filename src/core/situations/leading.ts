@@ -1,7 +1,7 @@
 /** The leader key is ours: promote, keep, repair, or hand over. */
 import type { Action } from '../action.ts';
 import { type Contender, describeRanking, rank } from '../candidate.ts';
-import { type Holding, wanted } from '../classify.ts';
+import { foreignData, type Holding, wanted } from '../classify.ts';
 import type { ClusterView } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
 import { roomToBegin } from '../lease.ts';
@@ -50,9 +50,7 @@ export function lead(view: View, holding: Holding, cluster: ClusterView): Decisi
       if (local.failing !== null) return unwell(view, local.failing.said);
       return beforePromotion(view, holding);
     case 'stopped':
-      return promotionFailed(view, holding) === null
-        ? handOver(view, holding, cluster)
-        : giveUp(view, 'the promotion failed here', 'leading.promotion-failed');
+      return stopped(view, holding, cluster);
     case 'starting':
       return starting(view, holding, local.asPrimary);
     case 'silent':
@@ -89,6 +87,15 @@ function asPrimary(view: View, holding: Holding): Decision {
 /** The window is open, and not about to close: somebody has to have proven lately that this node still leads. */
 function mayBegin(view: View, holding: Holding): boolean {
   return holding.windowOpen && roomToBegin(holding.deadline, holding.ttl, view.now);
+}
+
+function stopped(view: View, holding: Holding, cluster: ClusterView): Decision {
+  // Replaced while this node was down: what leads has to be this scope's cluster, and where these data end says nothing.
+  const foreign = foreignData(view, cluster);
+  if (foreign !== null) return giveUp({ ...view, endOfWal: null }, foreign);
+  return promotionFailed(view, holding) === null
+    ? handOver(view, holding, cluster)
+    : giveUp(view, 'the promotion failed here', 'leading.promotion-failed');
 }
 
 function promotionFailed(view: View, holding: Holding): Attempts | null {

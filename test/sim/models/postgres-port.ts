@@ -27,7 +27,7 @@ import type { Deed } from '../conduct.ts';
 import type { Incarnation } from '../world/incarnation.ts';
 import type { PostgresServer } from './postgres-server.ts';
 import { checkSimulatedServer } from './server-check.ts';
-import { endOf, historyOf, indexAt, type WalEntry } from './wal.ts';
+import { endOf, historyOf, type WalEntry } from './wal.ts';
 
 /** Copies that fail for no reason, one after the other. */
 const MOST_BAD_LUCK = 3;
@@ -605,16 +605,13 @@ export class SimulatedPostgres implements Postgres {
     const { server } = this;
     await this.step(server.random.between(1, 10), signal);
     this.needAnswer();
-    const data = server.needData();
     if (server.receiver !== null)
       server.events.violated('S7', `WAL is put into pg_wal of ${server.name} while it receives`);
     for await (const chunk of chunks) {
       const entries: WalEntry[] = [];
-      let at = Number(chunk.start);
-      const upTo = at + chunk.bytes.length;
-      // A chunk may begin in the middle of a record, at a page.
-      const first = data.wal[indexAt(data.wal, at) - 1];
-      if (first !== undefined && first.end > at) at = first.end;
+      // A chunk begins at a page, in the middle of what is here, which may be of an older timeline.
+      let at = Math.max(Number(chunk.start), server.end);
+      const upTo = Number(chunk.start) + chunk.bytes.length;
       while (at < upTo) {
         const entry = server.archive.find(tl, at);
         if (entry === null || entry.end > upTo) break;

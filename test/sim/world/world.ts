@@ -534,13 +534,10 @@ export class World {
     const furthest = Math.max(0, ...data.map((one) => one.end));
     // Who can come back as a primary after etcd was wiped is not for the plan to say.
     if (this.plan.faults.some(({ fault }) => fault.kind === 'etcd-wipe')) return this.machines;
-    const listed = this.etcd.keyNow(KEYS.failsafe);
-    const list = listed === null ? null : readFailsafeKey(listed);
     const fit = planned.some(
       ({ server, name }) =>
         canLead(this.plan, name) &&
-        // Whoever does not stand in the failsafe list waits for one who does (protocol.md 33).
-        isListed(list, nodeName(name)) &&
+        this.mayRace(name) &&
         this.couldWinWith(server, planned) &&
         server.trouble.starts < FOR_GOOD &&
         server.data !== null &&
@@ -613,10 +610,17 @@ export class World {
     return one !== undefined && this.synchrony.couldWin({ name: one.name, on: true, server }, there);
   }
 
+  /** Whoever does not stand in the failsafe list waits for one who does (protocol.md 33). */
+  private mayRace(name: string): boolean {
+    const listed = this.etcd.keyNow(KEYS.failsafe);
+    return isListed(listed === null ? null : readFailsafeKey(listed), nodeName(name));
+  }
+
   private couldLead(one: Machine): boolean {
     if (!this.synchrony.couldWin(one)) return false;
     const { data } = one.server;
     if (!one.on || data === null || this.hasForeignData(one) || !canLead(this.plan, one.name)) return false;
+    if (!this.mayRace(one.name)) return false;
     // Whoever had the newest timeline may have been given foreign data: an older one leads by no rule.
     const newest = /\[(\d+),[^[\]]*\]\s*\]\s*$/.exec(this.etcd.keyNow(KEYS.history)?.value ?? '')?.[1] ?? '0';
     return data.branch.id > Number(newest);

@@ -406,6 +406,7 @@ export function aView(over: ViewOver = {}): View {
     notStreamingSince: null,
     handedOver: false,
     withdrawn: false,
+    lease: null,
     nameTakenBy: null,
     switchoverDueIn: null,
     restart: null,

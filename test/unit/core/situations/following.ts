@@ -399,6 +399,12 @@ export const joining: readonly Case[] = [
     actions: [],
   },
   {
+    name: 'goes on making the cluster after its own claim, whose answer was lost',
+    view: aView(empty({ cluster: beingMade, lease: leaseId('lease-of-c') })),
+    rule: 'joining.bootstrap',
+    actions: ['bootstrap'],
+  },
+  {
     name: 'waits for another member that makes it',
     view: aView(empty({ cluster: aCluster({ leader: null, status: null, initialize: '' }) })),
     rule: 'joining.wait-for-bootstrap',

@@ -1,5 +1,6 @@
 /** The leader key is ours. */
 
+import { systemId } from '../../../../src/core/local.ts';
 import { type Lsn, lsn, timeline } from '../../../../src/core/lsn.ts';
 import { nodeName } from '../../../../src/core/store.ts';
 import { millis, seconds } from '../../../../src/core/time.ts';
@@ -189,6 +190,12 @@ export const promoting: readonly Case[] = [
     view: leads({ local: aLoneStandby(), attempts: failed('pre-promote', 1, before(30_001)) }),
     rule: 'leading.promote',
     actions: ['promote'],
+  },
+  {
+    name: 'gives the key up instead of starting another cluster as its primary: the data were replaced while it was down',
+    view: leads({ local: aStopped({ systemId: systemId('999') }) }),
+    rule: 'leading.cannot-lead',
+    actions: ['release'],
   },
   {
     name: 'gives the key up when it has no data to lead with',
