@@ -77,6 +77,8 @@ interface Ledger {
   readonly rounds: Map<number, Set<string>>;
   /** Latest S + hold of a round that was complete: no lease has to last so long. */
   confirmedUntil: number;
+  /** It stood alone in a failsafe list that a restored etcd has forgotten, and has not been heard by that one yet. */
+  aloneByOldList: boolean;
   /** Since when the health check says 200 although writes do not work. */
   wrong200Since: number | null;
 }
@@ -88,6 +90,9 @@ const UNNOTICED_MS = 500;
 
 /** What an operator asked for by hand is done, or was refused, by then. */
 export const BY_HAND_MS = 90_000;
+
+const standsAlone = (listed: readonly string[] | null, { node }: Ledger): boolean =>
+  listed?.length === 1 && listed[0] === node.name;
 
 /** Clock rates differ by at most 0.1 % each way; a millisecond for rounding. */
 const late = (hold: number): number => hold * 1.0021 + 1;
@@ -126,6 +131,8 @@ export class Invariants {
   private readonly guarded: boolean;
   private readonly strict: boolean;
   private lastStatus: StatusVersion[] = [];
+  /** The failsafe list after the last change of anything. */
+  private listedLast: readonly string[] | null = null;
   private leaderName: string | null = null;
   private paused = false;
   /** The newest version of `status` names no end: no time opens anybody's gate. */
@@ -151,6 +158,7 @@ export class Invariants {
       sent: [],
       keepaliveSentAt: Number.NEGATIVE_INFINITY,
       windowBound: Number.NEGATIVE_INFINITY,
+      aloneByOldList: false,
       mustEndBy: Number.POSITIVE_INFINITY,
       releaseSentAt: null,
       lease: null,
@@ -264,7 +272,10 @@ export class Invariants {
    * `status` that nobody can read any more still counts.
    */
   etcdReplaced(status: string | null): void {
-    for (const ledger of this.ledgers) this.pardon(ledger);
+    for (const ledger of this.ledgers) {
+      this.pardon(ledger);
+      ledger.aloneByOldList ||= standsAlone(this.listedLast, ledger);
+    }
     const known = status === null ? null : statusOf(status);
     this.endless = known !== null && known.holdMs === null;
   }
@@ -291,8 +302,7 @@ export class Invariants {
 
   /** Nobody else stands in the list: there is nobody to ask. */
   private isAlone(ledger: Ledger): boolean {
-    const listed = this.etcd.listed();
-    return listed?.length === 1 && listed[0] === ledger.node.name;
+    return ledger.aloneByOldList || standsAlone(this.etcd.listed(), ledger);
   }
 
   /** An operator named a leader and answers for the last one (rule 10): that one is not counted any more. */
@@ -319,6 +329,7 @@ export class Invariants {
         ledger.lease = change.lease;
       }
     }
+    this.listedLast = this.etcd.listed();
     for (const change of changes) {
       if (change.key !== KEYS.status || change.value === null) continue;
       const status = statusOf(change.value);
@@ -359,6 +370,7 @@ export class Invariants {
       }
     }
     if (release) return;
+    own.aloneByOldList = false;
     own.mustEndBy = Number.POSITIVE_INFINITY;
     const beat = own.sent.findLast((one) => one.text === text && one.sentAt <= at);
     if (beat === undefined) return;

@@ -470,10 +470,14 @@ export class World {
     if (this.phase !== 'liveness') return;
     const leader = this.writableLeader();
     if (leader === null && this.invariants.endless) {
-      // Nobody names a node whose Postgres does not start.
+      // Nobody names a node whose Postgres does not start, or that says it does not stand in the failsafe list.
       const fit = this.machines.filter(
         (one) =>
-          one.on && canLead(this.plan, one.name) && one.daemon() !== null && one.server.trouble.starts < FOR_GOOD,
+          one.on &&
+          canLead(this.plan, one.name) &&
+          this.mayRace(one.name) &&
+          one.daemon() !== null &&
+          one.server.trouble.starts < FOR_GOOD,
       );
       const best = fit.toSorted(
         (a, b) => (b.server.data?.branch.id ?? 0) - (a.server.data?.branch.id ?? 0) || b.server.end - a.server.end,
