@@ -354,7 +354,8 @@ function rescue(agent: Agent, action: Extract<Action, { do: 'rescue' }>): boolea
   if (local.kind !== 'stopped' || leadership.kind !== 'holding' || api === null) return false;
   if (action.anew || agent.rescueTries === null) {
     const now = agent.now();
-    agent.rescueTries = { since: now, endedAt: now, failed: new Set() };
+    const rounds = agent.rescueTries === null ? 0 : agent.rescueTries.rounds + 1;
+    agent.rescueTries = { since: now, endedAt: now, rounds, failed: new Set() };
   }
   return agent.operations.start('rescue', `bring the end of our WAL to ${candidate}`, async () => {
     const answer = await peers.rescue(
@@ -363,8 +364,8 @@ function rescue(agent: Agent, action: Extract<Action, { do: 'rescue' }>): boolea
       limit,
     );
     if (answer.kind === 'refused') {
-      const { since, failed } = agent.rescueTries ?? { since: agent.now(), failed: new Set() };
-      agent.rescueTries = { since, endedAt: agent.now(), failed: new Set([...failed, candidate]) };
+      const { since, rounds, failed } = agent.rescueTries ?? { since: agent.now(), rounds: 0, failed: new Set() };
+      agent.rescueTries = { since, endedAt: agent.now(), rounds, failed: new Set([...failed, candidate]) };
       log.write('warn', 'rescue.failed', `${candidate} could not be given the end of our WAL: ${answer.reason}`);
       return;
     }

@@ -115,6 +115,8 @@ export interface RescueTries {
   readonly since: Instant;
   /** When the newest try ended. */
   readonly endedAt: Instant;
+  /** How many rounds before this one were in vain. */
+  readonly rounds: number;
   /** To whom it could not be brought in this round. */
   readonly failed: ReadonlySet<NodeName>;
 }

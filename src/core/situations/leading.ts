@@ -33,8 +33,9 @@ const NO_WINDOW_MS = 5_000;
 /** A proof wakes the cycle by itself; this is for when none comes, which may last as long as etcd is away. */
 const WINDOW_AGAIN = millis(50);
 const JUST_PASSED_MS = 500;
-/** With `wal_rescue: wait`, between two rounds. */
-const RESCUE_AGAIN = millis(1_000);
+/** With `wal_rescue: wait`, after the first round; each further one waits twice as long, up to the second of these. */
+const RESCUE_AGAIN = 1_000;
+const RESCUE_AGAIN_AT_MOST = 10_000;
 /** A standby that is still starting when it has won gets so long before it gives the key back. */
 const STANDBY_START_MS = 10_000;
 
@@ -348,7 +349,8 @@ function rescueFirst(view: View, candidates: readonly Contender[], end: Lsn): De
   if (next !== undefined && left > 0) return bring(next, untried.length, left, tries === null);
   const [first] = able;
   if (walRescue !== 'wait' || view.leaving || first === undefined || tries === null) return null;
-  const pause = between(view.now, laterBy(tries.endedAt, RESCUE_AGAIN));
+  const wait = Math.min(RESCUE_AGAIN * 2 ** tries.rounds, RESCUE_AGAIN_AT_MOST);
+  const pause = between(view.now, laterBy(tries.endedAt, millis(wait)));
   if (pause <= 0) return bring(first, able.length, walRescueTimeout, true);
   return decision(
     'leading.rescue-awaited',

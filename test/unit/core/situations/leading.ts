@@ -347,7 +347,7 @@ export const suspicion: readonly Case[] = [
 ];
 
 /** The round of bringing our tail to others has ended, and nobody has it. */
-const TRIED = { since: before(6_000), endedAt: before(300), failed: new Set([nodeName('a')]) };
+const TRIED = { since: before(6_000), endedAt: before(300), rounds: 0, failed: new Set([nodeName('a')]) };
 const lacking = (bytes: number): ViewOver => ({
   rescue: TRIED,
   peers: peers({ a: aPeer('a', { position: lsn(END - BigInt(bytes)) }), c: aSilentPeer() }),
@@ -482,6 +482,16 @@ export const handingOver: readonly Case[] = [
     }),
     rule: 'leading.rescue',
     actions: [{ do: 'rescue', candidate: nodeName('a'), end: END, limit: seconds(5), anew: true }],
+  },
+  {
+    name: 'waits longer after each round that was in vain',
+    view: leadsWithPostgresDown({
+      ...lacking(1),
+      set: { walRescue: 'wait' },
+      rescue: { ...TRIED, rounds: 3, endedAt: before(7_900) },
+    }),
+    rule: 'leading.rescue-awaited',
+    actions: [],
   },
   {
     name: 'waits for nobody who is not there: then Postgres is started here',
