@@ -19,7 +19,7 @@ import type { LocalPostgres } from '../core/local.ts';
 import { type LossFacts, type LossStatement, stateLoss } from '../core/loss.ts';
 import type { Lsn } from '../core/lsn.ts';
 import type { PeerAnswer } from '../core/peer.ts';
-import { namesOf, rankingFor, type Sighting, sightings } from '../core/situations/leaderless.ts';
+import { namesOf, provesSynchronous, rankingFor, type Sighting, sightings } from '../core/situations/leaderless.ts';
 import type { NodeName, Revision } from '../core/store.ts';
 import { between, type Instant, type WallTime, wallTime } from '../core/time.ts';
 import type { View } from '../core/view.ts';
@@ -52,6 +52,8 @@ interface UnderWay {
   published: { readonly lsn: Lsn; readonly heardAt: WallTime } | null;
   /** When the last leader's hold ran out, or its record was seen. */
   stoppedBy: WallTime | null;
+  /** No commit that waited for synchronous standbys was missing here when the key was asked for. */
+  synchronous: boolean;
 }
 
 export class TakeoverRecorder {
@@ -121,6 +123,7 @@ export class TakeoverRecorder {
     const published = cluster.status?.optime ?? null;
     underWay.published = published === null || gate === null ? null : { lsn: published, heardAt: wallOf(gate.arrived) };
     underWay.stoppedBy = gate === null || gate.opensAt === 'never' ? null : wallOf(gate.opensAt);
+    underWay.synchronous = provesSynchronous(view, cluster);
     underWay.peers = new Map([...view.peers].filter(([, answer]) => between(answer.at, now) < ASKED_MS));
     underWay.ranking = view.local.kind === 'standby' ? rankingFor(view, cluster, view.local) : [];
     const lost = underWay.previous;
@@ -166,6 +169,7 @@ export class TakeoverRecorder {
       ranking: [],
       published: null,
       stoppedBy: null,
+      synchronous: false,
     };
   }
 
@@ -184,7 +188,7 @@ export class TakeoverRecorder {
    * This node accepts writes.
    *
    * @param from - where its new timeline begins; null: it was not promoted, or that is not known
-   * @param synchronous - by the `sync` key this node has every commit that waited for synchronous standbys
+   * @param synchronous - commits wait for standbys, by the `sync` key
    * @returns the record of how that came about; null: nothing was seen of it
    */
   tookOver(
@@ -216,7 +220,10 @@ export class TakeoverRecorder {
       completedAt: wall,
       timeline: local.kind === 'primary' ? local.timeline : null,
       lsn: local.kind === 'primary' ? local.flushed : null,
-      loss: lossOf(underWay, by.node, local, from, { wroteBefore: this.wrote, synchronous }),
+      loss: lossOf(underWay, by.node, local, from, {
+        wroteBefore: this.wrote,
+        synchronous: synchronous && underWay.synchronous,
+      }),
       followers: this.followers,
     };
     return this.record;

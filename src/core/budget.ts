@@ -225,7 +225,7 @@ function lost(policy: ClusterPolicy, commands: CommandLimits): readonly Phase[] 
       : []),
     phase('positions are asked', `within ${s(ASK_LIMIT)}`, 0, ASK_LIMIT),
     phase('somebody whose Postgres is just coming up is waited for', `at most one more ttl ${s(ttl)}`, 0, ttl),
-    ...(policy.standbyDisconnectOnFailover
+    ...(policy.standbyDisconnectOnFailover || policy.synchronous.mode === 'quorum'
       ? [
           phase(
             'receivers end, so that positions are final',

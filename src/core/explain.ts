@@ -176,7 +176,8 @@ function afterDoing(view: View, decision: Decision): View | null {
       // They are about to do the same.
       const peers = new Map(view.peers);
       for (const [name, answer] of peers) {
-        if (answer.kind === 'answered') peers.set(name, { ...answer, status: { ...answer.status, receiving: false } });
+        if (answer.kind === 'answered')
+          peers.set(name, { ...answer, status: { ...answer.status, receiving: false, mayReceive: false } });
       }
       return { ...view, peers };
     }

@@ -28,6 +28,11 @@ export interface PeerStatus {
   readonly sawPrimaryOf: NodeName | null;
   /** A WAL receiver runs there: its position may still grow. Patroni does not say: false. */
   readonly receiving: boolean;
+  /**
+   * A WAL receiver runs there, or will be started again: it may still confirm commits of a primary that nobody stopped.
+   * null: it does not say, or cannot be kept from it (Patroni; Postgres 12).
+   */
+  readonly mayReceive: boolean | null;
   /** It has no Postgres: it only says whom it sees. */
   readonly witness: boolean;
   /** It has a failover_validation_command. */

@@ -188,6 +188,7 @@ function pghaStatus(name: string, state: string, said: Json, own: Json): PeerSta
     sawPrimary: milliseconds(own['saw_primary_ms']),
     sawPrimaryOf: typeof own['saw_primary_of'] === 'string' ? nodeName(own['saw_primary_of']) : null,
     receiving: own['receiving'] === true,
+    mayReceive: mayReceive(said, own),
     witness: own['role'] === 'witness',
     validates: own['validates'] === true,
     validating: own['validating'] === true,
@@ -197,6 +198,13 @@ function pghaStatus(name: string, state: string, said: Json, own: Json): PeerSta
     freeBytes: bytes(own['free_bytes']),
     pgha: true,
   };
+}
+
+/** `upstream` names whom it receives from, or would. Before 13 a standby keeps that until it is restarted. */
+function mayReceive(said: Json, own: Json): boolean | null {
+  if (own['in_recovery'] !== true) return false;
+  if ((whole(said['server_version']) ?? 0) < 130_000) return null;
+  return own['receiving'] === true || typeof own['upstream'] === 'string';
 }
 
 function kindsOf(sick: unknown): readonly string[] {
@@ -232,6 +240,7 @@ function patroniStatus(name: string, state: string, said: Json): PeerStatus | st
     sawPrimary: null,
     sawPrimaryOf: null,
     receiving: false,
+    mayReceive: null,
     witness: false,
     validates: false,
     validating: false,

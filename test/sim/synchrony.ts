@@ -35,6 +35,7 @@ export class Synchrony {
   private key: SyncKey | null = null;
   private replaced = false;
   private byHand = false;
+  private vouched = false;
 
   constructor(parts: {
     readonly keepers: readonly Keeper[];
@@ -60,6 +61,7 @@ export class Synchrony {
 
   failedOverByHand(): void {
     this.byHand = true;
+    this.vouched = true;
   }
 
   /** The `sync` key was written or removed. */
@@ -91,9 +93,22 @@ export class Synchrony {
   }
 
   acknowledged(server: PostgresServer, token: number): void {
-    if (this.mode === 'off' || this.key?.leader !== server.name || this.replaced) return;
+    if (this.mode === 'off' || this.key === null || this.replaced) return;
     const entry = server.data?.wal.findLast((one) => one.token === token);
-    if (entry !== undefined) this.protectedEntries.push(entry);
+    if (entry === undefined) return;
+    if (this.key.leader !== server.name) this.heardAfterwards(server, entry);
+    else this.protectedEntries.push(entry);
+  }
+
+  /** S4. Nobody may have stopped the last leader: then its commits wait for ever. An operator may have vouched for it. */
+  private heardAfterwards(server: PostgresServer, entry: WalEntry): void {
+    const next = this.server(this.key?.leader ?? '');
+    if (next?.processes.kind !== 'running' || next.processes.recovery || this.vouched) return;
+    if (!holds(next, entry))
+      this.fail(
+        'S4',
+        `${server.name} acknowledges a commit that ${next.name} lacks, which leads with synchronous standbys`,
+      );
   }
 
   /** S4. */

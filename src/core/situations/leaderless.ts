@@ -15,7 +15,7 @@ import { position, type Standby, type SystemId } from '../local.ts';
 import { distance, type Lsn, printLsn, type Timeline } from '../lsn.ts';
 import type { PeerAnswer, PeerStatus } from '../peer.ts';
 import { behindInTime } from '../published.ts';
-import { keyOfTaker, standing, type Vote } from '../quorum.ts';
+import { keyOfTaker, type SyncKey, standing, type Vote } from '../quorum.ts';
 import type { RuleId } from '../rules.ts';
 import { cannotWrite, describeSickness, hinders } from '../sickness.ts';
 import { ABSENT, type NodeName, type Revision } from '../store.ts';
@@ -111,6 +111,8 @@ export function seekLeader(view: View, cluster: ClusterView): Decision {
 }
 
 function asStandby(view: View, cluster: ClusterView, local: Standby): Decision {
+  const ends = voterEndsReceiver(view, cluster, local);
+  if (ends !== null) return ends;
   const unfit = whyNot(view, cluster, local);
   if (unfit !== null)
     return (
@@ -182,6 +184,36 @@ function onlookerEndsReceiver(view: View, cluster: ClusterView, local: Standby):
   if (between(since, view.now) >= policy.siblingNodesDisconnectTimeout) return null;
   if (heldByConsensus(view, [], cluster.leader?.name ?? view.lastLeader, since) !== null) return null;
   return endReceiver(local);
+}
+
+/**
+ * Where a commit waits for some of several voters, a primary that nobody stopped (its daemon dead, its guard frozen) could
+ * get acknowledgements from those who are counted and not elected. So each of them ends his receiver once the gate has
+ * passed, whether he may lead or not, and his position counts only then. A winner ends his own by being promoted.
+ */
+function voterEndsReceiver(view: View, cluster: ClusterView, local: Standby): Decision | null {
+  const key = cluster.sync?.key ?? null;
+  if (key === null || !key.voters.includes(view.self) || !isCounted(view, key)) return null;
+  if (local.failing !== null || !receiversHaveTo(view)) return null;
+  const since = view.leaderlessSince ?? view.now;
+  if (heldByConsensus(view, [], cluster.leader?.name ?? view.lastLeader, since) !== null) return null;
+  return endReceiver(local);
+}
+
+/** Somebody may have to outdo a voter before he leads. */
+const isCounted = (view: View, key: SyncKey): boolean =>
+  key.quorum > 0 || view.policy.cluster.synchronous.mode === 'quorum';
+
+/** By his own word. One who only had the key speaks of himself, not of whoever led before him. */
+function lastLeaderIsDown(view: View): boolean {
+  const release = view.gate?.beat?.release ?? null;
+  return release !== null && release.unpromoted !== true;
+}
+
+/** Bounded, because a receiver may not end. */
+function receiversHaveTo(view: View): boolean {
+  if (!gateOpen(view.gate, view.now) || lastLeaderIsDown(view)) return false;
+  return between(view.leaderlessSince ?? view.now, view.now) < view.policy.cluster.siblingNodesDisconnectTimeout;
 }
 
 /** Everybody who was a member a short while ago, without us. */
@@ -371,8 +403,7 @@ function heldBySync(
   const { sync } = cluster;
   if (sync === null || (sync.key === null && !sync.garbled)) return null;
   if (byHand(cluster)?.candidate === view.self && byHand(cluster)?.forced === true) return null;
-  // Behind a gate that only an operator opens there is no election that began at some time.
-  const since = view.leaderlessSince ?? laterBy(view.now, millis(-FRESH_MS));
+  const since = electionBegan(view);
   if (sync.key === null) {
     return decision(
       'leaderless.wait-for-voters',
@@ -400,13 +431,9 @@ function heldBySync(
         { do: 'ask-peers', waitFor: voters },
       ]);
   }
-  const mine = { systemId: local.systemId, timeline: local.timeline, position: position(local) };
-  const verdict = standing(
-    key,
-    view.self,
-    voters.map((name) => voteOf(view, name, mine, since)),
-  );
-  if (verdict.kind === 'may-win') return null;
+  const votes = votesFor(view, key, local);
+  const verdict = standing(key, view.self, votes);
+  if (verdict.kind === 'may-win') return heldByVotersReceivers(view, key, votes);
   const { by, missing, ahead } = verdict;
   const known = [
     ...(missing.length === 0 ? [] : [`${missing.join(', ')} cannot be seen`]),
@@ -423,7 +450,47 @@ function heldBySync(
   );
 }
 
-/** What a voter's answer says about a candidate that stands at `mine`. Only one that was asked behind the gate counts. */
+/** A position that may still grow by what the last leader sends counts only where it decides nothing. */
+function heldByVotersReceivers(view: View, key: SyncKey, votes: readonly Vote[]): Decision | null {
+  const receiving = receiversHaveTo(view)
+    ? votes.map(({ name }) => name).filter((name) => mayReceive(view, name) === true)
+    : [];
+  const final = votes.map((vote): Vote => (receiving.includes(vote.name) ? { ...vote, heard: null } : vote));
+  if (standing(key, view.self, final).kind === 'may-win') return null;
+  return decision(
+    'leaderless.wait-for-receivers',
+    `${receiving.join(', ')} may still acknowledge commits of the last leader: wait until the receivers have ended`,
+    [{ do: 'ask-peers', waitFor: receiving }],
+    millis(30),
+  );
+}
+
+/** What the voters other than this node say about it, as a candidate. */
+function votesFor(view: View, key: SyncKey, local: Standby): readonly Vote[] {
+  const mine = { systemId: local.systemId, timeline: local.timeline, position: position(local) };
+  const since = electionBegan(view);
+  return key.voters.filter((name) => name !== view.self).map((name) => voteOf(view, name, mine, since));
+}
+
+/** Behind a gate that only an operator opens there is no election that began at some time. */
+const electionBegan = (view: View): Instant => view.leaderlessSince ?? laterBy(view.now, millis(-FRESH_MS));
+
+const mayReceive = (view: View, name: NodeName): boolean | null => statusOf(view, name)?.mayReceive ?? null;
+
+/**
+ * Whether it is proved that no commit that waited for synchronous standbys is missing here: the last leader said that it
+ * is down, or those who were outdone could not acknowledge anything of his any more when they were asked.
+ */
+export function provesSynchronous(view: View, cluster: ClusterView): boolean {
+  const key = cluster.sync?.key ?? null;
+  if (key === null || view.local.kind !== 'standby') return false;
+  if (lastLeaderIsDown(view)) return true;
+  const final = votesFor(view, key, view.local).map(
+    (vote): Vote => (mayReceive(view, vote.name) === false ? vote : { ...vote, heard: null }),
+  );
+  return standing(key, view.self, final).kind === 'may-win';
+}
+
 /** Where a candidate stands, and in which cluster. */
 export interface Stand {
   readonly systemId: SystemId;
@@ -431,6 +498,7 @@ export interface Stand {
   readonly position: Lsn;
 }
 
+/** What a voter's answer says about a candidate that stands at `mine`. Only one that was asked behind the gate counts. */
 function voteOf(view: View, name: NodeName, mine: Stand, since: Instant): Vote {
   const answer = view.peers.get(name);
   const said = answer?.kind === 'answered' && askedSince(view, name, since) ? answer.status : null;

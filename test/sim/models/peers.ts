@@ -133,6 +133,7 @@ function peerStatus(control: Control): PeerStatus | null {
     sawPrimary: sawPrimary === null ? null : millis(sawPrimary + age),
     sawPrimaryOf: published.sawPrimaryOf,
     receiving: local.kind === 'standby' && local.receiver !== null,
+    mayReceive: local.kind === 'standby' && (local.receiver !== null || local.follows !== null),
     witness: policy.node.role === 'witness',
     validates: policy.node.validates,
     validating: published.validating,

@@ -1094,7 +1094,7 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: LEADERLESS,
-        find: "if (verdict.kind === 'may-win') return null;",
+        find: "if (verdict.kind === 'may-win') return heldByVotersReceivers(view, key, votes);",
         replace: "if (verdict.kind !== 'never') return null;",
       },
     ],
@@ -1124,6 +1124,35 @@ export const MUTANTS: readonly Mutant[] = [
         { when: { at: 3_000 }, fault: { kind: 'cut', node: 'c', plane: 'replication', oneWay: false, for: 90_000 } },
         { when: { at: 9_000 }, fault: { kind: 'power-loss', node: 'a', bootAfter: 200_000 } },
         { when: { at: 9_000 }, fault: { kind: 'power-loss', node: 'b', bootAfter: 9_000 } },
+      ],
+    },
+    seeds: 60,
+  },
+  {
+    name: 'sync: whoever is counted goes on receiving',
+    story: 'S4: a primary that nobody stopped gets an acknowledgement from a voter that was counted and not elected',
+    edits: [
+      {
+        file: LEADERLESS,
+        find: '  const ends = voterEndsReceiver(view, cluster, local);',
+        replace: '  const ends = null as Decision | null;',
+      },
+      {
+        file: LEADERLESS,
+        find: "if (verdict.kind === 'may-win') return heldByVotersReceivers(view, key, votes);",
+        replace: "if (verdict.kind === 'may-win') return null;",
+      },
+    ],
+    caughtBy: ['S4'],
+    shape: {
+      ...QUORUM_MODE,
+      nodes: ['a', 'b', 'c'],
+      brought: { node: 'a', as: 'running primary' },
+      members: {},
+      profile: 'nobody stops the old primary',
+      faults: [
+        { when: { at: 9_000 }, fault: { kind: 'guard-pause', node: 'a', for: 90_000 } },
+        { when: { at: 9_000 }, fault: { kind: 'daemon-pause', node: 'a', for: 90_000 } },
       ],
     },
     seeds: 60,

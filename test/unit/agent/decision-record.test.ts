@@ -4,7 +4,7 @@ import { TakeoverRecorder } from '../../../src/agent/decision-record.ts';
 import { decide } from '../../../src/core/decide.ts';
 import { describePhases, readRecord } from '../../../src/core/decision-record.ts';
 import { parseLsn, timeline } from '../../../src/core/lsn.ts';
-import { nodeName, revision } from '../../../src/core/store.ts';
+import { type NodeName, nodeName, revision } from '../../../src/core/store.ts';
 import { type Instant, instant, millis, wallTime } from '../../../src/core/time.ts';
 import type { View } from '../../../src/core/view.ts';
 import {
@@ -158,6 +158,32 @@ describe('the record of a failover', () => {
     see(lost(20, { peers: asked, gate: { ...gate, beat: aRelease('b') } }));
     const record = noted.tookOver(at(30), WALL, by, aPrimary(), parseLsn('0/5000060'));
     expect(record?.loss).toMatchObject({ lost: 'nothing', end: '0/5000060' });
+  });
+
+  describe('where commits wait for standbys', () => {
+    const [a, b, c] = ['a', 'b', 'c'].map(nodeName) as [NodeName, NodeName, NodeName];
+    const takesOver = (mayReceive: boolean | null) => {
+      const { noted, see } = recorder();
+      see(aView({ now: at(-500) }));
+      const sync = { revision: revision(69), key: { leader: a, voters: [b, c], quorum: 1 }, garbled: false };
+      const rule = see(
+        lost(20, {
+          peers: peers({ a: aSilentPeer(at(12)), c: aPeer('c', { at: at(12), mayReceive }) }),
+          local: aLoneStandby({ follows: null }),
+          cluster: aCluster({ leader: null, sync }),
+        }),
+      );
+      expect(rule).toBe('leaderless.acquire');
+      return noted.tookOver(at(30), WALL, by, aPrimary(), parseLsn('0/5000060'), true)?.loss;
+    };
+
+    it('says that none of these is lost once those who were counted could acknowledge nothing any more', () => {
+      expect(takesOver(false)).toMatchObject({ lost: 'unknown', synchronous: true });
+    });
+
+    it('does not say so of one of whom that is not known', () => {
+      expect(takesOver(null)).toMatchObject({ lost: 'unknown', synchronous: false });
+    });
   });
 
   it('tells how long each phase took beside what was planned for it', () => {

@@ -239,6 +239,7 @@ export function aPeer(name: string, over: Partial<PeerStatus> & { readonly at?: 
       sawPrimary: null,
       sawPrimaryOf: null,
       receiving: false,
+      mayReceive: false,
       witness: false,
       validates: false,
       validating: false,

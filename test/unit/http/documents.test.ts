@@ -418,6 +418,7 @@ describe('what a member says of itself', () => {
       sawPrimary: 530,
       sawPrimaryOf: 'a',
       receiving: true,
+      mayReceive: true,
       witness: false,
       validates: false,
       validating: false,

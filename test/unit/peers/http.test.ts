@@ -83,6 +83,7 @@ describe('asking a member', () => {
         sawPrimary: null,
         sawPrimaryOf: null,
         receiving: false,
+        mayReceive: null,
         witness: false,
         validates: false,
         validating: false,

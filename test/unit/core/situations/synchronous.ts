@@ -4,13 +4,16 @@
  */
 import type { SyncKey } from '../../../../src/core/quorum.ts';
 import { nodeName, revision } from '../../../../src/core/store.ts';
+import { millis } from '../../../../src/core/time.ts';
 import {
   aCluster,
+  after,
   aGate,
   aPeer,
   aRelease,
   aRequest,
   aSilentPeer,
+  aStandby,
   aStopped,
   at,
   aView,
@@ -44,6 +47,7 @@ const election = (sync: ClusterOver['sync'], c: ReturnType<typeof aPeer>, over: 
     leaderlessSince: before(5_000),
     lastLeader: A,
     peers: peers({ a: aSilentPeer(), c }),
+    local: aStandby({ receiver: null, follows: null }),
     set: mode('quorum'),
     ...over,
   });
@@ -76,6 +80,59 @@ export const synchronously: readonly Case[] = [
     actions: ['ask-peers'],
   },
   {
+    name: 'quorum: a voter ends its receiver before anybody is asked',
+    view: election(key([B, C], 1), aPeer('c'), { local: aStandby() }),
+    rule: 'leaderless.stop-receiving',
+    actions: ['stop-receiving'],
+  },
+  {
+    name: 'quorum: also one that may never lead',
+    view: election(key([B, C], 1), aPeer('c'), { local: aStandby(), node: { noFailover: true } }),
+    rule: 'leaderless.stop-receiving',
+    actions: ['stop-receiving'],
+  },
+  {
+    name: 'quorum: not before the gate has passed',
+    view: election(key([B, C], 1), aPeer('c'), { local: aStandby(), gate: aGate({ opensAt: after(100) }) }),
+    rule: 'leaderless.at-the-gate',
+    actions: [],
+  },
+  {
+    name: 'quorum: one that is no voter goes on receiving, and who leads does not depend on it',
+    view: election(key([A, C], 0), aPeer('c'), { local: aStandby() }),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'quorum: a voter that may still acknowledge commits of the last leader does not count yet',
+    view: election(key([B, C], 1), aPeer('c', { mayReceive: true })),
+    rule: 'leaderless.wait-for-receivers',
+    actions: waitsFor(C),
+  },
+  {
+    name: 'quorum: it is not waited for where it does not matter',
+    view: election(key([B, C], 0), aPeer('c', { mayReceive: true })),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'quorum: nor for ever',
+    view: election(key([B, C], 1), aPeer('c', { mayReceive: true }), {
+      set: { ...mode('quorum'), siblingNodesDisconnectTimeout: millis(5_000) },
+    }),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'quorum: after a release, whose sender was down, nobody ends a receiver',
+    view: election(key([B, C], 1), aPeer('c', { mayReceive: true }), {
+      local: aStandby(),
+      gate: aGate({ beat: aRelease('b') }),
+    }),
+    rule: 'leaderless.chosen',
+    actions: ['acquire'],
+  },
+  {
     name: 'quorum: a voter that still replays what it had does not count',
     view: election(key([B, C], 1), aPeer('c', { positionFinal: false, position: BEHIND })),
     rule: 'leaderless.wait-for-voters',
@@ -106,8 +163,8 @@ export const synchronously: readonly Case[] = [
     actions: ['acquire'],
   },
   {
-    name: 'on: a synchronous standby needs nobody else',
-    view: election(key([B], 0), aSilentPeer(), { set: mode('on') }),
+    name: 'on: a synchronous standby needs nobody else, and receives until it is promoted',
+    view: election(key([B], 0), aSilentPeer(), { set: mode('on'), local: aStandby() }),
     rule: 'leaderless.acquire',
     actions: [taking({ leader: B, voters: [A], quorum: 0 })],
   },
