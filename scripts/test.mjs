@@ -97,7 +97,6 @@ async function runAndCount(command, limitMs, report, env) {
 const BROKEN_PROMISE = /two writers|acknowledged rows|rows that were never attempted/;
 
 /** Many at once are no bad luck either. */
-
 function mayRunAgain({ failures }) {
   return (
     failures.length > 0 &&
