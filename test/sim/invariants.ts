@@ -77,8 +77,8 @@ interface Ledger {
   readonly rounds: Map<number, Set<string>>;
   /** Latest S + hold of a round that was complete: no lease has to last so long. */
   confirmedUntil: number;
-  /** It stood alone in a failsafe list that a restored etcd has forgotten, and has not been heard by that one yet. */
-  aloneByOldList: boolean;
+  /** The failsafe list when its newest beat was applied: what it goes by until the next one, also when etcd forgets it. */
+  listed: readonly string[] | null;
   /** Since when the health check says 200 although writes do not work. */
   wrong200Since: number | null;
 }
@@ -131,8 +131,6 @@ export class Invariants {
   private readonly guarded: boolean;
   private readonly strict: boolean;
   private lastStatus: StatusVersion[] = [];
-  /** The failsafe list after the last change of anything. */
-  private listedLast: readonly string[] | null = null;
   private leaderName: string | null = null;
   private paused = false;
   /** The newest version of `status` names no end: no time opens anybody's gate. */
@@ -158,7 +156,7 @@ export class Invariants {
       sent: [],
       keepaliveSentAt: Number.NEGATIVE_INFINITY,
       windowBound: Number.NEGATIVE_INFINITY,
-      aloneByOldList: false,
+      listed: null,
       mustEndBy: Number.POSITIVE_INFINITY,
       releaseSentAt: null,
       lease: null,
@@ -272,10 +270,7 @@ export class Invariants {
    * `status` that nobody can read any more still counts.
    */
   etcdReplaced(status: string | null): void {
-    for (const ledger of this.ledgers) {
-      this.pardon(ledger);
-      ledger.aloneByOldList ||= standsAlone(this.listedLast, ledger);
-    }
+    for (const ledger of this.ledgers) this.pardon(ledger);
     const known = status === null ? null : statusOf(status);
     this.endless = known !== null && known.holdMs === null;
   }
@@ -289,8 +284,11 @@ export class Invariants {
     const round = ledger.rounds.get(askedAt) ?? new Set();
     ledger.rounds.set(askedAt, round.add(by));
     for (const old of ledger.rounds.keys()) if (ledger.rounds.size > 8) ledger.rounds.delete(old);
-    const others = (this.etcd.listed() ?? []).filter((one) => one !== name);
-    if (others.length === 0 || !others.every((one) => round.has(one))) return;
+    const complete = (list: readonly string[] | null): boolean => {
+      const others = (list ?? []).filter((one) => one !== name);
+      return others.length > 0 && others.every((one) => round.has(one));
+    };
+    if (!complete(this.etcd.listed()) && !complete(ledger.listed)) return;
     this.mark('failsafe: all have confirmed');
     this.goesOnUntil(ledger, askedAt + hold / ledger.node.clock.rate);
   }
@@ -302,7 +300,7 @@ export class Invariants {
 
   /** Nobody else stands in the list: there is nobody to ask. */
   private isAlone(ledger: Ledger): boolean {
-    return ledger.aloneByOldList || standsAlone(this.etcd.listed(), ledger);
+    return standsAlone(ledger.listed, ledger) || standsAlone(this.etcd.listed(), ledger);
   }
 
   /** An operator named a leader and answers for the last one (rule 10): that one is not counted any more. */
@@ -329,7 +327,6 @@ export class Invariants {
         ledger.lease = change.lease;
       }
     }
-    this.listedLast = this.etcd.listed();
     for (const change of changes) {
       if (change.key !== KEYS.status || change.value === null) continue;
       const status = statusOf(change.value);
@@ -370,7 +367,7 @@ export class Invariants {
       }
     }
     if (release) return;
-    own.aloneByOldList = false;
+    own.listed = this.etcd.listed();
     own.mustEndBy = Number.POSITIVE_INFINITY;
     const beat = own.sent.findLast((one) => one.text === text && one.sentAt <= at);
     if (beat === undefined) return;
