@@ -1109,7 +1109,7 @@ export class Agent implements Control {
     const { self, settings, keeper } = this;
     this.nameTakenBy = nameTakenBy(cluster, { name: self, apiUrl: settings.apiUrl, lease: keeper.lease });
     if (this.nameTakenBy === null) this.takeUpScheduledRestart(cluster);
-    keeper.note(cluster, reading.statusArrived, this.nameTakenBy === null, reading.restarted);
+    keeper.note(cluster, reading.statusArrived, reading.at, this.nameTakenBy === null, reading.restarted);
     // The read that answers a hint is the only one: what it says of the settings must not be passed over.
     this.takeSettings(cluster);
     return cluster;

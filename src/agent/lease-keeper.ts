@@ -324,15 +324,16 @@ export class LeaseKeeper {
    * 14): an acquire whose answer was lost, or one that an earlier process sent.
    *
    * @param arrivedAt - when this version of `status` was first known to exist
+   * @param readAt - when the answer of this read was there
    * @param nameIsOurs - false: another machine runs under this name, and a key with it is that one's
    * @param historyRestarted - true: etcd was restored to before what was heard from it
    */
-  note(cluster: ClusterView, arrivedAt: Instant, nameIsOurs = true, historyRestarted = false): void {
+  note(cluster: ClusterView, arrivedAt: Instant, readAt: Instant, nameIsOurs = true, historyRestarted = false): void {
     const { log } = this.parts;
     const before = this.known;
     const clusterTtl = clusterTtlOf(cluster) ?? this.parts.wantedTtl();
     const ownTtl = this.parts.wantedTtl();
-    this.known = noteStatus(before, { cluster, at: arrivedAt, clusterTtl, ownTtl, historyRestarted });
+    this.known = noteStatus(before, { cluster, at: arrivedAt, readAt, clusterTtl, ownTtl, historyRestarted });
     if (before !== null && before.clusterId !== this.known.clusterId) {
       log.write(
         'warn',

@@ -103,6 +103,8 @@ export interface Status {
   readonly retainSlots: readonly string[];
   /** null: Patroni wrote it, or nobody who keeps our rules. */
   readonly beat: Beat | null;
+  /** It does not even try to be a beat: Patroni wrote it. */
+  readonly beatless?: true;
   /** Its writer: who led last, also for those who have missed it. null: it does not say. */
   readonly leader: NodeName | null;
   /** Where its writer stands: still to be read here when his member key has run out. null: it does not say. */
@@ -397,6 +399,7 @@ function readStatus(at: Revision, value: Json, notUnderstood: NotUnderstood[] = 
     slots,
     retainSlots: Array.isArray(retain) ? retain.filter((name): name is string => typeof name === 'string') : [],
     beat,
+    ...(value['pgha'] === undefined && optime !== null ? { beatless: true } : {}),
     leader: isObject(value['pgha']) ? nameOrNull(value['pgha']['leader']) : null,
     location: isObject(value['pgha']) ? text(value['pgha']['location']) : null,
     ...(isObject(value['pgha']) && value['pgha']['unpromoted'] === true ? { unpromoted: true } : {}),
@@ -472,6 +475,12 @@ export function writeStatus(status: {
   });
 }
 
+/** Patroni before 4.0 writes `master`. */
+function readRole(value: unknown): string {
+  const role = text(value) ?? 'unknown';
+  return role === 'master' ? 'primary' : role;
+}
+
 function readMember(name: NodeName, entry: KeyValue, raw: Json): Member {
   const connUrl = text(raw['conn_url']);
   const address = connUrl === null ? null : hostAndPort(connUrl);
@@ -484,7 +493,7 @@ function readMember(name: NodeName, entry: KeyValue, raw: Json): Member {
     host: address?.host ?? null,
     port: address?.port ?? null,
     state: text(raw['state']) ?? 'unknown',
-    role: text(raw['role']) ?? 'unknown',
+    role: readRole(raw['role']),
     version: text(raw['version']),
     timeline: line === null ? null : timeline(line),
     xlogLocation: bytes(raw['xlog_location']),

@@ -5,7 +5,7 @@
  */
 import type { Beat, ClusterView } from './cluster.ts';
 import { ABSENT, type Revision } from './store.ts';
-import { type Instant, LONG_AGO, laterBy, type Millis, millis } from './time.ts';
+import { between, type Instant, LONG_AGO, laterBy, type Millis, millis } from './time.ts';
 
 export interface Gate {
   /** Of the `status` this gate comes from; 0 when the key does not exist. */
@@ -18,10 +18,15 @@ export interface Gate {
   readonly clusterId: string;
   /** Of the whole store when it was last read. It only grows, unless etcd was restored. */
   readonly storeRevision: Revision;
+  /** When the cluster was last read. */
+  readonly readAt: Instant;
+  /** The term of the leader without beats (Patroni) whose first status this gate was counted for; null: not so. */
+  readonly beatless: Revision | null;
 }
 
 export interface Arrival {
-  readonly cluster: Pick<ClusterView, 'clusterId' | 'revision' | 'status'>;
+  readonly cluster: Pick<ClusterView, 'clusterId' | 'revision' | 'status' | 'leader' | 'members'>;
+  readonly readAt: Instant;
   /** When this version of `status` was first known to exist: its watch hint if there was one, else the read. */
   readonly at: Instant;
   /** The cluster's TTL: the hold of a version that Patroni wrote. */
@@ -44,7 +49,11 @@ export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
       known.clusterId !== clusterId ||
       storeRevision < known.storeRevision ||
       revision < known.revision);
-  if (known !== null && !restarted && revision === known.revision) return { ...known, storeRevision };
+  const { readAt } = arrival;
+  if (known !== null && !restarted && revision === known.revision) return { ...known, storeRevision, readAt };
+  if (known !== null && !restarted && sameBeatless(known, arrival)) {
+    return { ...known, revision, arrived: arrival.at, storeRevision, readAt };
+  }
   const hold = holdOf(arrival);
   return {
     revision,
@@ -53,7 +62,28 @@ export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
     beat: status?.beat ?? null,
     clusterId,
     storeRevision,
+    readAt,
+    beatless: status?.beatless === true ? termOfBeatless(arrival.cluster) : null,
   };
+}
+
+/**
+ * One more status of a Patroni leader says nothing new: it promises no hold, and what ends its right to write is the end
+ * of its key. Its first one was waited for, because whoever led before may have had a window open. Waiting for each would
+ * make every switchover from Patroni as long as the TTL, since it writes one just before it deletes its key.
+ *
+ * Between two reads that lie close together nobody else can have led, opened a window and lost the key again.
+ */
+function sameBeatless(known: Gate, { cluster, readAt, clusterTtl }: Arrival): boolean {
+  if (known.beatless === null || known.opensAt === 'never' || cluster.status?.beatless !== true) return false;
+  if (cluster.leader === null) return between(known.readAt, readAt) < clusterTtl / 2;
+  return cluster.leader.term === known.beatless;
+}
+
+/** null: nobody leads, or one who writes beats, or one whose member key is not there to tell. */
+function termOfBeatless({ leader, members }: Arrival['cluster']): Revision | null {
+  const member = leader === null ? undefined : members.find(({ name }) => name === leader.name);
+  return leader !== null && member?.pgha === null ? leader.term : null;
 }
 
 function holdOf(arrival: Arrival): Millis | 'never' {

@@ -95,7 +95,7 @@ function certainMisfit(member: Member): string | null {
   if (member.role === 'witness' || member.pgha?.role === 'witness') return 'is a witness';
   if (member.host === null || member.port === null) return 'has no address';
   if (member.state !== 'running') return `is ${member.state}`;
-  return member.role === 'primary' || member.role === 'master' ? 'is not a standby' : null;
+  return member.role === 'primary' ? 'is not a standby' : null;
 }
 
 /** Why this member cannot feed a standby; null: by its own key it can. */

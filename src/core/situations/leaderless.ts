@@ -120,7 +120,7 @@ function asStandby(view: View, cluster: ClusterView, local: Standby): Decision {
       decision('leaderless.not-eligible', unfit, [], local.positionFinal ? null : millis(200))
     );
   if (!isListed(cluster.failsafe, view.self)) return notListed(view, cluster);
-  const request = byHand(cluster);
+  const request = byHand(view, cluster);
   // Neither an operator's wish nor a record makes up for commits that may be missing here; only an operator's word does.
   const forced = request?.candidate === view.self && request.forced === true;
   const promised = forced ? null : (cluster.sync ?? null);
@@ -259,12 +259,14 @@ function beforeTaking(view: View, total: number, visible: number): Decision | nu
   ]);
 }
 
-/** A failover to a named member that an operator asks for while there is no leader. */
-function byHand(cluster: ClusterView): FailoverRequest | null {
-  const { failover } = cluster;
-  return failover !== null && failover.leader === null && failover.candidate !== null && failover.scheduledAt === null
-    ? failover
-    : null;
+/**
+ * A failover to a named member that an operator asks for while there is no leader. Or a switchover that he has asked a
+ * leader for who runs Patroni: that one leaves no record of whom it chose, and the wish stands until somebody leads.
+ */
+function byHand({ gate, lastLeader }: View, { failover }: ClusterView): FailoverRequest | null {
+  if (failover === null || failover.candidate === null || failover.scheduledAt !== null) return null;
+  if (failover.leader === null) return failover;
+  return gate !== null && gate.beatless !== null && failover.leader === lastLeader ? failover : null;
 }
 
 function elect(view: View, cluster: ClusterView, local: Standby, manual: boolean): Decision {
@@ -286,13 +288,17 @@ function elect(view: View, cluster: ClusterView, local: Standby, manual: boolean
     if (answer?.kind !== 'answered' || between(answer.at, view.now) >= FRESH_MS) return false;
     return answer.status.writable || (neverLed && answer.status.state === 'running' && !answer.status.inRecovery);
   });
+  // No guard ends the Postgres of a member that runs Patroni, and no gate tells when: its word is all there is.
+  const ofPatroni = writable !== undefined && lastAnswer(view, writable)?.status.pgha === false;
   // Positive evidence against the gate's arithmetic: hold back, but not for ever (one more TTL).
-  if (writable !== undefined && (neverLed || between(since, view.now) < view.policy.cluster.ttl)) {
+  if (writable !== undefined && (neverLed || ofPatroni || between(since, view.now) < view.policy.cluster.ttl)) {
     return decision(
       'leaderless.primary-alive',
       neverLed
         ? `${writable} runs as a primary and nobody has ever led here: it is the one to lead`
-        : `${writable} says that it is a writable primary: no election for up to another TTL`,
+        : ofPatroni
+          ? `${writable} runs Patroni and says that it is a primary: no election while it does`
+          : `${writable} says that it is a writable primary: no election for up to another TTL`,
       [{ do: 'ask-peers', waitFor }],
       millis(500),
     );
@@ -312,14 +318,17 @@ function elect(view: View, cluster: ClusterView, local: Standby, manual: boolean
   if (short !== null) return short;
 
   const ranking = rankingFor(view, cluster, local);
-  const asked = byHand(cluster)?.candidate ?? null;
+  const wish = byHand(view, cluster);
+  const asked = wish?.candidate ?? null;
+  // A wish for a leader that had to be stopped first is carried out from the end of its key on.
+  const wishedSince = wish?.leader == null ? (view.wishSince ?? view.now) : latest(view.wishSince ?? since, since);
   const { primaryNotificationTimeout } = view.policy.cluster;
   // He may see a reason against himself that nobody else can see.
   if (
     asked !== null &&
     asked !== view.self &&
     ranking.some((c) => c.name === asked) &&
-    between(view.wishSince ?? view.now, view.now) < Math.max(primaryNotificationTimeout, view.policy.cluster.ttl)
+    between(wishedSince, view.now) < Math.max(primaryNotificationTimeout, view.policy.cluster.ttl)
   ) {
     return decision(
       'leaderless.stand-back',
@@ -402,7 +411,7 @@ function heldBySync(
 ): Decision | null {
   const { sync } = cluster;
   if (sync === null || (sync.key === null && !sync.garbled)) return null;
-  if (byHand(cluster)?.candidate === view.self && byHand(cluster)?.forced === true) return null;
+  if (byHand(view, cluster)?.candidate === view.self && byHand(view, cluster)?.forced === true) return null;
   const since = electionBegan(view);
   if (sync.key === null) {
     return decision(
@@ -795,7 +804,7 @@ function syncChange(view: View, cluster: ClusterView): SyncChange | null {
   const revision = sync?.revision ?? ABSENT;
   if (!wanted) return { revision, key: null };
   // Whoever answers for lost commits begins anew: what the voters have may be another line.
-  const forced = byHand(cluster)?.candidate === view.self && byHand(cluster)?.forced === true;
+  const forced = byHand(view, cluster)?.candidate === view.self && byHand(view, cluster)?.forced === true;
   return { revision, key: keyOfTaker(forced ? null : (sync?.key ?? null), view.self) };
 }
 

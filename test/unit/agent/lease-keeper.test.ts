@@ -96,6 +96,7 @@ function note(arrivedAt: Instant = clock.now()): void {
   keeper.note(
     readCluster(etcd.store.entries(), { clusterId: etcd.clusterId, revision: etcd.store.revision }),
     arrivedAt,
+    clock.now(),
   );
 }
 
@@ -633,9 +634,9 @@ describe('a key of our own that no answer told us about', () => {
     etcd.put('leader', 'b', THEIR_LEASE);
     lastLeaderSaid(0);
     const cluster = readCluster(etcd.store.entries(), { clusterId: etcd.clusterId, revision: etcd.store.revision });
-    keeper.note(cluster, clock.now(), false);
+    keeper.note(cluster, clock.now(), clock.now(), false);
     expect(keeper.leadership.kind).toBe('none');
-    keeper.note(cluster, clock.now());
+    keeper.note(cluster, clock.now(), clock.now());
     expect(keeper.leadership.kind).toBe('holding');
   });
 
@@ -696,7 +697,7 @@ describe('a loss', () => {
   it('is not concluded from a read alone, only from a refused beat', async () => {
     await leads();
     const stale = readCluster([], { clusterId: 'one', revision: revision(1) });
-    keeper.note(stale, clock.now());
+    keeper.note(stale, clock.now(), clock.now());
     await clock.pass(20);
     expect(lost).toEqual([]);
     expect(held().windowOpen).toBe(true);

@@ -208,6 +208,8 @@ export const aGate = (over: Partial<Gate> = {}): Gate => ({
   beat: aBeat(),
   clusterId: 'one',
   storeRevision: revision(100),
+  readAt: before(0),
+  beatless: null,
   ...over,
 });
 

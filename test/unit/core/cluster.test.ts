@@ -202,6 +202,10 @@ describe("a member's key", () => {
     });
   });
 
+  it('knows a primary also by the word that Patroni had for it before 4.0', () => {
+    expect(cluster({ 'members/a': { role: 'master' } }).members[0]?.role).toBe('primary');
+  });
+
   it('tells a leader that has not done its first checkpoint after a promotion', () => {
     expect(cluster({ 'members/a': { checkpoint_after_promote: false } }).members[0]?.checkpointed).toBe(false);
   });
@@ -303,6 +307,7 @@ describe('status', () => {
       ]),
       retainSlots: ['pg1', 'pg2'],
       beat: null,
+      beatless: true,
       leader: null,
       location: null,
     });

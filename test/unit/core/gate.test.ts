@@ -2,9 +2,9 @@
 import { describe, expect, it } from 'vitest';
 import type { Beat } from '../../../src/core/cluster.ts';
 import { type Arrival, type Gate, gateOpen, inheritedGate, noteStatus } from '../../../src/core/gate.ts';
-import { revision } from '../../../src/core/store.ts';
+import { leaseId, nodeName, revision } from '../../../src/core/store.ts';
 import { instant, LONG_AGO, seconds } from '../../../src/core/time.ts';
-import { aBeat, aStatus } from './builders.ts';
+import { aBeat, aMember, aStatus } from './builders.ts';
 
 interface Seen {
   readonly at: number;
@@ -12,6 +12,9 @@ interface Seen {
   readonly revision?: number | null;
   /** null: Patroni wrote it. */
   readonly beat?: Beat | null;
+  /** The term of a leader that runs Patroni; null: nobody leads. */
+  readonly patroni?: number | null;
+  readonly readAt?: number;
   readonly clusterId?: string;
   readonly storeRevision?: number;
   readonly historyRestarted?: boolean;
@@ -28,9 +31,17 @@ function arrival(version: Seen): Arrival {
       status:
         at === null
           ? null
-          : aStatus({ revision: revision(at), beat: version.beat === undefined ? aBeat() : version.beat }),
+          : aStatus({
+              revision: revision(at),
+              beat: version.beat === undefined ? aBeat() : version.beat,
+              ...(version.beat === null ? { beatless: true } : {}),
+            }),
+      leader:
+        version.patroni == null ? null : { name: nodeName('a'), term: revision(version.patroni), lease: leaseId('7') },
+      members: [aMember('a', { pgha: null })],
     },
     at: instant(version.at),
+    readAt: instant(version.readAt ?? version.at),
     clusterTtl: seconds(version.clusterTtl ?? 30),
     ownTtl: seconds(version.ownTtl ?? 20),
     ...(version.historyRestarted === undefined ? {} : { historyRestarted: version.historyRestarted }),
@@ -69,6 +80,27 @@ describe('the gate', () => {
 
   it('waits the TTL of the cluster for a version that Patroni wrote', () => {
     expect(seen({ at: 1_000, beat: null, clusterTtl: 30, ownTtl: 60 }).opensAt).toBe(31_000);
+  });
+
+  it('counts only the first version of a leader that runs Patroni: the end of its key is what ends its right', () => {
+    const first = { at: 1_000, beat: null, patroni: 40 };
+    expect(seen(first, { ...first, at: 3_000, revision: 51 })).toMatchObject({ opensAt: 31_000, revision: 51n });
+    expect(seen(first, { ...first, at: 60_000, revision: 51, patroni: null, readAt: 60_000 }).opensAt).toBe(90_000);
+    const led = [first, { ...first, at: 1_000, readAt: 50_000 }];
+    expect(seen(...led, { at: 51_000, revision: 51, beat: null, patroni: null }).opensAt).toBe(31_000);
+  });
+
+  it('waits anew when another one that runs Patroni leads, when nobody looked for a while, and after a beat', () => {
+    const first = { at: 1_000, beat: null, patroni: 40 };
+    expect(seen(first, { at: 50_000, revision: 51, beat: null, patroni: 45 }).opensAt).toBe(80_000);
+    expect(seen(first, { at: 50_000, revision: 51, beat: null, patroni: null }).opensAt).toBe(80_000);
+    const beat = { at: 2_000, revision: 51, beat: aBeat({ holdMs: 10_000 }) };
+    expect(seen(first, beat, { at: 3_000, revision: 52, beat: null, patroni: 40 }).opensAt).toBe(33_000);
+  });
+
+  it('waits anew for Patroni after a leader in maintenance', () => {
+    const paused = { at: 1_000, beat: aBeat({ holdMs: null }) };
+    expect(seen(paused, { at: 5_000, revision: 51, beat: null, patroni: 40 }).opensAt).toBe(35_000);
   });
 
   it('waits the larger of own and cluster TTL when there is no status at all', () => {

@@ -424,6 +424,14 @@ export const electing: readonly Case[] = [
     actions: ['ask-peers'],
   },
   {
+    name: 'holds back for a member of Patroni that says so as long as it does: nobody else ends that primary',
+    view: seeks(
+      after(600_000, { peers: peers({ c: aPeer('c', { writable: true, inRecovery: false, pgha: false }) }) }),
+    ),
+    rule: 'leaderless.primary-alive',
+    actions: ['ask-peers'],
+  },
+  {
     name: 'does not hold back longer than another TTL',
     view: seeks(after(10_000, { peers: writableC })),
     rule: 'leaderless.acquire',
@@ -433,6 +441,11 @@ export const electing: readonly Case[] = [
 
 const byHand = (candidate: string, rest: Parameters<typeof aCluster>[0] = {}) =>
   aCluster({ leader: null, failover: aRequest({ candidate }), ...rest });
+
+/** `a` ran Patroni and has given the key up because an operator had asked for somebody else. */
+const switchoverOfPatroni = (candidate: string) =>
+  aCluster({ leader: null, failover: aRequest({ leader: 'a', candidate }) });
+const ofPatroni = aGate({ beat: null, beatless: TERM });
 
 export const byOperator: readonly Case[] = [
   {
@@ -470,6 +483,38 @@ export const byOperator: readonly Case[] = [
     ),
     rule: 'leaderless.manual',
     actions: [],
+  },
+  {
+    name: 'goes when an operator has named it to a last leader that runs Patroni, which leaves no record',
+    view: seeks({ cluster: switchoverOfPatroni('b'), gate: ofPatroni, lastLeader: nodeName('a'), peers: aheadC }),
+    rule: 'leaderless.chosen',
+    actions: [acquire()],
+  },
+  {
+    name: 'lets another one go whom an operator has named to such a leader, however long the wish has stood',
+    view: seeks(
+      after(100, {
+        cluster: switchoverOfPatroni('c'),
+        gate: ofPatroni,
+        lastLeader: nodeName('a'),
+        wishSince: before(600_000),
+        peers: peers({ a: aSilentPeer(), c: aPeer('c', { pgha: false }) }),
+      }),
+    ),
+    rule: 'leaderless.stand-back',
+    actions: [{ do: 'ask-peers', waitFor: [nodeName('c')] }],
+  },
+  {
+    name: 'goes by the record of a leader that writes one, whatever switchover still stands there',
+    view: seeks(
+      after(100, {
+        cluster: switchoverOfPatroni('c'),
+        lastLeader: nodeName('a'),
+        peers: peers({ a: aSilentPeer(), c: aPeer('c') }),
+      }),
+    ),
+    rule: 'leaderless.acquire',
+    actions: [acquire()],
   },
   {
     name: 'waits at the gate also when an operator names it',
