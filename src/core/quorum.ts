@@ -326,6 +326,8 @@ export function describeAcknowledging(acknowledging: Acknowledging): string {
       return `synchronous_standby_names is '${acknowledging.text}', which pgha has not set`;
     case 'standbys': {
       const { names, count } = acknowledging;
+      if (count > names.length)
+        return `no commit is acknowledged while those who are waited for change (${names.join(', ')})`;
       return count >= names.length
         ? `commits wait for ${names.join(' and ')}`
         : `commits wait for ${count} of ${names.join(', ')}`;

@@ -17,7 +17,10 @@ export function printNames(acknowledging: Acknowledging, mode: SyncMode): string
     case 'standbys': {
       const names = acknowledging.names.map(quoteName).join(',');
       if (mode === 'quorum') return `ANY ${acknowledging.count} (${names})`;
-      return acknowledging.names.length === 1 ? names : `${acknowledging.count} (${names})`;
+      // More than there are names: nobody can acknowledge, on the way from one list to another.
+      return acknowledging.names.length === 1 && acknowledging.count === 1
+        ? names
+        : `${acknowledging.count} (${names})`;
     }
     default:
       return ((never: never) => never)(acknowledging);
@@ -41,7 +44,7 @@ export function parseNames(text: string): Acknowledging {
   const count = counted === null ? 1 : Number(counted[2]);
   const any = counted?.[1]?.toUpperCase() === 'ANY';
   // A list by priority waits for the first of those who are there: not one that we write.
-  if (count < 1 || (!any && count !== names.length)) return foreign;
+  if (count < 1 || (!any && count < names.length)) return foreign;
   return { kind: 'standbys', names: names.map(nodeName), count };
 }
 
