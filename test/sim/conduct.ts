@@ -173,6 +173,7 @@ export class Conduct {
 
   statusWritten(): void {
     this.statusAt = this.now();
+    this.ledOnce = true;
   }
 
   validated(name: string, approved: boolean): void {
@@ -250,9 +251,8 @@ export class Conduct {
   private protectBrought(name: string, deed: Deed): void {
     const { brought } = this.plan;
     if (deed !== 'stop' || brought?.as !== 'running primary' || brought.node !== name || this.ledOnce) return;
-    this.ledOnce ||= this.etcd.keyNow(KEYS.status) !== null;
     const { server } = this.actor(name);
-    if (!this.ledOnce && server.acceptsWrites() && (this.clusterId ?? server.data?.systemId) === server.data?.systemId)
+    if (server.acceptsWrites() && (this.clusterId ?? server.data?.systemId) === server.data?.systemId)
       this.fail('S9', `${name} stops the server that is to be taken over, and no other cluster is in its scope`);
   }
 

@@ -43,6 +43,8 @@ export class GuardProcess {
   /** The deadline was cut since it was armed, and the daemon may not know it yet. */
   cut = false;
   private pausedUntil = Number.NEGATIVE_INFINITY;
+  /** What waits for it to go on. */
+  private readonly sleepers: (() => void)[] = [];
   private lookedAt = Number.NEGATIVE_INFINITY;
   private armedAt = Number.NEGATIVE_INFINITY;
   /**
@@ -88,10 +90,25 @@ export class GuardProcess {
     return this.alive && this.scheduler.now() < this.pausedUntil;
   }
 
+  /** SIGCONT, sooner than planned. */
+  goOn(): void {
+    this.pausedUntil = Number.NEGATIVE_INFINITY;
+    for (const run of this.sleepers.splice(0)) this.whenAwake(run);
+  }
+
   whenAwake(run: () => void): void {
     this.clock.whenAwake(() => {
-      if (this.paused) this.scheduler.after(this.pausedUntil - this.scheduler.now(), () => this.whenAwake(run));
-      else run();
+      if (!this.paused) {
+        run();
+        return;
+      }
+      this.sleepers.push(run);
+      this.scheduler.after(this.pausedUntil - this.scheduler.now(), () => {
+        const at = this.sleepers.indexOf(run);
+        if (at < 0) return;
+        this.sleepers.splice(at, 1);
+        this.whenAwake(run);
+      });
     });
   }
 

@@ -454,6 +454,7 @@ export class World {
       }
       machine.boot();
       machine.resumeDaemon();
+      machine.guard.goOn();
       if (machine.daemon() === null) machine.startDaemon();
       if (!machine.guard.alive && this.plan.guardUnitMs !== null) machine.guard.start();
     }
