@@ -1,6 +1,6 @@
 /** etcd loses members, its leader, or everything, and gets them back. */
 import { expect, it } from 'vitest';
-import { ctlDone, describeOnHosts, endsWell, everything, sharedCluster } from './lib/scenario.ts';
+import { ctlDone, describeOnHosts, endsWell, sharedCluster } from './lib/scenario.ts';
 import { monotonic, sleep, until } from './lib/time.ts';
 
 describeOnHosts('etcd', () => {
@@ -51,23 +51,6 @@ describeOnHosts('etcd', () => {
     await cluster.etcd.waitHealthy();
     await endsWell(cluster);
   });
-
-  it.skipIf(!everything)(
-    'loses its majority, which hangs: nobody writes, and the cluster is back when etcd is',
-    async () => {
-      const cluster = shared.current;
-      const leader = await until('etcd has a leader', 5_000, () => cluster.etcd.leader());
-      const another = cluster.etcd.members.find(({ name }) => name !== leader)?.name ?? '';
-      await cluster.startWriter();
-      for (const name of [leader, another]) cluster.etcd.freezeMember(name);
-      await until('nobody accepts writes', cluster.ttlMs + 2_000, async () => (await cluster.primaries()).length === 0);
-      await sleep(cluster.ttlMs);
-      expect(await cluster.primaries()).toEqual([]);
-      for (const name of [leader, another]) cluster.etcd.thawMember(name);
-      await cluster.etcd.waitHealthy();
-      await endsWell(cluster);
-    },
-  );
 });
 
 describeOnHosts('etcd on the database nodes', () => {

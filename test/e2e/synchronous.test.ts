@@ -1,8 +1,9 @@
 /** Commits wait for standbys, and nobody leads who may lack one of them: nodes vanish under writers, modes change. */
 import { expect, it } from 'vitest';
 import type { Cluster } from './lib/cluster.ts';
-import { ctlDone, describeOnHosts, endsWell, sharedCluster } from './lib/scenario.ts';
-import { monotonic, until } from './lib/time.ts';
+import { signal } from './lib/processes.ts';
+import { ctlDone, describeOnHosts, endsWell, everything, sharedCluster } from './lib/scenario.ts';
+import { monotonic, sleep, until } from './lib/time.ts';
 
 interface Shown {
   readonly Member: string;
@@ -45,6 +46,34 @@ describeOnHosts('synchronous standbys', () => {
     expect(await cluster.leader()).toBe(next);
     await untilRoles(cluster, 'Quorum Standby', 2);
   });
+
+  it.runIf(everything)(
+    'quorum: daemon and guard of the primary hang, nobody stops it, and nobody acknowledges its commits any more',
+    async () => {
+      const cluster = shared.current;
+      const old = await cluster.primary();
+      await untilRoles(cluster, 'Quorum Standby', 2);
+      await cluster.startWriter({ sessions: 4 });
+      await cluster.waitForWrites(200);
+      const { daemon } = cluster.node(old);
+      const guard = cluster.node(old).guard();
+      if (guard === null) throw new Error(`no guard runs on ${old}`);
+      signal(guard, 'SIGSTOP');
+      daemon.freeze();
+      await until('another node is out of recovery', cluster.ttlMs + 15_000, async () => {
+        return (await cluster.primaries()).some((name) => name !== old);
+      });
+      // Both take writes from whoever reaches them, and one of them tells nobody that it has done so.
+      expect(await cluster.primaries()).toHaveLength(2);
+      await sleep(2_000);
+      signal(guard, 'SIGCONT');
+      daemon.thaw();
+      const next = await cluster.waitForPrimary(30_000, [old]);
+      await endsWell(cluster);
+      expect(cluster.node(next).logText()).toContain('failover.loss-excluded');
+      await untilRoles(cluster, 'Quorum Standby', 2);
+    },
+  );
 
   it('on: the synchronous standby vanishes and another takes its place; strict: without any, commits wait', async () => {
     const cluster = shared.current;

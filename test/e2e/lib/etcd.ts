@@ -3,7 +3,7 @@
  * lose members and get them back; it never touches an etcd that runs on the machine.
  */
 import { type ChildProcess, execFile } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { launch } from './launch.ts';
 import type { Host, Network } from './network.ts';
@@ -33,6 +33,12 @@ export interface Etcd {
   thawMember(name: string): void;
   /** Nothing where it runs already. */
   startMember(name: string): void;
+  /** All members are started anew without anything that was in them. */
+  wipe(): Promise<void>;
+  /** Into this file; it may not be there yet. */
+  backUp(file: string): Promise<void>;
+  /** All members are started anew with what this file holds, as a cluster of its own. */
+  restore(file: string): Promise<void>;
   /** Waits until a majority answers reads and writes. */
   waitHealthy(): Promise<void>;
   /** Runs etcdctl against all members; its standard output. */
@@ -65,6 +71,7 @@ export async function startEtcd(
     };
   });
   const peerOf = (member: EtcdMember): string => `http://${member.host.address}:${member.host.port(PEER_PORT)}`;
+  const initialCluster = members.map((other) => `${other.name}=${peerOf(other)}`).join(',');
   const processes = new Map<string, { child: ChildProcess; id: ProcessId | null }>();
   const member = (name: string): EtcdMember => {
     const found = members.find((m) => m.name === name);
@@ -82,7 +89,7 @@ export async function startEtcd(
         '--name',
         name,
         '--data-dir',
-        join(directory, name, 'data'),
+        dataOf(name),
         '--listen-client-urls',
         m.endpoint,
         '--advertise-client-urls',
@@ -92,7 +99,7 @@ export async function startEtcd(
         '--initial-advertise-peer-urls',
         peerOf(m),
         '--initial-cluster',
-        members.map((other) => `${other.name}=${peerOf(other)}`).join(','),
+        initialCluster,
         '--initial-cluster-token',
         'pgha-test',
         '--log-level',
@@ -112,13 +119,13 @@ export async function startEtcd(
     if (id !== undefined && id !== null) signal(id, what);
   };
   const client = network.host(askFrom);
-  const etcdctl = (...args: string[]): Promise<string> =>
+  const etcdctlAt = (endpoints: readonly string[], args: readonly string[]): Promise<string> =>
     new Promise((resolve, reject) => {
       const [first = '', ...rest] = [
         ...client.prefix,
         'etcdctl',
         '--endpoints',
-        members.map((m) => m.endpoint).join(','),
+        endpoints.join(','),
         '--dial-timeout=1s',
         '--command-timeout=3s',
         ...args,
@@ -129,6 +136,11 @@ export async function startEtcd(
         else resolve(stdout);
       });
     });
+  const etcdctl = (...args: string[]): Promise<string> =>
+    etcdctlAt(
+      members.map((m) => m.endpoint),
+      args,
+    );
   /** Ids as text: they do not fit into a number of JavaScript. */
   const status = async (): Promise<{ name: string; id: string; leads: boolean }[]> => {
     const lines = (await etcdctl('endpoint', 'status')).trim().split('\n');
@@ -136,6 +148,16 @@ export async function startEtcd(
       const [endpoint = '', id = '', , , leads = ''] = line.split(', ');
       return { name: members.find((m) => m.endpoint === endpoint)?.name ?? '', id, leads: leads === 'true' };
     });
+  };
+  let restored = 0;
+  const dataOf = (name: string): string => join(directory, name, 'data');
+  const killAll = async (): Promise<void> => {
+    for (const { name } of members) await etcd.killMember(name);
+    for (const { name } of members) rmSync(dataOf(name), { recursive: true });
+  };
+  const startAll = async (): Promise<void> => {
+    for (const { name } of members) start(name);
+    await etcd.waitHealthy();
   };
   const etcd: Etcd = {
     members,
@@ -152,7 +174,7 @@ export async function startEtcd(
           if (leader === undefined || target === undefined) return false;
           if (leader.name === name) return true;
           // Only the member that leads can hand over, so it alone is asked. The other may not have caught up yet.
-          await etcdctl('--endpoints', member(leader.name).endpoint, 'move-leader', target.id).catch(() => '');
+          await etcdctlAt([member(leader.name).endpoint], ['move-leader', target.id]).catch(() => '');
           return false;
         },
         200,
@@ -166,6 +188,26 @@ export async function startEtcd(
     freezeMember: (name) => send(name, 'SIGSTOP'),
     thawMember: (name) => send(name, 'SIGCONT'),
     startMember: start,
+    wipe: async () => {
+      await killAll();
+      await startAll();
+    },
+    backUp: async (file) => {
+      await etcdctlAt([members[0]?.endpoint ?? ''], ['snapshot', 'save', file]);
+    },
+    restore: async (file) => {
+      await killAll();
+      const token = `pgha-restored-${++restored}`;
+      for (const m of members)
+        await etcdctl(
+          'snapshot',
+          'restore',
+          file,
+          ...['--data-dir', dataOf(m.name), '--name', m.name, '--initial-cluster', initialCluster],
+          ...['--initial-advertise-peer-urls', peerOf(m), '--initial-cluster-token', token],
+        );
+      await startAll();
+    },
     waitHealthy: async () => {
       await until('etcd answers', 20_000, async () => (await etcdctl('put', '/e2e', 'x')).includes('OK'), 100);
     },
