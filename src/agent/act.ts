@@ -7,15 +7,17 @@ import { ASK_LIMIT } from '../core/budget.ts';
 import { KEYS } from '../core/cluster.ts';
 import type { Decision } from '../core/decision.ts';
 import { describePhases } from '../core/decision-record.ts';
-import type { LocalPostgres } from '../core/local.ts';
+import type { LocalPostgres, SystemId } from '../core/local.ts';
 import type { LossStatement } from '../core/loss.ts';
 import { distance, type Lsn, printLsn } from '../core/lsn.ts';
+import { REMOTE, type RemoteSource } from '../core/policy.ts';
+import { describeSource } from '../core/standby-cluster.ts';
 import { ABSENT, type Revision, type Txn } from '../core/store.ts';
 import { between, millis } from '../core/time.ts';
 import { partingPoint } from '../core/timeline.ts';
 import { type LearnedLineage, ownHistory } from '../core/view.ts';
 import type { TxnAnswer } from '../ports/dcs.ts';
-import type { Progress } from '../ports/postgres.ts';
+import type { Progress, ServerSettings } from '../ports/postgres.ts';
 import type { Agent } from './agent.ts';
 
 const LINEAGE_LIMIT = millis(1_000);
@@ -48,6 +50,9 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
       return startPrimary(agent);
     case 'start-standby': {
       const upstream = action.upstream === null ? null : agent.addressOf(action.upstream);
+      // The leader of a standby cluster is not about to promote: before the start it is known that nothing here writes.
+      const standsBy = agent.remoteSource !== null && agent.keeper.leadership.kind === 'holding';
+      if (standsBy && !agent.policy.pause && !(await agent.keeper.standDown())) return false;
       return agent.operations.start(
         'start',
         `start Postgres as a standby${upstream === null ? '' : ` of ${upstream.name}`}`,
@@ -110,7 +115,7 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
       const at = agent.now();
       const [lineage, ours] = await Promise.all([postgres.lineage(address, LINEAGE_LIMIT), ownLine(agent)]);
       const learned = lineage === null ? null : { ...lineage, of: action.of, term: leader.term, at, ours };
-      if (action.of === leader.name) agent.lineage = learned ?? agent.lineage;
+      if (action.of === leader.name || action.of === REMOTE) agent.lineage = learned ?? agent.lineage;
       else {
         agent.noteAskedUpstream(action.of);
         agent.upstreamLineage = learned;
@@ -245,7 +250,8 @@ function promote(agent: Agent): boolean {
   const began = clock.now();
   const allowed = (): boolean => {
     const now = agent.keeper.leadership;
-    return now.kind === 'holding' && now.term === term && now.windowOpen && !now.releaseSent;
+    const leads = now.kind === 'holding' && now.term === term && now.windowOpen && !now.releaseSent;
+    return leads && agent.remoteSource === null;
   };
   agent.watch.doubt();
   return agent.operations.start('promote', 'promote Postgres', async (cancelled) => {
@@ -403,8 +409,12 @@ async function bootstrap(agent: Agent): Promise<boolean> {
   return agent.operations.start('bootstrap', 'make a new cluster', async (signal, progress) => {
     try {
       // etcd says nothing yet: the cluster begins with what its first node's file asks for.
-      const { server } = agent.settings.resolve(agent.settings.initialConfig);
-      const id = await postgres.bootstrap(server, progress, signal);
+      const { server, policy } = agent.settings.resolve(agent.settings.initialConfig);
+      const remote = policy.cluster.standbyCluster;
+      const id =
+        remote === undefined
+          ? await postgres.bootstrap(server, progress, signal)
+          : await copyRemote(agent, remote, server, progress, signal);
       const named = await untilAnswered(agent, signal, {
         compare: [{ key: KEYS.initialize, modRevision: race }],
         success: [
@@ -434,6 +444,23 @@ async function bootstrap(agent: Agent): Promise<boolean> {
       throw error;
     }
   });
+}
+
+/** The first member of a standby cluster: a copy of the primary of another one, whose name the scope gets. */
+async function copyRemote(
+  agent: Agent,
+  remote: RemoteSource,
+  server: ServerSettings,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<SystemId> {
+  const source = { name: describeSource(remote), host: remote.host ?? '', port: remote.port, remote };
+  await agent.parts.postgres.copy(source, server, progress, signal);
+  agent.watch.doubt();
+  await agent.lookNow();
+  const { local } = agent.watch;
+  if (local.kind !== 'stopped') throw new Error(`after the copy from ${source.name} Postgres here is ${local.kind}`);
+  return local.systemId;
 }
 
 /**

@@ -25,10 +25,12 @@ import { roomToBegin } from '../core/lease.ts';
 import { type LocalPostgres, mayWrite, position, type SystemId, systemId } from '../core/local.ts';
 import type { Lsn, Timeline } from '../core/lsn.ts';
 import type { PeerAnswer, RescueAnswer, RescueRequest } from '../core/peer.ts';
+import { REMOTE, type RemoteSource } from '../core/policy.ts';
 import { notePublished, type Publications } from '../core/published.ts';
 import type { RuleId } from '../core/rules.ts';
 import { readScheduledRestart, type ScheduledRestart, unmet } from '../core/schedule.ts';
 import { HELD_BACK, LASTING, receivesFromStranger } from '../core/situations/leaderless.ts';
+import { describeSource, standbySource } from '../core/standby-cluster.ts';
 import type { Key, NodeName, Op, Revision } from '../core/store.ts';
 import { between, type Instant, laterBy, type Millis, millis } from '../core/time.ts';
 import { NOTHING_REMEMBERED, noteAsked, noteMembers, noteSilent, type UpstreamMemory } from '../core/upstream.ts';
@@ -231,6 +233,7 @@ export class Agent implements Control {
       isPrimary: () => this.watch.local.kind === 'primary',
       paused: () => this.resolved.policy.cluster.pause,
       wantedTtl: () => this.resolved.policy.cluster.ttl,
+      leadsStandbys: () => this.leadsStandbys(),
       settled: () => this.settingsRevision !== -1n,
       failsafe: {
         enabled: () => this.resolved.policy.cluster.failsafeMode,
@@ -475,6 +478,8 @@ export class Agent implements Control {
     const at = cluster.config?.revision ?? 0n;
     if (at === this.settingsRevision) return;
     const first = this.settingsRevision === -1n;
+    // Settings that are gone, or garbled, do not make a cluster of its own of a standby cluster: the last ones count.
+    if (cluster.config === null && this.policy.standbyCluster !== undefined) return;
     this.settingsRevision = at;
     this.resolved = this.settings.resolve(cluster.config?.value ?? null);
     const { log } = this.parts;
@@ -835,7 +840,7 @@ export class Agent implements Control {
       health: this.sickness?.view ?? NOTHING_AILS,
       slots: this.upkeep?.slots.view ?? { weighed: [], troubles: [] },
       state: patroniState(local, operation, this.resolved.policy.node.role),
-      role: patroniRole(local, leadership, this.resolved.policy.node.role),
+      role: patroniRole(local, leadership, this.resolved.policy.node.role, this.remoteSource !== null),
     };
   }
 
@@ -890,11 +895,28 @@ export class Agent implements Control {
     this.publish();
   }
 
+  /** The source of a standby cluster; `unknown`: it is one, and etcd does not say of whom. null: it is none. */
+  get remoteSource(): RemoteSource | 'unknown' | null {
+    return standbySource(this.resolved.policy, this.reader.latest?.cluster ?? null);
+  }
+
+  /** Nothing here may write, and nothing does: there is nothing for a guard to strike at, and no window to open. */
+  leadsStandbys(): boolean {
+    return this.remoteSource !== null && !mayWrite(this.watch.local) && this.operations.running?.kind !== 'promote';
+  }
+
   addressOf(name: NodeName): ServerAddress | null {
+    if (name === REMOTE) return this.remoteAddress();
     const cluster = this.reader.latest?.cluster;
     const member = cluster === undefined ? null : memberNamed(cluster, name);
     if (member?.host == null || member.port == null) return null;
     return { name, host: member.host, port: member.port, nodeId: member.pgha?.nodeId ?? null };
+  }
+
+  private remoteAddress(): ServerAddress | null {
+    const remote = this.remoteSource;
+    if (remote === null || remote === 'unknown') return null;
+    return { name: describeSource(remote), host: remote.host ?? '', port: remote.port, remote };
   }
 
   apiOf(name: NodeName): { readonly name: string; readonly apiUrl: string } | null {
@@ -993,7 +1015,9 @@ export class Agent implements Control {
     const cluster = await this.readCluster();
     const unchanged = 'nothing was changed here';
     if (cluster === null) throw new Error(`etcd does not say who leads: ${unchanged}`);
-    if (cluster.leader?.name !== source.name) throw new Error(`${source.name} does not lead any more: ${unchanged}`);
+    // The other cluster is followed by the leader of this one alone.
+    const leader = source.remote === undefined ? source.name : this.self;
+    if (cluster.leader?.name !== leader) throw new Error(`${source.name} does not lead any more: ${unchanged}`);
     const stillTrue = (): void => {
       const age = between(asked, clock.now());
       if (age > LEADS_FOR)
@@ -1029,7 +1053,8 @@ export class Agent implements Control {
     const stillTrue = await this.confirmLeads(source);
     const lineage = await this.parts.postgres.lineage(source, LINEAGE_LIMIT);
     if (lineage === null) throw new Error(`${source.name} does not answer: nothing was removed here`);
-    if (lineage.inRecovery) throw new Error(`${source.name} is not a primary: nothing was removed here`);
+    if (lineage.inRecovery && this.remoteSource === null)
+      throw new Error(`${source.name} is not a primary: nothing was removed here`);
     const expected = this.reader.latest?.cluster.initialize?.value ?? '';
     if (expected !== '' && lineage.systemId !== expected)
       throw new Error(`${source.name} serves another cluster (${lineage.systemId}): nothing was removed here`);

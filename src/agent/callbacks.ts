@@ -8,7 +8,7 @@ import type { Published } from './published.ts';
 
 export interface Callback {
   readonly name: CallbackName;
-  /** `primary`, `replica`, or `demoted` where a primary was stopped to be one no more. */
+  /** `primary`, `standby_leader`, `replica`, or `demoted` where a primary was stopped to be one no more. */
   readonly role: string;
 }
 
@@ -25,15 +25,15 @@ export class Callbacks {
     return this.seen?.kind === 'running' ? [{ name: 'on_reload', role: this.seen.role }] : [];
   }
 
-  see({ local, operation }: Pick<Published, 'local' | 'operation'>): readonly Callback[] {
-    if (local.kind === 'primary' || local.kind === 'standby')
-      return this.runs(local.kind === 'primary' ? 'primary' : 'replica', local.startedAt);
+  see({ local, operation, role }: Pick<Published, 'local' | 'operation' | 'role'>): readonly Callback[] {
+    if (local.kind === 'primary') return this.runs('primary', local.startedAt);
+    if (local.kind === 'standby') return this.runs(role === 'standby_leader' ? role : 'replica', local.startedAt);
     if (!isDown(local) || this.seen?.kind !== 'running') return [];
-    const { role } = this.seen;
+    const was = this.seen.role;
     const restarts = operation?.kind === 'restart';
-    this.seen = { kind: 'down', role, told: !restarts };
+    this.seen = { kind: 'down', role: was, told: !restarts };
     if (restarts) return [];
-    return [{ name: 'on_stop', role: role === 'primary' && operation?.kind === 'switchover' ? 'demoted' : role }];
+    return [{ name: 'on_stop', role: was === 'primary' && operation?.kind === 'switchover' ? 'demoted' : was }];
   }
 
   private runs(role: string, startedAt: string): readonly Callback[] {

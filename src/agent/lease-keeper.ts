@@ -76,6 +76,8 @@ export interface LeaseKeeperParts {
   readonly wantedTtl: () => Millis;
   /** The cluster's settings have been read: until then the wanted TTL is this node's own, and no reason to change one. */
   readonly settled: () => boolean;
+  /** This cluster follows another one, and nothing here writes: no window is opened. */
+  readonly leadsStandbys: () => boolean;
   readonly failsafe: FailsafeParts;
   /** Something changed that a decision may rest on. */
   readonly onChange: (what: 'proof' | 'lost' | 'released' | 'acquired' | 'key') => void;
@@ -570,6 +572,25 @@ export class LeaseKeeper {
     return true;
   }
 
+  /**
+   * The leader of a standby cluster writes nothing: its window is closed, then the guard has nothing to strike at. What
+   * was stored goes too: the next process of this node finds its key by rule 14.
+   *
+   * @returns whether the guard has stood down
+   */
+  standDown(): Promise<boolean> {
+    return this.alone(async () => {
+      if (this.tenure !== null) {
+        if (!this.parts.leadsStandbys() || this.parts.downSince() === null) return false;
+        this.tenure = { ...this.tenure, until: LONG_AGO };
+        this.pausedBeat = false;
+        this.gatePassedStored = false;
+        await this.parts.state.forget();
+      }
+      return (await this.parts.guard.disarm(GUARD_LIMIT)).kind === 'acked';
+    });
+  }
+
   /** Rule 18: after a release whose fate is unknown, writing again needs a newer beat first. */
   reclaim(): Promise<boolean> {
     return this.alone(async () => {
@@ -899,6 +920,13 @@ export class LeaseKeeper {
     const { tenure } = this;
     if (tenure === null) return true;
     if (proof.sentAt < this.suspectedAt) return false;
+    if (this.parts.leadsStandbys()) {
+      // Proven, and nothing opened by it: whatever comes to write here all the same is fenced.
+      this.provenAt = proof.sentAt;
+      this.proofs++;
+      this.unopenedSince = null;
+      return true;
+    }
     // A primary taken in as it runs had no window that could have passed.
     const downSince = this.isAdopting() ? proof.sentAt : this.parts.downSince();
     const until = windowAfter(tenure, proof, clock.now(), downSince);

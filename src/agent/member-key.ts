@@ -50,8 +50,15 @@ export function patroniState(local: LocalPostgres, operation: OperationView | nu
   }
 }
 
-export function patroniRole(local: LocalPostgres, leadership: Leadership, role: Role = 'node'): string {
+/** @param standbyCluster - this cluster follows another one: who leads it is no primary */
+export function patroniRole(
+  local: LocalPostgres,
+  leadership: Leadership,
+  role: Role = 'node',
+  standbyCluster = false,
+): string {
   if (role === 'witness') return role;
+  if (standbyCluster && local.kind === 'standby' && leadership.kind === 'holding') return 'standby_leader';
   switch (local.kind) {
     case 'primary':
       return 'primary';
@@ -81,6 +88,8 @@ export interface MemberFacts {
   readonly operation: OperationView | null;
   readonly node: NodePolicy;
   readonly pause: boolean;
+  /** This cluster follows another one. */
+  readonly standbyCluster?: boolean;
   /** It asks to be no synchronous standby any more. */
   readonly leavesSyncSet: boolean;
   readonly scheduledRestart: ScheduledRestart | null;
@@ -125,7 +134,7 @@ export function writeMember(facts: MemberFacts): string {
     conn_url: settings.connUrl ?? undefined,
     api_url: settings.apiUrl,
     state: patroniState(local, facts.operation, facts.node.role),
-    role: patroniRole(local, facts.leadership, facts.node.role),
+    role: patroniRole(local, facts.leadership, facts.node.role, facts.standbyCluster === true),
     version: PATRONI_LEVEL,
     proxy_url: settings.proxyUrl,
     tags: Object.keys(tags).length > 0 ? tags : undefined,

@@ -178,8 +178,9 @@ export class SlotKeeper {
     if (local.kind !== 'primary' && local.kind !== 'standby') return;
     if (local.kind === 'primary' && !agent.writable()) return;
     const { cluster } = reading;
+    const leads = local.kind === 'primary' || (agent.remoteSource !== null && cluster.leader?.name === agent.self);
     const fed = namesOf(
-      cluster.members.filter((one) => local.kind === 'primary' || toldToFollow(one) === agent.self),
+      cluster.members.filter((one) => leads || toldToFollow(one) === agent.self),
       agent.self,
     );
     const needed = local.kind === 'primary' || this.mayLead ? new Set([...this.seen.keys(), ...fed]) : fed;
@@ -207,7 +208,7 @@ export class SlotKeeper {
       policy: { ...agent.policy.slots, complete: agent.policy.slots.complete && cluster.config !== null },
       made: this.made,
       strangers: this.strangers,
-      positions: local.kind === 'primary' ? positionsElsewhere(cluster) : (status?.slots ?? new Map()),
+      positions: leads ? positionsElsewhere(cluster) : (status?.slots ?? new Map()),
       published: new Set(status?.slots.keys() ?? []),
       now: agent.now(),
       patience: agent.policy.memberSlotsTtl,
@@ -460,11 +461,9 @@ export class SlotKeeper {
 const clashSentence = (slot: string, names: readonly string[]): string =>
   `${names.join(' and ')} would have to share the slot ${slot}: only one of them can stream through it, so rename one`;
 
-/** A member of Patroni that is tagged nostream does not stream; our own do, whatever the tag. */
+/** Who is tagged nostream does not stream, and needs none. */
 const needsSlot = (member: Member): boolean =>
-  member.role !== 'witness' &&
-  member.pgha?.role !== 'witness' &&
-  (member.pgha !== null || member.tags['nostream'] !== true);
+  member.role !== 'witness' && member.pgha?.role !== 'witness' && member.tags['nostream'] !== true;
 
 function namesOf(members: readonly Member[], except?: NodeName): Set<string> {
   return new Set(members.filter((one) => needsSlot(one) && one.name !== except).map(({ name }) => slotName(name)));

@@ -1,6 +1,6 @@
 /** An operator's switchover or failover: checked, written to etcd's `failover` key, and watched until it is true. */
 import { unfit } from '../core/candidate.ts';
-import { type ClusterView, KEYS, writeFailover } from '../core/cluster.ts';
+import { type ClusterView, KEYS, type Member, writeFailover } from '../core/cluster.ts';
 import { isMember } from '../core/situations/leaderless.ts';
 import { nodeName, type Revision } from '../core/store.ts';
 import { between, laterBy, millis } from '../core/time.ts';
@@ -70,7 +70,8 @@ async function impossible(
     return 'candidate does not exists';
   if (others.length === 0) return `${action} is not possible: cluster does not have members except leader`;
   const view = { policy: agent.resolved.policy };
-  const fit = others.filter((member) => isMember(view, cluster, member.name)).map((member) => member.name);
+  const mayLead = (name: Member['name']): boolean => agent.remoteSource !== null || isMember(view, cluster, name);
+  const fit = others.filter((member) => mayLead(member.name)).map((member) => member.name);
   if (request.candidate !== null && request.forced !== true && !fit.some((name) => name === request.candidate))
     return action === 'switchover'
       ? 'candidate name does not match with sync_standby'
@@ -189,6 +190,8 @@ async function withdrawInMaintenance(agent: Agent, before: string | null, wish: 
 }
 
 async function isWritable(agent: Agent, name: string): Promise<boolean> {
+  // Who leads a standby cluster never is.
+  if (agent.remoteSource !== null) return true;
   if (name === agent.self) return agent.writable();
   await agent.askPeers([nodeName(name)], ASK_LIMIT);
   const answer = agent.peers.answers.get(nodeName(name));

@@ -5,6 +5,8 @@
  */
 import { KEYS } from '../core/cluster.ts';
 import type { StatusFields } from '../core/leadership.ts';
+import { position } from '../core/local.ts';
+import { REMOTE } from '../core/policy.ts';
 import type { LeaseId } from '../core/store.ts';
 import { between, type Instant, LONG_AGO, millis } from '../core/time.ts';
 import type { Agent } from './agent.ts';
@@ -93,8 +95,11 @@ export class Upkeep {
   /** Without leadership, and with Postgres known not to write, the guard has nothing left to strike at. */
   private async standDown(): Promise<void> {
     const { agent } = this;
-    if (agent.keeper.leadership.kind === 'holding') {
+    const { leadership } = agent.keeper;
+    if (leadership.kind === 'holding') {
       this.guardStoodDown = false;
+      // It was a primary until a moment ago, or took the key before the settings said what it leads.
+      if (agent.leadsStandbys() && leadership.windowOpen && !agent.policy.pause) await agent.keeper.standDown();
       return;
     }
     if (this.guardStoodDown || agent.downSince() === null || agent.operations.running !== null) return;
@@ -120,6 +125,7 @@ export class Upkeep {
       receivesFrom: agent.receivesFrom(),
       dataDirectory: agent.resolved.policy.node.role === 'witness' ? null : agent.parts.postgres.dataDirectory,
       pause: agent.policy.pause,
+      standbyCluster: agent.remoteSource !== null,
       leavesSyncSet: agent.leavingSyncSet,
       scheduledRestart: agent.scheduledRestart,
       now,
@@ -169,6 +175,8 @@ export class Upkeep {
     if (local.kind !== 'primary' && local.kind !== 'standby') return;
     if (between(this.settingsFailedAt, agent.now()) < 10_000) return;
     this.settingsFailedAt = agent.now();
+    const remote = agent.keeper.leadership.kind === 'holding' ? agent.addressOf(REMOTE) : null;
+    if (remote !== null && local.kind === 'standby') await agent.parts.postgres.follow(remote);
     const reloaded = await agent.parts.postgres.applySettings(agent.resolved.server);
     if (reloaded) agent.settingsReloaded();
     this.settingsDue = false;
@@ -262,8 +270,21 @@ export class Upkeep {
     const { local } = agent.watch;
     const before = agent.reader.latest?.cluster.status ?? null;
     const { location } = agent.resolved.policy.node;
+    const standbyCluster = agent.remoteSource !== null;
+    if (standbyCluster && local.kind === 'standby') {
+      const at = position(local);
+      return {
+        optime: at,
+        ...this.slots.statusFields(at),
+        leader: agent.self,
+        location,
+        unpromoted: true,
+        standbyCluster,
+      };
+    }
     if (local.kind !== 'primary') {
       return {
+        ...(standbyCluster ? { standbyCluster } : {}),
         optime: before?.optime ?? null,
         slots: before?.slots ?? new Map(),
         retainSlots: before?.retainSlots ?? [],

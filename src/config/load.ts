@@ -22,6 +22,7 @@ import { type ParsedFile, parseFile, parseFiles } from './file.ts';
 import { hbaMistake } from './hba.ts';
 import { didYouMean } from './nearest.ts';
 import {
+  BASEBACKUP,
   type BootstrapConfig,
   type BootstrapMethod,
   type CommandsConfig,
@@ -382,6 +383,7 @@ function buildNode(from: Builder, name: string): { policy: Config['node']; tags:
       name: nodeName(name),
       nodeId: nodeIdOf(from),
       priority: effective,
+      ...(tags['nostream'] === true ? { noStream: true as const } : {}),
       noFailover,
       location: text(from, 'location') ?? 'default',
       role: 'node',
@@ -682,15 +684,6 @@ function recoveryConfOf(from: Builder): PostgresConfig['recoveryConf'] {
   }
   return kept;
 }
-
-const BASEBACKUP: CopyMethod = {
-  name: 'basebackup',
-  command: null,
-  keepData: false,
-  noParams: false,
-  params: [],
-  timeout: millis(86_400_000),
-};
 
 const settingNames: ReadonlySet<string> = new Set(
   settingsBelow(localSchema)

@@ -5,7 +5,7 @@
 import type { CallbackName } from '../core/callbacks.ts';
 import { LONGEST_TTL_SECONDS } from '../core/lease.ts';
 import type { ClusterPolicy, NodePolicy } from '../core/policy.ts';
-import type { Millis } from '../core/time.ts';
+import { type Millis, millis } from '../core/time.ts';
 
 export interface HostPort {
   readonly host: string;
@@ -130,6 +130,16 @@ export interface CopyMethod {
   readonly params: readonly (readonly [name: string, value: string])[];
   readonly timeout: Millis;
 }
+
+/** What is done where no other method is named. */
+export const BASEBACKUP: CopyMethod = {
+  name: 'basebackup',
+  command: null,
+  keepData: false,
+  noParams: false,
+  params: [],
+  timeout: millis(86_400_000),
+};
 
 export interface BootstrapConfig {
   /** Becomes etcd's `config` key at bootstrap, as written. */
@@ -685,7 +695,6 @@ const NOT_YET = 'not acted on by this version';
 
 /** Documented by Patroni or repmgr, without effect in the cluster-wide document. */
 const CLUSTER_UNUSED: Readonly<Record<string, string>> = {
-  standby_cluster: 'this version cannot run a standby cluster: no node takes over by itself while this is set',
   check_timeline: 'not needed: timelines are always compared',
   primary_race_backoff: 'not needed: candidates stand back in order of rank',
 };
@@ -727,6 +736,45 @@ export const clusterSchema: Section = section(
       'slot matchers',
       'Slots that are left alone: a list of `name`, `type`, `database`, `plugin`, any of them.',
       { scope: 'cluster' },
+    ),
+    standby_cluster: section(
+      'This cluster follows another one and takes no writes: in force once `host`, `port` or `restore_command` is set. Remove it, or run `pgha-ctl promote-cluster`, and its leader is promoted. See [standby-cluster.md](standby-cluster.md).',
+      {
+        host: setting(
+          'Patroni',
+          'text',
+          "The other cluster's primary; several with commas between, of which the one that accepts writes is followed.",
+          { scope: 'cluster' },
+        ),
+        port: setting('Patroni', 'integer', 'Its port.', {
+          scope: 'cluster',
+          minimum: 1,
+          maximum: 65_535,
+          defaultText: '5432',
+        }),
+        primary_slot_name: setting(
+          'Patroni',
+          'text',
+          'A replication slot there, which its operator keeps. None is used when this is not set.',
+          { scope: 'cluster' },
+        ),
+        create_replica_methods: setting(
+          'Patroni',
+          'list',
+          "How the first member is copied: `basebackup`, or names of methods in that node's own file.",
+          { scope: 'cluster' },
+        ),
+        restore_command: setting('Patroni', 'text', 'Brings WAL from an archive, besides or instead of `host`.', {
+          scope: 'cluster',
+        }),
+        archive_cleanup_command: setting('Patroni', 'text', 'Run after each restart point of the leader.', {
+          scope: 'cluster',
+        }),
+        recovery_min_apply_delay: setting('Patroni', 'text', 'The leader replays commits so much later: `5min`.', {
+          scope: 'cluster',
+        }),
+      },
+      { renamed: { create_replica_method: 'create_replica_methods' } },
     ),
     postgresql: section(
       'What has to be the same in Postgres on all nodes.',
@@ -1326,7 +1374,12 @@ export const localSchema: Section = section(
         noloadbalance: setting('Patroni', 'boolean', '`/replica` answers 503.', { default: false }),
         replicatefrom: setting('Patroni', 'text', 'Name of the node to stream from.'),
         nosync: setting('Patroni', 'boolean', 'Not a synchronous standby.', { default: false }),
-        nostream: setting('Patroni', 'boolean', 'No streaming.', { default: false }),
+        nostream: setting(
+          'Patroni',
+          'boolean',
+          'No streaming: WAL comes by `restore_command` (recovery_conf) alone, and no member keeps a slot for this one.',
+          { default: false },
+        ),
         sync_priority: setting('Patroni', 'integer', 'Preference among synchronous standbys.'),
       },
       { additionalProperties: true },

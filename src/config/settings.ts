@@ -12,6 +12,7 @@ import { check, checkSetting, isInactive, isMap } from './check.ts';
 import { hbaMistake } from './hba.ts';
 import { type Config, clusterSchema, type Section, settingAt, settingsBelow } from './schema.ts';
 import { resolveSlots } from './slots.ts';
+import { readStandbyCluster } from './standby-cluster.ts';
 import { parseInteger, parseSize, printBytes, printSeconds } from './units.ts';
 
 export interface Settings {
@@ -27,8 +28,12 @@ type Document = Readonly<Record<string, unknown>>;
 
 export function resolveSettings(stored: Document | null, config: Config): Settings {
   const resolved = resolveCluster(stored, config.localOverrides);
+  const makesStandby = readStandbyCluster(config.bootstrap.dcs['standby_cluster']).source !== null;
   return {
-    policy: { cluster: resolved.cluster, node: config.node },
+    policy: {
+      cluster: resolved.cluster,
+      node: makesStandby ? { ...config.node, makesStandbyCluster: true } : config.node,
+    },
     server: resolved.server,
     adjustments: resolved.adjustments,
     notUnderstood: notUnderstood(stored),
@@ -52,7 +57,7 @@ export function resolveCluster(stored: unknown, overrides: Document): ResolvedCl
   const fromFile = new Map<string, unknown>();
   for (const { path, setting } of settingsBelow(clusterSchema)) {
     if (setting.kind === 'parameters' || setting.kind === 'lines') continue;
-    if (setting.kind === 'slots' || setting.kind === 'slot matchers') continue;
+    if (setting.kind === 'slots' || setting.kind === 'slot matchers' || path[0] === 'standby_cluster') continue;
     const name = path.join('.');
     const local = valueAt(overrides, path);
     if (local !== undefined) fromFile.set(name, local);
@@ -85,10 +90,9 @@ export function resolveCluster(stored: unknown, overrides: Document): ResolvedCl
   // restart, which a limit of zero would turn into its opposite.
   const startTimeout = positiveOrDefault('primary_start_timeout', value('primary_start_timeout'));
   const stopTimeout = positiveOrDefault('primary_stop_timeout', value('primary_stop_timeout'));
-  const standbyCluster = !isInactive(document['standby_cluster']);
-  if (standbyCluster && value('failover') !== 'manual') {
-    adjustments.push('failover is manual while standby_cluster is set: this version would make a second primary of it');
-  }
+  const standbyCluster = readStandbyCluster(document['standby_cluster']);
+  adjustments.push(...standbyCluster.problems.map((problem) => `standby_cluster${problem}`));
+  const isStandby = standbyCluster.source !== null;
 
   const ms = (name: string): Millis => inMillis(Number(value(name)));
   const reaction = (name: string) => value(name) as SicknessPolicy['react'][Treatable];
@@ -121,13 +125,15 @@ export function resolveCluster(stored: unknown, overrides: Document): ResolvedCl
       includeWitness: value('child_nodes_connected_include_witness') === true,
     },
     synchronous: {
-      mode: value('synchronous_mode') as ClusterPolicy['synchronous']['mode'],
+      // Its commits are made elsewhere, and nobody here is waited for.
+      mode: isStandby ? 'off' : (value('synchronous_mode') as ClusterPolicy['synchronous']['mode']),
       strict: value('synchronous_mode_strict') === true,
       count: Number(value('synchronous_node_count')),
       maximumLagBytes: BigInt(Math.trunc(Number(value('maximum_lag_on_syncnode')))),
     },
-    failover: standbyCluster ? 'manual' : (value('failover') as ClusterPolicy['failover']),
+    failover: value('failover') as ClusterPolicy['failover'],
     pause: value('pause') === true,
+    ...(standbyCluster.source === null ? {} : { standbyCluster: standbyCluster.source }),
     failsafeMode: value('failsafe_mode') === true,
     usePgRewind: value('postgresql.use_pg_rewind') === true,
     useSlots: value('postgresql.use_slots') === true,
@@ -167,7 +173,7 @@ export function resolveCluster(stored: unknown, overrides: Document): ResolvedCl
     pgIdent: linesOf('pg_ident', postgresql['pg_ident'], adjustments),
     usePgRewind: cluster.usePgRewind,
     useSlots: cluster.useSlots,
-    logicalSlots: cluster.useSlots && cluster.slots.permanent.some(({ kind }) => kind === 'logical'),
+    logicalSlots: !isStandby && cluster.useSlots && cluster.slots.permanent.some(({ kind }) => kind === 'logical'),
     synchronous: cluster.synchronous.mode !== 'off',
   };
   return { cluster, server, adjustments };

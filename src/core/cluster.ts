@@ -111,6 +111,8 @@ export interface Status {
   readonly location: string | null;
   /** Its writer had the key and was not promoted: `optime` is what the leader before him has published. */
   readonly unpromoted?: boolean;
+  /** Its writer leads a standby cluster: nobody is promoted before the settings are read and say otherwise. */
+  readonly standbyCluster?: boolean;
 }
 
 /** The `failover` key: an operator's wish. */
@@ -403,6 +405,7 @@ function readStatus(at: Revision, value: Json, notUnderstood: NotUnderstood[] = 
     leader: isObject(value['pgha']) ? nameOrNull(value['pgha']['leader']) : null,
     location: isObject(value['pgha']) ? text(value['pgha']['location']) : null,
     ...(isObject(value['pgha']) && value['pgha']['unpromoted'] === true ? { unpromoted: true } : {}),
+    ...(isObject(value['pgha']) && value['pgha']['standby_cluster'] === true ? { standbyCluster: true } : {}),
   };
 }
 
@@ -443,6 +446,7 @@ export function writeStatus(status: {
   readonly leader: NodeName | null;
   readonly location: string | null;
   readonly unpromoted?: boolean;
+  readonly standbyCluster?: boolean;
   readonly beat: Beat;
 }): string {
   const { beat } = status;
@@ -462,6 +466,7 @@ export function writeStatus(status: {
       leader: status.leader ?? undefined,
       location: status.location ?? undefined,
       unpromoted: status.unpromoted === true ? true : undefined,
+      standby_cluster: status.standbyCluster === true ? true : undefined,
       release:
         release === null
           ? undefined

@@ -40,6 +40,8 @@ export interface StatusFields {
   readonly location: string | null;
   /** Postgres here was not promoted under this key: for the loss statement of the one after us. */
   readonly unpromoted?: boolean;
+  /** This cluster follows another one. */
+  readonly standbyCluster?: boolean;
 }
 
 /** A beat whose term is the revision of the very version that carries it: the key is written in the same transaction. */

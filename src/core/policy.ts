@@ -34,6 +34,24 @@ export interface SynchronousPolicy {
   readonly maximumLagBytes: bigint;
 }
 
+/** Where a standby cluster gets its WAL: the primary of another cluster, an archive, or both. */
+export interface RemoteSource {
+  /** Several, with commas between: whichever of them accepts writes. null: there is only the archive. */
+  readonly host: string | null;
+  readonly port: number;
+  /** A slot that its operator keeps there; null: none is used. */
+  readonly slot: string | null;
+  /** Names of create_replica_methods, for the first copy; null: those of this node's own file. */
+  readonly copyMethods: readonly string[] | null;
+  readonly restoreCommand: string | null;
+  readonly archiveCleanupCommand: string | null;
+  /** As Postgres reads it: `5min`. */
+  readonly recoveryMinApplyDelay: string | null;
+}
+
+/** That source where a member is named otherwise. No member can be called so: names have no slash. */
+export const REMOTE = '/remote' as NodeName;
+
 export interface ClusterPolicy {
   readonly ttl: Millis;
   readonly loopWait: Millis;
@@ -70,6 +88,8 @@ export interface ClusterPolicy {
   readonly childNodes: ChildNodesPolicy;
   readonly synchronous: SynchronousPolicy;
   readonly pause: boolean;
+  /** This cluster takes no writes: it follows another one. Left out: it is a cluster of its own. */
+  readonly standbyCluster?: RemoteSource;
   /** While etcd is away the leader goes on for as long as every member confirms (protocol.md 8). */
   readonly failsafeMode: boolean;
   readonly usePgRewind: boolean;
@@ -103,6 +123,10 @@ export interface NodePolicy {
   readonly role: 'node' | 'witness';
   /** The member to stream from (`upstream_node`, tag `replicatefrom`); null: the leader. */
   readonly upstream: NodeName | null;
+  /** Tag `nostream`: WAL comes by restore_command alone. Left out: it streams. */
+  readonly noStream?: true;
+  /** A cluster that this node makes (bootstrap.dcs) is a standby cluster. Left out: it is not. */
+  readonly makesStandbyCluster?: true;
   /** A failover_validation_command is configured here: it is asked before this node takes the key. */
   readonly validates: boolean;
   /** Whether this node leads without a watchdog device; left out: it does. */

@@ -50,6 +50,23 @@ export const RULES = {
     'the tail cannot be brought over and the policy prefers a failover: the key is given up, with the loss stated',
   'leading.start-here': 'no candidate can take over without loss: Postgres is started again here',
   'leading.start-failed': 'Postgres does not start here: wait a moment before the next try',
+  'standby-leader.receiving':
+    'this node leads a cluster that follows another one: it receives from there, and accepts no writes',
+  'standby-leader.follow': 'this node leads a standby cluster: the other cluster is followed',
+  'standby-leader.waiting': 'this node leads a standby cluster, and nothing comes from the other cluster',
+  'standby-leader.settings-unknown':
+    'this cluster followed another one and its settings cannot be read: nothing is promoted before they are',
+  'standby-leader.demote':
+    'the settings make this cluster a standby cluster: its primary stops in order, and comes back as a standby',
+  'standby-leader.starting': 'Postgres of the standby leader is starting or stopping',
+  'standby-leader.start': 'Postgres of the standby leader is down: it is started as a standby of the other cluster',
+  'standby-leader.learn-lineage':
+    "a former primary leads a standby cluster: the other cluster's history is compared with ours before it is followed",
+  'standby-leader.diverged-stop': 'the standby leader has WAL that the other cluster never had: it stops to be rewound',
+  'standby-leader.rewind': 'our WAL goes beyond what the other cluster has: rewind to it',
+  'standby-leader.copy': 'this directory cannot be brought back by a rewind: copy the other cluster anew',
+  'standby-leader.hand-on': 'another member is to lead the standby cluster: the key goes there, and nothing stops',
+  'standby-leader.leaving': 'the service stops and this node leads a standby cluster: the key is given up at once',
   'switchover.check': 'a switchover is asked for: the candidates are asked first',
   'switchover.refused': 'the switchover cannot be done safely: nothing was changed',
   'switchover.stop': 'the candidate is fit: stop here in order, then hand over',
@@ -86,6 +103,7 @@ export const RULES = {
     'there is no leader and Postgres is down here: it is started as a standby, so that its position counts',
   'leaderless.wait-for-data': 'there is no leader and no data here: wait for one to copy from',
   'following.streaming': 'this standby receives from its upstream: the leader, or the member that was configured',
+  'following.archive': 'this standby is tagged nostream: its WAL comes from the archive alone',
   'following.upstream-away':
     "the configured upstream cannot feed this standby: it receives from that one's upstream, or from the leader",
   'following.upstream-silent':

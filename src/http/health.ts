@@ -40,18 +40,19 @@ export function isStale(node: NodeHealth): boolean {
  * `/standby-leader` contains `leader`, and `/read-only-sync` must not be taken for `/read-only`.
  */
 export function passes({ path, query }: Target, node: NodeHealth): boolean {
-  // A standby cluster has no leader that replicates from elsewhere here yet.
-  if (path.includes('standby_leader') || path.includes('standby-leader')) return false;
-  if (path === '/' || /leader|master|primary|read-write/.test(path)) return node.writable;
+  if (path.includes('standby_leader') || path.includes('standby-leader')) return leadsStandbys(node);
+  if (path.includes('leader')) return node.writable || leadsStandbys(node);
+  if (path === '/' || /master|primary|read-write/.test(path)) return node.writable;
   if (isStale(node)) return false;
   if (path.includes('replica')) return isReplica(query, node) && tagsMatch(query, node.tags);
   if (path.includes('read-only') && !path.includes('sync') && !path.includes('quorum')) {
-    return (node.writable || isReplica(query, node)) && tagsMatch(query, node.tags);
+    return (node.writable || leadsStandbys(node) || isReplica(query, node)) && tagsMatch(query, node.tags);
   }
   if (path.includes('health')) return node.published.state === 'running' && tagsMatch(query, node.tags);
   // The rest needs to know who is synchronous, so the view of the cluster must be a fresh one.
   if (!clusterKnown(node)) return false;
   const duty = syncDuty(node.published);
+  const leads = node.writable || leadsStandbys(node);
   switch (path) {
     case '/sync':
     case '/synchronous':
@@ -62,10 +63,10 @@ export function passes({ path, query }: Target, node: NodeHealth): boolean {
     case '/asynchronous':
       return duty === null && isReplica(query, node) && tagsMatch(query, node.tags);
     case '/read-only-quorum':
-      return (node.writable || (duty === 'quorum' && isReplica(query, node))) && tagsMatch(query, node.tags);
+      return (leads || (duty === 'quorum' && isReplica(query, node))) && tagsMatch(query, node.tags);
     case '/read-only-sync':
     case '/read-only-synchronous':
-      return (node.writable || (duty === 'sync' && isReplica(query, node))) && tagsMatch(query, node.tags);
+      return (leads || (duty === 'sync' && isReplica(query, node))) && tagsMatch(query, node.tags);
     default:
       return false;
   }
@@ -88,7 +89,7 @@ export function failsafeIsActive({ published, now }: NodeHealth): boolean {
 
 /** Writable, or a standby that streams and is close enough to the leader. */
 export function isReady({ query }: Target, node: NodeHealth): boolean {
-  if (node.writable) return true;
+  if (node.writable || leadsStandbys(node)) return true;
   const { local, state } = node.published;
   if (isStale(node) || state !== 'running' || local.kind !== 'standby') return false;
   if (local.failing !== null || local.receiver?.streaming !== true) return false;
@@ -98,6 +99,18 @@ export function isReady({ query }: Target, node: NodeHealth): boolean {
   const limit = readSize(query.get('lag')) ?? node.published.policy.cluster.maximumLagOnFailoverBytes;
   const own = query.get('mode') === 'write' && local.received > local.replayed ? local.received : local.replayed;
   return leaderAt <= own + limit;
+}
+
+/**
+ * It leads a cluster that follows another one, by a proof of the last TTL, and its Postgres answers. In maintenance nothing
+ * is proven, and the key stands.
+ */
+export function leadsStandbys(node: NodeHealth): boolean {
+  const { published, now } = node;
+  const { leadership, local, proofs, role, policy } = published;
+  if (isStale(node) || role !== 'standby_leader' || leadership.kind !== 'holding') return false;
+  if (local.kind !== 'standby' || local.failing !== null || leadership.releaseSent) return false;
+  return policy.cluster.pause || (proofs.last !== null && between(proofs.last, now) < leadership.ttl);
 }
 
 function isReplica(query: Query, node: NodeHealth): boolean {

@@ -81,7 +81,8 @@ function patroniFields(published: Published, config: Config): Fields {
 export function shownRole(published: Published): string {
   const server = answering(published.local);
   if (server === null) return published.role;
-  return server.kind === 'primary' ? 'primary' : 'replica';
+  if (server.kind === 'primary') return 'primary';
+  return published.role === 'standby_leader' ? published.role : 'replica';
 }
 
 function walPositions(server: Extract<LocalPostgres, { kind: 'primary' | 'standby' }>): Fields {

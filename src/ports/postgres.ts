@@ -7,7 +7,7 @@
  */
 import type { LocalPostgres, SystemId } from '../core/local.ts';
 import type { Lsn, Timeline } from '../core/lsn.ts';
-import type { CheckType } from '../core/policy.ts';
+import type { CheckType, RemoteSource } from '../core/policy.ts';
 import type { Acknowledging, SyncMode } from '../core/quorum.ts';
 import type { Vitals } from '../core/sickness.ts';
 import type { LeaderSlots, ServerSlots, SlotStep } from '../core/slots.ts';
@@ -21,6 +21,8 @@ export interface ServerAddress {
   readonly port: number;
   /** For the operator's commands; absent or null: it has none, or is not asked for. */
   readonly nodeId?: number | null;
+  /** It is no member: the primary of another cluster, which this one follows. */
+  readonly remote?: RemoteSource;
 }
 
 /**

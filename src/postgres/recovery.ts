@@ -134,6 +134,8 @@ export async function follow(server: RunningServer, upstream: ServerAddress | nu
   if (postmaster === null) return;
   signalProcess(postmaster, 'SIGHUP');
   const seen = await seeReceiver(server);
+  // One of several: which of them accepts writes is seen by the receiver alone.
+  if (upstream?.host.includes(',') === true) return;
   const wanted = upstream === null ? null : `${upstream.host}:${upstream.port}`;
   if (seen.process !== null && seen.from !== null && seen.from !== wanted) signalProcess(seen.process, 'SIGTERM');
 }

@@ -4,7 +4,7 @@
  * looked at, never believed. A directory that is not finished stays marked and is never started.
  */
 import { join } from 'node:path';
-import type { CopyMethod } from '../config/schema.ts';
+import { BASEBACKUP, type CopyMethod } from '../config/schema.ts';
 import { millis } from '../core/time.ts';
 import { PghaError } from '../errors.ts';
 import type { Progress, ServerAddress, ServerSettings } from '../ports/postgres.ts';
@@ -32,7 +32,10 @@ export async function createReplica(
   progress: Progress,
   signal: AbortSignal,
 ): Promise<void> {
-  const methods = place.config.postgresql.copyMethods;
+  const methods =
+    source.remote?.copyMethods == null
+      ? place.config.postgresql.copyMethods
+      : methodsNamed(place, source, source.remote.copyMethods);
   const failures: string[] = [];
   let last: unknown = null;
   for (const method of methods) {
@@ -64,6 +67,17 @@ export async function createReplica(
     'An unfinished copy is never started.',
     last,
   );
+}
+
+/** Those that the settings of a standby cluster name, as this node's own file describes them. */
+function methodsNamed(place: Place, source: ServerAddress, names: readonly string[]): readonly CopyMethod[] {
+  return names.map((name) => {
+    const method = place.config.postgresql.copyMethods.find((one) => one.name === name);
+    if (method !== undefined) return method;
+    if (name === BASEBACKUP.name) return BASEBACKUP;
+    const why = `standby_cluster names ${name}, which does not stand in this node's create_replica_methods`;
+    throw copyFailed(place, source, why, 'Nothing was changed.', null);
+  });
 }
 
 async function copyByCommand(

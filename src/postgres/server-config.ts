@@ -12,6 +12,7 @@ import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import type { Config, Login } from '../config/schema.ts';
 import { slotName } from '../core/cluster.ts';
+import type { RemoteSource } from '../core/policy.ts';
 import { NATIVE_SLOT_SYNC } from '../core/slots.ts';
 import type { ServerAddress, ServerSettings } from '../ports/postgres.ts';
 import { runCommand } from './command.ts';
@@ -387,8 +388,9 @@ export function renderUpstream(
   passfile: string,
   version: number,
 ): string {
+  const remote = upstream?.remote;
   const conninfo =
-    upstream === null
+    upstream === null || remote?.host === null
       ? ''
       : connectionString(
           upstream,
@@ -400,9 +402,24 @@ export function renderUpstream(
             ...(version >= NATIVE_SLOT_SYNC ? { dbname: config.postgresql.database } : {}),
             // The server has no service file of ours, and the file that this stands in is for its eyes only.
             ...sslPassword(config.postgresql.authentication.replication),
+            // Of several, the one that accepts writes.
+            ...(upstream.host.includes(',') ? { target_session_attrs: 'read-write' } : {}),
           },
         );
-  return `${HEADER}primary_conninfo = ${quoteSetting(conninfo)}\n`;
+  return `${HEADER}primary_conninfo = ${quoteSetting(conninfo)}\n${remote === undefined ? '' : remoteSettings(remote)}`;
+}
+
+/** What only the leader of a standby cluster needs; over what stands in postgresql.conf. */
+function remoteSettings(remote: RemoteSource): string {
+  const settings: Readonly<Record<string, string | null>> = {
+    primary_slot_name: remote.slot ?? '',
+    restore_command: remote.restoreCommand,
+    archive_cleanup_command: remote.archiveCleanupCommand,
+    recovery_min_apply_delay: remote.recoveryMinApplyDelay,
+  };
+  return Object.entries(settings)
+    .flatMap(([name, value]) => (value === null ? [] : [`${name} = ${quoteSetting(value)}\n`]))
+    .join('');
 }
 
 const sslPassword = ({ sslpassword }: Login): { readonly sslpassword?: string } =>

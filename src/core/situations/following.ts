@@ -6,6 +6,7 @@ import type { ClusterView, LeaderKey, Member } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
 import { position, type Standby } from '../local.ts';
 import { printLsn } from '../lsn.ts';
+import { standbySource } from '../standby-cluster.ts';
 import { between, millis } from '../time.ts';
 import { kinship } from '../timeline.ts';
 import { chooseUpstream, type UpstreamChoice } from '../upstream.ts';
@@ -43,8 +44,36 @@ export function follow(view: View, cluster: ClusterView, leader: LeaderKey): Dec
 }
 
 function asStandby(view: View, cluster: ClusterView, leader: LeaderKey, local: Standby): Decision {
+  if (view.policy.node.noStream === true) return fromArchive(view, cluster, leader, local);
   const choice = chooseUpstream(view, cluster, leader, local, lineageOf(view, leader));
   return askFirst(view, leader, choice, receiveFrom(view, cluster, leader, local, choice));
+}
+
+/** Tagged `nostream`: what the archive brings is the leader's as long as ours is part of his line. */
+function fromArchive(view: View, cluster: ClusterView, leader: LeaderKey, local: Standby): Decision {
+  const lineage = lineageOf(view, leader);
+  const ask = { do: 'learn-lineage', of: leader.name } as const;
+  if (lineage === null)
+    return decision(
+      'following.learn-lineage',
+      `${leader.name} leads: compare its history with ours`,
+      [ask],
+      millis(500),
+    );
+  if (lineage.inRecovery && standbySource(view.policy, cluster) === null)
+    return decision('following.leader-not-ready', `${leader.name} is not promoted yet`, [ask], millis(ASK_AGAIN_MS));
+  const own = { timeline: local.timeline, end: position(local), history: ownHistory(lineage, local.timeline) };
+  if (kinship(own, lineage).kind !== 'same-line')
+    return decision(
+      'following.diverged-stop',
+      `we are at ${printLsn(position(local))} on timeline ${local.timeline}; ${leader.name} is on ${lineage.timeline} and never had all of it`,
+      [{ do: 'stop-in-order' }],
+    );
+  if (local.follows !== null)
+    return decision('following.follow', 'tagged nostream: WAL comes from the archive alone', [
+      { do: 'follow', upstream: null },
+    ]);
+  return decision('following.archive', `fed by the archive up to ${printLsn(position(local))}`);
 }
 
 /** Another standby that could feed this one is asked for its history, beside what is done or instead of a detour. */
@@ -97,7 +126,7 @@ function receiveFrom(
       millis(200),
     );
   }
-  if (lineage.inRecovery) {
+  if (lineage.inRecovery && standbySource(view.policy, cluster) === null) {
     return decision(
       'following.leader-not-ready',
       `${leader.name} has the key and is not promoted yet`,
@@ -145,5 +174,9 @@ export function lineageOf(view: View, leader: LeaderKey, again = false): Learned
   const { lineage } = view;
   if (lineage === null || lineage.of !== leader.name || lineage.term !== leader.term) return null;
   // "Not promoted yet" is asked again with each look, and said once.
-  return again && !lineage.inRecovery && between(lineage.at, view.now) > RECOMPARE_MS ? null : lineage;
+  return again &&
+    (!lineage.inRecovery || view.policy.cluster.standbyCluster !== undefined) &&
+    between(lineage.at, view.now) > RECOMPARE_MS
+    ? null
+    : lineage;
 }

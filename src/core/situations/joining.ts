@@ -4,6 +4,7 @@ import { copySource } from '../copy-source.ts';
 import { type Decision, decision } from '../decision.ts';
 import { gateOpen } from '../gate.ts';
 import type { LocalPostgres, SystemId } from '../local.ts';
+import { standbySource } from '../standby-cluster.ts';
 import { millis } from '../time.ts';
 import type { View } from '../view.ts';
 import { memberNamed, unwatched } from '../view.ts';
@@ -49,7 +50,8 @@ function intoEmptyScope(view: View, cluster: ClusterView): Decision {
   switch (local.kind) {
     case 'absent':
     case 'half-made': {
-      const former = formerCluster(view, local);
+      const standby = view.policy.node.makesStandbyCluster === true;
+      const former = standby && view.formerCluster === null ? null : formerCluster(view, local);
       if (former !== null) return decision('joining.wait-for-bootstrap', former);
       const again = backingOff(view, 'bootstrap');
       if (again !== null) return again;
@@ -131,7 +133,8 @@ function copyFromLeader(view: View, cluster: ClusterView): Decision {
   const again = backingOff(view, 'copy');
   if (again !== null) return again;
   const member = memberNamed(cluster, leader.name);
-  if (member?.host == null || member.role !== 'primary' || member.state !== 'running') {
+  const leads = standbySource(view.policy, cluster) === null ? 'primary' : 'standby_leader';
+  if (member?.host == null || member.role !== leads || member.state !== 'running') {
     return decision(
       'following.leader-not-ready',
       `${leader.name} is not a running primary yet; copied as soon as it is`,

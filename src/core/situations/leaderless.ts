@@ -18,6 +18,7 @@ import { behindInTime } from '../published.ts';
 import { keyOfTaker, type SyncKey, standing, type Vote } from '../quorum.ts';
 import type { RuleId } from '../rules.ts';
 import { cannotWrite, describeSickness, hinders } from '../sickness.ts';
+import { standbySource } from '../standby-cluster.ts';
 import { ABSENT, type NodeName, type Revision } from '../store.ts';
 import { between, type Instant, laterBy, latest, type Millis, millis } from '../time.ts';
 import { memberNamed, unwatched, type View } from '../view.ts';
@@ -73,7 +74,8 @@ export function seekLeader(view: View, cluster: ClusterView): Decision {
     case 'stopped': {
       // The cluster that this node has just made, or brought along: nobody ever led it, so nobody else can hold newer
       // data, and it starts as the primary it was, on its own timeline, once the key is ours.
-      if (cluster.status === null && local.timeline === 1 && local.wasPrimary && local.cleanly) {
+      const isPrimarys = local.wasPrimary && local.cleanly && !local.standbySignal;
+      if (cluster.status === null && local.timeline === 1 && isPrimarys && !followsAnother(view, cluster)) {
         if (!gateOpen(view.gate, view.now)) return waitAtTheGate(view);
         return take(view, cluster, 'leaderless.acquire', 'nobody has ever led this cluster, and its data is here');
       }
@@ -123,7 +125,7 @@ function asStandby(view: View, cluster: ClusterView, local: Standby): Decision {
   const request = byHand(view, cluster);
   // Neither an operator's wish nor a record makes up for commits that may be missing here; only an operator's word does.
   const forced = request?.candidate === view.self && request.forced === true;
-  const promised = forced ? null : (cluster.sync ?? null);
+  const promised = forced || followsAnother(view, cluster) ? null : (cluster.sync ?? null);
   if (request?.candidate === view.self && view.gate?.opensAt === 'never' && request.revision > view.gate.revision) {
     return (
       lastPrimaryAlive(view, cluster) ??
@@ -178,6 +180,7 @@ function asStandby(view: View, cluster: ClusterView, local: Standby): Decision {
 function onlookerEndsReceiver(view: View, cluster: ClusterView, local: Standby): Decision | null {
   const { node, cluster: policy } = view.policy;
   const never = node.noFailover || node.priority <= 0;
+  if (followsAnother(view, cluster)) return null;
   if (!never || !policy.standbyDisconnectOnFailover || !local.positionFinal || local.failing !== null) return null;
   if (!gateOpen(view.gate, view.now) || (view.gate?.beat?.release ?? null) !== null) return null;
   const since = view.leaderlessSince ?? view.now;
@@ -308,13 +311,18 @@ function elect(view: View, cluster: ClusterView, local: Standby, manual: boolean
   const released = (view.gate?.beat?.release ?? null) !== null;
   const held = released
     ? null
-    : (heldByConsensus(view, others, lost, since) ??
-      heldByLocation(view, others, since) ??
-      // Before the wait for those who come back, which may be as long as the limit for the receivers.
-      heldByReceivers(view, cluster, local, others, since) ??
-      heldByReturning(view, others));
+    : followsAnother(view, cluster)
+      ? // Whatever somebody here lacks the other cluster has: only one that is about to come up is waited for.
+        heldByReturning(view, others)
+      : (heldByConsensus(view, others, lost, since) ??
+        heldByLocation(view, others, since) ??
+        // Before the wait for those who come back, which may be as long as the limit for the receivers.
+        heldByReceivers(view, cluster, local, others, since) ??
+        heldByReturning(view, others));
   if (held !== null) return held;
-  const short = heldByRecord(view, local, others, since) ?? heldBySync(view, cluster, local);
+  const short = followsAnother(view, cluster)
+    ? null
+    : (heldByRecord(view, local, others, since) ?? heldBySync(view, cluster, local));
   if (short !== null) return short;
 
   const ranking = rankingFor(view, cluster, local);
@@ -410,7 +418,7 @@ function heldBySync(
   first: 'asked' | 'asked first' = 'asked',
 ): Decision | null {
   const { sync } = cluster;
-  if (sync === null || (sync.key === null && !sync.garbled)) return null;
+  if (sync === null || (sync.key === null && !sync.garbled) || followsAnother(view, cluster)) return null;
   if (byHand(view, cluster)?.candidate === view.self && byHand(view, cluster)?.forced === true) return null;
   const since = electionBegan(view);
   if (sync.key === null) {
@@ -866,6 +874,8 @@ function whyNot(view: View, cluster: ClusterView, local: Standby): string | null
   const refusedFor = refused === undefined ? 0 : policy.ttl - between(refused.lastFailedAt, view.now);
   if (refusedFor > 0)
     return `pre_promote said no here (${refused?.said ?? ''}): ${view.self} stays out for another ${Math.ceil(refusedFor / 1000)} s`;
+  // Its line and its positions are the other cluster's, which has them all.
+  if (followsAnother(view, cluster)) return null;
   const newest = cluster.history.reduce((most, line) => Math.max(most, line.timeline + 1), 0);
   if (local.timeline < newest)
     return `${view.self} is on timeline ${local.timeline}, the cluster has been on ${newest}`;
@@ -887,6 +897,8 @@ function tooOld(view: View, local: Standby, limit: Millis): string | null {
   const old = age === null ? 'are older than this node has listened to the leader' : `are ${age / 1000} s old`;
   return `the data of ${view.self} ${old}; maximum_lag_seconds_on_failover allows ${limit / 1000}`;
 }
+
+const followsAnother = (view: View, cluster: ClusterView): boolean => standbySource(view.policy, cluster) !== null;
 
 function ownContender(view: View, local: Standby): Contender {
   return {

@@ -8,12 +8,14 @@ import { roomToBegin } from '../lease.ts';
 import type { Stopped } from '../local.ts';
 import { distance, type Lsn, printLsn } from '../lsn.ts';
 import { standing, type Vote } from '../quorum.ts';
+import { standbySource } from '../standby-cluster.ts';
 import type { NodeName } from '../store.ts';
 import { between, type Instant, laterBy, millis } from '../time.ts';
 import type { Attempts, View } from '../view.ts';
 import { treat, triedToHandOver } from './ailing.ts';
 import { backingOff } from './backing-off.ts';
 import { compared, contenders, describeSightings, isMember, sightings } from './leaderless.ts';
+import { leadStandbys } from './leading-standbys.ts';
 import { restartAsScheduled } from './restarting.ts';
 
 /** After so many failed promotions the key goes to somebody else. */
@@ -41,6 +43,8 @@ const STANDBY_START_MS = 10_000;
 
 export function lead(view: View, holding: Holding, cluster: ClusterView): Decision {
   const { local } = view;
+  const source = standbySource(view.policy, cluster);
+  if (source !== null) return leadStandbys(view, holding, cluster, source);
   switch (local.kind) {
     case 'primary':
       return local.failing === null

@@ -1,14 +1,19 @@
 /** The service is being stopped: the key is handed over at once, without anybody waiting for a TTL. */
 import { type Decision, decision } from '../decision.ts';
+import { standbySource } from '../standby-cluster.ts';
 import { between, millis } from '../time.ts';
 import type { View } from '../view.ts';
 import { handOver } from './leading.ts';
+import { leaveStandbys } from './leading-standbys.ts';
 
 export function leave(view: View): Decision {
   const { local, leadership } = view;
   // As with Patroni: who stops the service of a paused cluster wants to work on it himself; Postgres stays.
   if (view.policy.cluster.pause) return decision('service.left', 'the cluster is paused: Postgres is left running');
   const holding = leadership.kind === 'holding' ? leadership : null;
+  const cluster = view.dcs.kind === 'read' ? view.dcs.cluster : null;
+  const isDown = local.kind === 'standby' || (local.kind === 'stopped' && !local.wasPrimary);
+  if (holding !== null && isDown && standbySource(view.policy, cluster) !== null) return leaveStandbys(view);
   switch (local.kind) {
     case 'primary':
       // What prepares a quick stop may fail; the stop itself must not wait for it.

@@ -6,6 +6,7 @@ import type { ClusterView, Member } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
 import { gateOpen } from '../gate.ts';
 import { position, type Standby } from '../local.ts';
+import { standbySource } from '../standby-cluster.ts';
 import type { NodeName } from '../store.ts';
 import { between } from '../time.ts';
 import type { View } from '../view.ts';
@@ -40,13 +41,14 @@ function asAsked(view: View): Decision | null {
   const { cluster } = dcs;
   const candidate = wish(cluster);
   if (leadership.kind === 'holding') {
-    if (local.kind === 'stopped') {
+    if (local.kind === 'stopped' && standbySource(view.policy, cluster) === null) {
       if (candidate !== null && candidate !== self) return handOver(view, leadership, cluster);
       // It was stopped for somebody whom nobody asks for any more.
       return view.handedOver ? comeBackHere(view, leadership, local, 'nobody is to take over any more') : null;
     }
     if (local.kind !== 'standby' || local.failing !== null || candidate === null) return null;
-    return candidate === self ? promoteAsAsked(view, leadership) : passOn(view, local, candidate);
+    if (candidate !== self) return passOn(view, local, candidate);
+    return standbySource(view.policy, cluster) === null ? promoteAsAsked(view, leadership) : null;
   }
   if (candidate !== self || local.kind !== 'standby' || cluster.leader !== null || !dcs.answering) return null;
   const alive = lastPrimaryAlive(view, cluster);

@@ -3,6 +3,7 @@ import type { ClusterView, LeaderKey } from '../cluster.ts';
 import { copySource } from '../copy-source.ts';
 import { type Decision, decision } from '../decision.ts';
 import { printLsn } from '../lsn.ts';
+import { standbySource } from '../standby-cluster.ts';
 import { between, millis } from '../time.ts';
 import { kinship } from '../timeline.ts';
 import { memberNamed, ownHistory, type View } from '../view.ts';
@@ -29,7 +30,8 @@ export function rejoin(view: View, cluster: ClusterView, leader: LeaderKey): Dec
     );
   }
   const lineage = lineageOf(view, leader);
-  if (lineage?.inRecovery) {
+  const amongStandbys = standbySource(view.policy, cluster) !== null;
+  if (lineage?.inRecovery && !amongStandbys) {
     return decision(
       'following.leader-not-ready',
       `${leader.name} has the key and is not promoted yet`,
@@ -66,14 +68,15 @@ export function rejoin(view: View, cluster: ClusterView, leader: LeaderKey): Dec
   // gave the same number, one after the other, and the second server knew nothing of the first. Positions on it tell
   // nothing then, and a rewind takes both for one line and does nothing.
   const numberGivenTwice =
-    local.timeline === lineage.timeline && (kin.kind === 'diverged' || (local.wasPrimary && !local.standbySignal));
+    local.timeline === lineage.timeline &&
+    (kin.kind === 'diverged' || (local.wasPrimary && !local.standbySignal && !lineage.inRecovery));
   if (kin.kind === 'same-line' && !numberGivenTwice) {
     const again = backingOff(view, 'start');
     if (again !== null) return again;
     return decision(
       'rejoin.start',
       `our WAL ends at ${printLsn(end)} on timeline ${local.timeline}, which ${leader.name} has: no rewind`,
-      [{ do: 'start-standby', upstream: leader.name }],
+      [{ do: 'start-standby', upstream: view.policy.node.noStream === true ? null : leader.name }],
     );
   }
 

@@ -1,10 +1,10 @@
 /**
- * `completion`: a script that has bash or zsh complete commands, options and the fixed words behind them. Made from the
+ * `completion`: a script that has bash, zsh or fish complete commands, options and the fixed words behind them. Made from the
  * commands themselves; it asks no cluster.
  */
 import type { Command, Option } from 'commander';
 
-export const SHELLS = ['bash', 'zsh'] as const;
+export const SHELLS = ['bash', 'zsh', 'fish'] as const;
 export type Shell = (typeof SHELLS)[number];
 
 interface Words {
@@ -15,6 +15,47 @@ interface Words {
 }
 
 export function completionScript(program: Command, shell: Shell): string {
+  return shell === 'fish' ? fishScript(program) : bashScript(program, shell);
+}
+
+/** One line for each thing that can be typed; fish itself finds out where. */
+function fishScript(program: Command): string {
+  const quoted = (text: string): string => `'${text.replace(/[\\']/g, '\\$&')}'`;
+  const optionLines = (command: Command, condition: string): string[] =>
+    command.options
+      .filter((option) => !option.hidden)
+      .map((option) => {
+        const short = option.short === undefined ? '' : ` -s ${option.short.replace(/^-/, '')}`;
+        const long = option.long === undefined ? '' : ` -l ${option.long.replace(/^--/, '')}`;
+        const values = /<file>/.test(option.flags)
+          ? ' -r -F'
+          : option.argChoices !== undefined
+            ? ` -x -a ${quoted(option.argChoices.join(' '))}`
+            : option.required
+              ? ' -x'
+              : '';
+        return `complete -c pgha-ctl -n ${quoted(condition)}${short}${long}${values} -d ${quoted(option.description)}`;
+      });
+  const commands = program.commands.flatMap((command) => {
+    const name = command.name();
+    const here = `__fish_seen_subcommand_from ${name}`;
+    const fixed = command.registeredArguments.flatMap((argument) => argument.argChoices ?? []);
+    const words = [...fixed, ...(name === 'flush' ? FLUSHED : [])];
+    return [
+      `complete -c pgha-ctl -n __fish_use_subcommand -a ${name} -d ${quoted(command.description())}`,
+      ...(words.length === 0 ? [] : [`complete -c pgha-ctl -n ${quoted(here)} -a ${quoted(words.join(' '))}`]),
+      ...optionLines(command, here),
+    ];
+  });
+  return [
+    '# fish completion of pgha-ctl: pgha-ctl completion fish > ~/.config/fish/completions/pgha-ctl.fish',
+    'complete -c pgha-ctl -f',
+    ...optionLines(program, '__fish_use_subcommand'),
+    ...commands,
+  ].join('\n');
+}
+
+function bashScript(program: Command, shell: Shell): string {
   const commands = program.commands.map((command) => [command.name(), wordsOf(command)] as const);
   const own = wordsOf(program);
   const names = commands.map(([name]) => name);

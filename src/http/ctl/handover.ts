@@ -260,7 +260,8 @@ async function untilWritable(session: Session, plan: Plan, outcome: Outcome): Pr
     const view = await session.read(plan.scope).catch(() => null);
     const leader = view === null ? null : leaderOf(view);
     if (leader !== null && leader.name !== plan.view.leader?.name) {
-      const answer = await session.call(leader, 'GET', '/primary').catch(() => null);
+      const path = leader.role === 'standby_leader' ? '/standby-leader' : '/primary';
+      const answer = await session.call(leader, 'GET', path).catch(() => null);
       if (answer?.status === 200)
         return { ...outcome, facts: { ...outcome.facts, leader: leader.name, writable: true } };
       terminal.progress(`${leader.name} leads; waiting until it takes writes ...`);

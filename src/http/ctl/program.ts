@@ -201,6 +201,21 @@ function build(terminal: Terminal, start: (work: Work) => () => Promise<void>): 
       start(async (session) => (await import('./pause.ts')).resume(session, name, options))(),
     );
 
+  acting(command('demote-cluster', 'have the whole cluster follow another one').addArgument(one))
+    .option('--host <host>', "the other cluster's primary, or several with commas between")
+    .option('--port <port>', 'its port', port)
+    .option('--restore-command <command>', 'brings WAL from an archive')
+    .option('--primary-slot-name <name>', 'a replication slot there')
+    .option('--force', 'do not ask')
+    .action((name: string | undefined, options: Parsed) =>
+      start(async (session) => (await import('./cluster-role.ts')).demoteCluster(session, name, options))(),
+    );
+  acting(command('promote-cluster', 'make a standby cluster one of its own').addArgument(one))
+    .option('--force', 'do not ask')
+    .action((name: string | undefined, options: Parsed) =>
+      start(async (session) => (await import('./cluster-role.ts')).promoteCluster(session, name, options))(),
+    );
+
   command('show-config', 'the cluster-wide settings')
     .addArgument(one)
     .addOption(new Option('--format <format>', 'how to print').choices(['yaml', 'json']).default('yaml'))
@@ -279,6 +294,12 @@ function build(terminal: Terminal, start: (work: Work) => () => Promise<void>): 
       start(async (session) => (await import('./remove.ts')).remove(session, name, options))(),
     );
   return program;
+}
+
+function port(text: string): number {
+  const number = Number(text);
+  if (!/^\d+$/.test(text) || number < 1 || number > 65_535) throw new InvalidArgumentError('a port is expected');
+  return number;
 }
 
 function positive(text: string): number {

@@ -469,7 +469,7 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'src/agent/act.ts',
-        find: `return now.kind === 'holding' && now.term === term && now.windowOpen && !now.releaseSent;`,
+        find: `const leads = now.kind === 'holding' && now.term === term && now.windowOpen && !now.releaseSent;`,
         replace: `return now.kind !== ('never' as string) && term >= 0n;`,
       },
       // The guard ends a standby too when its deadline passes, which hides this one.
@@ -613,7 +613,7 @@ export const MUTANTS: readonly Mutant[] = [
       },
       {
         file: AGENT,
-        find: 'if (cluster.leader?.name !== source.name) throw',
+        find: 'if (cluster.leader?.name !== leader) throw',
         replace: 'if (cluster.leader === null) throw',
       },
     ],

@@ -9,13 +9,13 @@ const during = (kind: OperationKind): OperationView => ({ kind, since: NOW, sent
 const standby = aStandby();
 const primary = aPrimary({ startedAt: standby.startedAt });
 
-type Step = readonly [LocalPostgres, OperationKind?];
+type Step = readonly [LocalPostgres, (OperationKind | undefined)?, string?];
 
 function told(...steps: readonly Step[]): readonly string[] {
   const callbacks = new Callbacks();
-  return steps.flatMap(([local, kind]) =>
+  return steps.flatMap(([local, kind, role = '']) =>
     callbacks
-      .see({ local, operation: kind === undefined ? null : during(kind) })
+      .see({ local, operation: kind === undefined ? null : during(kind), role })
       .map(({ name, role }) => `${name} ${role}`),
   );
 }
@@ -26,6 +26,13 @@ describe('what Postgres was seen to do', () => {
   });
   test('a promotion is a change of role and nothing else', () => {
     expect(told([standby], [standby, 'promote'], [primary])).toEqual(['on_start replica', 'on_role_change primary']);
+  });
+  test('who begins to lead a standby cluster changes its role', () => {
+    expect(told([standby], [standby, undefined, 'standby_leader'], [primary])).toEqual([
+      'on_start replica',
+      'on_role_change standby_leader',
+      'on_role_change primary',
+    ]);
   });
   test('a primary that hands over stops as demoted, and comes back in another role', () => {
     const back = aStandby({ startedAt: 'later' });
@@ -47,7 +54,7 @@ describe('what Postgres was seen to do', () => {
   test('a reload is told of a running server only', () => {
     const callbacks = new Callbacks();
     expect(callbacks.reloaded()).toEqual([]);
-    callbacks.see({ local: standby, operation: null });
+    callbacks.see({ local: standby, operation: null, role: 'replica' });
     expect(callbacks.reloaded()).toEqual([{ name: 'on_reload', role: 'replica' }]);
   });
 });

@@ -22,6 +22,7 @@ let log: FakeLog;
 let keeper: LeaseKeeper;
 let local: { downSince: Instant | null; isPrimary: boolean };
 let paused: boolean;
+let leadsStandbys = false;
 let wantedTtl: Millis;
 let settled: boolean;
 let lost: string[];
@@ -40,6 +41,7 @@ beforeEach(() => {
   log = new FakeLog();
   local = { downSince: LONG_AGO, isPrimary: false };
   paused = false;
+  leadsStandbys = false;
   wantedTtl = TTL;
   settled = true;
   lost = [];
@@ -61,6 +63,7 @@ function aKeeper(): LeaseKeeper {
     isPrimary: () => local.isPrimary,
     paused: () => paused,
     wantedTtl: () => wantedTtl,
+    leadsStandbys: () => leadsStandbys,
     settled: () => settled,
     failsafe: {
       enabled: () => failsafe.on,
@@ -159,6 +162,54 @@ describe('a key under which no window opens', () => {
     etcd.reachable = false;
     await clock.pass(6_000);
     expect(held()).toMatchObject({ windowOpen: false, unopenedSince: null });
+  });
+});
+
+describe('a key of a standby cluster', () => {
+  const winsAlone = async (): Promise<void> => {
+    const status = lastLeaderSaid(0);
+    await keeper.start();
+    await clock.pass(10);
+    note();
+    expect(await clock.outcome(keeper.acquire(status, null, false))).toBe('ours');
+  };
+
+  it('is proven, opens no window and arms no guard', async () => {
+    leadsStandbys = true;
+    await winsAlone();
+    await clock.pass(3_000);
+    expect(held()).toMatchObject({ windowOpen: false, unopenedSince: null });
+    expect(keeper.proofsSoFar.count).toBeGreaterThan(1);
+    expect(guard.armings).toBe(0);
+  });
+
+  it('opens a window, guarded, by the first proof after it is none any more', async () => {
+    leadsStandbys = true;
+    await winsAlone();
+    await clock.pass(3_000);
+    leadsStandbys = false;
+    await clock.pass(1_100);
+    expect(held()).toMatchObject({ windowOpen: true });
+    expect(guard.armings).toBeGreaterThan(0);
+  });
+
+  it('has its window closed before the guard stands down, and only with Postgres seen not to write', async () => {
+    await leads();
+    leadsStandbys = true;
+    expect(await clock.outcome(keeper.standDown())).toBe(false);
+    expect(held().windowOpen).toBe(true);
+    local = { downSince: clock.now(), isPrimary: false };
+    expect(await clock.outcome(keeper.standDown())).toBe(true);
+    expect(held()).toMatchObject({ windowOpen: false });
+    await clock.pass(2_000);
+    expect(held()).toMatchObject({ windowOpen: false });
+  });
+
+  it('is not stood down for in a cluster of its own', async () => {
+    await leads();
+    local = { downSince: clock.now(), isPrimary: false };
+    expect(await clock.outcome(keeper.standDown())).toBe(false);
+    expect(held().windowOpen).toBe(true);
   });
 });
 

@@ -115,10 +115,10 @@ describe('the settings in force', () => {
       /connection_check_timeout 20 s .* Running with 6\.8 s/,
     ],
     [
-      'let nobody take over on their own beside a standby cluster',
-      { standby_cluster: { host: 'x' } },
-      { failover: 'manual' },
-      /failover is manual/,
+      'follow the usual port of a standby cluster whose port is none',
+      { standby_cluster: { host: 'x', port: 'y' } },
+      { standbyCluster: expect.objectContaining({ host: 'x', port: 5432 }) },
+      /standby_cluster\.port y is none/,
     ],
   ] as const)('%s, and say so', (_name, stored, expected, line) => {
     const { policy, adjustments } = resolveSettings(stored, plain);

@@ -22,6 +22,7 @@ import { following, joining, rejoining } from './situations/following.ts';
 import { atTheGate, byOperator, electing, eligible, notRunning, takingOver } from './situations/leaderless.ts';
 import { handingOver, promoting, starting, suspicion, switchingOver } from './situations/leading.ts';
 import { restarting } from './situations/restarting.ts';
+import { amongStandbys, fedByArchive, leadingStandbys } from './situations/standby-cluster.ts';
 import { synchronously } from './situations/synchronous.ts';
 
 const tables: Readonly<Record<string, readonly Case[]>> = {
@@ -59,6 +60,9 @@ const tables: Readonly<Record<string, readonly Case[]>> = {
   'a candidate named by an operator': byOperator,
   'a candidate that does not run': notRunning,
   'a node of a cluster with synchronous standbys': synchronously,
+  'the leader of a standby cluster': leadingStandbys,
+  'a member of a standby cluster': amongStandbys,
+  'a standby that does not stream': fedByArchive,
 };
 
 for (const [who, cases] of Object.entries(tables)) {

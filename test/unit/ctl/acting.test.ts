@@ -510,3 +510,51 @@ describe('pgha-ctl remove', () => {
     }
   });
 });
+
+describe('pgha-ctl demote-cluster and promote-cluster', () => {
+  /** A cluster whose leader does what is stored. */
+  const obedient = (over: Omit<Partial<World>, 'clusters'> = {}): World & { clusters: { demo: Keys } } => {
+    const world = aWorld(over);
+    const { api, clusters } = world;
+    const become = (role: string): void => {
+      clusters.demo['members/a'] = { ...(clusters.demo['members/a'] as object), role };
+    };
+    world.api = (call) => {
+      const { standby_cluster: source } = (call.body ?? {}) as { standby_cluster?: unknown };
+      if (call.path === '/config' && call.method === 'PATCH') become(source === null ? 'primary' : 'standby_leader');
+      return api?.(call) ?? { status: 500, text: '' };
+    };
+    return world;
+  };
+
+  it('stores whom the cluster follows, and waits until its leader does', async () => {
+    const ran = await ctl(
+      obedient({ typed: ['y'] }),
+      ...['demote-cluster', '--host', 'far1,far2', '--port', '5433', '--primary-slot-name', 'us'],
+    );
+    expect(ran.asked).toEqual(['Are you sure you want to demote demo cluster? [y/N]: ']);
+    expect(writes(ran.calls)).toEqual([
+      'PATCH 10.0.0.1 /config {"standby_cluster":{"host":"far1,far2","port":5433,"primary_slot_name":"us"}}',
+    ]);
+    expect([ran.code, ran.out]).toEqual([0, expect.stringContaining('cluster "demo" is successfully demoted')]);
+  });
+
+  it('takes it away again, and waits until the leader is a primary', async () => {
+    const world = obedient();
+    expect((await ctl(world, 'promote-cluster', '--force')).err).toContain('is no standby cluster');
+    world.clusters.demo['members/a'] = { ...(world.clusters.demo['members/a'] as object), role: 'standby_leader' };
+    const ran = await ctl(world, 'promote-cluster', '--force');
+    expect(writes(ran.calls)).toEqual(['PATCH 10.0.0.1 /config {"standby_cluster":null}']);
+    expect([ran.code, ran.out]).toEqual([0, expect.stringContaining('cluster "demo" is successfully promoted')]);
+  });
+
+  it('changes nothing without a yes, without a source, with a wrong port, and without a leader', async () => {
+    const said = await ctl(obedient({ typed: ['n'] }), 'demote-cluster', '--host', 'x');
+    expect([said.code, writes(said.calls)]).toEqual([1, []]);
+    expect((await ctl(obedient(), 'demote-cluster', '--force')).code).toBe(2);
+    expect((await ctl(obedient(), 'demote-cluster', '--port', '70000', '--force')).code).toBe(2);
+    const world = obedient();
+    delete world.clusters.demo['leader'];
+    expect((await ctl(world, 'demote-cluster', '--host', 'x', '--force')).code).toBe(1);
+  });
+});

@@ -35,8 +35,17 @@ describe('pgha-ctl completion', () => {
     expect(await script()).not.toContain('--master');
   });
 
+  it('speaks fish', async () => {
+    const fish = await script('fish');
+    expect(fish).toContain("complete -c pgha-ctl -n __fish_use_subcommand -a switchover -d 'hand leadership over");
+    expect(fish).toContain("complete -c pgha-ctl -n '__fish_seen_subcommand_from switchover' -l candidate -x -d ");
+    expect(fish).toContain("-s f -l format -x -a 'pretty tsv json yaml yml'");
+    // Every line is one command whose quotes are closed.
+    for (const line of fish.split('\n')) expect(line.replace(/\\'/g, '').split("'").length % 2).toBe(1);
+  });
+
   it('has a zsh of its own, and knows no other shell', async () => {
     expect(await script('zsh')).toContain('bashcompinit');
-    expect((await ctl({ clusters: {} }, 'completion', 'fish')).code).toBe(2);
+    expect((await ctl({ clusters: {} }, 'completion', 'csh')).code).toBe(2);
   });
 });

@@ -37,23 +37,35 @@ const promoting = node(aLeader({ local: standby() }));
 const old = node(aPublished({ at: instant(NOW - 10_001) }));
 const blind = node(aPublished({ clusterAt: instant(NOW - 10_000) }));
 
+const leadsStandbys = (over: Partial<Published> = {}): NodeHealth =>
+  node(
+    aLeader({
+      local: standby(),
+      role: 'standby_leader',
+      proofs: { count: 3, last: instant(NOW - 900) },
+      ...over,
+    }),
+  );
+const afar = leadsStandbys();
+const unproven = leadsStandbys({ proofs: { count: 3, last: instant(NOW - 10_000) } });
+
 /** Patroni's table: path, and who answers 200. */
 const TABLE: readonly (readonly [string, { [who: string]: boolean }])[] = [
   ['/', { leader: true, replica: false, unloved: false, starting: false, promoting: false, old: false }],
-  ['/primary', { leader: true, replica: false, promoting: false, old: false }],
-  ['/leader', { leader: true, replica: false, promoting: false, old: false }],
+  ['/primary', { afar: false, leader: true, replica: false, promoting: false, old: false }],
+  ['/leader', { afar: true, unproven: false, leader: true, replica: false, promoting: false, old: false }],
   ['/read-write', { leader: true, replica: false, promoting: false }],
   ['/master', { leader: true, replica: false, promoting: false }],
   ['/primary/x', { leader: true, replica: false }],
-  ['/standby-leader', { leader: false, replica: false }],
-  ['/standby_leader', { leader: false, replica: false }],
-  ['/replica', { leader: false, replica: true, unloved: false, starting: false, old: false, blind: true }],
+  ['/standby-leader', { leader: false, replica: false, afar: true, unproven: false }],
+  ['/standby_leader', { leader: false, replica: false, afar: true }],
+  ['/replica', { afar: false, leader: false, replica: true, unloved: false, starting: false, old: false, blind: true }],
   ['/replica/', { replica: true }],
   ['/foo/replica', { replica: true }],
   ['/async', { leader: false, replica: true, unloved: false, starting: false, blind: false }],
   ['/asynchronous', { replica: true, blind: false }],
   ['/async/', { replica: false }],
-  ['/read-only', { leader: true, replica: true, unloved: false, starting: false, old: false }],
+  ['/read-only', { afar: true, leader: true, replica: true, unloved: false, starting: false, old: false }],
   ['/sync', { leader: false, replica: false }],
   ['/synchronous', { leader: false, replica: false }],
   ['/quorum', { leader: false, replica: false }],
@@ -64,7 +76,17 @@ const TABLE: readonly (readonly [string, { [who: string]: boolean }])[] = [
   ['/unknown', { leader: false, replica: false }],
   ['/patroni', { leader: false, replica: false }],
 ];
-const WHO: { readonly [who: string]: NodeHealth } = { leader, replica, unloved, starting, promoting, old, blind };
+const WHO: { readonly [who: string]: NodeHealth } = {
+  leader,
+  replica,
+  unloved,
+  starting,
+  promoting,
+  old,
+  blind,
+  afar,
+  unproven,
+};
 
 describe('health checks', () => {
   for (const [path, row] of TABLE) {
