@@ -44,6 +44,8 @@ const ANSWER_MS = 2_500;
 /** What an election has heard may be that old. */
 const HEARD_MS = 4_000;
 /** What an operator has asked for takes its time. */
+/** Looked at, published and asked for by then. */
+const STREAMS_MS = 10_000;
 const REQUEST_MS = 120_000;
 const APPROVED_MS = 13_000;
 /** What was begun before its daemon was told otherwise goes on for so long. */
@@ -61,6 +63,7 @@ const noneChecked = () => ({
   'S9 the scope keeps its cluster': 0,
   'S9 no new cluster over old data': 0,
   'S9 data of another cluster': 0,
+  'S12 a promotion in maintenance': 0,
   'S12 in maintenance something was to be done': 0,
   'S12 failover is manual and nobody leads': 0,
   'S12 another location takes over': 0,
@@ -243,8 +246,24 @@ export class Conduct {
     // S12: in maintenance nothing is promoted, stopped or rebuilt, unless an operator asks for it.
     if (this.knows(name, 'pause', true) && !asked && !this.handsOver(deed))
       this.fail('S12', `${name} does '${deed}' in maintenance`);
+    if (deed === 'promote' && this.knows(name, 'pause', true)) this.protectPrimary(name);
     this.protectData(name, deed, source, asked);
     this.protectBrought(name, deed);
+  }
+
+  /** S12: in maintenance nobody stops the last primary, so nobody is put beside it while somebody is seen to stream from it. */
+  private protectPrimary(name: string): void {
+    this.checked['S12 a promotion in maintenance'] += 1;
+    for (const { name: other, server } of this.actors) {
+      if (other === name || !server.acceptsWrites()) continue;
+      const long = (one: Actor): boolean =>
+        one.server.receiver?.from === server && this.now() - one.server.receiver.began > STREAMS_MS;
+      const witness = this.actors.find(
+        (one) => one.daemon()?.process.paused === false && long(one) && this.hears(name, one),
+      );
+      if (witness !== undefined)
+        this.fail('S12', `${name} is promoted in maintenance beside ${other}, from which ${witness.name} streams`);
+    }
   }
 
   /** S9: a server that runs and is to be taken over is not stopped before another cluster has the scope. */

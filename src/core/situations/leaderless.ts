@@ -213,9 +213,9 @@ function lastLeaderIsDown(view: View): boolean {
   return release !== null && release.unpromoted !== true;
 }
 
-/** Bounded, because a receiver may not end. */
+/** Bounded, because a receiver may not end. In maintenance nobody ends one, and whoever asks for a leader vouches. */
 function receiversHaveTo(view: View): boolean {
-  if (!gateOpen(view.gate, view.now) || lastLeaderIsDown(view)) return false;
+  if (!gateOpen(view.gate, view.now) || lastLeaderIsDown(view) || view.policy.cluster.pause) return false;
   return between(view.leaderlessSince ?? view.now, view.now) < view.policy.cluster.siblingNodesDisconnectTimeout;
 }
 

@@ -1,11 +1,12 @@
 /**
  * Planted bugs: small edits of the source that each let a story of protocol.md 9 (or a row of simulation.md 7) happen,
  * with the invariants that have to notice. A mutant that survives its budget fails the build; the answer is a better
- * fault or a nearer invariant, not more seeds. Stories 12 (safe), 13's clock that stands still and 20 (a member that starts
- * anew and owns the key without knowing) are not here.
+ * fault or a nearer invariant, not more seeds. Stories 12 (safe), 13's clock that stands still and 20 (a member that
+ * starts anew and owns the key without knowing) are not here. A copy is not cancelled when its source loses the lead: who
+ * leads is asked before data go, and what was copied is compared with whoever leads by then before it is started.
  */
 
-import type { Plan } from '../plan.ts';
+import type { Plan, PlannedFault } from '../plan.ts';
 import type { Story } from '../stories.ts';
 
 export interface Edit {
@@ -38,6 +39,9 @@ const ACT = 'src/agent/act.ts';
 const LEADING = 'src/core/situations/leading.ts';
 const LEADERLESS = 'src/core/situations/leaderless.ts';
 const QUORUM = 'src/core/quorum.ts';
+const AILING = 'src/core/situations/ailing.ts';
+const CLASSIFY = 'src/core/classify.ts';
+const MAINTENANCE = 'src/core/situations/maintenance.ts';
 const REJOINING = 'src/core/situations/rejoining.ts';
 const SLOTS = 'src/core/slots.ts';
 
@@ -52,6 +56,18 @@ const LAGGING: Plan['postgres'] = {
   failChance: 0.02,
   mayCopyAnew: true,
 };
+
+/** What ails a disk is noticed and acted on within seconds. */
+const SICK: Partial<Plan> = {
+  nodes: ['a', 'b', 'c'],
+  brought: { node: 'a', as: 'running primary' },
+  members: {},
+  config: { disk_check_interval: 1, disk_hang_timeout: 2, sick_failover_delay: 1, sick_failover_rest: 5 },
+};
+const hangs = (node: string, at: number, ms: number): PlannedFault => ({
+  when: { at },
+  fault: { kind: 'sick', node, of: 'hang', for: ms },
+});
 
 /** In one of the transactions of core/leadership.ts; `from` is unique to it. */
 function inTxn(from: string, without: string): Edit {
@@ -1177,6 +1193,198 @@ export const MUTANTS: readonly Mutant[] = [
         { when: { at: 5_000 }, fault: { kind: 'power-loss', node: 'b', bootAfter: 2_500 } },
       ],
     },
+    seeds: 60,
+  },
+  {
+    name: 'the health check answers by the key and the window',
+    story: 'S11: clients are sent to a server that does not come up',
+    edits: [
+      {
+        file: AGENT,
+        find: `    if (!this.serving || this.leaving || !this.watch.certain) return false;
+    if (local.kind !== 'primary' || local.failing !== null) return false;`,
+        replace: `    if (local.kind === 'absent') return false;`,
+      },
+    ],
+    caughtBy: ['S11'],
+    focus: ['postmaster killed', 'new leader restarted'],
+    seeds: 60,
+  },
+  {
+    name: 'a copy begins although its source leads no more',
+    story: 'simulation.md 7: the word of etcd is asked for and not heeded',
+    edits: [
+      {
+        file: AGENT,
+        find: 'if (cluster.leader?.name !== source.name) throw',
+        replace: `if (cluster.leader?.name === ('' as string)) throw`,
+      },
+      { file: AGENT, find: `    if (lineage.inRecovery) throw`, replace: `    if (lineage === null) throw` },
+    ],
+    caughtBy: ['S7'],
+    focus: ['woken in the middle of a copy anew', 'leader reinitialised'],
+    seeds: 100,
+  },
+  {
+    name: 'in maintenance the leader decides as ever',
+    story: 'S12: an operator restarts Postgres by hand, and somebody else is promoted',
+    edits: [
+      {
+        file: CLASSIFY,
+        find: `  if (view.policy.cluster.pause) return { kind: 'maintenance' };
+  // The key is ours by the lease keeper's knowledge, which is newer than the last read of the cluster.
+  if (leadership.kind === 'holding') return { kind: 'leading', holding: leadership, cluster };`,
+        replace: `  if (leadership.kind === 'holding') return { kind: 'leading', holding: leadership, cluster };
+  if (view.policy.cluster.pause) return { kind: 'maintenance' };`,
+      },
+    ],
+    caughtBy: ['S12', 'S14'],
+    focus: ['lost in maintenance'],
+    seeds: 60,
+  },
+  {
+    name: 'a failover by hand in maintenance looks at nobody',
+    story: 'design 1: the last primary is alive, and nobody stops it',
+    edits: [
+      {
+        file: MAINTENANCE,
+        find: '  const alive = lastPrimaryAlive(view, cluster);\n',
+        replace: '  const alive = null as Decision | null;\n',
+      },
+      {
+        file: LEADERLESS,
+        find: `    return (
+      lastPrimaryAlive(view, cluster) ??
+      heldBySync`,
+        replace: `    return (
+      heldBySync`,
+      },
+    ],
+    caughtBy: ['S12'],
+    focus: ['handed over in maintenance'],
+    seeds: 60,
+  },
+  {
+    name: 'what ails a leader is shown and nothing is done',
+    story: 'S16: its disk hangs, nobody writes, and others are well',
+    edits: [
+      {
+        file: LEADING,
+        find: '        ? (treat(view, holding, cluster) ?? asPrimary(view, holding))',
+        replace: '        ? asPrimary(view, holding)',
+      },
+    ],
+    caughtBy: ['S16'],
+    shape: { ...SICK, profile: 'a sick leader', faults: [hangs('a', 8_000, 60_000)] },
+    seeds: 20,
+  },
+  {
+    name: 'who cannot write to its disk is elected',
+    story: 'S16: the leader is lost, and the others are no better',
+    edits: [
+      { file: LEADERLESS, find: '  if (disk !== undefined) return', replace: '  if (disk === null) return' },
+      {
+        file: 'src/core/candidate.ts',
+        find: '  if (disk !== undefined) return',
+        replace: '  if (disk === null) return',
+      },
+    ],
+    caughtBy: ['S16'],
+    shape: {
+      ...SICK,
+      profile: 'sick candidates',
+      faults: [
+        hangs('b', 5_000, 60_000),
+        hangs('c', 5_000, 60_000),
+        { when: { at: 18_000 }, fault: { kind: 'power-loss', node: 'a', bootAfter: 120_000 } },
+      ],
+    },
+    seeds: 20,
+  },
+  {
+    name: 'the sick give the lead to the sick',
+    story: 'S16: all disks hang, and the lead goes round',
+    edits: [
+      {
+        file: AILING,
+        find: `  const { status } = answer;
+  const { rest,`,
+        replace: `  const { status } = answer;
+  if (status.pgha) return null;
+  const { rest,`,
+      },
+    ],
+    caughtBy: ['S16'],
+    shape: {
+      ...SICK,
+      profile: 'all are sick',
+      faults: [hangs('a', 8_000, 60_000), hangs('b', 8_000, 60_000), hangs('c', 8_000, 60_000)],
+    },
+    seeds: 20,
+  },
+  {
+    name: 'who was sick a moment ago is handed the lead',
+    story: 'S16: two nodes whose disks come and go throw the lead to each other',
+    edits: [
+      { file: AILING, find: 'status.ailedAgo !== null && status.ailedAgo < rest', replace: 'status.ailedAgo === rest' },
+    ],
+    caughtBy: ['S16'],
+    shape: {
+      ...SICK,
+      config: { ...SICK.config, sick_failover_rest: 60 },
+      profile: 'they were sick',
+      faults: [hangs('b', 4_000, 12_000), hangs('c', 4_000, 12_000), hangs('a', 12_000, 40_000)],
+    },
+    seeds: 20,
+  },
+  {
+    name: 'manual failover does not hold for the sick',
+    story: 'S16: failover: manual reports and does nothing',
+    edits: [
+      {
+        file: AILING,
+        find: "if (failover === 'manual') return stays('failover is manual');",
+        replace: "if (failover === ('never' as string)) return stays('failover is manual');",
+      },
+    ],
+    caughtBy: ['S16'],
+    shape: {
+      ...SICK,
+      config: { ...SICK.config, failover: 'manual' },
+      profile: 'a sick leader',
+      faults: [hangs('a', 8_000, 60_000)],
+    },
+    seeds: 20,
+  },
+  {
+    name: 'a standby takes in the tail while it receives',
+    story: 'wal_rescue: bytes are put into pg_wal beside those that a receiver writes',
+    edits: [
+      {
+        file: 'src/agent/rescue.ts',
+        find: 'const received = await postgres.withdraw(signal);',
+        replace: 'const received = local.received ?? local.replayed;',
+      },
+    ],
+    caughtBy: ['S7'],
+    focus: ['postmaster killed'],
+    shape: { postgres: LAGGING },
+    seeds: 60,
+  },
+  {
+    name: 'what was not brought over is given up unasked',
+    story: 'wal_rescue: nobody was told to lose anything, and the key goes to one who lacks the end',
+    edits: [
+      { file: LEADING, find: '  if (rescued !== null) return rescued;\n', replace: '' },
+      {
+        file: LEADING,
+        find: "  const loses = walRescue === 'lose' ||",
+        replace: "  const loses = walRescue !== ('' as string) ||",
+      },
+    ],
+    caughtBy: ['S5'],
+    focus: ['postmaster killed'],
+    shape: { postgres: LAGGING },
     seeds: 60,
   },
   {

@@ -10,6 +10,7 @@ import { millis } from '../../../src/core/time.ts';
 import type { Facts, Severity } from '../../../src/ports/event-log.ts';
 import type { ServerAddress } from '../../../src/ports/postgres.ts';
 import { NoPostgres } from '../../../src/postgres/none.ts';
+import { Ailments } from '../ailments.ts';
 import { Clients } from '../clients.ts';
 import { Conduct } from '../conduct.ts';
 import { canLead, neverLeads } from '../draw.ts';
@@ -103,6 +104,7 @@ export class World {
   /** Asked at every event: read once for each version. */
   private readonly listed = new LastRead();
   private readonly conduct: Conduct;
+  private readonly ailments: Ailments;
   private readonly synchrony: Synchrony;
   private readonly leaderTerms: bigint[] = [];
   /** Acknowledged writes that earlier promotions have cost. */
@@ -190,6 +192,12 @@ export class World {
       handoverAsked: () => this.operators.handoverAsked,
       fail: (invariant, sentence) => this.fail(invariant, sentence),
     });
+    this.ailments = new Ailments({
+      patients: this.machines,
+      etcd: this.etcd,
+      now: () => this.queue.now(),
+      fail: (invariant, sentence) => this.fail(invariant, sentence),
+    });
     this.pace = new Pace({
       now: () => this.queue.now(),
       bounds: paceOf(plan),
@@ -215,6 +223,7 @@ export class World {
         byHand: () => {
           this.invariants.failedOverByHand();
           this.conduct.failedOverByHand();
+          this.ailments.failedOverByHand();
           this.synchrony.failedOverByHand();
         },
       },
@@ -294,6 +303,7 @@ export class World {
     for (const [what, times] of Object.entries({
       ...this.invariants.checked,
       ...this.conduct.checked,
+      ...this.ailments.checked,
       ...this.pace.checked,
       ...this.checked,
     }))
@@ -487,6 +497,7 @@ export class World {
         this.rescued = true;
         this.invariants.failedOverByHand();
         this.conduct.failedOverByHand();
+        this.ailments.failedOverByHand();
         this.synchrony.failedOverByHand();
         const request = {
           kind: 'failover' as const,
@@ -506,6 +517,7 @@ export class World {
     if (this.phase === 'over') return;
     this.operators.check();
     this.conduct.look();
+    this.ailments.look();
     for (const machine of this.machines) {
       const daemon = machine.daemon();
       if (
@@ -915,7 +927,10 @@ export class World {
     if (sentence === 'a cycle ended with an error that nobody expected')
       this.fail('X1', `${sentence}: ${describe(error)}`);
     const rule = facts?.['rule'];
-    if (event === 'decision.changed' && typeof rule === 'string') this.trace.mark(`rule ${rule}`);
+    if (event === 'decision.changed' && typeof rule === 'string') {
+      this.trace.mark(`rule ${rule}`);
+      this.ailments.decided(name, rule);
+    }
     if (facts !== undefined && event.startsWith('failover.loss-')) this.conduct.said(name, facts);
     if (event === 'failover.completed') this.queue.after(1, () => this.conduct.saidToBeDone(name));
     if (sentence.startsWith('the leader key was found to be ours')) this.trace.mark('own key found');
@@ -954,6 +969,7 @@ export class World {
   private settings(config: Readonly<Record<string, unknown>>): void {
     this.invariants.settings(config);
     this.conduct.settings(config);
+    this.ailments.settings(config);
     this.synchrony.settings(config);
   }
 
@@ -995,7 +1011,10 @@ export class World {
       this.trace.mark(`key by ${kindOf(txn)}`);
       this.held(leader.value);
       const how = kindOf(txn);
-      if (how === 'acquire' || how === 'take-over') this.conduct.keyTaken(leader.value, this.etcd.keyNow(KEYS.status));
+      if (how === 'acquire' || how === 'take-over') {
+        this.conduct.keyTaken(leader.value, this.etcd.keyNow(KEYS.status));
+        this.ailments.keyTaken(leader.value);
+      }
       this.faults.occasion('key-won', leader.value);
     }
   }

@@ -133,6 +133,17 @@ export const synchronously: readonly Case[] = [
     actions: ['acquire'],
   },
   {
+    name: 'quorum: in maintenance an operator who names this node vouches for what the receivers of others may do',
+    view: election(key([B, C], 1), aPeer('c', { mayReceive: true }), {
+      local: aStandby(),
+      set: { ...mode('quorum'), pause: true },
+      cluster: aCluster({ leader: null, sync: key([B, C], 1), failover: aRequest({ candidate: 'b' }) }),
+      peers: peers({ a: aPeer('a', { state: 'stopped' }), c: aPeer('c', { mayReceive: true }) }),
+    }),
+    rule: 'leaderless.chosen',
+    actions: ['acquire'],
+  },
+  {
     name: 'quorum: a voter that still replays what it had does not count',
     view: election(key([B, C], 1), aPeer('c', { positionFinal: false, position: BEHIND })),
     rule: 'leaderless.wait-for-voters',
