@@ -1219,7 +1219,11 @@ export const MUTANTS: readonly Mutant[] = [
         find: 'if (cluster.leader?.name !== source.name) throw',
         replace: `if (cluster.leader?.name === ('' as string)) throw`,
       },
-      { file: AGENT, find: `    if (lineage.inRecovery) throw`, replace: `    if (lineage === null) throw` },
+      {
+        file: AGENT,
+        find: 'if (lineage.inRecovery && this.remoteSource',
+        replace: 'if (lineage === null && this.remoteSource',
+      },
     ],
     caughtBy: ['S7'],
     focus: ['woken in the middle of a copy anew', 'leader reinitialised'],
