@@ -1216,7 +1216,7 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: AGENT,
-        find: 'if (cluster.leader?.name !== source.name) throw',
+        find: 'if (cluster.leader?.name !== leader) throw',
         replace: `if (cluster.leader?.name === ('' as string)) throw`,
       },
       {
