@@ -12,16 +12,21 @@ export interface ParsedFile {
   lineOf(path: readonly string[]): number | null;
   /** The same in words: `line 3`, and of several files with the name: `20-users.yml, line 3`. */
   placeOf(path: readonly string[]): string | null;
+  /** Where it begins in its file, both counted from 1; null when the file has none of it. */
+  positionOf(path: readonly string[]): { readonly line: number; readonly column: number } | null;
   /** A scalar as it is written, without quotes. */
   sourceOf(path: readonly string[]): string | null;
 }
 
 export function parseFile(text: string): ParsedFile {
   const lines = new LineCounter();
-  const lineOf = (path: readonly string[]): number | null => {
+  const positionOf: ParsedFile['positionOf'] = (path) => {
     const offset = deepest(document, path).offset;
-    return offset === null ? null : lines.linePos(offset).line;
+    if (offset === null) return null;
+    const { line, col } = lines.linePos(offset);
+    return { line, column: col };
   };
+  const lineOf = (path: readonly string[]): number | null => positionOf(path)?.line ?? null;
   // `merge` because Patroni's reader knows `<<:`; YAML 1.2 keeps `on` and `off` as text, as Postgres wants them.
   const document = parseDocument(text, { lineCounter: lines, merge: true, prettyErrors: false });
   const mistakes = document.errors.map((error) => {
@@ -32,6 +37,10 @@ export function parseFile(text: string): ParsedFile {
   if (mistakes.length === 0) {
     try {
       value = document.toJS({ maxAliasCount: 1000 });
+      if (containsItself(value)) {
+        value = null;
+        mistakes.push('line 1, column 1: an alias stands inside of what it names');
+      }
     } catch (cause) {
       mistakes.push(cause instanceof Error ? cause.message : String(cause));
     }
@@ -40,6 +49,7 @@ export function parseFile(text: string): ParsedFile {
     value,
     mistakes,
     lineOf,
+    positionOf,
     placeOf: (path) => {
       const line = lineOf(path);
       return line === null ? null : `line ${line}`;
@@ -49,6 +59,14 @@ export function parseFile(text: string): ParsedFile {
       return found.complete && isScalar(found.node) ? (found.node.source ?? null) : null;
     },
   };
+}
+
+/** `a: &a {b: *a}`: without an end, for everybody who walks through it. */
+function containsItself(value: unknown, above: ReadonlySet<unknown> = new Set()): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  if (above.has(value)) return true;
+  const here = new Set(above).add(value);
+  return Object.values(value).some((inner) => containsItself(inner, here));
 }
 
 /** So that remarks stand in the order of the files. */
@@ -76,6 +94,7 @@ export function parseFiles(files: readonly { readonly name: string; readonly tex
       const one = parsed[whoHas(path) ?? -1];
       return one === undefined ? null : `${one.name}, ${one.file.placeOf(path) ?? 'line 1'}`;
     },
+    positionOf: (path) => parsed[whoHas(path) ?? -1]?.file.positionOf(path) ?? null,
     sourceOf: (path) => parsed[whoHas(path) ?? -1]?.file.sourceOf(path) ?? null,
   };
 }

@@ -3,6 +3,7 @@
  * 2 called wrongly. What commands do stands in their own files, loaded when they run.
  */
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { KINDS } from '../../config/import/kinds.ts';
 import { SHELLS, type Shell } from './completion.ts';
 import { type ContextFlags, readContext } from './context.ts';
 import { type Outside, ROLES, Session } from './session.ts';
@@ -277,6 +278,18 @@ function build(terminal: Terminal, start: (work: Work) => () => Promise<void>): 
     .action((name: string | undefined, options: Parsed) =>
       start(async (session) => (await import('./query.ts')).query(session, name, options))(),
     );
+  acting(command('import', 'a file of repmgr, Patroni or pgpool becomes a pgha.yml').argument('<file>', 'the file'))
+    .addOption(
+      new Option('--from <program>', 'whose file it is; seen from its content when left out').choices([...KINDS]),
+    )
+    .option('-o, --output <file>', 'where to write it; standard output when left out')
+    .option('--force', 'also over a file that exists')
+    .option('--scope <name>', 'name of the cluster, where the file has none')
+    .option('--etcd <addresses>', 'members of etcd, HOST:PORT with commas, where the file names none')
+    .option('--node <number>', 'of a pgpool.conf: the backend that this node is', backendNumber)
+    .action((file: string, options: Parsed) =>
+      start(async (session) => (await import('./import.ts')).importFile(session, file, options))(),
+    );
   bare('completion', 'a script that has your shell complete these commands')
     .addArgument(new Argument('<shell>', 'which').choices([...SHELLS]))
     .action((shell: Shell) =>
@@ -313,6 +326,11 @@ function wholeNumber(text: string): number {
   if (!/^\d+$/.test(text) || !Number.isSafeInteger(number) || number < 1)
     throw new InvalidArgumentError('a whole number of at least 1 is expected');
   return number;
+}
+
+function backendNumber(text: string): number {
+  if (!/^\d{1,4}$/.test(text)) throw new InvalidArgumentError('the number of a backend is expected');
+  return Number(text);
 }
 
 const gather = (value: string, before: string[]): string[] => [...before, value];
