@@ -1,15 +1,19 @@
 /** `list` and `topology`: the members of one or more clusters, once or again and again. */
 import { byUpstream, membersText, type NamedCluster } from './member-table.ts';
 import { messageOf, timestamp } from './outcome.ts';
+import { repmgrTable } from './repmgr-table.ts';
 import { exists, type Session } from './session.ts';
 import type { Format } from './table.ts';
-import { Refusal } from './terminal.ts';
+import { Misuse, Refusal } from './terminal.ts';
 
 export interface ListOptions {
   readonly extended?: boolean;
   readonly timestamp?: boolean;
   readonly bytes?: boolean;
-  readonly format: Format;
+  /** Without connection strings, in repmgr's table. */
+  readonly compact?: boolean;
+  /** `repmgr`: the table of `repmgr cluster show`. */
+  readonly format: Format | 'repmgr';
   /** -W: every two seconds. */
   readonly W?: boolean;
   /** -w: every so many seconds. */
@@ -19,9 +23,28 @@ export interface ListOptions {
 const WATCH_SECONDS = 2;
 
 export async function list(session: Session, names: readonly string[], options: ListOptions): Promise<number> {
-  return await repeat(session, names, options, (clusters) =>
-    membersText(clusters, options.format, { extended: options.extended === true, bytes: options.bytes === true }),
-  );
+  const { format, compact = false, extended = false, bytes = false } = options;
+  if (format !== 'repmgr' && (!compact || format !== 'pretty')) {
+    if (compact) throw new Misuse(`--compact is repmgr's table: it cannot be printed as ${format}`);
+    return await repeat(session, names, options, (clusters) => membersText(clusters, format, { extended, bytes }));
+  }
+  if (extended || bytes) throw new Misuse("repmgr's table has no other columns: leave out --extended and --bytes");
+  // As repmgr's own: a warning about any node makes it 1.
+  let code = 0;
+  const listed = await repeat(session, names, options, async (clusters) => {
+    const tables = clusters.map((cluster) => ({ scope: cluster.scope, ...repmgrTable(cluster, compact) }));
+    code = tables.some(({ warnings }) => warnings.length > 0) ? 1 : 0;
+    return tables
+      .flatMap(({ scope, text, warnings }) => [
+        ...(clusters.length > 1 ? [`Cluster: ${scope}`] : []),
+        text,
+        ...(warnings.length === 0
+          ? []
+          : ['', 'WARNING: following issues were detected', ...warnings.map((warning) => `  - ${warning}`)]),
+      ])
+      .join('\n');
+  });
+  return Math.max(listed, code);
 }
 
 export async function topology(
@@ -29,15 +52,13 @@ export async function topology(
   names: readonly string[],
   options: Pick<ListOptions, 'W' | 'watch'>,
 ): Promise<number> {
-  return await repeat(session, names, { ...options, format: 'pretty' }, (clusters) =>
-    membersText(clusters, 'pretty', { order: byUpstream }),
-  );
+  return await repeat(session, names, options, (clusters) => membersText(clusters, 'pretty', { order: byUpstream }));
 }
 
 async function repeat(
   session: Session,
   names: readonly string[],
-  options: ListOptions,
+  options: Pick<ListOptions, 'W' | 'watch' | 'timestamp'>,
   render: (clusters: readonly NamedCluster[]) => Promise<string>,
 ): Promise<number> {
   const { terminal } = session;

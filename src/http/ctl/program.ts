@@ -104,7 +104,13 @@ function build(terminal: Terminal, start: (work: Work) => () => Promise<void>): 
   const words = (cluster: string | undefined, members: readonly string[]): string[] =>
     cluster === undefined ? [] : [cluster, ...members];
 
-  watched(listed(command('list', 'the members of clusters').argument('[clusters...]', CLUSTER)))
+  watched(command('list', 'the members of clusters').argument('[clusters...]', CLUSTER))
+    .addOption(
+      new Option('-f, --format <format>', 'how to print; repmgr: as `repmgr cluster show`')
+        .choices([...FORMATS, 'repmgr'])
+        .default('pretty'),
+    )
+    .option('--compact', "repmgr's table without connection strings")
     .option('-e, --extended', 'all columns')
     .option('-t, --timestamp', 'print the time above')
     .option('--bytes', 'lags in bytes, not in whole MB')
