@@ -341,7 +341,7 @@ async function release(agent: Agent, action: Extract<Action, { do: 'release' }>,
   const known = await agent.keeper.release(
     action.lsn,
     action.candidate,
-    due && !agent.policy.pause ? [agent.clearFailover()] : [],
+    due && !agent.policy.pause ? [agent.failoverAfter(action.candidate)] : [],
     {
       asked: due,
       unpromoted: local.kind === 'standby' || (local.kind === 'stopped' && !local.wasPrimary),

@@ -12,6 +12,7 @@ import {
   lastLeaderOf,
   type Member,
   nameTakenBy,
+  writeFailover,
   writeHistory,
 } from '../core/cluster.ts';
 import { readAllEvents } from '../core/cluster-events.ts';
@@ -1428,8 +1429,15 @@ export class Agent implements Control {
     return answer.kind === 'answered';
   }
 
-  clearFailover(): Op {
-    return { op: 'put', key: KEYS.failover, value: '{}', lease: null };
+  /**
+   * What becomes of an operator's wish in the transaction that gives the key up. Members of pgha go by the record. Those
+   * of Patroni know no record: without the wish each of them would race, and who leads next takes it away.
+   */
+  failoverAfter(candidate: NodeName | null): Op {
+    const members = this.reader.latest?.cluster.members ?? [];
+    const kept = candidate !== null && members.some(({ pgha }) => pgha === null);
+    const value = kept ? writeFailover({ leader: this.self, candidate, scheduledAt: null }) : '{}';
+    return { op: 'put', key: KEYS.failover, value, lease: null };
   }
 
   /** The line of history that this node's promotion adds (reference: 2.2). */

@@ -3,6 +3,7 @@
  * the others, the keys that a leader keeps in order, settings that changed. Everything here may fail and is tried again
  * with the next cycle.
  */
+import { isTriedBefore } from '../core/classify.ts';
 import { KEYS } from '../core/cluster.ts';
 import type { StatusFields } from '../core/leadership.ts';
 import { position } from '../core/local.ts';
@@ -222,8 +223,12 @@ export class Upkeep {
     }
     if (cluster.config === null) await agent.put(KEYS.config, JSON.stringify(agent.settings.initialConfig));
     const wish = cluster.failover;
-    // The wish that made us leader has come true.
-    if (wish !== null && (wish.candidate === agent.self || (wish.leader !== null && wish.leader !== agent.self))) {
+    // The wish that made us leader has come true, or one that we had given the key up for came to nothing.
+    const over = wish !== null && isTriedBefore(wish, agent.self, leadership.term);
+    if (
+      wish !== null &&
+      (over || wish.candidate === agent.self || (wish.leader !== null && wish.leader !== agent.self))
+    ) {
       await agent.put(KEYS.failover, '{}');
     }
     await agent.writeHistoryLine();

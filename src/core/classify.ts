@@ -2,9 +2,10 @@
  * Which circumstance is a node in? A closed list. The order of the questions is part of the design; each says why it
  * stands where it does.
  */
-import type { ClusterView, LeaderKey } from './cluster.ts';
+import type { ClusterView, FailoverRequest, LeaderKey } from './cluster.ts';
 import { gateOpen } from './gate.ts';
 import { mayWrite } from './local.ts';
+import type { NodeName, Revision } from './store.ts';
 import type { Leadership, View } from './view.ts';
 
 export type Holding = Extract<Leadership, { kind: 'holding' }>;
@@ -108,9 +109,14 @@ export function ownerIsGone(view: View, leader: LeaderKey): boolean {
   return gate?.beat != null && gate.beat.term === leader.term && gate.beat.release === null && gateOpen(gate, view.now);
 }
 
+/** We have given the key up for this wish, and lead again all the same: once is enough. */
+export const isTriedBefore = (wish: FailoverRequest, self: NodeName, term: Revision): boolean =>
+  wish.leader === self && wish.scheduledAt === null && wish.revision < term;
+
 /** An operator asks for another leader, now. A wish that names this node has come true once it leads. */
 export function wanted(view: View, cluster: ClusterView): boolean {
   if (cluster.failover === null || cluster.failover.candidate === view.self) return false;
+  if (cluster.leader !== null && isTriedBefore(cluster.failover, view.self, cluster.leader.term)) return false;
   if (cluster.failover.scheduledAt === null) return true;
   // In maintenance a schedule is not looked at: nobody knows what the operator is in the middle of.
   return !view.policy.cluster.pause && view.switchoverDueIn !== null && view.switchoverDueIn <= 0;

@@ -2,7 +2,7 @@
 
 import { systemId } from '../../../../src/core/local.ts';
 import { type Lsn, lsn, timeline } from '../../../../src/core/lsn.ts';
-import { nodeName } from '../../../../src/core/store.ts';
+import { nodeName, revision } from '../../../../src/core/store.ts';
 import { millis, seconds } from '../../../../src/core/time.ts';
 import type { ViewOver } from '../builders.ts';
 import {
@@ -646,6 +646,17 @@ export const switchingOver: readonly Case[] = [
   {
     name: 'lets a wish be that names itself: it has come true',
     view: leads(asked({ candidate: 'b' })),
+    rule: 'leading.primary',
+    actions: [],
+  },
+  {
+    name: 'does not try again what it has given the key up for, when it leads again all the same',
+    view: leads({
+      cluster: aCluster({
+        leader: 'b',
+        failover: { ...aRequest({ leader: 'b', candidate: 'a' }), revision: revision(39) },
+      }),
+    }),
     rule: 'leading.primary',
     actions: [],
   },
