@@ -241,10 +241,21 @@ export class Conduct {
     return HAND_OVER.has(deed) && at !== null && this.now() - at < REQUEST_MS;
   }
 
+  /**
+   * The last word that others have of it says for how long it may write, and that time is over: maintenance began while
+   * it could not say so any more, and never two writers comes first.
+   */
+  private isBound(name: string): boolean {
+    const entry = this.etcd.keyNow(KEYS.status);
+    const hold = entry === null ? null : (readStatusKey(entry).beat?.holdMs ?? null);
+    return hold !== null && this.lastHolder === name && this.actor(name).server.acceptsWrites();
+  }
+
   does(name: string, deed: Deed, source: string | null): void {
     const asked = this.wasAsked(name);
     // S12: in maintenance nothing is promoted, stopped or rebuilt, unless an operator asks for it.
-    if (this.knows(name, 'pause', true) && !asked && !this.handsOver(deed))
+    const bound = deed === 'stop' && this.isBound(name);
+    if (this.knows(name, 'pause', true) && !asked && !bound && !this.handsOver(deed))
       this.fail('S12', `${name} does '${deed}' in maintenance`);
     if (deed === 'promote' && this.knows(name, 'pause', true)) this.protectPrimary(name);
     this.protectData(name, deed, source, asked);
