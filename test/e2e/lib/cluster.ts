@@ -15,8 +15,8 @@ import {
 } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
-import { stringify } from 'yaml';
-import { postgresBinDir } from '../../../scripts/ensure.mjs';
+import { parse, stringify } from 'yaml';
+import { postgresBinDir, which } from '../../../scripts/ensure.mjs';
 import { Client, type CommandResult, repository, runOn } from './client.ts';
 import type { HttpAnswer, Server } from './client-messages.ts';
 import { Daemon } from './daemon.ts';
@@ -58,6 +58,11 @@ export interface ClusterOptions {
   readonly dcs?: Readonly<Record<string, unknown>>;
   /** Over the configuration file of one node. */
   readonly node?: (name: string) => Readonly<Record<string, unknown>>;
+  /**
+   * Which program each node runs at first; with this, every node has one file of Patroni's, nothing of ours in it, for
+   * both. `Node.run` changes the program.
+   */
+  readonly program?: (name: string) => Program;
   /** Over the environment of one node's daemon, and so of all that it starts. */
   readonly env?: (name: string) => Readonly<Record<string, string>>;
   /** Postgres parameters of every node. */
@@ -75,6 +80,8 @@ export interface ClusterOptions {
   /** Don't wait for a primary and streaming standbys. */
   readonly dontWait?: boolean;
 }
+
+export type Program = 'pgha' | 'patroni';
 
 /** The hosts a cluster of this shape needs. */
 export function hostNames(options: ClusterOptions = {}): string[] {
@@ -99,7 +106,9 @@ export class Node {
   readonly dataDir: string;
   readonly configFile: string;
   readonly log: string;
-  readonly daemon: Daemon;
+  /** Which program its service runs. */
+  program: Program;
+  private readonly daemons: Readonly<Record<Program, Daemon>>;
   readonly pgPort: number;
   readonly apiPort: number;
   readonly socketDirectory: string;
@@ -110,17 +119,33 @@ export class Node {
     directory: string,
     program: string,
     env: Readonly<Record<string, string>> = {},
+    first: Program | null = null,
   ) {
     this.name = name;
     this.host = host;
     this.directory = directory;
     this.dataDir = join(directory, 'data');
-    this.configFile = join(directory, 'pgha.yml');
+    this.configFile = join(directory, first === null ? 'pgha.yml' : 'patroni.yml');
     this.log = join(directory, 'daemon.log');
     this.pgPort = host.port(5432);
     this.apiPort = host.port(8008);
     this.socketDirectory = join(directory, 'socket');
-    this.daemon = new Daemon({ host, program, config: this.configFile, log: this.log, cwd: directory, env });
+    this.program = first ?? 'pgha';
+    const both = { host, config: this.configFile, log: this.log, cwd: directory };
+    const forPgha = first === null ? env : { PGHA_RUNTIME_DIRECTORY: join(directory, 'run'), ...env };
+    this.daemons = {
+      pgha: new Daemon({ ...both, program, env: forPgha }),
+      patroni: new Daemon({ ...both, program: which('patroni') ?? 'patroni', env }),
+    };
+  }
+
+  /** The daemon of the program that its service runs. */
+  get daemon(): Daemon {
+    return this.daemons[this.program];
+  }
+
+  killDaemons(): void {
+    for (const daemon of Object.values(this.daemons)) daemon.killForGood();
   }
 
   get url(): string {
@@ -174,7 +199,8 @@ export class Cluster {
   readonly ttlMs: number;
   private readonly watcher: Client;
   private readonly clientHost: Host;
-  private readonly dist: string;
+  /** Where the built programs are, readable by those who run them. */
+  readonly dist: string;
 
   private constructor(parts: {
     scope: string;
@@ -221,7 +247,8 @@ export class Cluster {
       const place = serverDirectory(join(directory, name), 0o755);
       const programs = options.ownPrograms === true ? join(place, 'programs') : dist;
       if (programs !== dist) cpSync(dist, programs, { recursive: true });
-      return new Node(name, network.host(name), place, join(programs, 'pgha.js'), options.env?.(name));
+      const first = options.program?.(name) ?? null;
+      return new Node(name, network.host(name), place, join(programs, 'pgha.js'), options.env?.(name), first);
     };
     const nodes = nodeNames.map(nodeOn);
     const witness = options.witness === true ? nodeOn('w1') : null;
@@ -236,11 +263,12 @@ export class Cluster {
       client: await Client.start(clientHost, 'client'),
       watcher: await Client.start(clientHost, 'watcher'),
       directory,
-      ttlMs: (options.ttl ?? (options.defaults === true ? DEFAULT_TTL : 5)) * 1_000,
+      ttlMs: (options.ttl ?? (options.defaults === true || options.program !== undefined ? DEFAULT_TTL : 5)) * 1_000,
       dist,
     });
     nodes.forEach((node, index) => {
-      cluster.configure(node, options, index);
+      if (options.program === undefined) cluster.configure(node, options, index);
+      else cluster.configureAsPatroni(node, options);
     });
     if (witness !== null) cluster.configureWitness(witness, options);
     witness?.daemon.start();
@@ -313,6 +341,66 @@ export class Cluster {
     );
     const account = serverAccount();
     chmodSync(node.configFile, account === null ? 0o600 : 0o644);
+  }
+
+  /**
+   * What somebody has who runs Debian's patroni: the file that its package makes, with the addresses, passwords and
+   * times of the test, and a directory for the configuration beside the data, which Debian's own scripts would make.
+   */
+  private configureAsPatroni(node: Node, options: ClusterOptions): void {
+    for (const sub of ['socket', 'run']) serverDirectory(join(node.directory, sub), 0o755);
+    const script = (name: string, text: string): string => {
+      const path = join(node.directory, name);
+      writeFileSync(path, `#!/bin/sh\nset -e\n${DEBIAN_ARGUMENTS}${text}`, { mode: 0o755 });
+      return path;
+    };
+    const config = join(node.directory, 'etc');
+    const make = `mkdir -p ${config} && cd "$datadir" && mv postgresql.conf pg_hba.conf pg_ident.conf ${config}/
+      printf "data_directory = '%s'\\nhba_file = '%s'\\nident_file = '%s'\\n" "$datadir" ${config}/pg_hba.conf ${config}/pg_ident.conf >> ${config}/postgresql.conf\n`;
+    const bin = postgresBinDir();
+    const base = parse(debianFile(node, this.etcd.endpoints));
+    const over = {
+      scope: this.scope,
+      namespace: '/service/',
+      bootstrap: {
+        pg_createcluster: { command: script('create.sh', `${bin}/initdb -D "$datadir" -k -E UTF8 -A trust\n${make}`) },
+        dcs: merge(
+          {
+            ttl: options.ttl ?? 10,
+            loop_wait: options.loopWait ?? 2,
+            retry_timeout: options.retryTimeout ?? 3,
+            postgresql: { pg_hba: PG_HBA, parameters: { max_connections: 50 } },
+          },
+          options.dcs ?? {},
+        ),
+      },
+      postgresql: {
+        pg_clonecluster: {
+          command: script(
+            'clone.sh',
+            `${bin}/pg_basebackup --pgdata "$datadir" -X stream --dbname="$connstring"
+             test -e ${config}/postgresql.conf || { ${bin}/initdb -D "$datadir".new -A trust; (datadir="$datadir".new; ${make.trim()}); rm -rf "$datadir".new
+             sed -i "s|^data_directory = .*|data_directory = '$datadir'|" ${config}/postgresql.conf; }\n`,
+          ),
+        },
+        data_dir: node.dataDir,
+        bin_dir: bin,
+        config_dir: config,
+        pgpass: join(node.directory, 'pgpass'),
+        authentication: { superuser: SUPERUSER, replication: REPLICATION, rewind: REWIND },
+        parameters: {
+          unix_socket_directories: node.socketDirectory,
+          log_directory: join(node.directory, 'log'),
+          fsync: options.fsync === true ? 'on' : 'off',
+          dynamic_shared_memory_type: 'mmap',
+          shared_buffers: '32MB',
+          ...options.parameters,
+        },
+      },
+    };
+    const whole = merge(merge(base, over), options.node?.(node.name) ?? {});
+    writeFileSync(node.configFile, stringify(whole, { aliasDuplicateObjects: false }));
+    chmodSync(node.configFile, serverAccount() === null ? 0o600 : 0o644);
   }
 
   private get everyNode(): readonly Node[] {
@@ -611,7 +699,14 @@ export class Cluster {
   saveLogs(): string {
     const place = mkdtempSync(join(tmpdir(), 'pgha-e2e-failed-'));
     for (const node of this.everyNode) {
-      for (const file of ['daemon.log', 'pgha.yml', 'postgres.log', 'data/postgresql.conf', 'data/log']) {
+      for (const file of [
+        'daemon.log',
+        'pgha.yml',
+        'patroni.yml',
+        'postgres.log',
+        'data/postgresql.conf',
+        'data/log',
+      ]) {
         const source = join(node.directory, file);
         if (existsSync(source)) cpSync(source, join(place, node.name, file.replace('data/', '')), { recursive: true });
       }
@@ -630,7 +725,7 @@ export class Cluster {
   }
 
   async destroy(): Promise<void> {
-    for (const node of this.everyNode) node.daemon.killForGood();
+    for (const node of this.everyNode) node.killDaemons();
     this.client.stop();
     this.watcher.stop();
     await until(
@@ -659,6 +754,32 @@ export class Cluster {
     await sleep(20);
     this.network.destroy();
   }
+}
+
+/** `--scope=`, `--datadir=`, `--connstring=`: how Patroni calls an operator's methods. */
+const DEBIAN_ARGUMENTS = `for i in "$@"; do case $i in
+  --datadir=*) datadir=\${i#*=};; --connstring=*) connstring=\${i#*=};; esac; done
+`;
+
+/** Debian's template, filled in as its pg_createconfig_patroni does. */
+function debianFile(node: Node, endpoints: readonly string[]): string {
+  const hosts = endpoints.map((endpoint) => endpoint.replace('http://', '')).join(',');
+  const words: Readonly<Record<string, string>> = {
+    VERSION: '15',
+    CLUSTER: 'main',
+    HOSTNAME: node.name,
+    HOSTIP: node.host.address,
+    LISTEN_VIP: '',
+    DATADIR_BASE: node.directory,
+    NETWORK: '10.77.0.0/24',
+    API_PORT: String(node.apiPort),
+    PORT: String(node.pgPort),
+    DCS_CONFIG: `etcd3:\n  hosts: ${hosts}`,
+  };
+  return readFileSync('/etc/patroni/config.yml.in', 'utf8').replace(
+    /@([A-Z_]+)@/g,
+    (whole, name: string) => words[name] ?? whole,
+  );
 }
 
 const PG_HBA = [

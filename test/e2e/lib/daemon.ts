@@ -16,6 +16,7 @@ const RESTART_AFTER_MS = 100;
 
 export interface DaemonOptions {
   readonly host: Host;
+  /** The bundle that Node runs; or, where it is no JavaScript, a program of its own (Patroni). */
   readonly program: string;
   readonly config: string;
   readonly log: string;
@@ -39,10 +40,13 @@ export class Daemon {
     this.supervised = supervise;
     if (this.id() !== null) return;
     clearTimeout(this.timer);
+    const [program = '', ...args] = this.options.program.endsWith('.js')
+      ? [nodeForServer(), this.options.program]
+      : [this.options.program];
     const child = launch({
       host: this.options.host,
-      program: nodeForServer(),
-      args: [this.options.program, this.options.config],
+      program,
+      args: [...args, this.options.config],
       log: this.options.log,
       cwd: this.options.cwd,
       asServer: true,
