@@ -61,6 +61,7 @@ program_of() {
 
 # Every member runs on the leader's timeline and is not far behind, and one leads: a step may begin, or has ended well.
 healthy() {
+  why=
   table=$(members) || { why='the members cannot be listed'; return 1; }
   leader=$(leaders)
   [ "$(printf '%s\n' "$leader" | grep -c .)" -eq 1 ] || { why="the leader is '$leader'"; return 1; }

@@ -286,6 +286,37 @@ describeOnHosts('Patroni and pgha in one cluster', () => {
       await synchronous(cluster, null);
     });
 
+    it('with failsafe_mode the leader goes on while etcd is away: of Patroni by the word of pgha, and the other way round', async () => {
+      const cluster = shared.current;
+      await patronictl(cluster, 'edit-config', '--force', '-s', 'failsafe_mode=true');
+      for (const name of ['h1', 'h3']) {
+        await switchover(cluster, name, 'patronictl');
+        await until('everybody stands in the list', 20_000, async () => {
+          const key = await cluster.etcd.get(`/service/${cluster.scope}/failsafe`);
+          return Object.keys(JSON.parse(key ?? '{}') as Row).length === 3;
+        });
+        await cluster.startWriter();
+        await cluster.etcd.killMember('etcd1');
+        await sleep(2 * cluster.ttlMs);
+        await cluster.waitForWrites(50);
+        cluster.etcd.startMember('etcd1');
+        await cluster.etcd.waitHealthy();
+        await endsWell(cluster);
+        expect(await cluster.leader()).toBe(name);
+      }
+      await patronictl(cluster, 'edit-config', '--force', '-s', 'failsafe_mode=false');
+    });
+
+    it('the history has a line for every timeline, whoever began it', async () => {
+      const cluster = shared.current;
+      const timeline = await cluster.timeline(await cluster.primary());
+      await until('the history is complete', 15_000, async () => {
+        const lines = JSON.parse((await cluster.etcd.get(`/service/${cluster.scope}/history`)) ?? '[]') as unknown[][];
+        return lines.map(([id]) => id).join() === Array.from({ length: timeline - 1 }, (_, i) => i + 1).join();
+      });
+      expect((await patronictl(cluster, 'history', '-f', 'tsv')).trim().split('\n')).toHaveLength(timeline);
+    });
+
     it('maintenance holds for both, whoever leads', async () => {
       const cluster = shared.current;
       await ctlDone(cluster, ['pause', '--wait']);
