@@ -12,6 +12,8 @@ import { Refusal } from './terminal.ts';
 export interface CtlContext {
   /** null: every command has to be told the cluster's name. */
   readonly scope: string | null;
+  /** The file that was read; null: there was none. */
+  readonly file: string | null;
   readonly namespace: string;
   readonly etcd: EtcdConfig;
   readonly ctl: CtlConfig;
@@ -31,12 +33,13 @@ const OTHER_STORES = ['consul', 'zookeeper', 'exhibitor', 'kubernetes', 'raft'];
 
 /** @throws {Refusal} when no etcd is named anywhere, or a named file cannot be read */
 export async function readContext(flags: ContextFlags, env: Env): Promise<CtlContext> {
-  const file = await readConfigFile(flags.configFile, env);
+  const { path, content: file } = await readConfigFile(flags.configFile, env);
   const setting = (name: string): string | undefined => env[`PGHA_${name}`] || env[`PATRONI_${name}`] || undefined;
   const url = flags.dcsUrl ?? (env['DCS_URL'] || undefined);
   const fromUrl = url === undefined ? null : readDcsUrl(url);
   const namespace = fromUrl?.namespace ?? setting('NAMESPACE') ?? text(file['namespace']) ?? '/service';
   return {
+    file: path,
     scope: setting('SCOPE') ?? text(file['scope']),
     namespace: namespace.startsWith('/') ? namespace : `/${namespace}`,
     etcd: await readEtcd(file, setting, fromUrl?.hosts ?? null),
@@ -44,7 +47,10 @@ export async function readContext(flags: ContextFlags, env: Env): Promise<CtlCon
   };
 }
 
-async function readConfigFile(given: string | undefined, env: Env): Promise<Section> {
+async function readConfigFile(
+  given: string | undefined,
+  env: Env,
+): Promise<{ readonly path: string | null; readonly content: Section }> {
   const named = given ?? (env['PGHA_CTL_CONFIG_FILE'] || env['PATRONICTL_CONFIG_FILE'] || undefined);
   const places =
     named === undefined ? ['/etc/pgha/pgha.yml', join(homedir(), '.config/patroni/patronictl.yaml')] : [named];
@@ -59,12 +65,12 @@ async function readConfigFile(given: string | undefined, env: Env): Promise<Sect
     }
     const { parse } = await import('yaml');
     try {
-      return section(parse(content));
+      return { path, content: section(parse(content)) };
     } catch (error) {
       throw new Refusal(`${path} is not YAML: ${(error as Error).message}`);
     }
   }
-  return {};
+  return { path: null, content: {} };
 }
 
 type Setting = (name: string) => string | undefined;

@@ -16,6 +16,12 @@ export function realOutside(terminal: Terminal): Outside {
       const clock = { now: (): Instant => instant(performance.now()) };
       return await EtcdDcs.open(context.etcd, basePath(context.namespace, scope), { clock, log: { write: () => {} } });
     },
+    examine: {
+      etcd: async ({ etcd }, limit) => (await import('../../etcd/examine.ts')).examineEtcd(etcd, limit),
+      reach: async (host, port, limit) => (await import('../../system/host.ts')).reach(host, port, limit),
+      host: async (question) => (await import('../../system/host.ts')).examineHost(question),
+      freeBytes: async (directory) => (await import('../../postgres/free-space.ts')).freeBytes(directory),
+    },
     runSql: async (target, statement) => (await import('./sql.ts')).runSql(target, statement),
     async openApi(context) {
       const [{ HttpClient }, { readTrust }] = await Promise.all([

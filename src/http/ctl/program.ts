@@ -4,6 +4,8 @@
  */
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { KINDS } from '../../config/import/kinds.ts';
+import { parseSize } from '../../config/units.ts';
+import { CHECKS, type Check } from './check/names.ts';
 import { SHELLS, type Shell } from './completion.ts';
 import { type ContextFlags, readContext } from './context.ts';
 import { type Outside, ROLES, Session } from './session.ts';
@@ -296,6 +298,18 @@ function build(terminal: Terminal, start: (work: Work) => () => Promise<void>): 
     .action((file: string, options: Parsed) =>
       start(async (session) => (await import('./import.ts')).importFile(session, file, options))(),
     );
+  acting(
+    command('check', 'whether what is needed is there: from this machine, changing nothing')
+      .addArgument(new Argument('<what>', 'which').choices([...CHECKS, 'all']))
+      .addArgument(one),
+  )
+    .option('--nagios', "one line, with the exit codes of Nagios' plugins: 0 ok, 1 warning, 2 critical, 3 unknown")
+    .option('--warning <size>', 'replication: more lag than this is worth a warning', size, 16 * 2 ** 20)
+    .option('--critical <size>', 'replication: more than this is critical', size, 128 * 2 ** 20)
+    .option('--timeout <seconds>', 'for each question', positive, 2)
+    .action((what: Check | 'all', name: string | undefined, options: Parsed) =>
+      start(async (session) => (await import('./check.ts')).check(session, what, name, options))(),
+    );
   bare('completion', 'a script that has your shell complete these commands')
     .addArgument(new Argument('<shell>', 'which').choices([...SHELLS]))
     .action((shell: Shell) =>
@@ -332,6 +346,12 @@ function wholeNumber(text: string): number {
   if (!/^\d+$/.test(text) || !Number.isSafeInteger(number) || number < 1)
     throw new InvalidArgumentError('a whole number of at least 1 is expected');
   return number;
+}
+
+function size(text: string): number {
+  const bytes = parseSize(text);
+  if (bytes === null || bytes < 0) throw new InvalidArgumentError('a size is expected: 16MB');
+  return bytes;
 }
 
 function backendNumber(text: string): number {

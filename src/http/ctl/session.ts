@@ -8,6 +8,7 @@ import type { KeyValue } from '../../core/store.ts';
 import { type Millis, millis } from '../../core/time.ts';
 import type { Chronicle } from '../../ports/chronicle.ts';
 import type { Dcs } from '../../ports/dcs.ts';
+import type { EtcdFacts, Examiner } from '../../ports/examination.ts';
 import type { CtlContext } from './context.ts';
 import type { SqlTarget } from './sql.ts';
 import type { Rows } from './table.ts';
@@ -32,8 +33,15 @@ export interface Outside {
   readonly terminal: Terminal;
   openStore(context: CtlContext, scope: string): Promise<Store>;
   openApi(context: CtlContext): Promise<Api>;
+  readonly examine: Examine;
   /** @throws {Refusal} when there is no connection, or Postgres refuses the statement */
   runSql(target: SqlTarget, statement: string): Promise<Rows>;
+}
+
+/** What `check` looks at. */
+export interface Examine extends Examiner {
+  /** @throws when a certificate cannot be read, or DNS names no member */
+  etcd(context: CtlContext, limit: Millis): Promise<EtcdFacts>;
 }
 
 const READ_LIMIT = millis(5_000);
@@ -114,6 +122,10 @@ export class Session {
     if (member.apiUrl === null) throw new Error(`${member.name} has not published the address of its REST API`);
     this.#api ??= this.context().then((context) => this.#outside.openApi(context));
     return await (await this.#api).call(member.apiUrl, method, path, body, limit);
+  }
+
+  get examine(): Examine {
+    return this.#outside.examine;
   }
 
   sql(target: SqlTarget, statement: string): Promise<Rows> {

@@ -1,8 +1,9 @@
 /** pgha-ctl without a terminal, an etcd or a network. */
 import type { KeyValue, Txn } from '../../../src/core/store.ts';
 import { leaseId, revision } from '../../../src/core/store.ts';
+import { millis } from '../../../src/core/time.ts';
 import { run } from '../../../src/http/ctl/program.ts';
-import type { ApiAnswer, Outside } from '../../../src/http/ctl/session.ts';
+import type { ApiAnswer, Examine, Outside } from '../../../src/http/ctl/session.ts';
 import type { SqlTarget } from '../../../src/http/ctl/sql.ts';
 import type { Rows } from '../../../src/http/ctl/table.ts';
 import { Refusal, type Terminal } from '../../../src/http/ctl/terminal.ts';
@@ -22,6 +23,8 @@ export interface World {
   api?: (call: Call) => { status: number; text: string; headers?: ApiAnswer['headers'] };
   /** What Postgres answers. */
   sql?: (target: SqlTarget, statement: string) => Rows;
+  /** What a check sees. */
+  readonly examine?: Partial<Examine>;
   /** Lines typed; then the input ends. */
   readonly typed?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
@@ -104,6 +107,15 @@ export async function ctl(world: World, ...args: string[]): Promise<Ran> {
       },
       close: async () => {},
     }),
+    examine: {
+      etcd: async () => ({ endpoints: [], members: null, alarms: null }),
+      reach: async () => ({ kind: 'open', ms: millis(1) }),
+      host: async () => {
+        throw new Error('no host');
+      },
+      freeBytes: async () => null,
+      ...world.examine,
+    },
     runSql: async (target, statement) => {
       sql.push({ target, statement });
       if (world.sql === undefined) throw new Refusal('connect ECONNREFUSED');

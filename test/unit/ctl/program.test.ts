@@ -63,6 +63,7 @@ postgresql: {data_dir: /data}
     );
     expect(await readContext({ configFile: path }, {})).toEqual({
       scope: 'demo',
+      file: path,
       namespace: '/db/',
       etcd: {
         endpoints: ['https://10.0.0.1:2379', 'https://10.0.0.2:2379'],
