@@ -209,7 +209,7 @@ function judgeEtcd(walk: Walk, answers: Answers): void {
   if (has('etcd') && !has('etcd3'))
     draft.decide(
       section(originOf(walk, ['etcd'], given['etcd']), given['etcd']),
-      "with Patroni this section means etcd's API v2; pgha speaks v3 to the same addresses, where those keys are not seen. A cluster that Patroni keeps through v2 is adopted as a running one; etcd has to be 3.4 or newer",
+      "with Patroni this section means etcd's API v2; pgha speaks v3 to the same addresses, where those keys are not seen. A cluster that Patroni keeps through v2 has to move to etcd3 first, with Patroni (docs/from-patroni.md); without one, nothing is to be done",
     );
   for (const name of ['etcd', 'etcd3']) {
     const hosts = draft.get(`${name}.hosts`) ?? draft.get(`${name}.host`);
