@@ -193,9 +193,18 @@ export function copyAnswer(row: readonly unknown[]): Omit<CloneFacts, 'replicati
 
 const gatherClone: Gather = async (session, name, _options) => {
   const { config } = await nodeConfig(session);
-  const scope = name ?? config.scope;
-  const view = await session.readExisting(scope);
-  const leader = leaderOf(view);
+  return await judgeCopy(session, name ?? config.scope, config.node.name);
+};
+
+/**
+ * Whether `member` could be copied from the leader, asked with the logins of this node's file; room is looked at where this is
+ * that member's node.
+ *
+ * @throws {Refusal} when there is no leader, no file of a node, or no answer of Postgres
+ */
+export async function judgeCopy(session: Session, scope: string, member: string): Promise<Judgement> {
+  const { config } = await nodeConfig(session);
+  const leader = leaderOf(await session.readExisting(scope));
   if (leader === null || leader.host === null)
     throw new Refusal(`Cluster ${scope} has no leader that could be copied: pgha-ctl explain`);
   const { superuser, replication } = config.postgresql.authentication;
@@ -208,15 +217,15 @@ const gatherClone: Gather = async (session, name, _options) => {
     ...(superuser.password === null ? {} : { password: superuser.password }),
   };
   const { rows } = await session.sql(target, copyQuestion(user));
-  const leadsHere = leader.name === config.node.name;
-  const free = leadsHere ? null : await session.examine.freeBytes(config.postgresql.dataDir);
+  const isHere = member === config.node.name && leader.name !== member;
+  const free = isHere ? await session.examine.freeBytes(config.postgresql.dataDir) : null;
   return judgeClone({
     ...copyAnswer(rows[0] ?? []),
     replicationUser: user,
     free: free === null ? null : Number(free),
-    dataDirectory: leadsHere ? null : config.postgresql.dataDir,
+    dataDirectory: isHere ? config.postgresql.dataDir : null,
   });
-};
+}
 
 /** As Postgres reads it with standard_conforming_strings on, and off. */
 const literal = (text: string): string => `E'${text.replace(/\\/g, '\\\\').replace(/'/g, "''")}'`;

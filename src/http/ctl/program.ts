@@ -184,6 +184,7 @@ function build(terminal: Terminal, start: (work: Work) => () => Promise<void>): 
   acting(withMembers(command('reinit', 'copy a standby anew')))
     .option('--force', 'do not ask, and cancel what is under way')
     .option('--from-leader', 'copy from the leader')
+    .option('--dry-run', 'check only: senders, slots, rights, room')
     .option('--wait', 'wait until it is done')
     .action((cluster: string | undefined, members: string[], options: Parsed) =>
       start(async (session) => (await import('./reinit.ts')).reinit(session, words(cluster, members), options))(),

@@ -1,14 +1,17 @@
 /** `reinit`: a standby's data directory is copied anew. Refused by the member itself when it leads. */
-import type { Member } from '../../core/cluster.ts';
+import type { ClusterView, Member } from '../../core/cluster.ts';
 import { millis } from '../../core/time.ts';
+import type { Finding } from './check/finding.ts';
 import { type ActFormat, failed, messageOf, type Outcome, plain, report } from './outcome.ts';
 import { type ApiAnswer, pick, type Session, targets } from './session.ts';
+import { printable } from './table.ts';
 import { confirm, prompt, Refusal } from './terminal.ts';
 
 export interface ReinitOptions {
   readonly force?: boolean;
   readonly wait?: boolean;
   readonly fromLeader?: boolean;
+  readonly dryRun?: boolean;
   readonly format: ActFormat;
 }
 
@@ -28,6 +31,7 @@ export async function reinit(session: Session, words: readonly string[], options
     chosen = [await prompt(terminal, `Which member do you want to reinitialize [${listed}]?`, '')];
   }
   const members = pick(view, scope, chosen);
+  if (options.dryRun === true) return await tryOut(session, scope, view, members, options);
   if (options.force !== true) {
     await confirm(terminal, `Are you sure you want to reinitialize members ${members.map((m) => m.name).join(', ')}?`);
   }
@@ -40,6 +44,37 @@ export async function reinit(session: Session, words: readonly string[], options
       ? `Success: ${o.action} for member ${o.member ?? ''}${o.facts?.['waited'] === true ? ': done' : ''}`
       : failed(o),
   );
+}
+
+/** What would happen, and what speaks against it. Nobody is asked to do anything. */
+async function tryOut(
+  session: Session,
+  scope: string,
+  view: ClusterView,
+  members: readonly Member[],
+  { format }: ReinitOptions,
+): Promise<number> {
+  const { judgeCopy } = await import('./check.ts');
+  const { findingsText, worst } = await import('./check/finding.ts');
+  const tried: { readonly member: string; readonly findings: readonly Finding[] }[] = [];
+  for (const { name } of members) {
+    const leads = {
+      level: 'critical',
+      about: 'leader',
+      said: `${name} leads: there is nobody to copy it from`,
+    } as const;
+    const findings = name === view.leader?.name ? [leads] : (await judgeCopy(session, scope, name)).findings;
+    tried.push({ member: name, findings });
+  }
+  const fails = tried.some(({ findings }) => ['critical', 'unknown'].includes(worst(findings)));
+  if (format === 'json')
+    session.terminal.out(JSON.stringify(tried.map((one) => ({ ...one, level: worst(one.findings) }))));
+  else
+    for (const { member, findings } of tried)
+      session.terminal.out(
+        `${printable(findingsText(findings))}\nDry run: the data directory of ${member} would be replaced by a copy. Nothing was changed.`,
+      );
+  return fails ? 1 : 0;
 }
 
 async function start(session: Session, member: Member, options: ReinitOptions): Promise<Outcome> {

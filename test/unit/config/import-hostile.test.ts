@@ -115,7 +115,7 @@ describe('whatever the bytes are', () => {
       fc.property(fc.uint8Array({ maxLength: 300 }), fc.option(fc.constantFrom(...KINDS)), (bytes, from) => {
         expectSound(run(bytes, from));
       }),
-      { numRuns: 300 },
+      { numRuns: 100 },
     );
   });
 
@@ -135,7 +135,7 @@ describe('whatever the bytes are', () => {
   it('a repmgr.conf with any lines in it is imported or refused soundly', () => {
     fc.assert(
       fc.property(fc.array(line, { maxLength: 12 }), (lines) => expectSound(run(NODE + lines.join('\n'), 'repmgr'))),
-      { numRuns: 300 },
+      { numRuns: 100 },
     );
   });
 
@@ -153,7 +153,7 @@ describe('whatever the bytes are', () => {
       .map(([name, n, value]) => `${name}${n} = '${value}'`);
     fc.assert(
       fc.property(fc.array(entry, { maxLength: 12 }), (lines) => expectSound(run(lines.join('\n'), 'pgpool'))),
-      { numRuns: 300 },
+      { numRuns: 100 },
     );
   });
 
@@ -204,7 +204,7 @@ describe('whatever the bytes are', () => {
       fc.property(fc.array(fc.tuple(names, tree), { maxLength: 4 }), (pairs) =>
         expectSound(run(stringify({ ...base, ...Object.fromEntries(pairs) }), 'patroni')),
       ),
-      { numRuns: 300 },
+      { numRuns: 100 },
     );
   });
 

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import type { Row } from '../../../src/config/import/draft.ts';
 import { type Imported, importConfig, kindOf } from '../../../src/config/import/import.ts';
 import type { Kind } from '../../../src/config/import/kinds.ts';
 import { REPMGR_PARAMETERS } from '../../../src/config/import/repmgr.ts';
@@ -197,10 +198,12 @@ describe('repmgr.conf', () => {
     for (const name of REPMGR_PARAMETERS) {
       if (/^(node_id|node_name|conninfo|data_directory|reconnect_)/.test(name)) continue;
       const tries = [values[name], '1', "'/x'", 'true', 'ping', 'automatic', 'info'].filter((one) => one !== undefined);
-      const rows = tries.flatMap((value) => {
+      let rows: readonly Row[] = [];
+      for (const value of tries) {
         const made = imported(`${NODE}${name}=${value}\n`);
-        return made.kind === 'imported' ? made.rows.filter((row) => row.name === name) : [];
-      });
+        if (made.kind === 'imported') rows = made.rows.filter((row) => row.name === name);
+        if (rows.length > 0) break;
+      }
       expect(rows.length, name).toBeGreaterThan(0);
       for (const row of rows) {
         expect(row.why, name).not.toContain('knows no such');

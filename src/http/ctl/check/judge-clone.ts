@@ -15,7 +15,7 @@ export interface CloneFacts {
   readonly size: number;
   /** Bytes that may still be written where the copy would go; null: nobody can say. */
   readonly free: number | null;
-  /** null: this node leads, and a copy would go elsewhere. */
+  /** null: the copy would go to another machine than this one. */
   readonly dataDirectory: string | null;
   /** 150004 */
   readonly version: number;
@@ -88,7 +88,7 @@ function judgeRoom({ size, free, dataDirectory }: CloneFacts): Finding {
     return {
       level: 'ok',
       about,
-      said: `${amount(size)} would be copied; this node leads: ask where the copy would go`,
+      said: `${amount(size)} would be copied; room is seen only on the machine itself: pgha-ctl check clone`,
     };
   if (free === null) return { level: 'unknown', about, said: `${dataDirectory} cannot be looked at by this user` };
   const said = `${amount(size)} would be copied; ${amount(free)} are free at ${dataDirectory}`;

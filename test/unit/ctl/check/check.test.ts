@@ -124,7 +124,19 @@ describe('pgha-ctl check', () => {
     expect(out).toContain('9 of max_wal_senders 10 are in use');
     expect(out).toContain("there is no role re'pl");
     // This node leads.
-    expect(out).toContain('ask where the copy would go');
+    expect(out).toContain('room is seen only on the machine itself');
+  });
+
+  it('reinit --dry-run says what speaks against it, and asks no member for anything', async () => {
+    const row = ['10', '2', '10', '1', 'replica', '1000000', '150004', 't'];
+    const answers = world({ sql: () => ({ columns: [], rows: [row] }) });
+    const good = await ctl(answers, '-c', nodeFile(), 'reinit', 'demo', 'b', '--dry-run');
+    expect([good.code, good.calls, good.asked, good.txns]).toEqual([0, [], [], []]);
+    expect(good.out).toContain('2 of max_wal_senders 10 are in use');
+    expect(good.out).toContain('the data directory of b would be replaced by a copy. Nothing was changed.');
+    const leader = await ctl(answers, '-c', nodeFile(), 'reinit', 'demo', 'a', '--dry-run', '--format', 'json');
+    expect(leader.code).toBe(1);
+    expect(JSON.parse(leader.out)).toMatchObject([{ member: 'a', level: 'critical' }]);
   });
 
   it('host: judges by the file of the node, and the clocks by the answers of the members', async () => {
