@@ -697,7 +697,9 @@ export class Agent implements Control {
     }
     const { leadership } = view;
     // What is under way has told its start itself.
-    log.write(decision.rule === 'node.busy' ? 'debug' : 'info', 'decision.changed', decision.reason, {
+    // People look for this word.
+    const sentence = view.policy.cluster.pause ? `PAUSE: ${decision.reason}` : decision.reason;
+    log.write(decision.rule === 'node.busy' ? 'debug' : 'info', 'decision.changed', sentence, {
       rule: decision.rule,
       situation,
       from: this.decided.rule,
@@ -838,6 +840,7 @@ export class Agent implements Control {
       confirmed: this.keeper?.confirmed ?? null,
       unwatched: unwatched({ watchdog: this.parts.guard.watchdog, policy: this.resolved.policy }),
       scheduledRestart: this.scheduledRestart,
+      leavesSyncSet: this.leavingSyncSet,
       health: this.sickness?.view ?? NOTHING_AILS,
       slots: this.upkeep?.slots.view ?? { weighed: [], troubles: [] },
       state: patroniState(local, operation, this.resolved.policy.node.role),

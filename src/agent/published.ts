@@ -73,6 +73,8 @@ export interface Published {
   /** Why this node may not lead for want of a watchdog device; null: nothing stands against it. */
   readonly unwatched: string | null;
   readonly scheduledRestart: ScheduledRestart | null;
+  /** This standby asks to be no synchronous one any more: its Postgres is about to stop. Left out: it does not. */
+  readonly leavesSyncSet?: boolean;
   readonly slots: SlotsView;
   readonly health: HealthView;
   /** Patroni's text for the state of Postgres: `running`, `starting`, `stopped`, `creating replica`, ... */

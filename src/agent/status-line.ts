@@ -32,7 +32,7 @@ export function statusLine(self: string, published: Published): StatusLine {
   if (window !== null) parts.push(`window open for ${(window / 1000).toFixed(1)} s`);
   if (operation !== null) parts.push(operation.sentence);
   return {
-    sentence: parts.join(', '),
+    sentence: (published.policy.cluster.pause ? 'PAUSE: ' : '') + parts.join(', '),
     facts: { rule: decision.rule, leader, role, state, ...(window === null ? {} : { window_left_ms: window }) },
   };
 }

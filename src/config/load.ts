@@ -16,6 +16,7 @@ import { fromFailoverPriority, toFailoverPriority } from '../core/policy.ts';
 import { nodeName } from '../core/store.ts';
 import { type Millis, millis, seconds } from '../core/time.ts';
 import { PghaError } from '../errors.ts';
+import { PATRONI_LEVEL } from '../version.ts';
 import { check, isMap, isMethod, type Path, type Remark } from './check.ts';
 import { type Environment, overlay } from './environment.ts';
 import { type ParsedFile, parseFile, parseFiles } from './file.ts';
@@ -917,10 +918,17 @@ function buildRestApi(from: Builder): RestApiConfig {
     allowlist: allowlistOf(from),
     allowlistIncludeMembers: get(from, 'restapi.allowlist_include_members') === true,
     extraHeaders: {
+      ...serverHeader(get(from, 'restapi.server_tokens')),
       ...headersOf(from, 'restapi.http_extra_headers'),
       ...(certfile === null ? {} : headersOf(from, 'restapi.https_extra_headers')),
     },
   };
+}
+
+/** `restapi.server_tokens`: who answers, in Patroni's words and at its level. */
+function serverHeader(tokens: unknown): Readonly<Record<string, string>> {
+  if (tokens === 'Minimal') return { Server: `Patroni/${PATRONI_LEVEL}` };
+  return tokens === 'ProductOnly' ? { Server: 'Patroni' } : {};
 }
 
 /** `10.0.0.1`, `10.0.0.0/24`, `::1`, `host.example` */

@@ -1193,6 +1193,16 @@ export const localSchema: Section = section(
           "From the members' addresses as well; with an empty `allowlist` from them alone.",
           { default: false },
         ),
+        server_tokens: setting(
+          'Patroni',
+          'choice',
+          'The header `Server`: `Patroni/4.1.4`, `Patroni`, or with `Original` none.',
+          {
+            default: 'Original',
+            enum: ['Original', 'Minimal', 'ProductOnly'],
+            synonyms: { original: 'Original', minimal: 'Minimal', productonly: 'ProductOnly' },
+          },
+        ),
         http_extra_headers: setting('Patroni', 'map', 'Headers that are sent with every answer.'),
         https_extra_headers: setting('Patroni', 'map', 'Headers that are sent with every answer over TLS.'),
       },
@@ -1200,7 +1210,6 @@ export const localSchema: Section = section(
         unused: {
           request_queue_size: 'the operating system decides',
           thread_pool_size: NO_THREADS,
-          server_tokens: 'pgha sends no Server header',
         },
       },
     ),

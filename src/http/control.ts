@@ -74,6 +74,14 @@ export function controlRoutes(app: FastifyInstance, parts: HttpParts): void {
     return status === 404 ? sendSentence(reply, status, sentence) : sendPage(reply, status, sentence);
   });
 
+  // A hook of Patroni's own tests, which does nothing on this system either.
+  protect('POST', 'sigterm', 'none', async (_body, reply) =>
+    sendSentence(reply, 202, 'nothing is done on this system'),
+  );
+  // Events of Citus, of which pgha knows nothing: whoever sends them goes on.
+  for (const of of ['citus', 'mpp'])
+    protect('POST', of, 'required', async (_body, reply) => sendSentence(reply, 200, 'OK'));
+
   // Not told for each request: a leader without etcd asks every second or two.
   parts.segment(app, 'POST', 'failsafe', async (request, reply) => {
     // Who leads without etcd may be one whose address nobody here could look up any more.

@@ -64,7 +64,8 @@ function patroniFields(published: Published, config: Config): Fields {
   if (duty !== null) fields[`${duty}_standby`] = true;
   if (published.policy.cluster.pause) fields['pause'] = true;
   fields['dcs_last_seen'] = Math.floor((published.clusterAtWall ?? 0) / 1000);
-  if (Object.keys(config.tags).length > 0) fields['tags'] = config.tags;
+  const tags = published.leavesSyncSet === true ? { ...config.tags, nosync: true, sync_priority: 0 } : config.tags;
+  if (Object.keys(tags).length > 0) fields['tags'] = tags;
   const system = systemIdentifier(published);
   if (system !== null) fields['database_system_identifier'] = system;
   Object.assign(fields, pendingRestart(published.local));

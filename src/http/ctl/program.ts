@@ -83,6 +83,10 @@ function build(terminal: Terminal, start: (work: Work) => () => Promise<void>): 
       made.addOption(new Option(flags).hideHelp());
       made.on(`option:${long}`, (value: string | null) => program.setOptionValue(attributeName, value ?? true));
     }
+    made.addOption(new Option('--group <number>').hideHelp());
+    made.on('option:group', () => {
+      throw new Misuse('--group names a group of Citus, and pgha runs none');
+    });
     return made;
   };
   const acting = (made: Command): Command =>

@@ -45,6 +45,18 @@ const problems = (text: string, env: Readonly<Record<string, string>> = {}, file
 
 const inRepository = (path: string): string => fileURLToPath(new URL(`../../../${path}`, import.meta.url));
 
+describe('restapi.server_tokens', () => {
+  it.each([
+    ['Minimal', { Server: 'Patroni/4.1.4' }],
+    ['minimal', { Server: 'Patroni/4.1.4' }],
+    ['ProductOnly', { Server: 'Patroni' }],
+    ['Original', {}],
+  ])('%s decides the header Server', (tokens, headers) => {
+    const { config } = load(MINIMAL, { PGHA_RESTAPI_SERVER_TOKENS: tokens });
+    expect(config.restapi.extraHeaders).toEqual(headers);
+  });
+});
+
 describe('a minimal file', () => {
   it('is complete with the defaults', () => {
     const { config, warnings } = load(MINIMAL);

@@ -18,6 +18,7 @@ describe('exit codes', () => {
     ['list --nonsense', 2],
     ['list -f xml', 2],
     ['list -w never', 2],
+    ['list --group 1', 2],
     ['remove', 2],
     ['restart -r boss', 2],
     ['restart --timeout soon --force', 2],

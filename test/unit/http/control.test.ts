@@ -342,6 +342,23 @@ describe('DELETE /switchover', () => {
   });
 });
 
+describe('what Patroni does for others alone', () => {
+  it('is answered, and does nothing', async () => {
+    const post = async (url: string, payload?: object) => {
+      const { statusCode, body } = await anApi().inject({
+        method: 'POST',
+        url,
+        ...(payload === undefined ? {} : { payload }),
+      });
+      return [statusCode, body];
+    };
+    expect(await post('/sigterm')).toEqual([202, 'nothing is done on this system']);
+    expect(await post('/citus', { type: 'before_demote' })).toEqual([200, 'OK']);
+    expect(await post('/mpp', { type: 'before_demote' })).toEqual([200, 'OK']);
+    expect((await post('/citus'))[0]).toBe(411);
+  });
+});
+
 describe('unknown writes', () => {
   it('are 501, with the words that patronictl looks for', async () => {
     for (const [method, url] of [

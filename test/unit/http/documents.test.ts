@@ -67,6 +67,12 @@ describe('GET /patroni', () => {
     expect(control.asked.looks).toBe(1);
   });
 
+  it('shows the tags by which a standby asks to be synchronous no more', async () => {
+    const state = aPublished({ leavesSyncSet: true });
+    const { body } = await anApi(aControl({ state }), aConfig({ tags: { zone: 'a' } })).inject({ url: '/patroni' });
+    expect(JSON.parse(body)).toMatchObject({ tags: { zone: 'a', nosync: true, sync_priority: 0 } });
+  });
+
   it('shows a primary with its senders, maintenance and what waits for a restart', async () => {
     const local = primary({
       pendingRestart: [{ name: 'max_connections', from: '100', to: '200' }],
