@@ -28,6 +28,8 @@ const PARTS = [
   'commits',
   'rejoin',
   'health',
+  'ctl',
+  'metrics',
   'idle',
 ];
 
@@ -334,7 +336,7 @@ async function switchOver(cluster, primary) {
 async function outages() {
   const revive = (cluster, primary) => cluster.reviveNode(primary);
   const few = Math.min(runs, 3);
-  if (['crash', 'switchover', 'node-loss', 'health'].some((part) => parts.has(part))) {
+  if (['crash', 'switchover', 'node-loss', 'health', 'ctl', 'metrics'].some((part) => parts.has(part))) {
     await withCluster({}, async (place) => {
       const ttl = `TTL ${place.cluster.ttlMs / 1000} s`;
       if (parts.has('crash')) {
@@ -345,6 +347,8 @@ async function outages() {
       if (parts.has('switchover')) await bookPauses(place, 'switchover', runs, switchOver);
       if (parts.has('node-loss')) await bookPauses(place, `node of the primary lost (${ttl})`, few, loseNode, revive);
       if (parts.has('health')) await health(place);
+      if (parts.has('ctl')) await ctl(place);
+      if (parts.has('metrics')) await metrics(place);
     });
   }
   if (parts.has('node-loss-quorum')) {
@@ -670,6 +674,37 @@ async function health(place) {
     );
   } finally {
     bare.kill('SIGKILL');
+  }
+}
+
+/** From its start to its end, the table printed; beside what Node itself takes to start. */
+async function ctl({ cluster }) {
+  const host = cluster.network.host('client');
+  const timed = async (what, run) => {
+    await run(); // files are in memory from now on, as for whoever types it a second time
+    const values = await repeat(2 * runs, what, async () => {
+      const began = monotonic();
+      const { code, stderr } = await run();
+      if (code !== 0) throw new Error(stderr);
+      return monotonic() - began;
+    });
+    return values;
+  };
+  const bare = [...lab.stepDown(true), process.execPath, '-e', '0'];
+  book('node -e 0, start to end', 'ms', await timed('node -e 0', () => lab.runOn(host, bare)), 'the floor');
+  const list = await timed('pgha-ctl list', () => cluster.ctl(['list']));
+  book('pgha-ctl list, start to end', 'ms', list, 'target: under 300 ms');
+}
+
+/** One scrape after the other, of the leader, as Prometheus sees it; `/liveness` is the floor. */
+async function metrics({ cluster }) {
+  const { url } = cluster.node(await cluster.primary());
+  for (const [path, note] of [
+    ['/liveness', 'the floor'],
+    ['/metrics', 'target: under 10 ms'],
+  ]) {
+    const report = await cluster.client.ask('load', { url: `${url}${path}`, perSecond: 20, seconds: 5 });
+    book(`GET ${path}: p50`, 'ms', [report.p50Ms], `p99 ${report.p99Ms.toFixed(2)} ms; ${note}`);
   }
 }
 

@@ -29,6 +29,7 @@ export const PROGRAMS = {
     debian: ['patroni', 'python3-etcd'],
     what: 'patronictl (Patroni)',
   },
+  promtool: { found: () => which('promtool') !== null, debian: ['prometheus'], what: 'promtool (Prometheus)' },
 };
 
 /** Services that come with these packages; none of them is to start at the next boot because of us. */
@@ -38,6 +39,7 @@ const UNITS = {
   haproxy: ['haproxy.service'],
   nftables: ['nftables.service'],
   patroni: ['patroni.service'],
+  prometheus: ['prometheus.service'],
 };
 
 /** The full path of a program, or null. */
@@ -191,10 +193,13 @@ if command -v systemctl > /dev/null; then
 fi
 `;
 
-/** For the demo and the tests. */
+const TEST = ['postgres', 'psql', 'etcd', 'etcdctl', 'haproxy', 'ip', 'nft', 'nsenter', 'patronictl'];
+
+/** For the demo and the tests; `all`: what only `npm run test:all` needs, and is large. */
 export const SETS = {
   demo: ['postgres', 'etcd', 'etcdctl', 'haproxy', 'nsenter'],
-  test: ['postgres', 'psql', 'etcd', 'etcdctl', 'haproxy', 'ip', 'nft', 'nsenter', 'patronictl'],
+  test: TEST,
+  all: [...TEST, 'promtool'],
 };
 
 export function ensure(set) {

@@ -127,7 +127,7 @@ function skip(name, why) {
 const vitest = (project) => ['npx', 'vitest', 'run', '--project', project, '--reporter=default'];
 const reportOf = (name) => join(root, 'build', `${name}.json`);
 
-ensure('test');
+ensure(all ? 'all' : 'test');
 mkdirSync(join(root, 'build'), { recursive: true });
 
 const built = await step('build', ['node', 'scripts/build.mjs'], 2 * minutes);
