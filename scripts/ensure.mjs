@@ -24,6 +24,8 @@ export const PROGRAMS = {
   ip: { found: () => which('ip') !== null, debian: ['iproute2'], what: 'ip (iproute2)' },
   nft: { found: () => which('nft') !== null, debian: ['nftables'], what: 'nft (nftables)' },
   nsenter: { found: () => which('nsenter') !== null, debian: ['util-linux'], what: 'nsenter, setpriv (util-linux)' },
+  'dpkg-deb': { found: () => which('dpkg-deb') !== null, debian: ['dpkg'], what: 'dpkg-deb' },
+  strip: { found: () => which('strip') !== null, debian: ['binutils'], what: 'strip (binutils)' },
   patronictl: {
     found: () => which('patronictl') !== null,
     debian: ['patroni', 'python3-etcd'],

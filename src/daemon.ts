@@ -42,6 +42,10 @@ const GUARD_LEAVE_LIMIT = millis(1_000);
 const VERSIONS_LIMIT = millis(2_000);
 /** Beyond this a clean stop gives up waiting; the guard ends Postgres at its deadline. */
 const STOP_LIMIT = millis(60_000);
+/** What a stop takes beside that of Postgres itself: a checkpoint before it, finding a candidate, the release. */
+const HAND_OVER_LIMIT = millis(30_000);
+/** Events, the guard and the log, after Postgres is down. */
+const AFTER_STOP_LIMIT = millis(15_000);
 const LOG_FLUSH_MS = 500;
 /** What events and their commands get at the end. Without Postgres nobody misses the daemon; with it, the next one waits. */
 const EVENTS_LIMIT = { 'hand-over': millis(3_000), 'leave-running': millis(300) } as const;
@@ -102,7 +106,7 @@ export async function startDaemon(path: string, env: Environment, leave: () => v
   });
   const http: HttpServer = await startHttp({ config, control: agent, log, version: PGHA_VERSION });
   await agent.start();
-  await notifyServiceManager('ready', `${config.node.name} of ${config.scope}`);
+  await notifyServiceManager('ready', { status: `${config.node.name} of ${config.scope}` });
   warnAboutVersions(dcs, log);
   if (guard instanceof GuardClient)
     renewGuard(guard, clock, log).catch((error: unknown) =>
@@ -138,8 +142,10 @@ export async function startDaemon(path: string, env: Environment, leave: () => v
 
   return {
     stop: async (how) => {
-      await notifyServiceManager('stopping');
-      await agent.stop(how, STOP_LIMIT);
+      const { primaryStopTimeout, walRescueTimeout } = agent.policy;
+      const limit = millis(Math.max(STOP_LIMIT, primaryStopTimeout + walRescueTimeout + HAND_OVER_LIMIT));
+      await notifyServiceManager('stopping', { within: limit + AFTER_STOP_LIMIT });
+      await agent.stop(how, limit);
       await http.close();
       await Promise.all([agent.events.close(EVENTS_LIMIT[how]), commands.close(EVENTS_LIMIT[how])]);
       if (guard instanceof GuardClient) {

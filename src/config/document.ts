@@ -75,6 +75,16 @@ postgresql:
   listen: '*:5432'
   connect_address: 10.0.0.11:5432
   data_dir: /var/lib/postgresql/15/main
+  authentication:
+    superuser: {username: postgres, password_file: /etc/pgha/superuser.password}
+    replication: {username: replicator, password_file: /etc/pgha/replication.password}
+bootstrap:
+  dcs:
+    postgresql:
+      pg_hba:
+        - local all all peer
+        - host replication replicator 10.0.0.0/24 scram-sha-256
+        - host all all 10.0.0.0/24 scram-sha-256
 `;
 
 const CLUSTER_WIDE = `They stand in etcd, in the key \`config\`. \`bootstrap.dcs\` in the file is where they come from when the cluster is made,

@@ -116,8 +116,10 @@ describe('the service manager', () => {
       expect(await notifyServiceManager('ready')).toBe(false);
       expect(existsSync(said)).toBe(false);
       process.env['NOTIFY_SOCKET'] = join(directory, 'socket');
-      expect(await notifyServiceManager('ready', 'follows a')).toBe(true);
-      expect(readFileSync(said, 'utf8').trim()).toBe(`READY=1 MAINPID=${process.pid} STATUS=follows a`);
+      expect(await notifyServiceManager('ready', { status: 'follows a', within: 90_500 })).toBe(true);
+      expect(readFileSync(said, 'utf8').trim()).toBe(
+        `READY=1 MAINPID=${process.pid} STATUS=follows a EXTEND_TIMEOUT_USEC=90500000`,
+      );
     } finally {
       process.env['PATH'] = before.path;
       if (before.socket === undefined) delete process.env['NOTIFY_SOCKET'];

@@ -1,0 +1,157 @@
+/**
+ * A machine with a real systemd as its first process, in namespaces of its own: the files of this machine under an
+ * overlay, so that packages are installed and units enabled there and nowhere else. What it does not have: a kernel,
+ * a clock and devices of its own.
+ */
+import type { ChildProcess } from 'node:child_process';
+import { copyFileSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { type CommandResult, runOn } from './client.ts';
+import { launch } from './launch.ts';
+import type { Host } from './network.ts';
+import { runDirectory } from './run.ts';
+import { until } from './time.ts';
+
+/** What would reach the kernel of this machine, or wants devices. */
+const MASKED = [
+  'getty.target',
+  'systemd-udevd.service',
+  'systemd-udevd-control.socket',
+  'systemd-udevd-kernel.socket',
+  'systemd-udev-trigger.service',
+  'systemd-logind.service',
+  'systemd-sysctl.service',
+  'systemd-modules-load.service',
+  'systemd-binfmt.service',
+  'systemd-journald-audit.socket',
+  'networking.service',
+  'cron.service',
+  'etcd.service',
+  'haproxy.service',
+  'nftables.service',
+  'patroni.service',
+  'postgresql.service',
+];
+
+const BOOT = `
+set -e
+place=$1
+mount --make-rprivate /
+mount -t overlay overlay -o lowerdir=/,upperdir=$place/changes,workdir=$place/work $place/root
+cd $place/root
+mount -t proc proc proc
+mount -o bind,ro proc/sys proc/sys
+mount -t sysfs -o ro sysfs sys
+mount -t tmpfs tmpfs sys/fs/cgroup
+mkdir sys/fs/cgroup/systemd
+mount -t cgroup -o none,name=systemd,xattr cgroup sys/fs/cgroup/systemd
+mount --rbind /dev dev
+mount -t tmpfs tmpfs dev/shm
+mount -t tmpfs -o mode=755 tmpfs run
+mount -t tmpfs tmpfs tmp
+mkdir -p etc/systemd/system run/before
+for unit in ${MASKED.join(' ')}; do ln -sf /dev/null etc/systemd/system/$unit; done
+ip link set lo up
+pivot_root . run/before
+umount -l /run/before
+exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin container=pgha-test /lib/systemd/systemd --system --unit=multi-user.target --show-status=false
+`;
+
+export class Machine {
+  readonly host: Host;
+  private readonly place: string;
+  private child: ChildProcess | null = null;
+  private first: number | null = null;
+
+  /** @param host - whose network it has */
+  constructor(host: Host) {
+    this.host = host;
+    this.place = join(runDirectory, `machine-${host.name}`);
+    for (const name of ['changes', 'work', 'root']) mkdirSync(join(this.place, name), { recursive: true });
+  }
+
+  /** Puts a file of this machine there. Only while it is off. */
+  bring(file: string, path: string): void {
+    const to = join(this.place, 'changes', path);
+    mkdirSync(dirname(to), { recursive: true });
+    copyFileSync(file, to);
+  }
+
+  async boot(): Promise<void> {
+    const namespaces = ['--mount', '--pid', '--fork', '--kill-child', '--uts', '--ipc', '--cgroup'];
+    this.child = launch({
+      host: this.host,
+      program: 'unshare',
+      args: [...namespaces, '--', 'sh', '-c', BOOT, 'boot', this.place],
+      log: join(runDirectory, `machine-${this.host.name}.log`),
+      cwd: '/',
+      asServer: false,
+    });
+    const { pid } = this.child;
+    this.first = await until('systemd is started', 10_000, () => Promise.resolve(onlyChild(pid ?? 0)));
+    await until(`${this.host.name} has booted`, 60_000, async () => {
+      const { stdout } = await this.run(['systemctl', 'is-system-running']);
+      return /running|degraded/.test(stdout) ? true : null;
+    });
+  }
+
+  /** The power is switched off. Its files stay. */
+  async cutPower(): Promise<void> {
+    const { child } = this;
+    this.child = null;
+    this.first = null;
+    if (child === null || child.exitCode !== null) return;
+    const gone = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGKILL');
+    await gone;
+  }
+
+  async destroy(): Promise<void> {
+    await this.cutPower();
+    rmSync(this.place, { recursive: true, force: true });
+  }
+
+  /** Runs a command there, as root. */
+  run(command: readonly string[], timeoutMs = 60_000): Promise<CommandResult> {
+    if (this.first === null) return Promise.resolve({ code: null, stdout: '', stderr: `${this.host.name} is off` });
+    return runOn(
+      { ...this.host, prefix: ['nsenter', `--target=${this.first}`, '--all', '--root', '--wd=/', '--'] },
+      command,
+      {
+        timeoutMs,
+        cwd: '/',
+        env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C.UTF-8' },
+      },
+    );
+  }
+
+  /** @throws when it ends with another code than 0 */
+  async must(command: readonly string[]): Promise<string> {
+    const { code, stdout, stderr } = await this.run(command);
+    if (code === 0) return stdout;
+    const journal = await this.run(['journalctl', '--no-pager', '-n', '40']);
+    throw new Error(
+      `${this.host.name}: ${command.join(' ')} ended with ${code}:\n${stdout}${stderr}\n${journal.stdout}`,
+    );
+  }
+
+  async write(path: string, text: string): Promise<void> {
+    await this.must(['sh', '-c', 'mkdir -p "$(dirname "$1")" && printf %s "$2" > "$1"', 'write', path, text]);
+  }
+
+  /** The value of one property of a unit. */
+  async show(unit: string, property: string): Promise<string> {
+    return (await this.must(['systemctl', 'show', '--value', `--property=${property}`, unit])).trim();
+  }
+}
+
+/** The one child of a process; null: it has none yet. */
+function onlyChild(pid: number): number | null {
+  try {
+    const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+    const comm = text === '' ? '' : readFileSync(`/proc/${text}/comm`, 'utf8').trim();
+    return comm === 'systemd' ? Number(text) : null;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,198 @@
+/**
+ * The package under a real systemd: installed on three machines, configured with the lines of the README, and what
+ * systemd then does to it: a crash of the daemon, an upgrade, the end of all power, a stop, a purge.
+ */
+import { execFileSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { repository, runOn } from './lib/client.ts';
+import { type Etcd, startEtcd } from './lib/etcd.ts';
+import { Machine } from './lib/machine.ts';
+import { createNamespaces, type Network } from './lib/network.ts';
+import { openRun, runDirectory } from './lib/run.ts';
+import { describeOnHosts, everything } from './lib/scenario.ts';
+import { until } from './lib/time.ts';
+
+const NAMES = ['pg1', 'pg2', 'pg3'] as const;
+const PACKAGE = '/var/cache/pgha.deb';
+const DATA = '/var/lib/postgresql/15/main';
+
+(everything ? describeOnHosts : describe.skip)('the package under systemd', () => {
+  let network: Network;
+  let etcd: Etcd;
+  let machines: Machine[] = [];
+
+  const machine = (name: string): Machine => {
+    const found = machines.find(({ host }) => host.name === name);
+    if (found === undefined) throw new Error(`there is no machine ${name}`);
+    return found;
+  };
+
+  beforeAll(async () => {
+    openRun();
+    execFileSync('node', ['scripts/package.mjs', '--quickly'], { cwd: repository, stdio: 'pipe' });
+    const built = join(repository, 'build', 'package');
+    const deb = readdirSync(built).find((name) => name.endsWith('.deb')) ?? 'none';
+    network = createNamespaces([...NAMES, 'client']);
+    etcd = await startEtcd(network, ['client'], 'client', runDirectory);
+    machines = NAMES.map((name) => new Machine(network.host(name)));
+    for (const one of machines) one.bring(join(built, deb), PACKAGE);
+    await Promise.all(machines.map((one) => one.boot()));
+    for (const one of machines) {
+      await one.must(['sh', '-c', `install -d -o postgres -g postgres ${DATA.replace('/main', '')} && rm -rf ${DATA}`]);
+    }
+  }, 180_000);
+
+  afterAll(async () => {
+    await Promise.all(machines.map((one) => one.destroy()));
+    await etcd?.stop();
+    network?.destroy();
+  });
+
+  /** What the README says: the example with the lines that differ changed, and the passwords beside it. */
+  const configure = async (one: Machine, index: number): Promise<void> => {
+    const example = await one.must(['cat', '/usr/share/doc/pgha/examples/pgha.yml']);
+    const members = /hosts:\n(?: +- \S+\n)+/;
+    await one.write(
+      '/etc/pgha/pgha.yml',
+      example
+        .replace(members, `hosts: ['${network.host('client').address}:2379']\n`)
+        .replaceAll('10.0.0.11', one.host.address)
+        .replaceAll('10.0.0.0/24', '10.77.0.0/24')
+        .replace('shared_buffers: 2GB', 'shared_buffers: 32MB')
+        .replace('name: pg1', `name: ${one.host.name}`)
+        .replace('node_id: 1', `node_id: ${index + 1}`),
+    );
+    await one.must([
+      'sh',
+      '-c',
+      'for f in restapi superuser replication; do echo CHANGE-ME > /etc/pgha/$f.password; done; ' +
+        'chown -R postgres: /etc/pgha && chmod 600 /etc/pgha/*',
+    ]);
+    expect(
+      await one.must(['runuser', '-u', 'postgres', '--', 'pgha', '--validate-config', '/etc/pgha/pgha.yml']),
+    ).toContain('ttl');
+  };
+
+  const leader = async (within = 60_000): Promise<string> =>
+    until('somebody accepts writes', within, async () => {
+      for (const one of machines) {
+        const { stdout } = await runOn(network.host('client'), [
+          'curl',
+          '-s',
+          '-o',
+          '/dev/null',
+          '-w',
+          '%{http_code}',
+          '-m',
+          '1',
+          `http://${one.host.address}:8008/primary`,
+        ]);
+        if (stdout === '200') return one.host.name;
+      }
+      return null;
+    });
+
+  const sql = (name: string, statement: string): Promise<string> =>
+    machine(name).must(['runuser', '-u', 'postgres', '--', 'psql', '-h', '/var/run/postgresql', '-XAtc', statement]);
+
+  const allStream = (): Promise<unknown> =>
+    until('the others stream', 60_000, async () => {
+      const { stdout, stderr } = await machine('pg1').run(['pgha-ctl', 'list']);
+      if (stdout.split('| streaming |').length === 3) return true;
+      // What stands in the error when time is up.
+      const logs = machines.map((one) => one.run(['journalctl', '--no-pager', '-o', 'cat', '-u', 'pgha', '-n', '12']));
+      throw new Error([stdout, stderr, ...(await Promise.all(logs)).map((log) => log.stdout)].join('\n'));
+    });
+
+  it('is installed, says what to do next, and starts nothing', async () => {
+    for (const one of machines) {
+      const said = await one.must(['dpkg', '--install', PACKAGE]);
+      expect(said).toContain('write /etc/pgha/pgha.yml');
+      expect(await one.show('pgha.service', 'ActiveState')).toBe('inactive');
+    }
+    const files = await machine('pg1').must(['sh', '-c', 'pgha --version; man -w pgha pgha-ctl pgha.yml']);
+    expect(files).toMatch(/^pgha \d/);
+  }, 120_000);
+
+  it('runs with the lines of the README: one leads, the others stream', async () => {
+    for (const [index, one] of machines.entries()) {
+      await configure(one, index);
+      await one.must(['systemctl', 'enable', '--now', '--no-block', 'pgha']);
+    }
+    const name = await leader();
+    await allStream();
+    expect(await machine(name).show('pgha.service', 'ActiveState')).toBe('active');
+    await sql(name, 'create table kept (n int)');
+    await sql(name, 'insert into kept values (1)');
+  }, 120_000);
+
+  it('keeps Postgres running when the daemon is killed, and is back with the same term', async () => {
+    const name = await leader();
+    const postmaster = await machine(name).must(['head', '-n', '1', `${DATA}/postmaster.pid`]);
+    await machine(name).must(['systemctl', 'kill', '--kill-who=main', '--signal=SIGKILL', 'pgha']);
+    await until('systemd has started it again', 20_000, async () =>
+      (await machine(name).show('pgha.service', 'NRestarts')) === '1' ? true : null,
+    );
+    expect(await leader()).toBe(name);
+    expect(await machine(name).must(['head', '-n', '1', `${DATA}/postmaster.pid`])).toBe(postmaster);
+    await sql(name, 'insert into kept values (2)');
+  }, 60_000);
+
+  it('is upgraded on the leader without touching Postgres', async () => {
+    const name = await leader();
+    const one = machine(name);
+    const postmaster = await one.must(['head', '-n', '1', `${DATA}/postmaster.pid`]);
+    const before = await one.show('pgha.service', 'MainPID');
+    expect(await one.must(['dpkg', '--install', PACKAGE])).toContain('makes room');
+    await until('the next daemon runs', 30_000, async () =>
+      (await one.show('pgha.service', 'MainPID')) !== before ? true : null,
+    );
+    expect(await leader()).toBe(name);
+    expect(await one.must(['head', '-n', '1', `${DATA}/postmaster.pid`])).toBe(postmaster);
+    await sql(name, 'insert into kept values (3)');
+  }, 90_000);
+
+  it("keeps the distribution's unit from starting the same data directory", async () => {
+    const one = machine('pg2');
+    await one.must(['rm', '-f', '/etc/systemd/system/postgresql.service']);
+    await one.write('/etc/postgresql/15/main/postgresql.conf', `data_directory = '${DATA}'\n`);
+    await one.must(['systemctl', 'daemon-reload']);
+    await one.run(['systemctl', 'start', 'postgresql@15-main']);
+    expect(await one.show('postgresql@15-main', 'ActiveState')).toBe('inactive');
+    expect(await one.must(['journalctl', '--no-pager', '-u', 'postgresql@15-main'])).toContain(
+      'pgha starts this Postgres',
+    );
+  }, 60_000);
+
+  it('comes back by itself, with every row, after all machines lost their power', async () => {
+    const name = await leader();
+    expect((await sql(name, 'select count(*) from kept')).trim()).toBe('3');
+    await Promise.all(machines.map((one) => one.cutPower()));
+    await Promise.all(machines.map((one) => one.boot()));
+    const next = await leader(90_000);
+    await allStream();
+    expect((await sql(next, 'select count(*) from kept')).trim()).toBe('3');
+  }, 180_000);
+
+  it('hands over when the service of the leader is stopped, and Postgres there has ended in order', async () => {
+    const name = await leader();
+    await machine(name).must(['systemctl', 'stop', 'pgha']);
+    const control = await machine(name).must(['/usr/lib/postgresql/15/bin/pg_controldata', DATA]);
+    expect(control).toMatch(/Database cluster state: +shut down/);
+    const next = await leader();
+    expect(next).not.toBe(name);
+    expect((await sql(next, 'select count(*) from kept')).trim()).toBe('3');
+    await machine(name).must(['systemctl', 'start', 'pgha']);
+    await allStream();
+  }, 120_000);
+
+  it('leaves data and configuration where they are when the package is purged', async () => {
+    const one = machine((await leader()) === 'pg3' ? 'pg2' : 'pg3');
+    const said = await one.must(['dpkg', '--purge', 'pgha']);
+    expect(said).toContain('/etc/pgha is left as it is');
+    await one.must(['test', '-s', `${DATA}/PG_VERSION`]);
+    await one.must(['test', '-s', '/etc/pgha/pgha.yml']);
+  }, 60_000);
+});
