@@ -7,6 +7,7 @@ import { PghaError } from '../../errors.ts';
 import { parseFile } from '../file.ts';
 import { loadConfig } from '../load.ts';
 import { localSchema } from '../schema.ts';
+import { readText } from '../text.ts';
 import type { Draft, Row } from './draft.ts';
 import { KIND_NAMES, KINDS, type Kind } from './kinds.ts';
 import { importPatroni } from './patroni.ts';
@@ -14,9 +15,6 @@ import { importPgpool } from './pgpool.ts';
 import { importRepmgr, REPMGR_PARAMETERS } from './repmgr.ts';
 import { type Mistake, parseSettings } from './settings-text.ts';
 import type { Answers } from './surroundings.ts';
-
-/** No file of these programs is longer; what is would be read for nothing. */
-export const MOST_BYTES = 1024 * 1024;
 
 export interface ImportRequest {
   readonly bytes: Uint8Array;
@@ -39,8 +37,9 @@ export type Imported =
   | { readonly kind: 'refused'; readonly mistakes: readonly string[] };
 
 export function importConfig(request: ImportRequest): Imported {
-  const read = textOf(request.bytes);
-  if (read.kind === 'refused') return read;
+  const read = readText(request.bytes);
+  if (read.kind === 'none') return refused(read.why);
+  if (read.text.trim() === '') return refused('line 1, column 1: the file is empty');
   const from = request.from ?? kindOf(read.text);
   if (from === null)
     return refused(
@@ -65,59 +64,6 @@ const inOrder = (mistakes: readonly Mistake[]): readonly Mistake[] =>
   [...mistakes].sort((a, b) => a.line - b.line || a.column - b.column);
 
 // ---- what it is -------------------------------------------------------------------------------------------------------------
-
-type Text = { readonly kind: 'text'; readonly text: string } | ReturnType<typeof refused>;
-
-/** Settings are text: what is none is told of by where it stops being some. */
-function textOf(bytes: Uint8Array): Text {
-  if (bytes.length > MOST_BYTES)
-    return refused(`line 1, column 1: longer than ${MOST_BYTES} bytes: this is no configuration file`);
-  const zero = bytes.indexOf(0);
-  let text: string;
-  try {
-    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(bytes);
-  } catch {
-    return refused(`${placeOf(bytes, firstForeignByte(bytes))}: not text in UTF-8`);
-  }
-  if (zero >= 0) return refused(`${placeOf(bytes, zero)}: a byte 0, as no text file has one`);
-  if (text.trim() === '') return refused('line 1, column 1: the file is empty');
-  return { kind: 'text', text };
-}
-
-/** By halves: all bytes before it decode. */
-function firstForeignByte(bytes: Uint8Array): number {
-  const decodes = (length: number, stream = true): boolean => {
-    try {
-      // A letter that is cut off at the end is not foreign yet: that is what `stream` says.
-      new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(0, length), { stream });
-      return true;
-    } catch {
-      return false;
-    }
-  };
-  let good = 0;
-  let bad = bytes.length;
-  while (bad - good > 1) {
-    const middle = (good + bad) >> 1;
-    if (decodes(middle)) good = middle;
-    else bad = middle;
-  }
-  // The letter that was begun and does not go on.
-  while (good > 0 && !decodes(good, false)) good -= 1;
-  return good;
-}
-
-function placeOf(bytes: Uint8Array, at: number): string {
-  let line = 1;
-  let start = 0;
-  for (let index = 0; index < at; index += 1) {
-    if (bytes[index] === 10) {
-      line += 1;
-      start = index + 1;
-    }
-  }
-  return `line ${line}, column ${at - start + 1}`;
-}
 
 const SECTIONS = Object.keys(localSchema.properties).join('|');
 const MARKS: Readonly<Record<Kind, RegExp>> = {

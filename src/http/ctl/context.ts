@@ -7,6 +7,8 @@ import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { CtlConfig, EtcdConfig } from '../../config/schema.ts';
+import { readText } from '../../config/text.ts';
+import { readBounded } from './bounded-file.ts';
 import { Refusal } from './terminal.ts';
 
 export interface CtlContext {
@@ -57,18 +59,20 @@ async function readConfigFile(
   for (const path of places) {
     let content: string;
     try {
-      content = await readFile(path, 'utf8');
+      const read = readText(await readBounded(path));
+      if (read.kind === 'none') throw new Refusal(`${path}, ${read.why}`);
+      content = read.text;
     } catch (error) {
+      if (error instanceof Refusal) throw error;
       const { code } = error as NodeJS.ErrnoException;
       if (named === undefined && (code === 'ENOENT' || code === 'EACCES')) continue;
       throw new Refusal(`${path} cannot be read: ${(error as Error).message}`);
     }
-    const { parse } = await import('yaml');
-    try {
-      return { path, content: section(parse(content)) };
-    } catch (error) {
-      throw new Refusal(`${path} is not YAML: ${(error as Error).message}`);
-    }
+    const { parseFile } = await import('../../config/file.ts');
+    const { value, mistakes } = parseFile(content);
+    // Without the line itself, in which a password may stand.
+    if (mistakes.length > 0) throw new Refusal(`${path} is not YAML: ${mistakes[0] ?? ''}`);
+    return { path, content: section(value) };
   }
   return { path: null, content: {} };
 }

@@ -4,12 +4,13 @@
  */
 
 import { readFileSync } from 'node:fs';
-import { constants, type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
+import { open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Row, Verdict } from '../../config/import/draft.ts';
-import { importConfig, MOST_BYTES } from '../../config/import/import.ts';
+import { importConfig } from '../../config/import/import.ts';
 import { KIND_NAMES, type Kind } from '../../config/import/kinds.ts';
 import { splitAddress, splitList } from '../../config/units.ts';
+import { readBounded } from './bounded-file.ts';
 import type { Session } from './session.ts';
 import { printable } from './table.ts';
 import { Misuse, Refusal } from './terminal.ts';
@@ -33,7 +34,7 @@ export async function importFile(session: Session, path: string, options: Import
   if (options.scope !== undefined && !/^[^/\s]+$/.test(options.scope))
     throw new Misuse(`--scope ${options.scope}: a name without blanks and slashes is expected`);
   const imported = importConfig({
-    bytes: await readBounded(path),
+    bytes: await readRegular(path),
     from: options.from ?? null,
     answers: { scope: options.scope ?? null, etcd, node: options.node ?? null },
     readFile: (name) => readFileSync(name, 'utf8'),
@@ -61,29 +62,16 @@ export async function importFile(session: Session, path: string, options: Import
 
 // ---- files -------------------------------------------------------------------------------------------------------------------
 
-/** Not more than a configuration may have, also of a file that never ends. */
-async function readBounded(path: string): Promise<Uint8Array> {
-  let file: FileHandle;
+async function readRegular(path: string): Promise<Uint8Array> {
   try {
     // A pipe that nobody writes to would be waited for.
     const about = await stat(path);
     if (!about.isFile())
       throw new Refusal(`${path} is ${about.isDirectory() ? 'a directory' : 'no regular file'}; nothing was written.`);
-    file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    return await readBounded(path);
   } catch (error) {
     if (error instanceof Refusal) throw error;
     throw new Refusal(`${path} cannot be read: ${(error as Error).message}. Nothing was written.`);
-  }
-  try {
-    const bytes = Buffer.alloc(MOST_BYTES + 1);
-    let length = 0;
-    for (;;) {
-      const { bytesRead } = await file.read(bytes, length, bytes.length - length);
-      length += bytesRead;
-      if (bytesRead === 0 || length === bytes.length) return bytes.subarray(0, length);
-    }
-  } finally {
-    await file.close();
   }
 }
 

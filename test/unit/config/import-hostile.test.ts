@@ -3,11 +3,12 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { parseConninfo } from '../../../src/config/import/conninfo.ts';
-import { type Imported, importConfig, MOST_BYTES } from '../../../src/config/import/import.ts';
+import { type Imported, importConfig } from '../../../src/config/import/import.ts';
 import { KINDS, type Kind } from '../../../src/config/import/kinds.ts';
 import { REPMGR_PARAMETERS } from '../../../src/config/import/repmgr.ts';
 import { parseSettings } from '../../../src/config/import/settings-text.ts';
 import { validateConfig } from '../../../src/config/print.ts';
+import { MOST_BYTES } from '../../../src/config/text.ts';
 
 const run = (bytes: Uint8Array | string, from: Kind | null = null): Imported =>
   importConfig({

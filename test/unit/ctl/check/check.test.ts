@@ -185,6 +185,33 @@ describe('pgha-ctl check', () => {
     expect((await ctl(world(), '-c', nodeFile(text), 'check', 'host', '--nagios')).code).toBe(3);
   });
 
+  it.each([
+    ['binary', Buffer.from([0x7f, 0x45, 0x4c, 0x46, 0, 0]), 'line 1, column 5: a byte 0'],
+    ['in another encoding', Buffer.from([0x61, 0x3a, 0x20, 0xe9, 0x0a]), 'line 1, column 4: not text in UTF-8'],
+    ['huge', Buffer.alloc(2 ** 21, 'a'), 'longer than 1048576 bytes'],
+    ['nested without end', Buffer.from('['.repeat(50_000)), 'is not YAML'],
+    ['broken', Buffer.from('scope: a\n  b: [\n'), 'is not YAML: line 1, column 8'],
+    ['of another program', Buffer.from('node_id=1\nconninfo=x\n'), 'No etcd is named'],
+  ])('a file that is %s is refused with its place, by every check', async (_what, bytes, message) => {
+    const path = nodeFile();
+    writeFileSync(path, bytes);
+    for (const what of ['host', 'network', 'etcd', 'clone', 'replication']) {
+      const { code, err } = await ctl(
+        { ...world(), env: { PGHA_ETCD3_HOSTS: '', PGHA_SCOPE: '' } },
+        '-c',
+        path,
+        'check',
+        what,
+      );
+      expect([code, err]).toEqual([1, expect.stringContaining(message)]);
+    }
+  });
+
+  it('a file that never ends is not read to its end', async () => {
+    const { code, err } = await ctl(world(), '-c', '/dev/zero', 'check', 'etcd');
+    expect([code, err]).toEqual([1, expect.stringContaining('/dev/zero, line 1, column 1: longer than')]);
+  });
+
   it('prints findings and figures as JSON', async () => {
     const { out } = await ctl(world(), 'check', 'replication', '--format', 'json');
     expect(JSON.parse(out)).toMatchObject([
