@@ -276,6 +276,11 @@ function build(terminal: Terminal, start: (work: Work) => () => Promise<void>): 
   );
   acting(command('dsn', 'how to connect').addArgument(one).addOption(role()))
     .addOption(new Option('-m, --member <name>', 'this member').conflicts('role'))
+    .addOption(
+      new Option('--all', 'all members in one string: libpq finds the primary, or a standby with -r').conflicts(
+        'member',
+      ),
+    )
     .action((name: string | undefined, options: Parsed) =>
       start(async (session) => (await import('./dsn.ts')).dsn(session, name, options))(),
     );

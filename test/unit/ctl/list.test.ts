@@ -182,6 +182,13 @@ describe('pgha-ctl history, dsn, show-config', () => {
     expect((await ctl({ clusters }, 'dsn', '-r', 'replica')).out).toBe('host=10.0.0.2 port=5432');
     expect((await ctl({ clusters }, 'dsn', '-m', 'c')).out).toBe('host=10.0.0.3 port=5432');
     expect((await ctl({ clusters }, 'dsn', '-m', 'x')).code).toBe(1);
+    expect((await ctl({ clusters }, 'dsn', '--all')).out).toBe(
+      'host=10.0.0.1,10.0.0.2,10.0.0.3 port=5432,5432,5432 target_session_attrs=read-write',
+    );
+    expect((await ctl({ clusters }, 'dsn', '--all', '-r', 'replica')).out).toContain(
+      'target_session_attrs=prefer-standby',
+    );
+    expect((await ctl({ clusters }, 'dsn', '--all', '-m', 'b')).code).toBe(2);
   });
 
   it('prints the settings', async () => {
