@@ -80,7 +80,7 @@ async function failover(
   what: string,
   next: string,
   harm: (old: string) => Promise<void> | void,
-  heal: (old: string) => void,
+  heal: (old: string) => Promise<void> | void,
 ): Promise<void> {
   const old = await cluster.primary();
   await cluster.startWriter({ sessions: 4 });
@@ -95,7 +95,7 @@ async function failover(
   console.log(
     `${what}: ${old} (${cluster.node(old).program}) -> ${next} (${cluster.node(next).program}): writes paused ${pause?.ms.toFixed(0)} ms`,
   );
-  heal(old);
+  await heal(old);
   await endsWell(cluster, { limitMs: 60_000 });
 }
 
@@ -236,13 +236,20 @@ describeOnHosts('Patroni and pgha in one cluster', () => {
       await killNode(cluster, 'h1');
     });
 
+    // Patroni 3.0 that is cut off may start Postgres twice, and remove the data below one of them (Debian's file has
+    // remove_data_directory_on_rewind_failure): its node is switched off and on before it is connected again.
     const cutOff = (cluster: Cluster, next: string): Promise<void> =>
       failover(
         cluster,
         'node cut off',
         next,
         (old) => cluster.network.cut(old),
-        () => cluster.network.healAll(),
+        async (old) => {
+          const again = cluster.node(old).program === 'patroni';
+          if (again) await cluster.killNode(old);
+          cluster.network.healAll();
+          if (again) cluster.reviveNode(old);
+        },
       );
 
     it('a leader that is cut off stops writing before another one leads, and its WAL is undone: either way', async () => {

@@ -706,6 +706,8 @@ export class Cluster {
         'postgres.log',
         'data/postgresql.conf',
         'data/log',
+        'log',
+        'etc',
       ]) {
         const source = join(node.directory, file);
         if (existsSync(source)) cpSync(source, join(place, node.name, file.replace('data/', '')), { recursive: true });
