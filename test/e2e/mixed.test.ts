@@ -170,7 +170,11 @@ const VARIABLES = {
   PATRONI_LOGLEVEL: 'INFO',
 };
 
-describeOnHosts('Patroni and pgha in one cluster', () => {
+/** Debian's package brings both. */
+const withPatroni =
+  which('patroni') !== null && existsSync('/etc/patroni/config.yml.in') ? describeOnHosts : describe.skip;
+
+withPatroni('Patroni and pgha in one cluster', () => {
   // h2 is never synchronous: in synchronous mode it is certain who follows whom.
   const shared = sharedCluster({
     program: (name) => (name === 'h3' ? 'pgha' : 'patroni'),
