@@ -5,7 +5,7 @@ import { expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { which } from '../../scripts/ensure.mjs';
 import { runOn } from './lib/client.ts';
-import { describeOnHosts, endsWell, sharedCluster } from './lib/scenario.ts';
+import { ctlDone, describeOnHosts, endsWell, sharedCluster } from './lib/scenario.ts';
 import { sleep, until } from './lib/time.ts';
 
 interface TakeoverRecord {
@@ -41,6 +41,17 @@ describeOnHosts('observers', () => {
       }
       expect((await cluster.http(name, '/liveness')).status).toBe(200);
     }
+  });
+
+  it("the checks find nothing wrong with a cluster that is well, and repmgr's table has no warning", async () => {
+    const cluster = shared.current;
+    for (const what of ['network', 'etcd', 'clone', 'replication']) {
+      expect(await ctlDone(cluster, ['check', what])).toContain('ok  ');
+    }
+    expect(await ctlDone(cluster, ['list', '--format', 'repmgr'])).toContain('| primary | * running |');
+    expect(await ctlDone(cluster, ['check', 'replication', '--nagios'])).toMatch(
+      /^PGHA REPLICATION OK - .*'lag_h\d'=\d/,
+    );
   });
 
   it('no two nodes say 200 on /primary at once during a failover', async () => {
