@@ -203,10 +203,10 @@ export class Conduct {
   /** The scope was given a cluster: S9, never another one than it had. */
   named(by: string, value: string): void {
     if (!/^\d+$/.test(value)) return;
-    // A daemon that was started on an emptied etcd knows nothing of what was there.
-    const startedAt = this.actor(by).daemon()?.startedAt ?? Number.POSITIVE_INFINITY;
+    // A daemon that was started on an emptied etcd, or was cut off until then, knows nothing of what was there.
+    const since = Math.min(...(this.told.get(by)?.since.values() ?? []));
     if (this.clusterId !== null) this.checked['S9 the scope keeps its cluster'] += 1;
-    if (this.clusterId !== null && value !== this.clusterId && startedAt < this.replacedAt - JUST_NOW_MS)
+    if (this.clusterId !== null && value !== this.clusterId && since < this.replacedAt - JUST_NOW_MS)
       this.fail('S9', `${by} makes the scope that of ${value}, and it was that of ${this.clusterId}`);
     this.clusterId = value;
   }

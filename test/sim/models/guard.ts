@@ -9,6 +9,9 @@ import type { SeededRandom } from '../world/random.ts';
 import type { Cancel, Scheduler } from '../world/scheduler.ts';
 import type { PostgresServer } from './postgres-server.ts';
 
+/** As in src/guard/client.ts. */
+const HUNG_AFTER_MS = 3_000;
+
 export interface GuardEvents {
   trace(who: string, what: string): void;
   mark(name: string): void;
@@ -287,6 +290,7 @@ export class SimulatedGuard implements Guard {
   private starting = false;
   /** One connection: what is sent later arrives later. */
   private lastArrival = 0;
+  private unansweredSince: number | null = null;
   private suspicions: number;
 
   constructor(guard: GuardProcess, process: Incarnation, random: SeededRandom, scheduler: Scheduler) {
@@ -372,13 +376,25 @@ export class SimulatedGuard implements Guard {
     });
   }
 
+  /** As the client does: one that has answered nothing for so long is ended, and the next one arms itself from its file. */
+  private replaceIfHung(): void {
+    if (this.unansweredSince === null || this.scheduler.now() - this.unansweredSince < HUNG_AFTER_MS) return;
+    this.unansweredSince = null;
+    if (this.guard.paused) this.guard.kill();
+  }
+
   private call(limit: Millis, run: () => boolean): Promise<GuardAnswer> {
+    this.unansweredSince ??= this.scheduler.now();
     return new Promise((resolve) => {
       // The request is on its way: it arrives also when the daemon dies meanwhile, and not while the machine stands still.
       this.scheduler.after(this.onTheWay(), () => {
         const until = this.scheduler.now() + Math.max(0, limit);
-        this.process.later(Math.max(0, limit), () => resolve({ kind: 'silent', cause: 'no answer in time' }));
+        this.process.later(Math.max(0, limit), () => {
+          resolve({ kind: 'silent', cause: 'no answer in time' });
+          this.replaceIfHung();
+        });
         this.whenThere(until, () => {
+          this.unansweredSince = null;
           const answer: GuardAnswer = run() ? { kind: 'acked' } : { kind: 'silent', cause: 'it refused: prove anew' };
           this.process.later(this.random.between(0.3, 1.5), () => resolve(answer));
         });

@@ -573,7 +573,7 @@ export class World {
       const up = this.machines.filter((one) => one.on);
       const left = (one: Machine): boolean => this.isStuck(one) || one.server.trouble.starts > 0;
       // What an operator has scheduled before is still to come.
-      const quiet = /^\s*(\{\s*\})?\s*$/.test(this.etcd.keyNow(KEYS.failover)?.value ?? '');
+      const quiet = !this.etcd.keyNow(KEYS.failover)?.value.includes('scheduled_at');
       if (quiet && leader !== null && up.every((one) => one === leader || this.streams(one, leader) || left(one))) {
         this.phase = 'settling';
         this.checked['L1 a leader after the healing'] += 1;
