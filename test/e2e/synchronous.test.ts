@@ -75,6 +75,50 @@ describeOnHosts('synchronous standbys', () => {
     },
   );
 
+  it.runIf(everything)(
+    'what stands in etcd and takes away the promise, or is no slot, is told and left out; commits wait as before',
+    async () => {
+      const cluster = shared.current;
+      const primary = await cluster.primary();
+      await cluster.startWriter({ sessions: 2 });
+      const key = `/service/${cluster.scope}/config`;
+      const before = (await cluster.etcd.get(key)) ?? '{}';
+      const stored = JSON.parse(before) as { postgresql: { parameters: Record<string, unknown> } };
+      const parameters = {
+        ...stored.postgresql.parameters,
+        synchronous_commit: 'local',
+        synchronous_standby_names: '',
+      };
+      // Not by pgha-ctl, which refuses it.
+      const wrong = {
+        ...stored,
+        synchronous_node_count: 'many',
+        slots: { 'Not-a-name': { type: 'physical' }, fine: { type: 'physical' } },
+        postgresql: { ...stored.postgresql, parameters },
+      };
+      await cluster.etcd.etcdctl('put', key, JSON.stringify(wrong));
+      const log = (): string => cluster.node(primary).logText();
+      await until('the log of the primary tells of each', 15_000, () =>
+        [/slots\.Not-a-name/, /synchronous_node_count/, /with local no commit would wait/].every((said) =>
+          said.test(log()),
+        ),
+      );
+      await until('the slot that can be had is there', 15_000, async () => {
+        const rows = await cluster.sql(primary, `select 1 from pg_replication_slots where slot_name = 'fine'`);
+        return rows.length === 1;
+      });
+      const [row] = await cluster.sql<{ names: string; commit: string }>(
+        primary,
+        `select current_setting('synchronous_standby_names') as names, current_setting('synchronous_commit') as commit`,
+      );
+      expect(row?.names).toMatch(/^ANY 1 /);
+      expect(row?.commit).toBe('on');
+      await cluster.etcd.etcdctl('put', key, before);
+      await endsWell(cluster);
+      expect(await cluster.primary()).toBe(primary);
+    },
+  );
+
   it('on: the synchronous standby vanishes and another takes its place; strict: without any, commits wait', async () => {
     const cluster = shared.current;
     const primary = await cluster.primary();

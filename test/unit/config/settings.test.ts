@@ -236,6 +236,31 @@ describe('a document before it is stored', () => {
       { slots: { 'Not-a-name': { type: 'physical' } } },
       /^slots\.Not-a-name: Postgres takes no such name/,
     ],
+    [
+      'strictness without a synchronous mode',
+      { synchronous_mode: 'off', synchronous_mode_strict: true },
+      /^synchronous_mode_strict: .* synchronous_mode is off: set that to on or quorum/,
+    ],
+    [
+      'names of synchronous standbys beside a mode that chooses them',
+      { synchronous_mode: 'quorum', postgresql: { parameters: { synchronous_standby_names: '*' } } },
+      /^postgresql\.parameters\.synchronous_standby_names: pgha sets this parameter while synchronous_mode is quorum/,
+    ],
+    [
+      'a synchronous mode, and commits that wait for nobody',
+      { synchronous_mode: true, postgresql: { parameters: { Synchronous_Commit: 'local' } } },
+      /^postgresql\.parameters\.Synchronous_Commit: with local no commit waits for a standby/,
+    ],
+    [
+      'a synchronous mode that there is not',
+      { synchronous_mode: 'all' },
+      /^synchronous_mode: must be one of off, on, quorum/,
+    ],
+    [
+      'a commit that waits for no standby in a synchronous mode',
+      { synchronous_mode: 'on', synchronous_node_count: 0 },
+      /^synchronous_node_count: must be at least 1/,
+    ],
     ['a logical slot without a database', { permanent_slots: { a: { type: 'logical' } } }, /^permanent_slots\.a: /],
     ['a matcher that fits every slot', { ignore_slots: [{}] }, /^ignore_slots\.1: says of no slot/],
     ['a parameter that pgha sets', { postgresql: { parameters: { port: 1 } } }, /port: pgha sets this/],

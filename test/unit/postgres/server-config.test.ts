@@ -90,6 +90,18 @@ describe('what wins', () => {
     expect(found.remarks).toHaveLength(5);
   });
 
+  test('nobody takes away what a synchronous mode promises, neither the cluster nor a node', () => {
+    const synchronous = (parameters: Config['postgresql']['parameters']) => settings({ synchronous: true, parameters });
+    const found = effective({
+      settings: synchronous({ synchronous_standby_names: '*', synchronous_commit: 'local' }),
+      config: withNode({ Synchronous_Commit: 'off' }),
+    });
+    expect(found.get('synchronous_standby_names')).toBeUndefined();
+    expect(found.get('synchronous_commit')).toBeUndefined();
+    expect(found.remarks).toEqual(['synchronous_standby_names', 'synchronous_commit', 'synchronous_commit']);
+    expect(effective({ settings: synchronous({ synchronous_commit: 'remote_apply' }) }).remarks).toEqual([]);
+  });
+
   test.each([
     ['max_connections', 3, 100],
     ['max_wal_senders', 'many', 10],
