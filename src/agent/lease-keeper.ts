@@ -727,9 +727,10 @@ export class LeaseKeeper {
     const sentAt = clock.now();
     const others = [...union(list.members, this.listUnsettled)].filter(([name]) => name !== self);
     const limit = confirmLimit(tenure.ttl);
+    const { slots } = this.parts.fields();
     const answers = await Promise.all(
       others.map(async ([name, apiUrl]) => {
-        const request: FailsafeRequest = { name: self, to: name, term: tenure.term, hold: tenure.ttl };
+        const request: FailsafeRequest = { name: self, to: name, term: tenure.term, hold: tenure.ttl, slots };
         return { name, answer: await failsafe.ask({ name, apiUrl }, request, limit) };
       }),
     );

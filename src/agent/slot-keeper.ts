@@ -60,6 +60,7 @@ export class SlotKeeper {
   private weighed: readonly WeighedSlot[] = [];
   /** As they are published by a leader; null: never looked. */
   private positions: ReadonlyMap<string, Lsn> | null = null;
+  private heard: { readonly slots: ReadonlyMap<string, Lsn>; readonly at: Instant } | null = null;
   private readonly troubles = new Map<string, Trouble>();
   private problems: ReadonlyMap<string, string> = new Map();
   private clashing: ReadonlyMap<string, readonly string[]> = new Map();
@@ -97,6 +98,17 @@ export class SlotKeeper {
       .finally(() => {
         this.looking = false;
       });
+  }
+
+  /** A leader without etcd tells where its slots are when it asks for a confirmation. */
+  heardFromLeader(slots: ReadonlyMap<string, Lsn>): void {
+    if (slots.size > 0) this.heard = { slots, at: this.agent.now() };
+  }
+
+  /** Where the leader's slots are, by etcd, or by what it said itself since that arrived. */
+  private positionsOfLeader(arrived: Instant, published: ReadonlyMap<string, Lsn>): ReadonlyMap<string, Lsn> {
+    const { heard } = this;
+    return heard !== null && heard.at > arrived ? heard.slots : published;
   }
 
   /** What a leader writes into `status`. */
@@ -208,7 +220,9 @@ export class SlotKeeper {
       policy: { ...agent.policy.slots, complete: agent.policy.slots.complete && cluster.config !== null },
       made: this.made,
       strangers: this.strangers,
-      positions: leads ? positionsElsewhere(cluster) : (status?.slots ?? new Map()),
+      positions: leads
+        ? positionsElsewhere(cluster)
+        : this.positionsOfLeader(reading.statusArrived, status?.slots ?? new Map()),
       published: new Set(status?.slots.keys() ?? []),
       now: agent.now(),
       patience: agent.policy.memberSlotsTtl,

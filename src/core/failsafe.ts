@@ -19,6 +19,8 @@ export interface FailsafeRequest {
   readonly term: Revision | null;
   /** For how long the member shall not promote, counted from the arrival of this; null: Patroni does not say. */
   readonly hold: Millis | null;
+  /** Where the leader's slots are, as `status` tells it while etcd is there; empty: it does not say. */
+  readonly slots: ReadonlyMap<string, Lsn>;
 }
 
 export type FailsafeAnswer =

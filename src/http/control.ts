@@ -5,6 +5,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { ConfigOutcome, RequestOutcome, SwitchoverOutcome, SwitchoverRequest } from '../agent/published.ts';
 import { assertNever } from '../core/invariant.ts';
+import { type Lsn, lsn } from '../core/lsn.ts';
 import { RESTART_ROLES, type RestartRole, versionNumber } from '../core/schedule.ts';
 import { nodeName, revision } from '../core/store.ts';
 import { millis } from '../core/time.ts';
@@ -91,6 +92,16 @@ export function controlRoutes(app: FastifyInstance, parts: HttpParts): void {
   });
 }
 
+/** What makes no sense of it says nothing. */
+function positionsOf(said: unknown): ReadonlyMap<string, Lsn> {
+  if (typeof said !== 'object' || said === null) return new Map();
+  return new Map(
+    Object.entries(said).flatMap(([slot, at]) =>
+      Number.isSafeInteger(at) && at >= 0 ? [[slot, lsn(BigInt(at))]] : [],
+    ),
+  );
+}
+
 /** Patroni's request, with our term and hold beside it; the asker looks for the code and for exactly this word. */
 async function confirmFailsafe(parts: HttpParts, body: Body, reply: FastifyReply): Promise<FastifyReply> {
   const leader = name(body['name']);
@@ -107,6 +118,7 @@ async function confirmFailsafe(parts: HttpParts, body: Body, reply: FastifyReply
     to: name(to) === null ? null : nodeName(String(to)),
     term: knowsTerms ? revision(term) : null,
     hold: holds ? millis(hold) : null,
+    slots: positionsOf(body['slots']),
   });
   switch (outcome.kind) {
     case 'off':

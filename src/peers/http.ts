@@ -101,7 +101,7 @@ export class HttpPeers implements Peers {
   }
 
   async confirm(member: PeerAddress, request: FailsafeRequest, limit: Millis): Promise<FailsafeAnswer> {
-    const { name, to, term, hold } = request;
+    const { name, to, term, hold, slots } = request;
     try {
       const answer = await this.#http.send({
         method: 'POST',
@@ -114,6 +114,9 @@ export class HttpPeers implements Peers {
           name,
           conn_url: this.#own.connUrl,
           api_url: this.#own.apiUrl,
+          ...(slots.size === 0
+            ? {}
+            : { slots: Object.fromEntries([...slots].map(([slot, at]) => [slot, Number(at)])) }),
           pgha: { to, term: term === null ? null : term.toString(), hold_ms: hold },
         }),
       });

@@ -1303,7 +1303,7 @@ describe('without etcd, in failsafe mode', () => {
     expect(held().until).toBeLessThanOrEqual(clock.now() + 10_000);
     expect(guard.arming?.deadline).toBe(held().deadline);
     expect(new Set(failsafe.asked.map(({ name }) => name))).toEqual(new Set(['a', 'c']));
-    expect(failsafe.asked[0]?.request).toEqual({ name: 'b', to: 'a', term: held().term, hold: 10_000 });
+    expect(failsafe.asked[0]?.request).toMatchObject({ name: 'b', to: 'a', term: held().term, hold: 10_000 });
     etcd.reachable = true;
     await clock.pass(3_000);
     expect(held()).toMatchObject({ windowOpen: true, provenBy: 'etcd' });
@@ -1413,6 +1413,7 @@ describe('asked by a leader without etcd', () => {
     name: nodeName('a'),
     to: nodeName('b'),
     term: revision(1),
+    slots: new Map(),
     hold: TTL,
     ...over,
   });

@@ -16,7 +16,7 @@ import { aBeat, aGate, NOW, TERM } from './builders.ts';
 const TTL = seconds(10);
 const A = nodeName('a');
 const B = nodeName('b');
-const asked: FailsafeRequest = { name: A, to: B, term: TERM, hold: TTL };
+const asked: FailsafeRequest = { name: A, to: B, term: TERM, hold: TTL, slots: new Map() };
 const leader = { name: A, term: TERM, lease: leaseId('1') };
 
 const facts = (over: Partial<MemberFacts> = {}): MemberFacts => ({

@@ -28,13 +28,19 @@ describe('POST /failsafe', () => {
     const { app, requests } = answering({ kind: 'confirmed', position: lsn(83886176n) });
     const answer = await post(app, { ...asked, slots: { b: 83886176 } });
     expect([answer.statusCode, answer.body, answer.headers['lsn']]).toEqual([200, 'Accepted', '83886176']);
-    expect(requests).toEqual([{ name: 'a', to: null, term: null, hold: null }]);
+    expect(requests).toEqual([{ name: 'a', to: null, term: null, hold: null, slots: new Map([['b', 83886176n]]) }]);
+  });
+
+  it('takes no positions of slots that make no sense', async () => {
+    const { app, requests } = answering({ kind: 'confirmed', position: null });
+    for (const slots of [{ b: 'x', c: -1, d: 1.5, e: 2 }, 'all', [null], null]) await post(app, { ...asked, slots });
+    expect(requests.map(({ slots }) => [...slots])).toEqual([[['e', 2n]], [], [], []]);
   });
 
   it('hands the term and the hold of a pgha leader on', async () => {
     const { app, requests } = answering({ kind: 'confirmed', position: null });
     await post(app, { ...asked, pgha: { to: 'b', term: '42', hold_ms: 10_000 } });
-    expect(requests).toEqual([{ name: 'a', to: 'b', term: revision(42), hold: 10_000 }]);
+    expect(requests).toEqual([{ name: 'a', to: 'b', term: revision(42), hold: 10_000, slots: new Map() }]);
   });
 
   it('says why not', async () => {
@@ -113,6 +119,7 @@ describe('a leader that asks', () => {
       to: nodeName('b'),
       term: revision(42),
       hold: millis(10_000),
+      slots: new Map([['b', lsn(83886176n)]]),
     };
     const trust = { ca: null, cert: null, key: null, insecure: false };
     const own = { apiUrl: 'http://a:8008/patroni', connUrl: 'postgres://a:5432/postgres' };
