@@ -19,6 +19,7 @@ import { type LearnedLineage, ownHistory } from '../core/view.ts';
 import type { TxnAnswer } from '../ports/dcs.ts';
 import type { Progress, ServerSettings } from '../ports/postgres.ts';
 import type { Agent } from './agent.ts';
+import { whatHappened } from './operation.ts';
 
 const LINEAGE_LIMIT = millis(1_000);
 const GUARD_LIMIT = millis(500);
@@ -72,7 +73,15 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
     case 'follow': {
       const upstream = action.upstream === null ? null : agent.addressOf(action.upstream);
       if (action.silent !== undefined) agent.noteSilentUpstream(action.silent);
-      await attempt(agent, `follow ${upstream?.name ?? 'nobody'}`, () => postgres.follow(upstream));
+      await attempt(agent, `follow ${upstream?.name ?? 'nobody'}`, async () => {
+        try {
+          await postgres.follow(upstream);
+          agent.operations.forgetFailures('follow');
+        } catch (error) {
+          agent.operations.countFailure('follow', whatHappened(error));
+          throw error;
+        }
+      });
       agent.watch.doubt();
       return true;
     }

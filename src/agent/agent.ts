@@ -1404,6 +1404,7 @@ export class Agent implements Control {
     if (local.kind === 'primary') return { kind: 'primary' };
     const why = await this.keeper.confirm(request);
     if (why !== null) return { kind: 'refused', why };
+    this.upkeep.slots.heardFromLeader(request.slots);
     this.publish();
     return { kind: 'confirmed', position: local.kind === 'standby' ? position(local) : null };
   }

@@ -32,6 +32,10 @@ interface Running {
   fraction: number | null;
 }
 
+/** In one sentence. */
+export const whatHappened = (error: unknown): string =>
+  error instanceof PghaError ? error.text.happened : error instanceof Error ? error.message : String(error);
+
 export class Operations {
   private readonly clock: Clock;
   private readonly log: EventLog;
@@ -135,8 +139,7 @@ export class Operations {
       else this.failed.delete(kind);
       this.log.write('info', 'action.finished', `${sentence}: done`, { action: kind, took_ms: took });
     } else {
-      const said =
-        error instanceof PghaError ? error.text.happened : error instanceof Error ? error.message : String(error);
+      const said = whatHappened(error);
       const cancelled = error instanceof PghaError && error.code === 'PGHA_CANCELLED';
       if (!cancelled) {
         this.countFailure(kind, said);

@@ -119,7 +119,7 @@ export const RULES = {
   'rejoin.rewind': 'our WAL goes beyond what the leader has: rewind',
   'rejoin.copy': 'this directory cannot be brought back by a rewind: copy anew',
   'rejoin.stuck': 'this node diverged, and the configuration forbids what would bring it back',
-  'rejoin.back-off': 'the last try to come back failed: wait a moment before the next',
+  'rejoin.back-off': 'the last try to come back, or to follow the leader, failed: wait a moment before the next',
   'joining.bootstrap':
     'the scope is empty and so is our data directory: this node tries to be the one that makes the cluster',
   'joining.wait-for-bootstrap': 'another member makes the cluster',

@@ -91,7 +91,9 @@ export type OperationKind =
   | 'switchover'
   | 'restart'
   | 'find-end'
-  /** Not an operation: a key that was given up because no window opened under it. */
+  /** Not an operation: the upstream of a running standby could not be written. */
+  | 'follow'
+  /** Nor this: a key that was given up because no window opened under it. */
   | 'prove'
   /** Nor this: the operator's pre_promote said no when the key was ours. */
   | 'pre-promote';

@@ -66,6 +66,7 @@ import { objectionsToSettings } from './settings-check.ts';
 import { changeSlot, readSlots, slotFailed } from './slots.ts';
 import { afterSwitchover, checkpoint, cleanAutoConf, prepareSwitchover } from './switchover.ts';
 import { blockCommits, writeAcknowledging, writeBlocked } from './sync-standbys.ts';
+import { removeLeftTrials } from './trial.ts';
 import { VitalSigns } from './vital-signs.ts';
 import { deliverWal, endOfWal, readWal } from './wal-rescue.ts';
 import { wipeDirectory } from './wipe.ts';
@@ -546,6 +547,7 @@ export class PostgresInstance implements Postgres {
     };
     const service = new ServiceCommands(fixed);
     const place: Place = Object.assign(fixed, { service });
+    await removeLeftTrials(place);
     const probe = new Probe(place, () => {
       this.#watch.suspect();
       for (const listener of this.#doubters) listener();

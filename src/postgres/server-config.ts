@@ -27,7 +27,7 @@ import {
 import type { Place } from './place.ts';
 import { connectionString } from './remote.ts';
 import { FILE_LIMIT, withLimit } from './time-limit.ts';
-import { readTrial } from './trial.ts';
+import { readTrial, trialFile } from './trial.ts';
 
 type Value = string | number | boolean;
 type Parameters = Readonly<Record<string, Value>>;
@@ -468,16 +468,26 @@ export async function writeConfiguration(place: Place, settings: ServerSettings,
   if (rendered.text !== current) {
     rendered = await withoutRefused(place, input, rendered, refused);
     refusedBefore.set(place.dataDir, { of: plain.text, names: refused });
-    for (const remark of rendered.remarks) {
-      place.log.write('warn', 'config.adjusted', `Postgres parameter ${remark.parameter}: ${remark.sentence}`);
-    }
     if (rendered.text !== current) await writeDurably(place, path, rendered.text);
   }
+  // Also where nothing changes by it: what is ignored leaves no trace in the text.
+  tellRemarks(place, rendered.remarks);
   return {
     changed: rendered.text !== current || hba.replaced !== null || ident.changed || auto,
     hba: hba.replaced?.before == null ? null : { ...hba.replaced, before: hba.replaced.before },
     raised: effectiveParameters(input).raised,
   };
+}
+
+/** Of each data directory: what was said of its parameters last. */
+const remarksTold = new Map<string, ReadonlySet<string>>();
+
+function tellRemarks(place: Place, remarks: readonly Remark[]): void {
+  const sentences = remarks.map(({ parameter, sentence }) => `Postgres parameter ${parameter}: ${sentence}`);
+  const before = remarksTold.get(place.dataDir);
+  remarksTold.set(place.dataDir, new Set(sentences));
+  for (const sentence of sentences)
+    if (before?.has(sentence) !== true) place.log.write('warn', 'config.adjusted', sentence);
 }
 
 export interface Written {
@@ -520,7 +530,7 @@ async function withoutRefused(
   first: { readonly text: string; readonly remarks: readonly Remark[] },
   refused: Set<string>,
 ): Promise<{ readonly text: string; readonly remarks: readonly Remark[] }> {
-  const trial = join(configDirectory(place), 'pgha-trial.conf');
+  const trial = trialFile(configDirectory(place), 'in force');
   const names = [...effectiveParameters(input).values.keys()];
   const said: Remark[] = [];
   let rendered = first;

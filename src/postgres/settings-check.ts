@@ -2,7 +2,6 @@
  * Whether the server of this node could live with settings that somebody is about to store for the whole cluster. It
  * only asks: nothing of the running server, its files or its data is changed.
  */
-import { join } from 'node:path';
 import { didYouMean } from '../config/nearest.ts';
 import type { ServerSettings } from '../ports/postgres.ts';
 import { runCommand } from './command.ts';
@@ -15,7 +14,7 @@ import {
   renderConfiguration,
   renderInput,
 } from './server-config.ts';
-import { readTrial, startTrial } from './trial.ts';
+import { readTrial, startTrial, trialFile } from './trial.ts';
 
 /** Each round finds at least one parameter more: the server stops at the first value that it does not like. */
 const ROUNDS = 20;
@@ -33,7 +32,7 @@ export async function objectionsToSettings(
 ): Promise<readonly string[]> {
   // An initdb or a copy wants an empty directory, and there is nothing yet that could be kept from starting.
   if ((await madeByVersion(place.dataDir)) === null || (await readMarker(place)) !== null) return [];
-  const file = join(configDirectory(place), 'pgha-check.conf');
+  const file = trialFile(configDirectory(place), 'asked about');
   const input = { ...(await renderInput(place, candidate)), minimums: {} };
   const wrong = await wrongParameters(place, file, input);
   const [before, after] = [ofCluster(inForce), ofCluster(candidate)];

@@ -11,11 +11,34 @@ import type { Place } from './place.ts';
 import { FILE_LIMIT, withLimit } from './time-limit.ts';
 
 const TRIAL_LIMIT_MS = 5_000;
+const TRIAL_DIRECTORY = 'trial-';
 /** From here on a size that only a start can know may be asked for, and the program gets that far to tell it. */
 const TELLS_RUNTIME_SIZES = 15;
 
 /** Messages are read by a program. */
 const IN_ENGLISH = ['-c', 'lc_messages=C'] as const;
+
+/** Written for a trial and removed with it; what is there at a start of the daemon is of one that was killed in between. */
+const TRIAL_FILES = ['pgha-trial.conf', 'pgha-check.conf'] as const;
+
+/**
+ * @param directory - of the configuration
+ * @param purpose - of the configuration that is in force, or of one that somebody is about to store
+ */
+export const trialFile = (directory: string, purpose: 'in force' | 'asked about'): string =>
+  join(directory, purpose === 'in force' ? TRIAL_FILES[0] : TRIAL_FILES[1]);
+
+/** Best effort: what stays harms nobody. */
+export async function removeLeftTrials(place: Place): Promise<void> {
+  const remove = async (): Promise<void> => {
+    const { configDir } = place.config.postgresql;
+    for (const name of TRIAL_FILES) await rm(join(configDir ?? place.dataDir, name), { force: true });
+    for (const name of await readdir(place.runtimeDirectory).catch(() => []))
+      if (name.startsWith(TRIAL_DIRECTORY))
+        await rm(join(place.runtimeDirectory, name), { recursive: true, force: true });
+  };
+  await withLimit(place.clock, FILE_LIMIT, 'removing what is left of a trial', remove()).catch(() => undefined);
+}
 
 /** Something that the server says of one of our parameters. */
 export interface Objection {
@@ -56,7 +79,7 @@ export async function readTrial(
 export async function startTrial(place: Place, file: string, text: string): Promise<string | null> {
   if (place.version < TELLS_RUNTIME_SIZES) return null;
   await makePrivateDirectory(place, place.runtimeDirectory);
-  const directory = await mkdtemp(join(place.runtimeDirectory, 'trial-'));
+  const directory = await mkdtemp(join(place.runtimeDirectory, TRIAL_DIRECTORY));
   try {
     // Without data there is nothing yet that could be kept from starting.
     if (!(await withLimit(place.clock, FILE_LIMIT, 'preparing a trial', imitate(place, directory)))) return null;

@@ -16,6 +16,8 @@ import { withLimit } from './time-limit.ts';
 const SETTLE_LIMIT: Millis = millis(1_000);
 /** The server is asked no more often than this, however often the disks are. */
 const SERVER_EVERY: Millis = millis(2_000);
+/** An answer counts for so long when the next ones do not come. */
+const KEPT: Millis = millis(60_000);
 const SERVER_LIMITS = { connect: millis(2_000), statement: millis(3_000) };
 /** Kept for so long: more than any interval in which they are counted. */
 const CRASHES_KEPT: Millis = millis(24 * 3_600_000);
@@ -41,6 +43,7 @@ export class VitalSigns {
   #asking = false;
   #askedAt: Instant | null = null;
   #server: ServerFacts | null = null;
+  #answeredAt: Instant | null = null;
 
   constructor(place: Place) {
     this.#place = place;
@@ -123,10 +126,12 @@ export class VitalSigns {
     )
       .then(([row]) => {
         this.#server = row === undefined ? null : readServer(row);
+        this.#answeredAt = clock.now();
       })
       .catch(() => {
-        // What cannot be asked is not known; that the server does not answer is told by the looks.
-        this.#server = null;
+        // One question that fails (all connections are taken) ends no sickness. What cannot be asked for long is not known;
+        // that the server does not answer is told by the looks.
+        if (this.#answeredAt === null || between(this.#answeredAt, clock.now()) > KEPT) this.#server = null;
       })
       .finally(() => {
         this.#asking = false;

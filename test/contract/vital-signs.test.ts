@@ -1,4 +1,6 @@
 /** What a real server says of its own inner works: its checkpointer, its archiver, its crashes, its oldest transactions. */
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Vitals } from '../../src/core/sickness.ts';
@@ -63,6 +65,27 @@ test('an archive_command that fails, and the WAL that waits for it', async () =>
   await server.sql("alter system set archive_command = 'true'");
   await server.sql('select pg_reload_conf()');
   await until('it works again', (vitals) => vitals.archiver?.failing === false && vitals.archiver.waiting === 0);
+});
+
+test('what was learned stays for a while when nobody is let in to learn more', async () => {
+  const { archiver } = await until('it is known', (vitals) => vitals.archiver !== null);
+  const file = join(server.dataDir, 'pg_hba.conf');
+  const before = await readFile(file, 'utf8');
+  const pid = Number((await readFile(join(server.dataDir, 'postmaster.pid'), 'utf8')).split('\n')[0]);
+  try {
+    await writeFile(file, 'local all all reject\nhost all all all reject\n');
+    process.kill(pid, 'SIGHUP');
+    for (let i = 0; i < 60; i++) {
+      await server.look();
+      server.instance.examine();
+      expect(server.instance.vitals().archiver?.failures).toBe(archiver?.failures);
+      await sleep(50);
+    }
+  } finally {
+    await writeFile(file, before);
+    process.kill(pid, 'SIGHUP');
+  }
+  await until('it is asked again', (vitals) => vitals.archiver !== null);
 });
 
 test('a checkpointer that somebody has stopped', async () => {

@@ -15,6 +15,7 @@ import { between, earlierBy, type Instant, laterBy, millis } from '../time.ts';
 import type { View } from '../view.ts';
 import { isMember } from './leaderless.ts';
 import { others } from './leading.ts';
+import { restartAsScheduled } from './restarting.ts';
 import { whoCanTake } from './switching-over.ts';
 
 /** A candidate for a leader whose disk is full has so many times the room at which a disk counts as full. */
@@ -26,6 +27,12 @@ const STOPPED_WITHIN_MS = 60_000;
 
 /** @returns null: nothing ails it */
 export function treat(view: View, holding: Holding, cluster: ClusterView): Decision | null {
+  const found = howToTreat(view, holding, cluster);
+  // Where it goes on all the same, what an operator has scheduled is done: a restart may be the remedy.
+  return found?.rule === 'leading.sick-stays' ? (restartAsScheduled(view) ?? found) : found;
+}
+
+function howToTreat(view: View, holding: Holding, cluster: ClusterView): Decision | null {
   const { ailments, now } = view;
   if (ailments.length === 0) return null;
   const all = ailments.map(({ sickness }) => describeSickness(sickness)).join('; ');

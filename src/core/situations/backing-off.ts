@@ -6,11 +6,14 @@ import type { OperationKind, View } from '../view.ts';
 const FIRST = 1_000;
 const LONGEST = 30_000;
 
-/** null: go ahead. */
-export function backingOff(view: View, kind: OperationKind): Decision | null {
+/**
+ * @param longest - milliseconds
+ * @returns null: go ahead
+ */
+export function backingOff(view: View, kind: OperationKind, longest = LONGEST): Decision | null {
   const attempts = view.attempts.get(kind);
   if (attempts === undefined || attempts.failures === 0) return null;
-  const wait = Math.min(LONGEST, FIRST * 2 ** (attempts.failures - 1));
+  const wait = Math.min(longest, FIRST * 2 ** (attempts.failures - 1));
   const left = wait - between(attempts.lastFailedAt, view.now);
   if (left <= 0) return null;
   return decision(

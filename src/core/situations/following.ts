@@ -11,10 +11,13 @@ import { between, millis } from '../time.ts';
 import { kinship } from '../timeline.ts';
 import { chooseUpstream, type UpstreamChoice } from '../upstream.ts';
 import { type LearnedLineage, memberNamed, ownHistory, type View } from '../view.ts';
+import { backingOff } from './backing-off.ts';
 import { restartAsScheduled } from './restarting.ts';
 
 /** A standby that follows and receives nothing for so long has its history compared again. */
 const RECOMPARE_MS = 5_000;
+/** What cannot be written (a full disk) is tried again this often at least: there may be room at any moment. */
+const FOLLOW_AGAIN_MS = 5_000;
 /** The leader's lineage is asked for again after this while we wait for it to be promoted. */
 const ASK_AGAIN_MS = 50;
 
@@ -144,6 +147,8 @@ function receiveFrom(
         [],
         millis(500),
       );
+    const again = backingOff(view, 'follow', FOLLOW_AGAIN_MS);
+    if (again !== null) return again;
     if (silent !== null) {
       return decision('following.upstream-silent', `${instead ?? `${silent} sends nothing`}: ${from} is followed`, [
         { do: 'follow', upstream: from, silent },

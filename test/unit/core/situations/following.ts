@@ -96,6 +96,27 @@ export const following: readonly Case[] = [
     actions: [{ do: 'follow', upstream: nodeName('a') }],
   },
   {
+    name: 'waits a moment when that could not be written, and longer each time',
+    view: aView({
+      ...behindC,
+      lineage: aLineage(),
+      attempts: new Map([['follow', { failures: 2, lastFailedAt: before(1_999), said: 'the disk is full' }]]),
+    }),
+    rule: 'rejoin.back-off',
+    actions: [],
+    again: 1,
+  },
+  {
+    name: 'but tries again every 5 s, because there may be room at any moment',
+    view: aView({
+      ...behindC,
+      lineage: aLineage(),
+      attempts: new Map([['follow', { failures: 9, lastFailedAt: before(5_000), said: 'the disk is full' }]]),
+    }),
+    rule: 'following.follow',
+    actions: ['follow'],
+  },
+  {
     name: 'follows when its WAL ends exactly where the leader left its timeline',
     view: aView({ ...behindC, lineage: newLineage('0/5000060') }),
     rule: 'following.follow',

@@ -8,6 +8,7 @@ import {
   aStandby,
   aStopped,
   aView,
+  before,
   type Case,
   FAILING,
   holding,
@@ -45,6 +46,23 @@ export const restarting: readonly Case[] = [
     rule: 'restart.due',
     actions: [{ do: 'restart', timeout: millis(30_000) }],
     situation: 'leading',
+  },
+  {
+    name: 'restarts a primary that ails and goes on all the same',
+    view: leads({
+      ...scheduled(0),
+      ailments: [
+        {
+          sickness: {
+            kind: 'wraparound-near',
+            wraparound: { of: 'transactions', database: 'app', age: 1_600_000_000 },
+            limit: 2 ** 31,
+          },
+          since: before(60_000),
+        },
+      ],
+    }),
+    ...due,
   },
   { name: 'restarts it 15 s late', view: aView(scheduled(-15_000)), ...due },
   { name: 'does not restart it later than that', view: aView(scheduled(-15_001)), ...dropped },
