@@ -7,17 +7,41 @@ interface Line {
   readonly text: string;
 }
 
-/** Empty when they are the same. */
+/** Empty when they are the same; else as `diff -u` writes it, so that `patch` takes it. */
 export function diffLines(before: string, after: string): string {
   const lines = compare(before.trimEnd().split('\n'), after.trimEnd().split('\n'));
   const changed = lines.flatMap((line, index) => (line.sign === ' ' ? [] : [index]));
   if (changed.length === 0) return '';
   const near = (index: number): boolean => changed.some((at) => Math.abs(at - index) <= CONTEXT);
-  return [
-    '--- before',
-    '+++ after',
-    ...lines.filter((_, index) => near(index)).map((line) => line.sign + line.text),
-  ].join('\n');
+  const said = ['--- before', '+++ after'];
+  let hunk: Line[] = [];
+  let [old, fresh] = [1, 1];
+  const end = (): void => {
+    if (hunk.length > 0) said.push(header(hunk, old, fresh), ...hunk.map(({ sign, text }) => sign + text));
+    old += hunk.filter(({ sign }) => sign !== '+').length;
+    fresh += hunk.filter(({ sign }) => sign !== '-').length;
+    hunk = [];
+  };
+  lines.forEach((line, index) => {
+    if (near(index)) {
+      hunk.push(line);
+      return;
+    }
+    end();
+    old++;
+    fresh++;
+  });
+  end();
+  return said.join('\n');
+}
+
+/** `@@ -3,7 +3,9 @@`: where it begins, and how many lines of each side it has. */
+function header(hunk: readonly Line[], old: number, fresh: number): string {
+  const side = (from: number, without: Line['sign']): string => {
+    const count = hunk.filter(({ sign }) => sign !== without).length;
+    return `${count === 0 ? from - 1 : from}${count === 1 ? '' : `,${count}`}`;
+  };
+  return `@@ -${side(old, '+')} +${side(fresh, '-')} @@`;
 }
 
 /** By the longest common subsequence: configurations have some dozens of lines. */

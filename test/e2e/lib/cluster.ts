@@ -529,6 +529,11 @@ export class Cluster {
     });
   }
 
+  /** The path of a built program, as the nodes run it. */
+  program(name: string): string {
+    return join(this.dist, name);
+  }
+
   /** pgha-ctl with the configuration file of this node, run on the client's host. */
   ctl(args: readonly string[], options: { node?: string; timeoutMs?: number } = {}): Promise<CommandResult> {
     const node = this.node(options.node ?? 'h1');
