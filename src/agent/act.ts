@@ -122,8 +122,10 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
       const leader = agent.reader.latest?.cluster.leader;
       if (address === null || leader == null) return false;
       const at = agent.now();
+      const { local } = agent.watch;
+      const ourTimeline = local.kind === 'standby' || local.kind === 'stopped' ? local.timeline : null;
       const [lineage, ours] = await Promise.all([postgres.lineage(address, LINEAGE_LIMIT), ownLine(agent)]);
-      const learned = lineage === null ? null : { ...lineage, of: action.of, term: leader.term, at, ours };
+      const learned = lineage === null ? null : { ...lineage, of: action.of, term: leader.term, at, ours, ourTimeline };
       if (action.of === leader.name || action.of === REMOTE) agent.lineage = learned ?? agent.lineage;
       else {
         agent.noteAskedUpstream(action.of);

@@ -86,7 +86,7 @@ export const RULES = {
   'leaderless.location':
     "nobody in the last leader's location can be seen: a network split is assumed, and nobody here takes over",
   'leaderless.wait-for-returning':
-    'somebody whose Postgres is down or starting may hold more: before positions are compared he gets a chance to come up',
+    'somebody whose Postgres is down or starting may hold more: before positions are compared he gets a chance to come up, and to go first or be received from when he does',
   'leaderless.stop-receiving': 'before positions are compared this standby ends its receiver: its position is final',
   'leaderless.wait-for-receivers':
     'before positions are compared the receivers of the others have to end, within a bound',

@@ -67,6 +67,8 @@ export interface LearnedLineage {
   readonly inRecovery: boolean;
   /** Read here at the same time: our own way to the timeline that we were on. null: timeline 1, or not readable. */
   readonly ours: { readonly timeline: Timeline; readonly history: TimelineHistory } | null;
+  /** The timeline that we were on when this was read; null: none. On another one by now, nothing of it was compared. */
+  readonly ourTimeline: Timeline | null;
 }
 
 /** Our history, if what was read of it is about the timeline that we are on. */

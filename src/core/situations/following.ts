@@ -176,8 +176,11 @@ function onOlderLine(local: Standby, leader: Member): boolean {
 
 /** What was learned about this leader in this term, and late enough to speak of a promoted server. */
 export function lineageOf(view: View, leader: LeaderKey, again = false): LearnedLineage | null {
-  const { lineage } = view;
+  const { lineage, local } = view;
   if (lineage === null || lineage.of !== leader.name || lineage.term !== leader.term) return null;
+  // A standby that was still fed by somebody else, who was on a line of the same number, came onto that one meanwhile.
+  const here = local.kind === 'standby' || local.kind === 'stopped' ? local.timeline : null;
+  if (here !== null && lineage.ourTimeline !== null && here !== lineage.ourTimeline) return null;
   // "Not promoted yet" is asked again with each look, and said once.
   return again &&
     (!lineage.inRecovery || view.policy.cluster.standbyCluster !== undefined) &&

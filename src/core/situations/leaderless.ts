@@ -313,12 +313,12 @@ function elect(view: View, cluster: ClusterView, local: Standby, manual: boolean
     ? null
     : followsAnother(view, cluster)
       ? // Whatever somebody here lacks the other cluster has: only one that is about to come up is waited for.
-        heldByReturning(view, others)
+        heldByReturning(view, local, others)
       : (heldByConsensus(view, others, lost, since) ??
         heldByLocation(view, others, since) ??
         // Before the wait for those who come back, which may be as long as the limit for the receivers.
         heldByReceivers(view, cluster, local, others, since) ??
-        heldByReturning(view, others));
+        heldByReturning(view, local, others));
   if (held !== null) return held;
   const short = followsAnother(view, cluster)
     ? null
@@ -696,27 +696,36 @@ function heldByLocation(view: View, others: readonly NodeName[], since: Instant)
 
 /**
  * Somebody whose Postgres is down or starting may hold more than all standbys: a primary that was fenced and is back, or
- * any node after all of them went down. It comes up as a standby first, and then its position counts. Bounded, because
- * it may never come up.
+ * any node after all of them went down. It comes up as a standby first, and then its position counts: when it has more
+ * than we, it goes first, for which it may have to wait at its gate, or we receive it from there. Bounded, because it may
+ * never come up, or not be allowed to lead.
  */
-function heldByReturning(view: View, others: readonly NodeName[]): Decision | null {
+function heldByReturning(view: View, local: Standby, others: readonly NodeName[]): Decision | null {
   const { ttl } = view.policy.cluster;
-  const coming: { readonly name: NodeName; readonly left: number; readonly state: string }[] = [];
+  const coming: { readonly what: string; readonly name: NodeName; readonly left: number }[] = [];
   for (const name of others) {
     const said = kinAnswer(view, name);
     const since = view.returningSince.get(name);
-    if (said === null || since === undefined || !isReturning(said)) continue;
+    if (said === null || since === undefined) continue;
     const left = ttl - between(since, view.now);
-    if (left > 0) coming.push({ name, left, state: said.state });
+    if (left <= 0) continue;
+    if (isReturning(said))
+      coming.push({ what: `Postgres of ${name} (${said.state}) may hold more and is coming up`, name, left });
+    else if (isFurther(said, local)) coming.push({ what: `${name} is back and has more`, name, left });
   }
   if (coming.length === 0) return null;
   const left = Math.max(...coming.map((one) => one.left));
   return decision(
     'leaderless.wait-for-returning',
-    `Postgres of ${coming.map(({ name, state }) => `${name} (${state})`).join(', ')} may hold more and is coming up: wait for up to ${Math.ceil(left)} ms more`,
+    `${coming.map(({ what }) => what).join(', ')}: wait for up to ${Math.ceil(left)} ms more`,
     [{ do: 'ask-peers', waitFor: coming.map(({ name }) => name) }],
     millis(150),
   );
+}
+
+function isFurther({ timeline, position: at }: PeerStatus, local: Standby): boolean {
+  if (timeline === null || at === null) return false;
+  return timeline === local.timeline ? at > position(local) : timeline > local.timeline;
 }
 
 /** `standby_disconnect_on_failover`: positions that still grow cannot be compared. */

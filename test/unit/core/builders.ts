@@ -275,6 +275,7 @@ export const aLineage = (over: Partial<LearnedLineage> = {}): LearnedLineage => 
   history: parseHistory('1\t0/3000000\tno recovery target\n'),
   inRecovery: false,
   ours: { timeline: timeline(2), history: parseHistory('1\t0/3000000\tno recovery target\n') },
+  ourTimeline: null,
   ...over,
 });
 

@@ -521,6 +521,18 @@ export const byReturning: readonly Case[] = [
     actions: ['acquire'],
   },
   {
+    name: 'lets the one that has come up and has more go first, or feed us, though its gate may take it a while',
+    view: seeks(after(60_000, returning(9_000, { position: lsn(END + 1n) }))),
+    rule: 'leaderless.wait-for-returning',
+    actions: ['ask-peers'],
+  },
+  {
+    name: 'waits for nothing once we have what it has',
+    view: seeks(after(60_000, returning(9_000, {}))),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
     name: 'does not wait for one that may not lead',
     view: seeks(after(100, returning(50, { state: 'starting', priority: 0 }))),
     rule: 'leaderless.acquire',

@@ -150,6 +150,12 @@ export const following: readonly Case[] = [
     actions: ['stop-in-order'],
   },
   {
+    name: 'compares anew when it has come onto another timeline since: of the same number, perhaps of another leader',
+    view: aView({ ...behindC, lineage: aLineage({ ourTimeline: timeline(1) }) }),
+    rule: 'following.learn-lineage',
+    actions: ['learn-lineage'],
+  },
+  {
     name: 'compares no history that was read of another timeline than it is on',
     view: aView({ ...behindC, lineage: aLineage({ ours: { ...anotherWay, timeline: timeline(1) } }) }),
     rule: 'following.follow',
