@@ -47,7 +47,7 @@ import type { Leadership } from '../core/view.ts';
 import type { CancelTimer, Clock } from '../ports/clock.ts';
 import type { Dcs, TxnAnswer } from '../ports/dcs.ts';
 import type { EventLog } from '../ports/event-log.ts';
-import type { Guard } from '../ports/guard.ts';
+import type { ClocksAhead, Guard } from '../ports/guard.ts';
 import type { StateFile } from '../ports/state-file.ts';
 
 /** Of the boot clock against the monotonic one, beyond what reading both can differ by. */
@@ -108,6 +108,11 @@ interface Session {
   readonly ttl: Millis;
   readonly grantedFor: Millis;
 }
+
+const clocksAhead = (clock: Clock): ClocksAhead => ({
+  boot: clock.suspendedFor(),
+  wall: millis(clock.wall() - clock.now()),
+});
 
 export class LeaseKeeper {
   private readonly parts: LeaseKeeperParts;
@@ -723,7 +728,7 @@ export class LeaseKeeper {
     if (tenure.releaseSent || this.heldFor < tenure.ttl || !list.members.has(self)) return;
     if (between(this.provenAt, clock.now()) < (this.provenBy === 'members' ? PROOF_EVERY : asksAfter(tenure.ttl)))
       return;
-    const suspendedFor = clock.suspendedFor();
+    const clocks = clocksAhead(clock);
     const sentAt = clock.now();
     const others = [...union(list.members, this.listUnsettled)].filter(([name]) => name !== self);
     const limit = confirmLimit(tenure.ttl);
@@ -734,7 +739,7 @@ export class LeaseKeeper {
         return { name, answer: await failsafe.ask({ name, apiUrl }, request, limit) };
       }),
     );
-    if (this.tenure?.term !== tenure.term || clock.suspendedFor() - suspendedFor > STOOD_STILL) return;
+    if (this.tenure?.term !== tenure.term || clock.suspendedFor() - clocks.boot > STOOD_STILL) return;
     const refusals = answers.flatMap(({ name, answer }) =>
       answer.kind === 'refused' ? [`${name}: ${answer.why}`] : [],
     );
@@ -750,7 +755,7 @@ export class LeaseKeeper {
       return;
     }
     this.refusalSaid = '';
-    if (!(await this.openWindow({ sentAt, hold: tenure.ttl })) || this.tenure === null) return;
+    if (!(await this.openWindow({ sentAt, hold: tenure.ttl, clocks })) || this.tenure === null) return;
     if (this.provenBy === 'members' || this.provenAt !== sentAt) return;
     this.provenBy = 'members';
     log.write(
@@ -830,11 +835,13 @@ export class LeaseKeeper {
       this.swapTriedAt = clock.now();
       return this.swapLease(started);
     }
+    // Before S is read: while the machine stands still in between, S is younger than it looks, and the guard has to see it.
+    const clocks = clocksAhead(clock);
     const sentAt = clock.now();
-    const suspendedFor = clock.suspendedFor();
     // Maintenance ends: the window without an end has to end before the first beat with a hold is sent, which may land
     // although its answer never comes. A new process knows that only once it has read the settings.
-    if (this.pausedBeat && !this.parts.paused() && this.parts.settled()) await this.boundWindow(started, sentAt);
+    if (this.pausedBeat && !this.parts.paused() && this.parts.settled())
+      await this.boundWindow(started, sentAt, clocks);
     const keepAlive = await dcs.keepAlive(started.lease, this.callLimit());
     if (keepAlive.kind === 'unanswered') return false;
     if (keepAlive.kind === 'renewed' && this.tenure !== null) this.tenure = { ...this.tenure, ttl: keepAlive.ttl };
@@ -858,8 +865,8 @@ export class LeaseKeeper {
           this.noteLanded(tenure, sentAt);
           const renewed = keepAlive.kind === 'renewed' && isProof(keepAlive.header.raftTerm, verdict.raftTerm);
           // Rule 24: the clock stood still in between, so S is younger than it looks.
-          const stoodStill = clock.suspendedFor() - suspendedFor > STOOD_STILL;
-          if (!renewed || stoodStill || !(await this.openWindow({ sentAt, hold }))) return false;
+          const stoodStill = clock.suspendedFor() - clocks.boot > STOOD_STILL;
+          if (!renewed || stoodStill || !(await this.openWindow({ sentAt, hold, clocks }))) return false;
           this.provenByEtcd();
           return true;
         }
@@ -916,7 +923,11 @@ export class LeaseKeeper {
     return verdict.kind === 'landed' ? { ...verdict, raftTerm } : verdict;
   }
 
-  private async openWindow(proof: { readonly sentAt: Instant; readonly hold: Millis }): Promise<boolean> {
+  private async openWindow(proof: {
+    readonly sentAt: Instant;
+    readonly hold: Millis;
+    readonly clocks: ClocksAhead;
+  }): Promise<boolean> {
     const { clock, guard, log } = this.parts;
     const { tenure } = this;
     if (tenure === null) return true;
@@ -935,7 +946,8 @@ export class LeaseKeeper {
     const wasOpen = clock.now() < deadlineOf(tenure.until, tenure.ttl);
     const deadline = deadlineOf(until, tenure.ttl);
     const proven = { until, ttl: tenure.ttl };
-    const answer = await guard.arm({ deadline, dataDirectory: this.parts.dataDirectory, proven }, GUARD_LIMIT);
+    const { clocks } = proof;
+    const answer = await guard.arm({ deadline, dataDirectory: this.parts.dataDirectory, proven, clocks }, GUARD_LIMIT);
     if (answer.kind === 'silent') {
       if (this.guardAcks) log.write('error', 'guard.silent', `the guard does not acknowledge: ${answer.cause}`);
       this.guardAcks = false;
@@ -988,7 +1000,7 @@ export class LeaseKeeper {
    * The window of a leader that comes out of maintenance: from `sentAt` on as long as any hold that its next beat can
    * say, with the guard armed. While the guard does not acknowledge, maintenance goes on.
    */
-  private async boundWindow(tenure: Tenure, sentAt: Instant): Promise<void> {
+  private async boundWindow(tenure: Tenure, sentAt: Instant, clocks: ClocksAhead): Promise<void> {
     // From here on others may hear of an end: a process that follows finds a deadline, or fences.
     await this.store(this.gatePassedStored, false);
     if (sentAt < tenure.gate || this.parts.downSince() !== null) {
@@ -1000,7 +1012,7 @@ export class LeaseKeeper {
     const deadline = deadlineOf(until, tenure.ttl);
     const proven = { until, ttl: tenure.ttl };
     const answer = await this.parts.guard.arm(
-      { deadline, dataDirectory: this.parts.dataDirectory, proven },
+      { deadline, dataDirectory: this.parts.dataDirectory, proven, clocks },
       GUARD_LIMIT,
     );
     this.guardAcks = answer.kind === 'acked';

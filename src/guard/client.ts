@@ -114,6 +114,7 @@ export class GuardClient implements Guard {
         dataDirectory: arming.dataDirectory,
         suspicions: this.suspicions,
         ...arming.proven,
+        ...arming.clocks,
       }),
       limit,
     );

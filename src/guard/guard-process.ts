@@ -287,12 +287,15 @@ export class GuardProcess {
   // --- armed -------------------------------------------------------------------------------------------------------
 
   private arm(request: Extract<Request, { do: 'arm' }>): void {
-    const { deadline, dataDirectory, suspicions, until, ttl } = request;
+    const { deadline, dataDirectory, suspicions, until, ttl, boot, wall } = request;
     if (!Number.isFinite(deadline) || !dataDirectory.startsWith('/')) throw new Error('no deadline or no directory');
     this.refuseWhileEnding();
     // After a strike nobody has watched the clocks. A deadline that passed a moment ago is still one: a guard that woke
     // late from a suspension would forget it here.
     if (this.orders.kind === 'armed' && !(this.striking && this.hasPassed())) this.lookAtClocks();
+    // The order itself may have been under way for as long, also to a guard that had nothing to watch the clocks for.
+    const because = boot === undefined || wall === undefined ? null : this.suspension.since({ boot, wall });
+    if (because !== null) this.suspect(because);
     // A proof that was under way while the machine stood still says less than it seems to: only a daemon that knows
     // of the suspension may extend the deadline.
     const isLater = this.orders.kind !== 'armed' || deadline > this.orders.deadline;
@@ -371,9 +374,17 @@ export class GuardProcess {
   /** Rule 24. */
   private lookAtClocks(): void {
     const because = this.suspension.suspicion();
-    if (because === null || this.orders.kind !== 'armed') return;
+    if (because !== null && this.orders.kind === 'armed') this.suspect(because);
+  }
+
+  /** Nothing that was proven before counts for long any more, and the daemon is told to prove anew. */
+  private suspect(because: string): void {
     this.suspension.restart();
     this.suspicions++;
+    if (this.master !== null) {
+      send(this.master.socket, { notice: 'suspended', suspicions: this.suspicions, because });
+    }
+    if (this.orders.kind !== 'armed') return;
     const deadline = Math.min(this.orders.deadline, monotonicMs() + AFTER_SUSPENSION_MS);
     const { proven, ...orders } = this.orders;
     const until = deadline + ((proven?.until ?? 0) - orders.deadline);
@@ -385,9 +396,6 @@ export class GuardProcess {
       // The file then holds a later deadline than this guard, which lives.
     }
     this.parts.log(`suspended? ${because}; the deadline is at most ${AFTER_SUSPENSION_MS} ms away now`);
-    if (this.master !== null) {
-      send(this.master.socket, { notice: 'suspended', suspicions: this.suspicions, because });
-    }
     this.schedule();
   }
 

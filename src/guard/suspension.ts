@@ -36,11 +36,18 @@ export class SuspensionWatch {
 
   /** Why the machine may have been suspended since `restart`; null when nothing says so. */
   suspicion(): string | null {
+    const because = this.since(this.lead);
     const lead = this.read();
-    const boot = lead.boot - this.lead.boot;
-    const wall = lead.wall - this.lead.wall;
     // A clock that was set back must not hide a suspension that follows.
     this.lead = { boot: Math.min(lead.boot, this.lead.boot), wall: Math.min(lead.wall, this.lead.wall) };
+    return because;
+  }
+
+  /** The same since the clocks stood as `then`, which somebody else has read. */
+  since(then: ClockLead): string | null {
+    const lead = this.read();
+    const boot = lead.boot - then.boot;
+    const wall = lead.wall - then.wall;
     if (boot > TOLERATED_MS) return `the boot clock ran ${Math.round(boot)} ms ahead of the monotonic clock`;
     if (wall > TOLERATED_MS) return `the wall clock ran ${Math.round(wall)} ms ahead of the monotonic clock`;
     return null;

@@ -65,7 +65,8 @@ export const DEFAULT_OPTIONS: Omit<GuardOptions, 'dataDirectory'> = {
 
 /**
  * `deadline`: CLOCK_MONOTONIC in milliseconds. `suspicions`: how many notices of a suspension the daemon has received.
- * `until`, `ttl`: the window that was proven, and the TTL it comes from: for the watchdog device.
+ * `until`, `ttl`: the window that was proven, and the TTL it comes from: for the watchdog device. `boot`, `wall`: how far these
+ * clocks were ahead of the monotonic one when the proof was asked for; a daemon of an older version does not say.
  */
 export type Order =
   | ({ readonly do: 'hello' } & ProcessId)
@@ -76,6 +77,8 @@ export type Order =
       readonly suspicions: number;
       readonly until?: number;
       readonly ttl?: number;
+      readonly boot?: number;
+      readonly wall?: number;
     }
   | { readonly do: 'disarm' }
   | { readonly do: 'armed?' }

@@ -5,6 +5,12 @@
 import type { Instant, Millis } from '../core/time.ts';
 import type { WatchdogState } from '../core/watchdog.ts';
 
+/** How far two clocks are ahead of CLOCK_MONOTONIC. They get further ahead while the machine stands still. */
+export interface ClocksAhead {
+  readonly boot: Millis;
+  readonly wall: Millis;
+}
+
 export interface Arming {
   /** When to strike; absolute, CLOCK_MONOTONIC. */
   readonly deadline: Instant;
@@ -12,6 +18,11 @@ export interface Arming {
   readonly dataDirectory: string;
   /** What was proven, for the watchdog device; left out: an arming of an earlier process, told by the guard. */
   readonly proven?: { readonly until: Instant; readonly ttl: Millis };
+  /**
+   * How the clocks stood when what was proven was asked for: a guard that finds them further ahead by now does not take
+   * the deadline, which is as late as the machine stood still. Left out: an arming of an earlier process.
+   */
+  readonly clocks?: ClocksAhead;
 }
 
 export type GuardAnswer =

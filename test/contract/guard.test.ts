@@ -21,7 +21,7 @@ import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { build } from 'esbuild';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { instant, millis } from '../../src/core/time.ts';
+import { instant, type Millis, millis } from '../../src/core/time.ts';
 import { GuardClient } from '../../src/guard/client.ts';
 import { familyOf, isAlive, monotonicMs, type ProcessId, processStat } from '../../src/guard/family.ts';
 import { GuardProcess } from '../../src/guard/guard-process.ts';
@@ -706,6 +706,16 @@ describe('a suspension of the machine', () => {
     expect(await armFor(20_000)).toEqual({ kind: 'acked' });
     ahead += 3_000;
     await eventually(() => told.length === 2, 1_000);
+    await client.disarm(millis(500));
+    // Unarmed it watches no clock: the order says how they stood when the proof was asked for.
+    const clocks = { boot: millis(ahead), wall: millis(0) };
+    const proven = (ms: number, at: { readonly boot: Millis; readonly wall: Millis }) =>
+      client.arm({ deadline: instant(monotonicMs() + ms), dataDirectory: node.data, clocks: at }, millis(500));
+    ahead += 3_000;
+    expect((await proven(20_000, clocks)).kind).toBe('silent');
+    expect(await client.armed(millis(500))).toBeNull();
+    await eventually(() => told.length === 3, 1_000);
+    expect(await proven(20_000, { ...clocks, boot: millis(ahead) })).toEqual({ kind: 'acked' });
     await client.disarm(millis(500));
     await client.leave(millis(500));
   });

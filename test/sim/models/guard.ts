@@ -149,6 +149,10 @@ export class GuardProcess {
    */
   arm(arming: Arming, suspicions = this.suspicions): boolean {
     if (this.arming !== null) this.lookAtClocks();
+    const { clocks } = arming;
+    const lead = this.readLead();
+    if (clocks !== undefined && (lead.boot - clocks.boot > TOLERATED_MS || lead.wall - clocks.wall > TOLERATED_MS))
+      this.suspect(lead);
     const isLater = this.arming === null || arming.deadline > this.arming.deadline;
     if (isLater && suspicions !== this.suspicions) return false;
     this.file = arming;
@@ -174,15 +178,20 @@ export class GuardProcess {
     const ahead = lead.boot - this.lead.boot > TOLERATED_MS || lead.wall - this.lead.wall > TOLERATED_MS;
     this.lead = ahead ? lead : { boot: Math.min(lead.boot, this.lead.boot), wall: Math.min(lead.wall, this.lead.wall) };
     if (!ahead && comesBack && this.clock.stoodStillFor > TOLERATED_MS) this.missedSuspension = true;
-    if (!ahead || this.arming === null) return;
+    if (ahead && this.arming !== null) this.suspect(lead);
+  }
+
+  private suspect(lead: { readonly boot: number; readonly wall: number }): void {
+    this.lead = lead;
     this.suspicions += 1;
+    for (const listener of this.onSuspicion) listener();
+    if (this.arming === null) return;
     this.cut = true;
     const deadline = instant(Math.min(this.arming.deadline, this.clock.now() + AFTER_SUSPENSION_MS));
     this.arming = { ...this.arming, deadline };
     this.file = this.arming;
     this.events.mark('guard cut its deadline after a suspension');
     this.events.trace(this.name, 'guard: the machine may have been suspended');
-    for (const listener of this.onSuspicion) listener();
     this.set();
   }
 

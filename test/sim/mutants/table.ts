@@ -336,11 +336,11 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: KEEPER,
-        find: 'const answer = await guard.arm({ deadline, dataDirectory: this.parts.dataDirectory, proven }, GUARD_LIMIT);',
+        find: 'const answer = await guard.arm({ deadline, dataDirectory: this.parts.dataDirectory, proven, clocks }, GUARD_LIMIT);',
         replace: `this.tenure = { ...tenure, until };
     this.parts.onChange('proof');
     await clock.sleep(millis(60));
-    const answer = await guard.arm({ deadline, dataDirectory: this.parts.dataDirectory, proven }, GUARD_LIMIT);`,
+    const answer = await guard.arm({ deadline, dataDirectory: this.parts.dataDirectory, proven, clocks }, GUARD_LIMIT);`,
       },
     ],
     caughtBy: ['P2', 'S2'],
@@ -447,7 +447,7 @@ export const MUTANTS: readonly Mutant[] = [
       {
         file: KEEPER,
         find: `case 'unknown':\n          return false;`,
-        replace: `case 'unknown':\n          return keepAlive.kind === 'renewed' ? this.openWindow({ sentAt, hold }, false) : false;`,
+        replace: `case 'unknown':\n          return keepAlive.kind === 'renewed' ? this.openWindow({ sentAt, hold, clocks }, false) : false;`,
       },
     ],
     caughtBy: ['P2', 'S2'],
@@ -584,11 +584,11 @@ export const MUTANTS: readonly Mutant[] = [
       {
         file: KEEPER,
         find: `    const sentAt = clock.now();
-    const suspendedFor`,
+    // Maintenance ends`,
         replace: `    const zero = (clock as unknown as { zero?: number }).zero ?? clock.wall() - clock.now();
     (clock as unknown as { zero?: number }).zero = zero;
     const sentAt = laterBy(clock.now(), millis(clock.wall() - clock.now() - zero));
-    const suspendedFor`,
+    // Maintenance ends`,
       },
     ],
     caughtBy: ['P2', 'S2'],
@@ -1009,8 +1009,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: KEEPER,
-        find: 'if (!(await this.openWindow({ sentAt, hold: tenure.ttl }))',
-        replace: 'if (!(await this.openWindow({ sentAt: clock.now(), hold: tenure.ttl }))',
+        find: 'if (!(await this.openWindow({ sentAt, hold: tenure.ttl, clocks }))',
+        replace: 'if (!(await this.openWindow({ sentAt: clock.now(), hold: tenure.ttl, clocks }))',
       },
     ],
     caughtBy: ['P2'],

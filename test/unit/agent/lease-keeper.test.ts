@@ -374,7 +374,9 @@ describe('a proof', () => {
     await leads();
     const { until, deadline } = held();
     expect(etcd.beat).toMatchObject({ term: held().term, holdMs: 10_000, release: null });
-    expect(guard.arming).toEqual({ deadline, dataDirectory: '/data', proven: { until, ttl: TTL } });
+    expect(guard.arming).toMatchObject({ deadline, dataDirectory: '/data', proven: { until, ttl: TTL } });
+    // What the guard compares its own clocks with: a machine that stood still meanwhile has not proven anything.
+    expect(guard.arming?.clocks).toEqual({ boot: clock.suspendedFor(), wall: clock.wall() - clock.now() });
     expect(deadline).toBe(deadlineOf(until, TTL));
     // Sent at some instant since the start; the answers came 2 ms later each.
     expect(until).toBeLessThanOrEqual(clock.now() + 10_000 - 5);

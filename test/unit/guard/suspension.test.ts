@@ -40,6 +40,16 @@ describe('a suspension of the machine', () => {
     expect(watch.suspicion()).not.toBeNull();
   });
 
+  it('is suspected by how the clocks stood when somebody else looked, also right after a restart', () => {
+    const { watch, move } = aWatch();
+    const then = { boot: 1_000, wall: 1_700_000_000_000 };
+    move({ wall: 3_000 });
+    watch.restart();
+    expect(watch.since(then)).toContain('wall clock');
+    expect(watch.suspicion()).toBeNull();
+    expect(watch.since({ ...then, wall: then.wall + 2_990 })).toBeNull();
+  });
+
   it('is forgotten with the next arm', () => {
     const { watch, move } = aWatch();
     move({ boot: 2_000 });
