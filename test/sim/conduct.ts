@@ -170,6 +170,13 @@ export class Conduct {
     return this.now() < this.byHandUntil;
   }
 
+  /** By the smallest `maximum_lag_on_failover` of the plan it could take over. */
+  isNearEnough(name: string): boolean {
+    const entry = this.etcd.keyNow(KEYS.status);
+    const published = entry === null ? 0 : Number(readStatusKey(entry).optime ?? 0n);
+    return published - this.actor(name).server.end <= this.leastLag;
+  }
+
   keyGone(): void {
     if (this.lastHolder !== null) this.heldUntil.set(this.lastHolder, this.now());
   }

@@ -639,7 +639,9 @@ export class World {
   }
 
   private couldLead(one: Machine): boolean {
-    if (!this.synchrony.couldWin(one)) return false;
+    // One whose Postgres never comes up says nothing of what it has.
+    const heard = this.machines.filter(({ on, server }) => on && server.trouble.starts < FOR_GOOD);
+    if (!this.synchrony.couldWin(one, heard) || !this.conduct.isNearEnough(one.name)) return false;
     const { data } = one.server;
     if (!one.on || data === null || this.hasForeignData(one) || !canLead(this.plan, one.name)) return false;
     if (!this.mayRace(one.name)) return false;
