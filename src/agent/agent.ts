@@ -696,9 +696,9 @@ export class Agent implements Control {
       return;
     }
     const { leadership } = view;
-    // What is under way has told its start itself.
     // People look for this word.
     const sentence = view.policy.cluster.pause ? `PAUSE: ${decision.reason}` : decision.reason;
+    // What is under way has told its start itself.
     log.write(decision.rule === 'node.busy' ? 'debug' : 'info', 'decision.changed', sentence, {
       rule: decision.rule,
       situation,

@@ -7,7 +7,7 @@ export type CancelTimer = () => void;
 export interface Clock {
   /** Monotonic; the same base in every process of this machine. */
   now(): Instant;
-  /** For people and for Patroni's timestamps. Nothing is decided by it. */
+  /** For people and Patroni's timestamps, and for a guard to see that the machine stood still. Nothing else rests on it. */
   wall(): WallTime;
   /** How far the boot clock (which counts suspension) has run ahead of the monotonic one since the machine booted. */
   suspendedFor(): Millis;

@@ -19,7 +19,7 @@ import { between, millis } from '../time.ts';
 import { kinship } from '../timeline.ts';
 import { type LearnedLineage, ownHistory, type View } from '../view.ts';
 import { backingOff } from './backing-off.ts';
-import { contenders } from './leaderless.ts';
+import { contenders, heardLately } from './leaderless.ts';
 import { others } from './leading.ts';
 import { restartAsScheduled } from './restarting.ts';
 
@@ -33,8 +33,6 @@ const SEARCHES = 3;
 const RECOMPARE_MS = 5_000;
 /** A former primary waits so long for the other cluster to tell its history; a standby of it harms nobody. */
 const TELL_MS = 10_000;
-/** Answers of candidates older than this are asked for again. */
-const FRESH_MS = 2_000;
 const FRESH_LINEAGE_MS = 1_000;
 
 export function leadStandbys(
@@ -142,11 +140,6 @@ function handOn(view: View, cluster: ClusterView, local: Standby): Decision | nu
   return decision('standby-leader.hand-on', `${best.name} goes on; ranking: ${describeRanking(fit)}`, [
     { do: 'release', lsn: position(local), candidate: best.name, lost: null },
   ]);
-}
-
-function heardLately(view: View, name: NodeName): boolean {
-  const answer = view.peers.get(name);
-  return answer !== undefined && between(answer.at, view.now) <= FRESH_MS;
 }
 
 function whyNot(view: View, name: NodeName, local: Standby): string {
