@@ -9,7 +9,7 @@ import { dirname, join } from 'node:path';
 import { type CommandResult, runOn } from './client.ts';
 import { launch } from './launch.ts';
 import type { Host } from './network.ts';
-import { runDirectory } from './run.ts';
+import { runDirectory, runName } from './run.ts';
 import { until } from './time.ts';
 
 /** What would reach the kernel of this machine, or wants devices. */
@@ -32,6 +32,27 @@ const MASKED = [
   'patroni.service',
   'postgresql.service',
 ];
+
+/** Each has a branch of its own among the control groups: two that share one take each other's services for theirs. */
+const INTO_GROUP = `
+set -e
+mkdir -p $1/groups
+mount --make-rprivate /
+mount -t cgroup -o none,name=systemd cgroup $1/groups
+mkdir -p $1/groups/$2
+echo $$ > $1/groups/$2/cgroup.procs
+umount $1/groups
+shift 2
+exec "$@"
+`;
+
+const LEAVE_NO_GROUP = `
+mkdir -p $1/groups
+mount --make-rprivate /
+mount -t cgroup -o none,name=systemd cgroup $1/groups
+cd $1/groups
+if [ -d $2 ]; then find $2 -depth -type d -exec rmdir {} +; fi
+`;
 
 const BOOT = `
 set -e
@@ -60,6 +81,7 @@ exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin container=pgha-test /lib/systemd/
 export class Machine {
   readonly host: Host;
   private readonly place: string;
+  private readonly group: string;
   private child: ChildProcess | null = null;
   private first: number | null = null;
 
@@ -67,6 +89,7 @@ export class Machine {
   constructor(host: Host) {
     this.host = host;
     this.place = join(runDirectory, `machine-${host.name}`);
+    this.group = `${runName}-${host.name}`;
     for (const name of ['changes', 'work', 'root']) mkdirSync(join(this.place, name), { recursive: true });
   }
 
@@ -79,10 +102,11 @@ export class Machine {
 
   async boot(): Promise<void> {
     const namespaces = ['--mount', '--pid', '--fork', '--kill-child', '--uts', '--ipc', '--cgroup'];
+    const machine = ['unshare', ...namespaces, '--', 'sh', '-c', BOOT, 'boot', this.place];
     this.child = launch({
       host: this.host,
       program: 'unshare',
-      args: [...namespaces, '--', 'sh', '-c', BOOT, 'boot', this.place],
+      args: ['--mount', '--', 'sh', '-c', INTO_GROUP, 'group', this.place, this.group, ...machine],
       log: join(runDirectory, `machine-${this.host.name}.log`),
       cwd: '/',
       asServer: false,
@@ -104,6 +128,13 @@ export class Machine {
     const gone = new Promise((resolve) => child.once('exit', resolve));
     child.kill('SIGKILL');
     await gone;
+    const leave = ['unshare', '--mount', '--', 'sh', '-c', LEAVE_NO_GROUP, 'leave', this.place, this.group];
+    // Processes of a namespace that has ended may take a moment to be gone.
+    await until(
+      'its control groups are gone',
+      5_000,
+      async () => (await runOn({ ...this.host, prefix: [] }, leave)).code === 0,
+    );
   }
 
   async destroy(): Promise<void> {
