@@ -69,11 +69,15 @@ async function step(name, command, limitMs, { report = null, env = {}, again = f
       unsteady = result.failures;
       const passed = result.passed + result.failed;
       result = { ...result, ok: true, passed, failed: 0, failures: [] };
+    } else {
+      result = { ...result, failures: [...result.failures, ...second.failures.map(inTheSecondRun)] };
     }
   }
   results.push({ name, ...result, unsteady, ms: performance.now() - started });
   return result.ok;
 }
+
+const inTheSecondRun = (failure) => ({ ...failure, test: `${failure.test} (when it ran once more)` });
 
 async function runAndCount(command, limitMs, report, env) {
   if (report === null) {

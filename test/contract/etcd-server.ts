@@ -5,7 +5,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -14,6 +14,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 const ETCD = process.env['ETCD'] ?? 'etcd';
 const START_LIMIT_MS = 20_000;
+const STOP_LIMIT_MS = 5_000;
 
 export interface EtcdMember {
   readonly name: string;
@@ -22,7 +23,7 @@ export interface EtcdMember {
   pid(): number | null;
   /** SIGKILL. */
   kill(): Promise<void>;
-  /** SIGSTOP: connections stand, nothing answers. */
+  /** SIGSTOP, and every thread of it stands when this returns: connections stand, nothing answers. */
   freeze(): void;
   /** SIGCONT. */
   thaw(): void;
@@ -132,7 +133,11 @@ function member(
       dying.kill('SIGKILL');
       await gone;
     },
-    freeze: () => signal('SIGSTOP'),
+    freeze: () => {
+      if (child?.pid === undefined) return;
+      signal('SIGSTOP');
+      waitUntilStopped(child.pid);
+    },
     thaw: () => signal('SIGCONT'),
     start: async () => {
       const log = openSync(logFile, 'a');
@@ -158,6 +163,30 @@ function member(
       }
     },
   };
+}
+
+/**
+ * A signal stops the threads one after the other, and on a busy machine one of them may answer yet. Without a pause of
+ * the event loop, so that nothing of the test runs in between.
+ */
+function waitUntilStopped(pid: number): void {
+  const giveUpAt = performance.now() + STOP_LIMIT_MS;
+  while (!threadsOf(pid).every((state) => 'TtZX'.includes(state))) {
+    if (performance.now() > giveUpAt) throw new Error(`etcd ${pid} did not stop`);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
+  }
+}
+
+/** The letter of proc(5) for the state of each thread; none when the process is gone. */
+function threadsOf(pid: number): readonly string[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`).map((thread) => {
+      const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'latin1');
+      return stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3);
+    });
+  } catch {
+    return [];
+  }
 }
 
 /** Healthy by etcd's own word: a write would go through. */
