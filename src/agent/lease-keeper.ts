@@ -1004,7 +1004,9 @@ export class LeaseKeeper {
     // From here on others may hear of an end: a process that follows finds a deadline, or fences.
     await this.store(this.gatePassedStored, false);
     if (sentAt < tenure.gate || this.parts.downSince() !== null) {
-      // Nothing writes that would have to go on: the first proof opens a window like any other.
+      // Nothing writes that would have to go on: the first proof opens a window like any other. The one of before has lost
+      // its guard when maintenance began, and may not have passed yet.
+      this.tenure = { ...tenure, until: LONG_AGO };
       this.pausedBeat = false;
       return;
     }

@@ -1140,6 +1140,23 @@ describe('the end of maintenance', () => {
   });
 });
 
+describe('maintenance between winning and promoting', () => {
+  it('leaves no window open when it ends: its guard has stood down', async () => {
+    await leads();
+    local = { downSince: LONG_AGO, isPrimary: false };
+    paused = true;
+    await clock.pass(1_100);
+    guard.answers = false;
+    paused = false;
+    await clock.pass(1_100);
+    expect(held().windowOpen).toBe(false);
+    guard.answers = true;
+    await clock.pass(2_000);
+    expect(held().windowOpen).toBe(true);
+    expect(guard.arming?.deadline).toBe(held().deadline);
+  });
+});
+
 describe('maintenance with a guard that does not stand down', () => {
   it('keeps its deadline: the guard would strike at it', async () => {
     await leads();
