@@ -576,14 +576,19 @@ export class PostgresServer {
     for (const one of [...this.downstream]) if (one.receiver.stalled) this.downstream.delete(one);
   }
 
-  /** Our walsenders died with us: what was sent still arrives, then the end of the stream. */
+  /**
+   * Our walsenders died with us: what was sent still arrives, then the end of the stream. Where that does not get through,
+   * the other end waits on, and for the server that comes up here nobody is connected.
+   */
   private cutDownstream(): void {
-    for (const { of, receiver } of [...this.downstream]) {
+    for (const { of, receiver } of this.downstream) {
       this.scheduler.after(receiver.lag, () => {
-        if (receiver.ended || !this.network.passes('replication', this.name, of.name)) return;
-        of.lostReceiver(receiver);
+        if (receiver.ended) return;
+        if (this.network.passes('replication', this.name, of.name)) of.lostReceiver(receiver);
+        else receiver.stalled = true;
       });
     }
+    this.downstream.clear();
   }
 
   private lostReceiver(receiver: WalReceiver): void {

@@ -554,12 +554,13 @@ export class World {
     const furthest = Math.max(0, ...data.map((one) => one.end));
     // Who can come back as a primary after etcd was wiped is not for the plan to say.
     if (this.plan.faults.some(({ fault }) => fault.kind === 'etcd-wipe')) return this.machines;
-    const fit = planned.some(
+    // One whose Postgres never comes up says nothing of what it has.
+    const heard = planned.filter(({ server }) => server.trouble.starts < FOR_GOOD);
+    const fit = heard.some(
       ({ server, name }) =>
         canLead(this.plan, name) &&
         this.mayRace(name) &&
-        this.couldWinWith(server, planned) &&
-        server.trouble.starts < FOR_GOOD &&
+        this.couldWinWith(server, heard) &&
         server.data !== null &&
         !this.hasForeignData({ server }) &&
         server.data.branch.id === newest &&
@@ -641,6 +642,7 @@ export class World {
   private couldLead(one: Machine): boolean {
     // One whose Postgres never comes up says nothing of what it has.
     const heard = this.machines.filter(({ on, server }) => on && server.trouble.starts < FOR_GOOD);
+    if (!heard.includes(one)) return false;
     if (!this.synchrony.couldWin(one, heard) || !this.conduct.isNearEnough(one.name)) return false;
     const { data } = one.server;
     if (!one.on || data === null || this.hasForeignData(one) || !canLead(this.plan, one.name)) return false;
