@@ -21,6 +21,7 @@ import { GuardOff } from './guard/off.ts';
 import { DEFAULT_OPTIONS, type GuardOptions } from './guard/wire.ts';
 import { type HttpServer, startHttp } from './http/server.ts';
 import { type ClosableLog, createLog } from './log/log.ts';
+import { EventNotices } from './notices/notices.ts';
 import { openPeers } from './peers/http.ts';
 import { PostgresInstance } from './postgres/instance.ts';
 import { NoPostgres } from './postgres/none.ts';
@@ -96,8 +97,12 @@ export async function startDaemon(path: string, env: Environment, leave: () => v
   const peers = await openPeers({ ctl: config.ctl, restapi: config.restapi, clock, own: settings });
   const state = new RuntimeStateFile(runtime.path, log);
   const commands = new ShellCommands(() => config, { binDir: '/', clock }, log);
+  const notices = new EventNotices(() => config, { clock, log });
   const { chronicle } = dcs;
-  const agent = new Agent({ clock, random, dcs, postgres, peers, guard, state, log, commands, chronicle }, settings);
+  const agent = new Agent(
+    { clock, random, dcs, postgres, peers, guard, state, log, commands, chronicle, notices },
+    settings,
+  );
   if (guard instanceof GuardClient) guard.onSuspended((because) => agent.keeper.suspect(because));
   log.write('info', 'daemon.started', `pgha ${PGHA_VERSION}: ${config.node.name} of cluster ${config.scope}`, {
     pid: process.pid,
@@ -147,7 +152,11 @@ export async function startDaemon(path: string, env: Environment, leave: () => v
       await notifyServiceManager('stopping', { within: limit + AFTER_STOP_LIMIT });
       await agent.stop(how, limit);
       await http.close();
-      await Promise.all([agent.events.close(EVENTS_LIMIT[how]), commands.close(EVENTS_LIMIT[how])]);
+      await Promise.all([
+        agent.events.close(EVENTS_LIMIT[how]),
+        commands.close(EVENTS_LIMIT[how]),
+        notices.close(EVENTS_LIMIT[how]),
+      ]);
       if (guard instanceof GuardClient) {
         if (how === 'hand-over') await guard.leave(GUARD_LEAVE_LIMIT);
         else await guard.close();

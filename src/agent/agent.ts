@@ -199,6 +199,7 @@ export class Agent implements Control {
       clock: given.clock,
       chronicle: given.chronicle,
       commands: given.commands,
+      ...(given.notices === undefined ? {} : { notices: given.notices }),
       log: given.log,
       self: () => ({ name: this.self, id: this.resolved.policy.node.nodeId }),
     });

@@ -1,6 +1,6 @@
 /**
  * Cluster events: what this node has to tell people and their scripts. Each goes into this member's list in etcd and to
- * event_notification_command, both without anybody waiting for them. Most of them follow from the log or from what two
+ * event_notification_command and its kin, all without anybody waiting for them. Most of them follow from the log or from what two
  * cycles saw (happenings.ts); the others are recorded where they happen.
  */
 import {
@@ -18,6 +18,7 @@ import type { Chronicle } from '../ports/chronicle.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Commands } from '../ports/commands.ts';
 import type { EventLog, Facts, Severity } from '../ports/event-log.ts';
+import type { Notices } from '../ports/notices.ts';
 import { Ledger } from './ledger.ts';
 
 /** A node as an event names it. */
@@ -30,6 +31,7 @@ export interface EventParts {
   readonly clock: Clock;
   readonly chronicle: Chronicle;
   readonly commands: Commands;
+  readonly notices?: Notices;
   readonly log: EventLog;
   readonly self: () => Named;
 }
@@ -69,7 +71,7 @@ export class ClusterEvents {
 
   /** Never throws and never waits. @param details - one sentence */
   record(event: ClusterEventName, ok: boolean, details: string, extras: EventExtras = {}): void {
-    const { clock, commands, self } = this.parts;
+    const { clock, commands, notices, self } = this.parts;
     const about = extras.about ?? self();
     const happened: ClusterEvent = {
       time: new Date(clock.wall()).toISOString(),
@@ -83,6 +85,7 @@ export class ClusterEvents {
     // What the list could not hold anyway is not waited for either.
     this.pending = [...this.pending, happened].slice(-KEPT_EVENTS);
     commands.notify(happened);
+    notices?.tell(happened);
     this.ledger.due();
   }
 

@@ -8,6 +8,7 @@ import type { Commands } from '../ports/commands.ts';
 import type { Dcs } from '../ports/dcs.ts';
 import type { EventLog } from '../ports/event-log.ts';
 import type { Guard } from '../ports/guard.ts';
+import type { Notices } from '../ports/notices.ts';
 import type { Peers } from '../ports/peers.ts';
 import type { Postgres, ServerSettings } from '../ports/postgres.ts';
 import type { Random } from '../ports/random.ts';
@@ -24,6 +25,8 @@ export interface AgentParts {
   readonly log: EventLog;
   readonly commands: Commands;
   readonly chronicle: Chronicle;
+  /** Left out: events are told to the operator's command alone. */
+  readonly notices?: Notices;
 }
 
 type Json = Readonly<Record<string, unknown>>;

@@ -40,8 +40,11 @@ import {
   type PostgresConfig,
   type RestApiConfig,
   SERVICE_SETTINGS,
+  type SyslogConfig,
+  type SyslogFacility,
   settingAt,
   settingsBelow,
+  type WebhookConfig,
   witnessSchema,
 } from './schema.ts';
 import {
@@ -314,6 +317,7 @@ function build(from: Builder): Config {
     guard: { mode: isWitness || text(from, 'guard') === 'off' ? 'off' : 'on' },
     watchdog,
     commands: buildCommands(from),
+    notices: { webhook: buildWebhook(from), syslog: buildSyslog(from) },
     runtimeDirectory,
   };
 }
@@ -450,7 +454,7 @@ function buildCommands(from: Builder): CommandsConfig {
     service: service as CommandsConfig['service'],
     serviceTimeout: seconds(Number(get(from, 'service_command_timeout'))),
     eventNotification: text(from, 'event_notification_command'),
-    eventNotifications: wantedEvents(from),
+    eventNotifications: wantedEvents(from, 'event_notifications'),
     eventNotificationTimeout: seconds(Number(get(from, 'event_notification_timeout'))),
     failover: failoverCommand(from),
     failoverTimeout: seconds(Number(get(from, 'failover_command_timeout'))),
@@ -465,20 +469,88 @@ function buildCommands(from: Builder): CommandsConfig {
 }
 
 /** repmgr's own names are known, also those whose events never come here: a file that is moved over should load. */
-function wantedEvents(from: Builder): readonly string[] | null {
-  const given = get(from, 'event_notifications');
+function wantedEvents(from: Builder, path: string): readonly string[] | null {
+  const given = get(from, path);
   if (!Array.isArray(given) || given.length === 0) return null;
   const names = given.map(String);
   const never = names.filter((name) => Object.hasOwn(EVENTS_OF_REPMGR_ONLY, name));
-  for (const name of never)
-    warn(from, 'event_notifications', `${name} is never told here: ${EVENTS_OF_REPMGR_ONLY[name] ?? ''}`);
+  for (const name of never) warn(from, path, `${name} is never told here: ${EVENTS_OF_REPMGR_ONLY[name] ?? ''}`);
   const strange = names.filter((name) => !isClusterEvent(name) && !never.includes(name));
   if (strange.length > 0) {
     const known = Object.keys(CLUSTER_EVENTS);
     const said = strange.map((name) => `${JSON.stringify(name)}${didYouMean(name, known)}`);
-    complain(from, 'event_notifications', `no such event: ${said.join(', ')}`);
+    complain(from, path, `no such event: ${said.join(', ')}`);
   }
   return names;
+}
+
+function buildWebhook(from: Builder): WebhookConfig | null {
+  if (!isGiven(from, 'event_webhook')) return null;
+  const url = secretOf(from, 'event_webhook.url');
+  const where = isGiven(from, 'event_webhook.url_file') ? 'event_webhook.url_file' : 'event_webhook.url';
+  // What stands there is a secret: it is not repeated.
+  if (url === null) complain(from, 'event_webhook.url', 'missing: an address, `https://HOST/PATH`');
+  else if (!isHttpUrl(url)) complain(from, where, 'is no address: write `https://HOST/PATH`');
+  const authorization = secretOf(from, 'event_webhook.authorization');
+  if (authorization !== null && !isHeader('authorization', authorization))
+    complain(from, 'event_webhook.authorization', 'holds what no header can hold');
+  const template = text(from, 'event_webhook.template');
+  if (template !== null && !isJson(template.replace(/%(.)/g, '0')))
+    complain(from, 'event_webhook.template', 'is not JSON once its placeholders are filled in');
+  return {
+    url: url ?? '',
+    headers: headersOf(from, 'event_webhook.headers'),
+    authorization,
+    events: wantedEvents(from, 'event_webhook.events'),
+    timeout: seconds(Number(get(from, 'event_webhook.timeout'))),
+    template,
+    cacert: text(from, 'event_webhook.cacert'),
+  };
+}
+
+function isHeader(name: string, value: string): boolean {
+  try {
+    validateHeaderValue(name, value);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function isHttpUrl(url: string): boolean {
+  return URL.canParse(url) && /^https?:$/.test(new URL(url).protocol);
+}
+
+function isJson(given: string): boolean {
+  try {
+    JSON.parse(given);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The default ports are those of syslog: 514, and 601 where it is reliable. */
+function buildSyslog(from: Builder): SyslogConfig | null {
+  if (!isGiven(from, 'event_syslog')) return null;
+  const given = text(from, 'event_syslog.to');
+  if (given === null)
+    complain(from, 'event_syslog.to', 'missing: `local`, a path, `udp://HOST:514` or `tcp://HOST:601`');
+  return {
+    to: syslogTarget(from, given ?? 'local'),
+    facility: (text(from, 'event_syslog.facility') ?? 'daemon') as SyslogFacility,
+    events: wantedEvents(from, 'event_syslog.events'),
+  };
+}
+
+function syslogTarget(from: Builder, given: string): SyslogConfig['to'] {
+  if (given === 'local') return { kind: 'local' };
+  if (given.startsWith('/')) return { kind: 'socket', path: given };
+  const [, scheme = 'udp', rest = ''] = /^(udp|tcp):\/\/(.*?)\/?$/.exec(given) ?? [];
+  const address = parseAddress(rest, scheme === 'tcp' ? 601 : 514);
+  if (address === null || isWildcard(address.host))
+    complain(from, 'event_syslog.to', `${JSON.stringify(given)} has no host and port: write \`${scheme}://HOST:PORT\``);
+  return { kind: scheme === 'tcp' ? 'tcp' : 'udp', host: address?.host ?? '', port: address?.port ?? 0 };
 }
 
 /** A script of pgpool's compares numbers of nodes. */

@@ -211,6 +211,50 @@ export interface CommandsConfig {
   readonly beforeStopTimeout: Millis;
 }
 
+/** Whom events are told beside event_notification_command. */
+export interface NoticesConfig {
+  readonly webhook: WebhookConfig | null;
+  readonly syslog: SyslogConfig | null;
+}
+
+export interface WebhookConfig {
+  /** http or https; often a secret itself. */
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** The header of that name; a secret. */
+  readonly authorization: string | null;
+  /** Names of the events that are wanted; null: all of them. */
+  readonly events: readonly string[] | null;
+  /** Of one try. */
+  readonly timeout: Millis;
+  /** A JSON text with placeholders, in the place of our own. */
+  readonly template: string | null;
+  readonly cacert: string | null;
+}
+
+export interface SyslogConfig {
+  readonly to:
+    | { readonly kind: 'local' }
+    | { readonly kind: 'socket'; readonly path: string }
+    | { readonly kind: 'udp' | 'tcp'; readonly host: string; readonly port: number };
+  readonly facility: SyslogFacility;
+  readonly events: readonly string[] | null;
+}
+
+export const SYSLOG_FACILITIES = [
+  'user',
+  'daemon',
+  'local0',
+  'local1',
+  'local2',
+  'local3',
+  'local4',
+  'local5',
+  'local6',
+  'local7',
+] as const;
+export type SyslogFacility = (typeof SYSLOG_FACILITIES)[number];
+
 export interface GuardConfig {
   readonly mode: 'on' | 'off';
 }
@@ -243,6 +287,7 @@ export interface Config {
   readonly guard: GuardConfig;
   readonly watchdog: WatchdogConfig;
   readonly commands: CommandsConfig;
+  readonly notices: NoticesConfig;
   /** On tmpfs: state file, guard's file, sockets. `/run/pgha/<scope>-<name>` when nothing is set. */
   readonly runtimeDirectory: string;
 }
@@ -919,7 +964,8 @@ const BY_THE_KEY = 'not needed: whom to follow stands in the leader key, and eve
 const REPMGR_UNUSED: Readonly<Record<string, string>> = {
   replication_type: 'replication is always physical',
   witness_sync_interval: 'not needed: a witness reads etcd like all others, there is no table to copy',
-  log_facility: 'pgha writes to standard output or to `log.file`; the service manager hands it to syslog',
+  log_facility:
+    'pgha writes to standard output or to `log.file`; the service manager hands it to syslog; events: see event_syslog',
   repmgr_bindir: 'pgha never runs repmgr',
   ssh_options: NO_SSH,
   rsync_options: NO_SSH,
@@ -1078,6 +1124,45 @@ export const localSchema: Section = section(
       default: 10,
       minimum: 0.1,
     }),
+    event_webhook: section(
+      'An HTTP server that is told events of this node, by a POST of JSON each; see [events.md](events.md#event_webhook). Nobody waits for it.',
+      {
+        ...secretPair(
+          'url',
+          'pgha',
+          '`http://` or `https://`. Never printed, because such addresses often are passwords.',
+        ),
+        headers: setting('pgha', 'map', 'Headers that are sent with it.'),
+        ...secretPair('authorization', 'pgha', 'The header `Authorization`: `Bearer ...`, `Basic ...`.'),
+        events: setting('pgha', 'list', 'The events that are told.', { defaultText: 'all' }),
+        timeout: setting('pgha', 'duration', 'Time limit of one try; there are three.', { default: 5, minimum: 0.1 }),
+        template: setting(
+          'pgha',
+          'text',
+          'The JSON that is sent, in the place of our own. %o cluster, %N %n node and node_id, %e event, %s 1 or 0, %t time, %d details, %p %a %c the other node; each is made safe for a JSON string.',
+          { minLength: 1, placeholders: 'oNnestdpca' },
+        ),
+        cacert: setting('pgha', 'path', "What the server's certificate is checked against.", {
+          defaultText: 'the authorities that Node.js knows',
+        }),
+      },
+    ),
+    event_syslog: section(
+      'A syslog that is told events of this node; see [events.md](events.md#event_syslog). Nobody waits for it.',
+      {
+        to: setting(
+          'pgha',
+          'text',
+          '`local`: journald, with fields of its own, or else /dev/log; the path of a socket; `udp://HOST:514`, `tcp://HOST:601` (RFC 5424).',
+          {
+            pattern: '^(local|/.+|(udp|tcp)://.+)$',
+            patternText: '`local`, an absolute path, `udp://HOST:PORT` or `tcp://HOST:PORT`',
+          },
+        ),
+        facility: setting('pgha', 'choice', 'Its facility.', { default: 'daemon', enum: SYSLOG_FACILITIES }),
+        events: setting('pgha', 'list', 'The events that are told.', { defaultText: 'all' }),
+      },
+    ),
     failover_command: setting(
       'pgha',
       'text',

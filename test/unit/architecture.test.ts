@@ -89,6 +89,7 @@ const DIRECTIONS: readonly Direction[] = [
   adapter('commands', 'postgres/command.ts'),
   adapter('etcd'),
   adapter('log'),
+  adapter('notices', 'commands/queue.ts', 'postgres/command.ts'),
   adapter('peers'),
   // Both have to find the processes of a Postgres, or of this daemon, and there must be one way to do it.
   adapter('postgres', 'guard/family.ts', 'commands/placeholders.ts', 'config/nearest.ts'),

@@ -304,7 +304,9 @@ const GROUPS: readonly Group[] = [
   },
   {
     names: /^log_destination$|^syslog_/,
-    say: because('pgha writes to standard output: journald keeps it, and hands it to syslog'),
+    say: because(
+      'pgha writes to standard output: journald keeps it, and hands it to syslog; for events alone see event_syslog',
+    ),
   },
   {
     names: /^(log_|client_min_messages|logging_collector|logdir|debug_level|print_)/,

@@ -468,6 +468,33 @@ describe('mistakes in a file', () => {
       /etcd3\.hosts: must be host:port/,
     ],
     [
+      'a webhook without an address',
+      `${MINIMAL}event_webhook: {timeout: 3}\n`,
+      /event_webhook\.url: missing: an address/,
+    ],
+    [
+      'a webhook whose address is none, without repeating it',
+      `${MINIMAL}event_webhook: {url: ftp://s3cret}\n`,
+      /^(?!.*s3cret).*event_webhook\.url: is no address: write/,
+    ],
+    [
+      'a webhook with a template that is no JSON',
+      `${MINIMAL}event_webhook: {url: 'https://h/x', template: '{"text": %d}, '}\n`,
+      /event_webhook\.template: is not JSON/,
+    ],
+    [
+      'a webhook for an event that is none',
+      `${MINIMAL}event_webhook: {url: 'https://h/x', events: [fence]}\n`,
+      /event_webhook\.events: no such event: "fence"; did you mean `fenced`/,
+    ],
+    [
+      'a webhook with a header that cannot be sent',
+      `${MINIMAL}event_webhook: {url: 'https://h/x', authorization: "a\\nb"}\n`,
+      /event_webhook\.authorization: holds what no header can hold/,
+    ],
+    ['a syslog that is nowhere', `${MINIMAL}event_syslog: {facility: local0}\n`, /event_syslog\.to: missing/],
+    ['a syslog that is no address', `${MINIMAL}event_syslog: {to: 'udp://:514'}\n`, /event_syslog\.to: .* has no host/],
+    [
       'a command that may take no time at all',
       `${MINIMAL}event_notification_timeout: 0\n`,
       /event_notification_timeout: must be at least/,

@@ -57,6 +57,7 @@ export function aConfig(
       beforeStop: null,
       beforeStopTimeout: millis(10_000),
     },
+    notices: { webhook: null, syslog: null },
     etcd: { endpoints: [], srv: null, username: null, password: null, cacert: null, cert: null, key: null },
     restapi: {
       listen: { host: '127.0.0.1', port: 8008 },
