@@ -336,12 +336,16 @@ export class GuardClient implements Guard {
       else if (message.notice === 'watchdog') this.hearOfWatchdog(message.state);
       else {
         this.suspicions = message.suspicions;
-        const sentence = `The machine may have been suspended (${message.because}): leadership is proven anew at once.`;
-        this.config.log.write('warn', 'guard.suspended', sentence);
-        for (const listener of this.suspended) listener(message.because);
+        this.hearOfSuspension(message.because);
       }
     } else if (message.id === helloId) helloAnswered(message);
     else this.pending.get(message.id)?.resolve(message);
+  }
+
+  private hearOfSuspension(because: string): void {
+    const sentence = `The machine may have been suspended (${because}): leadership is proven anew at once.`;
+    this.config.log.write('warn', 'guard.suspended', sentence);
+    for (const listener of this.suspended) listener(because);
   }
 
   private hearOfWatchdog(state: WatchdogState): void {
@@ -364,6 +368,8 @@ export class GuardClient implements Guard {
 
   private connected(socket: Socket, hello: Answer): void {
     const before = this.guard;
+    const known =
+      before?.pid === hello.guard?.pid && before?.startTime === hello.guard?.startTime ? this.suspicions : 0;
     this.socket = socket;
     this.guard = hello.guard ?? null;
     this.build = hello.build ?? null;
@@ -382,6 +388,9 @@ export class GuardClient implements Guard {
       const facts = { was: before?.pid, pid: this.guard?.pid };
       this.config.log.write(planned ? 'info' : 'warn', 'guard.replaced', sentence, facts);
       for (const listener of this.replaced) listener();
+      // It has cut its deadline, and there was no connection on which to say so.
+      if (this.suspicions > known)
+        this.hearOfSuspension('the guard has found the clocks further ahead than when it was armed');
     }
     for (const pending of this.pending.values()) this.send(socket, pending);
     for (const resolve of this.whenConnected) resolve();

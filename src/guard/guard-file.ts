@@ -5,6 +5,7 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { bootId } from '../system/boot-id.ts';
 import type { ProcessId } from './family.ts';
+import type { ClockLead } from './suspension.ts';
 import type { Proven } from './watchdog-device.ts';
 
 /** What the daemon has told the guard to do. */
@@ -21,6 +22,11 @@ export type Orders =
       readonly postmaster: ProcessId | null;
       /** For how long the watchdog device may be kept alive; left out: there is none. */
       readonly proven?: Proven;
+      /**
+       * How the clocks stood when the deadline was asked for: the guard that reads this finds them further ahead if the
+       * machine has stood still while no guard could see it. Left out: a guard of an older version wrote this.
+       */
+      readonly clocks?: ClockLead;
     };
 
 export interface Remembered {

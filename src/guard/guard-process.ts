@@ -101,6 +101,7 @@ export class GuardProcess {
   /** Arms itself from its file first, then listens. Only the holder of the guard's lock may call this. */
   start(): void {
     this.parts.log(`started, pid ${this.self.pid}, ${describe(this.orders)}`);
+    this.doubtTheFile();
     this.keepWatchdog();
     this.schedule();
     const path = this.path('socket');
@@ -288,13 +289,14 @@ export class GuardProcess {
 
   private arm(request: Extract<Request, { do: 'arm' }>): void {
     const { deadline, dataDirectory, suspicions, until, ttl, boot, wall } = request;
+    const asked = boot === undefined || wall === undefined ? null : { boot, wall };
     if (!Number.isFinite(deadline) || !dataDirectory.startsWith('/')) throw new Error('no deadline or no directory');
     this.refuseWhileEnding();
     // After a strike nobody has watched the clocks. A deadline that passed a moment ago is still one: a guard that woke
     // late from a suspension would forget it here.
     if (this.orders.kind === 'armed' && !(this.striking && this.hasPassed())) this.lookAtClocks();
     // The order itself may have been under way for as long, also to a guard that had nothing to watch the clocks for.
-    const because = boot === undefined || wall === undefined ? null : this.suspension.since({ boot, wall });
+    const because = asked === null ? null : this.suspension.since(asked);
     if (because !== null) this.suspect(because);
     // A proof that was under way while the machine stood still says less than it seems to: only a daemon that knows
     // of the suspension may extend the deadline.
@@ -306,12 +308,14 @@ export class GuardProcess {
     this.sayWatchdog();
     if (trouble !== null && this.options.watchdog?.mode === 'required')
       throw new Error(`watchdog required: ${trouble}`);
+    const clocks = asked ?? this.suspension.reading();
     this.follow({
       kind: 'armed',
       deadline,
       dataDirectory,
       postmaster: postmasterNow(dataDirectory, known?.postmaster),
       ...(proven === null ? {} : { proven }),
+      clocks,
     });
     this.suspension.restart();
   }
@@ -377,9 +381,19 @@ export class GuardProcess {
     if (because !== null && this.orders.kind === 'armed') this.suspect(because);
   }
 
+  /**
+   * Rule 24 for what the guard before this one was armed with: while it hung, or was gone, nobody looked at the clocks, and
+   * the deadline in the file is as late as the machine stood still.
+   */
+  private doubtTheFile(): void {
+    if (this.orders.kind !== 'armed' || this.orders.clocks === undefined || this.hasPassed()) return;
+    const because = this.suspension.since(this.orders.clocks);
+    if (because !== null) this.suspect(because);
+  }
+
   /** Nothing that was proven before counts for long any more, and the daemon is told to prove anew. */
   private suspect(because: string): void {
-    this.suspension.restart();
+    const clocks = this.suspension.restart();
     this.suspicions++;
     if (this.master !== null) {
       send(this.master.socket, { notice: 'suspended', suspicions: this.suspicions, because });
@@ -388,7 +402,7 @@ export class GuardProcess {
     const deadline = Math.min(this.orders.deadline, monotonicMs() + AFTER_SUSPENSION_MS);
     const { proven, ...orders } = this.orders;
     const until = deadline + ((proven?.until ?? 0) - orders.deadline);
-    this.orders = { ...orders, deadline, ...(proven === undefined ? {} : { proven: { ...proven, until } }) };
+    this.orders = { ...orders, deadline, clocks, ...(proven === undefined ? {} : { proven: { ...proven, until } }) };
     this.watchdog?.doubt();
     try {
       this.save(this.orders);

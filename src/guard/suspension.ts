@@ -29,9 +29,14 @@ export class SuspensionWatch {
     this.lead = read();
   }
 
-  /** From now on leads are compared with those of this instant. */
-  restart(): void {
+  /** From now on leads are compared with those of this instant, which are returned. */
+  restart(): ClockLead {
     this.lead = this.read();
+    return this.lead;
+  }
+
+  reading(): ClockLead {
+    return this.read();
   }
 
   /** Why the machine may have been suspended since `restart`; null when nothing says so. */

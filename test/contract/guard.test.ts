@@ -25,8 +25,9 @@ import { instant, type Millis, millis } from '../../src/core/time.ts';
 import { GuardClient } from '../../src/guard/client.ts';
 import { familyOf, isAlive, monotonicMs, type ProcessId, processStat } from '../../src/guard/family.ts';
 import { GuardProcess } from '../../src/guard/guard-process.ts';
-import { SuspensionWatch } from '../../src/guard/suspension.ts';
+import { readClockLead, SuspensionWatch } from '../../src/guard/suspension.ts';
 import { DEFAULT_OPTIONS, FILES, type GuardOptions } from '../../src/guard/wire.ts';
+import { bootId } from '../../src/system/boot-id.ts';
 import { holderOf } from '../../src/system/lock.ts';
 import { removeSharedMemory } from '../shared-memory.ts';
 
@@ -654,7 +655,7 @@ describe('orders', () => {
     const daemon = await aDaemon(node);
     await daemon.arm(node, 100);
     kill(daemon.id, 'SIGSTOP');
-    await eventually(() => !isAlive(daemon.id), 4_000);
+    await eventually(() => !isAlive(daemon.id), 10_000);
 
     // The same while the guard was replaced, by its own unit, during the hang.
     const worse = aNode({ endHungDaemon: true });
@@ -718,6 +719,45 @@ describe('a suspension of the machine', () => {
     expect(await proven(20_000, { ...clocks, boot: millis(ahead) })).toEqual({ kind: 'acked' });
     await client.disarm(millis(500));
     await client.leave(millis(500));
+  });
+});
+
+describe('a suspension that no guard has seen', () => {
+  const armedAsOf = (node: Node, ago: number, deadline: number): void => {
+    const { boot, wall } = readClockLead();
+    const clocks = { boot, wall: wall - ago };
+    const orders = { kind: 'armed', deadline, dataDirectory: node.data, postmaster: null, clocks };
+    writeFileSync(join(node.runtime, FILES.state), JSON.stringify({ boot: bootId(), orders, daemon: null }));
+  };
+
+  it('is found by the next one in the file, which leaves half a second', async () => {
+    const node = aNode();
+    armedAsOf(node, 3_000, monotonicMs() + 60_000);
+    aFakeFamily(node);
+    startGuard(node);
+    await eventually(() => familyOf(node.data).length === 0);
+    expect(guardLog(node)).toContain('suspended?');
+  });
+
+  it('is not suspected because the next one came late', async () => {
+    const node = aNode();
+    const deadline = monotonicMs() + 60_000;
+    armedAsOf(node, 0, deadline);
+    aFakeFamily(node);
+    const daemon = await aDaemon(node);
+    expect(await daemon.ask('armed', 500)).toEqual({ deadline, dataDirectory: node.data });
+    expect(daemon.heard).not.toContain('suspended');
+  });
+
+  it('is told the daemon that was there all the time, when it has a guard again', async () => {
+    const node = aNode();
+    const daemon = await aDaemon(node);
+    aFakeFamily(node);
+    await daemon.arm(node, 60_000);
+    armedAsOf(node, 3_000, monotonicMs() + 60_000);
+    kill(guardOf(node));
+    await eventually(() => daemon.heard.includes('suspended'));
+    await eventually(() => familyOf(node.data).length === 0);
   });
 });
 

@@ -460,7 +460,7 @@ export class Invariants {
     if (ledger.endless || this.isAlone(ledger)) return;
     const { clock, guard, name } = ledger.node;
     const slack = clock.resumedAt > 0 ? UNNOTICED_MS : 0.5;
-    if (guard.written !== null) {
+    if (guard.written !== null && !guard.hasJustCut) {
       const ends = clock.trueTimeOf(guard.written);
       if (ends > now) this.checked['P2 what the guard was told'] += 1;
       if (ends > now && ends + this.marginMs / clock.rate > ledger.windowBound + slack) {

@@ -2,7 +2,7 @@
  * The guard process of one machine: armed with a deadline of the machine's clock, it ends the whole Postgres family when
  * that passes, whatever the daemon does. Its file outlives it; a reboot loses the file. And the daemon's end of it.
  */
-import { type Instant, instant, type Millis } from '../../../src/core/time.ts';
+import { type Instant, instant, type Millis, millis } from '../../../src/core/time.ts';
 import type { Arming, Guard, GuardAnswer } from '../../../src/ports/guard.ts';
 import type { Incarnation, MachineClock } from '../world/incarnation.ts';
 import type { SeededRandom } from '../world/random.ts';
@@ -46,8 +46,9 @@ export class GuardProcess {
   /** The deadline was cut since it was armed, and the daemon may not know it yet. */
   cut = false;
   private pausedUntil = Number.NEGATIVE_INFINITY;
-  /** What waits for it to go on. */
+  /** What waits for it to go on, in the order in which it came. */
   private readonly sleepers: (() => void)[] = [];
+  private waking = false;
   private lookedAt = Number.NEGATIVE_INFINITY;
   private armedAt = Number.NEGATIVE_INFINITY;
   /**
@@ -79,9 +80,18 @@ export class GuardProcess {
     this.pausedUntil = Math.max(this.pausedUntil, this.scheduler.now() + ms);
   }
 
-  /** It stands still since before the machine came back from a suspension, and has not looked at the clocks since. */
+  /** It stands still, or is gone, since before the machine came back from a suspension: nobody has looked at the clocks since. */
   get blind(): boolean {
-    return this.paused && this.clock.resumedAt > Math.max(this.lookedAt, this.armedAt);
+    return (this.paused || (!this.alive && this.file !== null)) && this.isUnseen();
+  }
+
+  private isUnseen(): boolean {
+    return this.clock.resumedAt > Math.max(this.lookedAt, this.armedAt);
+  }
+
+  /** It has cut its deadline, as late as rule 24 says: what stood there before is told by the clock that stood still. */
+  get hasJustCut(): boolean {
+    return this.cut && this.arming !== null && this.arming.deadline <= this.clock.now() + AFTER_SUSPENSION_MS;
   }
 
   /** Counts its lives. */
@@ -96,23 +106,36 @@ export class GuardProcess {
   /** SIGCONT, sooner than planned. */
   goOn(): void {
     this.pausedUntil = Number.NEGATIVE_INFINITY;
-    for (const run of this.sleepers.splice(0)) this.whenAwake(run);
+    this.wake();
   }
 
   whenAwake(run: () => void): void {
     this.clock.whenAwake(() => {
-      if (!this.paused) {
+      if (!this.paused && this.sleepers.length === 0) {
         run();
         return;
       }
       this.sleepers.push(run);
-      this.scheduler.after(this.pausedUntil - this.scheduler.now(), () => {
-        const at = this.sleepers.indexOf(run);
-        if (at < 0) return;
-        this.sleepers.splice(at, 1);
-        this.whenAwake(run);
-      });
+      this.wakeLater();
     });
+  }
+
+  private wakeLater(): void {
+    if (this.waking) return;
+    this.waking = true;
+    this.scheduler.after(Math.max(0, this.pausedUntil - this.scheduler.now()), () => {
+      this.waking = false;
+      this.clock.whenAwake(() => this.wake());
+    });
+  }
+
+  private wake(): void {
+    while (!this.paused && !this.clock.isSuspended) {
+      const next = this.sleepers.shift();
+      if (next === undefined) return;
+      next();
+    }
+    if (this.sleepers.length > 0) this.wakeLater();
   }
 
   whenItDies(listener: () => void): void {
@@ -131,9 +154,12 @@ export class GuardProcess {
     this.life += 1;
     this.arming = this.file;
     this.lead = this.readLead();
-    this.missedSuspension = this.file !== null && this.clock.resumedAt > this.armedAt;
     if (this.file !== null) {
       this.events.mark('guard armed itself from its file');
+      const { clocks } = this.file;
+      // While the last one hung, or was gone, nobody looked.
+      if (clocks !== undefined && this.isAhead(clocks)) this.suspect(this.lead);
+      else if (this.isUnseen() && this.clock.stoodStillFor > TOLERATED_MS) this.missedSuspension = true;
       this.set();
     } else if (!byDaemon && this.server.acceptsWrites()) {
       // Out of recovery and nobody vouches for it.
@@ -141,6 +167,7 @@ export class GuardProcess {
       this.events.mark('guard stopped an unvouched primary');
       this.server.stopImmediate();
     }
+    this.wake();
   }
 
   /**
@@ -150,9 +177,7 @@ export class GuardProcess {
   arm(arming: Arming, suspicions = this.suspicions): boolean {
     if (this.arming !== null) this.lookAtClocks();
     const { clocks } = arming;
-    const lead = this.readLead();
-    if (clocks !== undefined && (lead.boot - clocks.boot > TOLERATED_MS || lead.wall - clocks.wall > TOLERATED_MS))
-      this.suspect(lead);
+    if (clocks !== undefined && this.isAhead(clocks)) this.suspect(this.readLead());
     const isLater = this.arming === null || arming.deadline > this.arming.deadline;
     if (isLater && suspicions !== this.suspicions) return false;
     this.file = arming;
@@ -170,12 +195,18 @@ export class GuardProcess {
     return { boot: this.clock.standstill(), wall: this.clock.wall() - this.clock.now() };
   }
 
+  /** Further than they were then, by more than reading them can differ by. */
+  private isAhead(then: { readonly boot: number; readonly wall: number }): boolean {
+    const { boot, wall } = this.readLead();
+    return boot - then.boot > TOLERATED_MS || wall - then.wall > TOLERATED_MS;
+  }
+
   /** protocol.md 24 */
   private lookAtClocks(): void {
-    const comesBack = this.clock.resumedAt > Math.max(this.lookedAt, this.armedAt);
+    const comesBack = this.isUnseen();
     this.lookedAt = this.scheduler.now();
     const lead = this.readLead();
-    const ahead = lead.boot - this.lead.boot > TOLERATED_MS || lead.wall - this.lead.wall > TOLERATED_MS;
+    const ahead = this.isAhead(this.lead);
     this.lead = ahead ? lead : { boot: Math.min(lead.boot, this.lead.boot), wall: Math.min(lead.wall, this.lead.wall) };
     if (!ahead && comesBack && this.clock.stoodStillFor > TOLERATED_MS) this.missedSuspension = true;
     if (ahead && this.arming !== null) this.suspect(lead);
@@ -188,7 +219,7 @@ export class GuardProcess {
     if (this.arming === null) return;
     this.cut = true;
     const deadline = instant(Math.min(this.arming.deadline, this.clock.now() + AFTER_SUSPENSION_MS));
-    this.arming = { ...this.arming, deadline };
+    this.arming = { ...this.arming, deadline, clocks: { boot: millis(lead.boot), wall: millis(lead.wall) } };
     this.file = this.arming;
     this.events.mark('guard cut its deadline after a suspension');
     this.events.trace(this.name, 'guard: the machine may have been suspended');
