@@ -537,8 +537,10 @@ export class Agent implements Control {
     const { leadership } = this.keeper;
     if (leadership.kind === 'holding' && leadership.windowOpen) this.operations.forgetFailures('prove');
     const seeking = this.situationIsLeaderless();
-    if (seeking) this.leaderlessSince ??= now;
-    else {
+    if (seeking) {
+      // Without etcd nobody is elected: what an election waits for is waited for from its first answer on.
+      if (this.reader.answering) this.leaderlessSince ??= now;
+    } else {
       this.leaderlessSince = null;
       this.heldBackAt = null;
       this.peers.electionEnded();

@@ -117,6 +117,8 @@ const clocksAhead = (clock: Clock): ClocksAhead => ({
 export class LeaseKeeper {
   private readonly parts: LeaseKeeperParts;
   private tenure: Tenure | null = null;
+  /** The last term that this process itself has won, and not found. */
+  private wonTerm: Revision | null = null;
   private since: Instant = LONG_AGO;
   private adopting = false;
   /** A running primary is taken in no longer than this without a proof: beyond it only the lease speaks for us. */
@@ -321,6 +323,11 @@ export class LeaseKeeper {
     return this.guardAcks;
   }
 
+  /** Whether this process itself took the key in this term: no earlier one has sent anything in it. */
+  hasWon(term: Revision): boolean {
+    return this.wonTerm === term;
+  }
+
   /** The lease that the member key hangs on; null until etcd has granted one. */
   get lease(): LeaseId | null {
     return this.tenure?.lease ?? this.session?.lease ?? null;
@@ -442,6 +449,7 @@ export class LeaseKeeper {
   private won(term: Revision, session: Session, gate: Gate, takenOver: boolean, adopting: boolean): void {
     invariant(gate.opensAt !== 'never', 'a key was taken behind a gate that never opens');
     this.begin(begin(term, session.lease, session.ttl, gate.revision, gate.opensAt));
+    this.wonTerm = term;
     this.adopting = adopting;
     this.parts.log.write(
       'info',
@@ -466,6 +474,7 @@ export class LeaseKeeper {
 
   private begin(tenure: Tenure): void {
     this.tenure = tenure;
+    this.wonTerm = null;
     this.since = this.parts.clock.now();
     this.adopting = false;
     this.pausedBeat = false;

@@ -182,11 +182,13 @@ export class SyncKeeper {
     }
   }
 
-  /** Whether this version of the key is one that this leadership has written. */
+  /** Whether this version of the key is one that this process has written. */
   private isOurs(cluster: ClusterView): boolean {
     const at = cluster.sync?.revision;
-    // Written with the leader key itself: an older term's writes are void.
-    return at !== undefined && (at === this.ownRevision || at === cluster.leader?.term);
+    if (at === undefined) return false;
+    // Written with the leader key itself: an older term's writes are void, and an earlier process's of this term there
+    // are none.
+    return at === this.ownRevision || (at === cluster.leader?.term && this.agent.keeper.hasWon(at));
   }
 
   // ---- what Postgres has -----------------------------------------------------------------------------------------

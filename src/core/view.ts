@@ -161,7 +161,7 @@ export interface View {
   readonly leaving: boolean;
   /** Since when; null: it is not. */
   readonly leavingSince: Instant | null;
-  /** Since when there is nobody whose window could be open: no leader, or his gate has passed. */
+  /** Since when there is nobody whose window could be open (no leader, or his gate has passed) while etcd answers. */
   readonly leaderlessSince: Instant | null;
   /** When something last kept this node from going in this election, other than better candidates; null: nothing did. */
   readonly heldBackAt: Instant | null;
