@@ -30,6 +30,7 @@ const PARTS = [
   'health',
   'ctl',
   'metrics',
+  'settings',
   'idle',
 ];
 
@@ -350,7 +351,7 @@ async function switchOver(cluster, primary) {
 async function outages() {
   const revive = (cluster, primary) => cluster.reviveNode(primary);
   const few = Math.min(runs, 3);
-  if (['crash', 'switchover', 'node-loss', 'health', 'ctl', 'metrics'].some((part) => parts.has(part))) {
+  if (['crash', 'switchover', 'node-loss', 'health', 'ctl', 'metrics', 'settings'].some((part) => parts.has(part))) {
     await withCluster({}, async (place) => {
       const ttl = `TTL ${place.cluster.ttlMs / 1000} s`;
       if (parts.has('crash')) {
@@ -363,6 +364,7 @@ async function outages() {
       if (parts.has('health')) await health(place);
       if (parts.has('ctl')) await ctl(place);
       if (parts.has('metrics')) await metrics(place);
+      if (parts.has('settings')) await settings(place);
     });
   }
   if (parts.has('node-loss-quorum')) {
@@ -708,6 +710,29 @@ async function ctl({ cluster }) {
   book('node -e 0, start to end', 'ms', await timed('node -e 0', () => lab.runOn(host, bare)), 'the floor');
   const list = await timed('pgha-ctl list', () => cluster.ctl(['list']));
   book('pgha-ctl list, start to end', 'ms', list, 'target: under 300 ms');
+}
+
+/** From the moment pgha-ctl has stored a setting to the moment the last server works with it. */
+async function settings({ cluster }) {
+  const inForce = async (value) =>
+    (
+      await Promise.all(
+        cluster.nodes.map(async ({ name }) => {
+          const [row] = await cluster.sql(name, "select setting from pg_settings where name = 'work_mem'");
+          return row?.setting === String(value);
+        }),
+      )
+    ).every(Boolean);
+  const what = 'an edit of the settings, stored until in force on every server';
+  const values = await repeat(2 * runs, what, async (run) => {
+    const value = 4_096 + run;
+    await ctlDone(cluster, ['edit-config', '--force', '-p', `work_mem=${value}kB`]);
+    const stored = monotonic();
+    await until(`work_mem is ${value} kB everywhere`, LIMIT_MS, () => inForce(value), 10);
+    return monotonic() - stored;
+  });
+  const note = `${cluster.nodes.length} servers; loop_wait 1 s; target: under one loop`;
+  book(what, 'ms', values, note);
 }
 
 /** One scrape after the other, of the leader, as Prometheus sees it; `/liveness` is the floor. */

@@ -208,10 +208,11 @@ async function tablespacesToFill(place: Place, locations: readonly string[]): Pr
 export { cancelled as copyCancelled, failed as copyFailed };
 
 function failed(place: Place, source: ServerAddress, why: string, untouched: string, cause?: unknown): PghaError {
+  const from = source.host === '' ? source.name : `${source.name} (${source.host}:${source.port})`;
   return new PghaError(
     'PGHA_COPY_FAILED',
     {
-      happened: `Copying ${source.name} (${source.host}:${source.port}) to ${place.dataDir} failed: ${why}.`,
+      happened: `Copying ${from} to ${place.dataDir} failed: ${why}.`,
       untouched,
       todo: 'The node tries again by itself. If it fails the same way, see to what it says.',
     },

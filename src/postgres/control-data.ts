@@ -41,6 +41,8 @@ export interface ControlData {
   readonly minRecoveryPoint: Lsn;
   /** 0 where there is no minimum recovery point. */
   readonly minRecoveryTimeline: Timeline;
+  /** Where the backup began that this directory was restored from and that is not replayed yet; else 0/0. */
+  readonly backupStart: Lsn;
   /** wal_segment_size in bytes. */
   readonly walSegmentBytes: bigint;
 }
@@ -88,6 +90,7 @@ export function parseControlData(bytes: Uint8Array): ParsedControlData {
       checkpointTimeline: timeline(view.getUint32(48, LITTLE)),
       minRecoveryPoint: position(136),
       minRecoveryTimeline: timeline(view.getUint32(144, LITTLE)),
+      backupStart: position(152),
       walSegmentBytes: BigInt(view.getUint32(228, LITTLE)),
     },
   };
@@ -182,6 +185,7 @@ export function parseControlDataText(text: string): ControlData {
     checkpointTimeline: timeline(Number(value("Latest checkpoint's TimeLineID"))),
     minRecoveryPoint: parseLsn(value('Minimum recovery ending location')),
     minRecoveryTimeline: timeline(Number(value("Min recovery ending loc's timeline"))),
+    backupStart: parseLsn(value('Backup start location')),
     walSegmentBytes: BigInt(value('Bytes per WAL segment')),
   };
 }

@@ -45,6 +45,7 @@ import { createReplica } from './replica-methods.ts';
 import { rewindFrom } from './rewind.ts';
 import { ServerChecks } from './server-check.ts';
 import {
+  needsWalOfItsSource,
   type Raised,
   type ReplacedFile,
   readStandbyMinimums,
@@ -256,7 +257,7 @@ export class PostgresInstance implements Postgres {
     const prepare = async (): Promise<void> => {
       // First: whatever fails after it, the next start of this directory makes no second primary.
       await setStandbySignal(place, true);
-      await writeUpstream(place, upstream);
+      if (upstream !== null || !(await needsWalOfItsSource(place))) await writeUpstream(place, upstream);
       await writeBlocked(place, settings.synchronous);
       this.#startedBlocked = settings.synchronous;
       await this.#write(place, settings);

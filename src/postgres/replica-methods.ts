@@ -40,6 +40,7 @@ export async function createReplica(
   let last: unknown = null;
   for (const method of methods) {
     try {
+      if (method.command === null && isArchive(source)) throw noServerToCopyFrom(place, source);
       if (method.command === null) await copyFrom(place, source, settings, progress, signal);
       else await copyByCommand(place, { ...method, command: method.command }, source, settings, progress, signal);
       return;
@@ -90,8 +91,9 @@ async function copyByCommand(
 ): Promise<void> {
   await prepareTarget(place, source, progress, method.keepData);
   if (signal.aborted) throw copyCancelled(source, `${method.name} was not started.`);
-  const expected = await readLineage(place, source, LINEAGE_LIMIT);
-  if (expected === null) {
+  // An archive cannot be asked: what comes from it gives a new scope its identifier, or is held against the scope's.
+  const expected = isArchive(source) ? null : await readLineage(place, source, LINEAGE_LIMIT);
+  if (expected === null && !isArchive(source)) {
     const why = `${source.name} does not answer, and what ${method.name} brings could not be compared with it`;
     throw copyFailed(place, source, why, `${method.name} was not started.`, null);
   }
@@ -101,12 +103,10 @@ async function copyByCommand(
   progress(`copying with ${method.name}`, null);
   const passfile = passfilePath(place);
   const login = place.config.postgresql.authentication.replication;
-  const connect = connectionString(
-    source,
-    login,
-    { passfile, version: place.version },
-    { dbname: place.config.postgresql.database },
-  );
+  const reach = { passfile, version: place.version };
+  const connect = isArchive(source)
+    ? ''
+    : connectionString(source, login, reach, { dbname: place.config.postgresql.database });
   const how = {
     own: [`--scope=${place.config.scope}`, '--role=replica', `--datadir=${place.dataDir}`, `--connstring=${connect}`],
     env: await loginEnvironment(place, login, passfile),
@@ -123,22 +123,33 @@ async function copyByCommand(
     throw copyFailed(place, source, why, unfinished, new CommandFailure(method.name, result));
   }
   refuseWhileInUse(place);
-  const wrong = await whatIsWrong(place, expected.systemId);
+  const wrong = await whatIsWrong(place, expected?.systemId ?? null);
   if (wrong !== null)
     throw copyFailed(place, source, `${method.name} says that it is done, but ${wrong}`, unfinished, null);
   await finishCopy(place, source, settings);
   progress(`copied with ${method.name}`, 1);
 }
 
-/** What keeps the directory from being a copy of that cluster; null: nothing does. */
-async function whatIsWrong(place: Place, systemId: string): Promise<string | null> {
+/** A standby cluster that is given no server: there is nobody to ask, and nothing to stream from. */
+function isArchive(source: ServerAddress): boolean {
+  return source.remote !== undefined && source.remote.host === null;
+}
+
+function noServerToCopyFrom(place: Place, source: ServerAddress): PghaError {
+  const why = `${BASEBACKUP.name} needs a server, and standby_cluster names none`;
+  const todo = 'Nothing was changed. List a method that restores a backup in standby_cluster.create_replica_methods.';
+  return copyFailed(place, source, why, todo, null);
+}
+
+/** What keeps the directory from being a copy of that cluster (null: of any); null: nothing does. */
+async function whatIsWrong(place: Place, systemId: string | null): Promise<string | null> {
   const version = await madeByVersion(place.dataDir);
   if (version === null) return `${place.dataDir} holds no data directory`;
   if (version !== place.version)
     return `its data are of PostgreSQL ${version}, and the programs here of ${place.version}`;
   try {
     const control = await readControlData(place);
-    if (control.systemId !== systemId)
+    if (systemId !== null && control.systemId !== systemId)
       return `its data are of another cluster (system identifier ${control.systemId}, expected ${systemId})`;
   } catch (error) {
     return error instanceof PghaError ? error.text.happened : String(error);

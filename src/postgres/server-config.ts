@@ -16,6 +16,7 @@ import type { RemoteSource } from '../core/policy.ts';
 import { NATIVE_SLOT_SYNC } from '../core/slots.ts';
 import type { ServerAddress, ServerSettings } from '../ports/postgres.ts';
 import { runCommand } from './command.ts';
+import { readControlData } from './control-data.ts';
 import {
   makePrivateDirectory,
   readText,
@@ -409,6 +410,8 @@ export function renderUpstream(
   return `${HEADER}primary_conninfo = ${quoteSetting(conninfo)}\n${remote === undefined ? '' : remoteSettings(remote)}`;
 }
 
+const OF_ANOTHER_CLUSTER = '# of another cluster (standby_cluster):';
+
 /** What only the leader of a standby cluster needs; over what stands in postgresql.conf. */
 function remoteSettings(remote: RemoteSource): string {
   const settings: Readonly<Record<string, string | null>> = {
@@ -417,9 +420,10 @@ function remoteSettings(remote: RemoteSource): string {
     archive_cleanup_command: remote.archiveCleanupCommand,
     recovery_min_apply_delay: remote.recoveryMinApplyDelay,
   };
-  return Object.entries(settings)
-    .flatMap(([name, value]) => (value === null ? [] : [`${name} = ${quoteSetting(value)}\n`]))
-    .join('');
+  const lines = Object.entries(settings).flatMap(([name, value]) =>
+    value === null ? [] : [`${name} = ${quoteSetting(value)}\n`],
+  );
+  return `${OF_ANOTHER_CLUSTER}\n${lines.join('')}`;
 }
 
 const sslPassword = ({ sslpassword }: Login): { readonly sslpassword?: string } =>
@@ -720,6 +724,17 @@ export async function writeUpstream(
   const path = join(configDirectory(place), UPSTREAM_FILE);
   const text = renderUpstream(place.config, upstream, passfilePath(place), place.version);
   return { changed: await writeIfDifferent(place, path, text) };
+}
+
+/**
+ * Whether the directory is a backup of another cluster, restored for a standby cluster that nobody leads yet, which needs
+ * more of that cluster's WAL before it can be read. Until then it stays with its source: nothing of it can have parted.
+ */
+export async function needsWalOfItsSource(place: Place): Promise<boolean> {
+  const upstream = await readText(place, join(configDirectory(place), UPSTREAM_FILE));
+  if (upstream?.includes(OF_ANOTHER_CLUSTER) !== true) return false;
+  const label = await readText(place, join(place.dataDir, 'backup_label'));
+  return label !== null || (await readControlData(place)).backupStart > 0n;
 }
 
 /** Decides what the next start makes of the directory. A recovery.signal would make it a primary when it ends. */

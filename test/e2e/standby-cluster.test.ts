@@ -2,9 +2,15 @@
  * A cluster that follows another one: made as a copy of it, handed on and failed over inside, promoted when it is told to,
  * and the other way round. Two real clusters, each with an etcd of its own, in one network.
  */
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { postgresBinDir } from '../../scripts/ensure.mjs';
+import { runOn } from './lib/client.ts';
 import { Cluster } from './lib/cluster.ts';
+import { serverDirectory, stepDown } from './lib/launch.ts';
 import { createNamespaces, type Network } from './lib/network.ts';
+import { openRun, runDirectory } from './lib/run.ts';
 import { ctlDone, describeOnHosts, everything } from './lib/scenario.ts';
 import { until } from './lib/time.ts';
 
@@ -137,5 +143,125 @@ function seenFrom(network: Network, names: Readonly<Record<string, string>>): Ne
       );
     });
     expect((await main.http('h1', '/standby-leader')).status).toBe(200);
+  });
+});
+
+// A member that does not stream, a slot in the main cluster, and a cluster that knows nothing but the archive.
+(everything ? describeOnHosts : describe.skip)('what is read from an archive', () => {
+  let main: Cluster;
+  let slotted: Cluster;
+  let archived: Cluster | null = null;
+  let network: Network;
+  let place: string;
+
+  const inPlace = (name: string): string => join(place, name);
+  const restore = (): string => `cp ${inPlace('archive')}/%f %p`;
+
+  beforeAll(async () => {
+    openRun();
+    place = serverDirectory(mkdtempSync(join(runDirectory, 'archive')), 0o755);
+    serverDirectory(inPlace('archive'));
+    network = createNamespaces(['h1', 'h2', 'e1', 'client', 'f1', 'fe', 'fclient', 'g1', 'ge', 'gclient']);
+    main = await Cluster.start({
+      nodes: 2,
+      network,
+      parameters: {
+        archive_mode: 'on',
+        archive_command: `test ! -f ${inPlace('archive')}/%f && cp %p ${inPlace('archive')}/%f`,
+      },
+      node: (name) =>
+        name === 'h2'
+          ? { tags: { nostream: true }, postgresql: { recovery_conf: { restore_command: restore() } } }
+          : {},
+      notStarted: ['h2'],
+    });
+    await main.sql('h1', 'create table t (v int)');
+    await main.sql('h1', "select pg_create_physical_replication_slot('site_b', true)");
+    main.node('h2').daemon.start();
+    slotted = await Cluster.start({
+      nodes: 1,
+      scope: 'slotted',
+      network: seenFrom(network, { h1: 'f1', e1: 'fe', client: 'fclient' }),
+      dontWait: true,
+      dcs: { standby_cluster: { host: main.node('h1').host.address, port: 5432, primary_slot_name: 'site_b' } },
+    });
+  });
+  afterAll(async () => {
+    await archived?.destroy();
+    await slotted?.destroy();
+    await main?.destroy();
+  });
+
+  /** What is written in the main cluster, and archived, is read on the node. */
+  async function arrives(cluster: Cluster, node: string, value: number): Promise<void> {
+    await main.sql('h1', `insert into t values (${value})`);
+    await main.sql('h1', 'select pg_switch_wal()');
+    await until(`${value} is on ${node} of ${cluster.scope}`, 60_000, async () => {
+      const rows = await cluster.sql(node, `select 1 from t where v = ${value}`).catch(() => []);
+      return rows.length === 1;
+    });
+  }
+
+  const receivers = async (cluster: Cluster, node: string): Promise<unknown> =>
+    (await cluster.sql(node, 'select count(*)::int as n from pg_stat_wal_receiver'))[0]?.['n'];
+
+  it('a member with the tag nostream gets everything, without a stream and without a slot', async () => {
+    await arrives(main, 'h2', 1);
+    expect(await receivers(main, 'h2')).toBe(0);
+    const slots = await main.sql('h1', 'select slot_name::text as name from pg_replication_slots order by 1');
+    expect(slots.map(({ name }) => name)).toEqual(['site_b']);
+    await until('the list says so', 20_000, async () =>
+      /\| h2 .*\| Replica *\| (running|in archive recovery)/.test(await ctlDone(main, ['list'])),
+    );
+  });
+
+  it('a standby cluster uses the slot that it is given over there', async () => {
+    await arrives(slotted, 'h1', 2);
+    const slot = "select active from pg_replication_slots where slot_name = 'site_b'";
+    await until('the slot is in use', 20_000, async () => (await main.sql('h1', slot))[0]?.['active'] === true);
+  });
+
+  it('a standby cluster that loses its host in the settings goes on from the archive', async () => {
+    await ctlDone(slotted, [
+      ...['edit-config', '--force'],
+      ...['-s', 'standby_cluster.host=null', '-s', 'standby_cluster.port=null'],
+      ...['-s', 'standby_cluster.primary_slot_name=null', '-s', `standby_cluster.restore_command=${restore()}`],
+    ]);
+    await until('nobody streams', 20_000, async () => (await receivers(slotted, 'h1')) === 0);
+    await arrives(slotted, 'h1', 3);
+    expect((await slotted.http('h1', '/standby-leader')).status).toBe(200);
+    expect(await main.sql('h1', "select active from pg_replication_slots where slot_name = 'site_b'")).toEqual([
+      { active: false },
+    ]);
+  });
+
+  it('a standby cluster that knows the archive alone is made by a method of its own, and promoted', async () => {
+    const backup = inPlace('backup');
+    const { local, host } = main.node('h1');
+    const program = [join(postgresBinDir() ?? '', 'pg_basebackup'), '-D', backup, '-c', 'fast', '-X', 'none'];
+    const from = ['-h', local.host, '-p', String(local.port), '-U', local.user];
+    const copied = await runOn(host, [...stepDown(true), ...program, ...from], { timeoutMs: 60_000 });
+    expect(copied.stderr).not.toMatch(/error/);
+    await main.sql('h1', 'select pg_switch_wal()');
+    writeFileSync(
+      inPlace('unpack'),
+      `#!/bin/sh\nfor each in "$@"; do case $each in --datadir=*) exec cp -a ${backup}/. "\${each#--datadir=}"; esac; done\nexit 1\n`,
+      { mode: 0o755 },
+    );
+    archived = await Cluster.start({
+      nodes: 1,
+      scope: 'archived',
+      network: seenFrom(network, { h1: 'g1', e1: 'ge', client: 'gclient' }),
+      dontWait: true,
+      dcs: { standby_cluster: { restore_command: restore(), create_replica_methods: ['unpack'] } },
+      node: () => ({ postgresql: { create_replica_methods: ['unpack'], unpack: { command: inPlace('unpack') } } }),
+    });
+    await arrives(archived, 'h1', 4);
+    const answers = async (path: string, status: number): Promise<unknown> =>
+      until(`${path} is ${status}`, 20_000, async () => (await archived?.http('h1', path))?.status === status);
+    await answers('/standby-leader', 200);
+    await ctlDone(archived, ['promote-cluster', '--force']);
+    await answers('/primary', 200);
+    await archived.sql('h1', 'insert into t values (100)');
   });
 });

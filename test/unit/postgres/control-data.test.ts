@@ -20,6 +20,7 @@ function controlFile({
   view.setUint32(48, timeline, true);
   view.setBigUint64(136, 0n, true);
   view.setUint32(144, recoveryTimeline, true);
+  view.setBigUint64(152, 0x1_0300_0028n, true);
   view.setUint32(228, 16 << 20, true);
   view.setUint32(crcOffset, crc32c(bytes.subarray(0, crcOffset)), true);
   return bytes;
@@ -33,6 +34,7 @@ Latest checkpoint's REDO location:    1/5000028
 Latest checkpoint's TimeLineID:       3
 Minimum recovery ending location:     1/6000000
 Min recovery ending loc's timeline:   4
+Backup start location:                1/3000028
 Bytes per WAL segment:                67108864
 `;
 
@@ -50,6 +52,7 @@ describe('the control file', () => {
       expect(parsed.control.state).toBe('in production');
       expect(printLsn(parsed.control.checkpoint)).toBe('1/5000060');
       expect(printLsn(parsed.control.redo)).toBe('1/5000028');
+      expect(printLsn(parsed.control.backupStart)).toBe('1/3000028');
       expect(parsed.control.walSegmentBytes).toBe(16n << 20n);
       expect(latestTimeline(parsed.control)).toBe(3);
     }
@@ -77,6 +80,7 @@ describe('the control file', () => {
     const control = parseControlDataText(TEXT);
     expect(control).toMatchObject({ state: 'shut down in recovery', walSegmentBytes: 64n << 20n });
     expect(latestTimeline(control)).toBe(4);
+    expect(printLsn(control.backupStart)).toBe('1/3000028');
   });
 
   test('is not believed when pg_controldata doubts it', () => {
