@@ -21,6 +21,9 @@ export const PROGRAMS = {
   etcd: { found: () => which('etcd') !== null, debian: ['etcd-server'], what: 'etcd 3.4 or newer' },
   etcdctl: { found: () => which('etcdctl') !== null, debian: ['etcd-client'], what: 'etcdctl' },
   haproxy: { found: () => which('haproxy') !== null, debian: ['haproxy'], what: 'HAProxy' },
+  keepalived: { found: () => which('keepalived') !== null, debian: ['keepalived'], what: 'keepalived' },
+  pgbouncer: { found: () => which('pgbouncer') !== null, debian: ['pgbouncer'], what: 'PgBouncer' },
+  curl: { found: () => which('curl') !== null, debian: ['curl'], what: 'curl' },
   ip: { found: () => which('ip') !== null, debian: ['iproute2'], what: 'ip (iproute2)' },
   nft: { found: () => which('nft') !== null, debian: ['nftables'], what: 'nft (nftables)' },
   nsenter: { found: () => which('nsenter') !== null, debian: ['util-linux'], what: 'nsenter, setpriv (util-linux)' },
@@ -39,6 +42,8 @@ const UNITS = {
   postgresql: ['postgresql.service'],
   'etcd-server': ['etcd.service'],
   haproxy: ['haproxy.service'],
+  keepalived: ['keepalived.service'],
+  pgbouncer: ['pgbouncer.service'],
   nftables: ['nftables.service'],
   patroni: ['patroni.service'],
   prometheus: ['prometheus.service'],
@@ -195,7 +200,10 @@ if command -v systemctl > /dev/null; then
 fi
 `;
 
-const TEST = ['postgres', 'psql', 'etcd', 'etcdctl', 'haproxy', 'ip', 'nft', 'nsenter', 'patronictl'];
+const TEST = [
+  ...['postgres', 'psql', 'etcd', 'etcdctl', 'ip', 'nft', 'nsenter', 'patronictl'],
+  ...['haproxy', 'keepalived', 'pgbouncer', 'curl'],
+];
 
 /** For the demo and the tests; `all`: what only `npm run test:all` needs, and is large. */
 export const SETS = {

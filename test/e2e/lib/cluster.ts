@@ -20,7 +20,7 @@ import { postgresBinDir, which } from '../../../scripts/ensure.mjs';
 import { Client, type CommandResult, repository, runOn } from './client.ts';
 import type { HttpAnswer, Server } from './client-messages.ts';
 import { Daemon } from './daemon.ts';
-import { type Etcd, startEtcd } from './etcd.ts';
+import { type Etcd, type PublishedEtcd, startEtcd } from './etcd.ts';
 import { nodeForServer, serverDirectory, stepDown } from './launch.ts';
 import {
   type Accepted,
@@ -79,12 +79,28 @@ export interface ClusterOptions {
   readonly defaults?: boolean;
   /** Don't wait for a primary and streaming standbys. */
   readonly dontWait?: boolean;
+  /** Machines and files as somebody else has published them: nothing of what stands above is added to these. */
+  readonly published?: Published;
+}
+
+/** What a page on the net says to set up: the names of the machines, and the text of each file. */
+export interface Published {
+  /** The nodes, one after the other: name -> address. Each carries a member of etcd too. */
+  readonly nodes: Readonly<Record<string, string>>;
+  /** Further machines. */
+  readonly others: Readonly<Record<string, string>>;
+  readonly etcd: PublishedEtcd;
+  /** The file that the daemon reads. */
+  readonly file: (node: Node) => string;
+  readonly superuser: { readonly username: string; readonly password: string };
 }
 
 export type Program = 'pgha' | 'patroni';
 
 /** The hosts a cluster of this shape needs. */
 export function hostNames(options: ClusterOptions = {}): string[] {
+  if (options.published !== undefined)
+    return [...Object.keys(options.published.nodes), ...Object.keys(options.published.others), 'client'];
   const nodes = Array.from({ length: options.nodes ?? 3 }, (_, i) => `h${i + 1}`);
   const etcd =
     options.etcdOnNodes === true ? [] : Array.from({ length: options.etcdMembers ?? 1 }, (_, i) => `e${i + 1}`);
@@ -112,6 +128,7 @@ export class Node {
   readonly pgPort: number;
   readonly apiPort: number;
   readonly socketDirectory: string;
+  private readonly login: Pick<Server, 'user' | 'password' | 'database'>;
 
   constructor(
     name: string,
@@ -120,9 +137,11 @@ export class Node {
     program: string,
     env: Readonly<Record<string, string>> = {},
     first: Program | null = null,
+    superuser = SUPERUSER,
   ) {
     this.name = name;
     this.host = host;
+    this.login = { user: superuser.username, password: superuser.password, database: 'postgres' };
     this.directory = directory;
     this.dataDir = join(directory, 'data');
     this.configFile = join(directory, first === null ? 'pgha.yml' : 'patroni.yml');
@@ -154,12 +173,12 @@ export class Node {
 
   /** Over the network. */
   get server(): Server {
-    return { ...LOGIN, name: this.name, host: this.host.address, port: this.pgPort };
+    return { ...this.login, name: this.name, host: this.host.address, port: this.pgPort };
   }
 
   /** Over the unix socket, which no cut link touches. */
   get local(): Server {
-    return { ...LOGIN, name: this.name, host: this.socketDirectory, port: this.pgPort };
+    return { ...this.login, name: this.name, host: this.socketDirectory, port: this.pgPort };
   }
 
   postmaster(): ProcessId | null {
@@ -185,8 +204,6 @@ export class Node {
   }
 }
 
-const LOGIN = { user: SUPERUSER.username, password: SUPERUSER.password, database: 'postgres' };
-
 export class Cluster {
   readonly scope: string;
   readonly network: Network;
@@ -199,6 +216,7 @@ export class Cluster {
   readonly ttlMs: number;
   private readonly watcher: Client;
   private readonly clientHost: Host;
+  private readonly published: boolean;
   /** Where the built programs are, readable by those who run them. */
   readonly dist: string;
 
@@ -214,6 +232,7 @@ export class Cluster {
     directory: string;
     ttlMs: number;
     dist: string;
+    published: boolean;
   }) {
     this.scope = parts.scope;
     this.network = parts.network;
@@ -227,6 +246,7 @@ export class Cluster {
     this.ttlMs = parts.ttlMs;
     this.dist = parts.dist;
     this.clientHost = parts.network.host('client');
+    this.published = parts.published;
   }
 
   static async start(options: ClusterOptions = {}): Promise<Cluster> {
@@ -236,19 +256,28 @@ export class Cluster {
     mkdirSync(directory, { recursive: true });
     chmodSync(directory, 0o755);
     const names = hostNames(options);
-    const network = options.network ?? createNamespaces(names);
-    const nodeNames = names.filter((name) => /^h\d+$/.test(name));
+    const { published } = options;
+    const network =
+      options.network ??
+      createNamespaces(names, published === undefined ? {} : { ...published.nodes, ...published.others });
+    const nodeNames =
+      published === undefined ? names.filter((name) => /^h\d+$/.test(name)) : Object.keys(published.nodes);
     const etcdHosts =
-      options.etcdOnNodes === true
-        ? nodeNames.slice(0, options.etcdMembers ?? 1)
-        : names.filter((n) => /^e\d+$/.test(n));
-    const etcd = await startEtcd(network, etcdHosts, 'client', directory, options.etcdArgs);
+      published !== undefined
+        ? nodeNames
+        : options.etcdOnNodes === true
+          ? nodeNames.slice(0, options.etcdMembers ?? 1)
+          : names.filter((n) => /^e\d+$/.test(n));
+    const etcd = await startEtcd(network, etcdHosts, 'client', directory, options.etcdArgs, published?.etcd);
     const nodeOn = (name: string): Node => {
       const place = serverDirectory(join(directory, name), 0o755);
       const programs = options.ownPrograms === true ? join(place, 'programs') : dist;
       if (programs !== dist) cpSync(dist, programs, { recursive: true });
       const first = options.program?.(name) ?? null;
-      return new Node(name, network.host(name), place, join(programs, 'pgha.js'), options.env?.(name), first);
+      const own = published === undefined ? {} : publishedEnvironment(place);
+      const env = { ...own, ...options.env?.(name) };
+      const host = network.host(name);
+      return new Node(name, host, place, join(programs, 'pgha.js'), env, first, published?.superuser);
     };
     const nodes = nodeNames.map(nodeOn);
     const witness = options.witness === true ? nodeOn('w1') : null;
@@ -265,9 +294,11 @@ export class Cluster {
       directory,
       ttlMs: (options.ttl ?? (options.defaults === true || options.program !== undefined ? DEFAULT_TTL : 5)) * 1_000,
       dist,
+      published: published !== undefined,
     });
     nodes.forEach((node, index) => {
-      if (options.program === undefined) cluster.configure(node, options, index);
+      if (published !== undefined) cluster.configureAsPublished(node, published);
+      else if (options.program === undefined) cluster.configure(node, options, index);
       else cluster.configureAsPatroni(node, options);
     });
     if (witness !== null) cluster.configureWitness(witness, options);
@@ -341,6 +372,12 @@ export class Cluster {
     );
     const account = serverAccount();
     chmodSync(node.configFile, account === null ? 0o600 : 0o644);
+  }
+
+  private configureAsPublished(node: Node, published: Published): void {
+    for (const sub of ['socket', 'run']) serverDirectory(join(node.directory, sub), 0o755);
+    writeFileSync(node.configFile, published.file(node));
+    chmodSync(node.configFile, serverAccount() === null ? 0o600 : 0o644);
   }
 
   /**
@@ -536,9 +573,10 @@ export class Cluster {
 
   /** pgha-ctl with the configuration file of this node, run on the client's host. */
   ctl(args: readonly string[], options: { node?: string; timeoutMs?: number } = {}): Promise<CommandResult> {
-    const node = this.node(options.node ?? 'h1');
+    const node = this.node(options.node ?? this.nodes[0]?.name ?? '');
     return runOn(
-      this.clientHost,
+      // A file that somebody else has published may mean its own machine where it says localhost.
+      this.published ? node.host : this.clientHost,
       [...stepDown(true), nodeForServer(), join(this.dist, 'pgha-ctl.js'), '-c', node.configFile, ...args],
       { timeoutMs: options.timeoutMs ?? 60_000, cwd: node.directory },
     );
@@ -795,6 +833,15 @@ const PG_HBA = [
   'host all all 0.0.0.0/0 md5',
   'host replication all 0.0.0.0/0 md5',
 ];
+
+/** So that several nodes can stand on one machine, and leave nothing on it: this much is the test's, not the file's. */
+function publishedEnvironment(directory: string): Readonly<Record<string, string>> {
+  return {
+    PGHA_RUNTIME_DIRECTORY: join(directory, 'run'),
+    PGHA_POSTGRESQL_UNIX_SOCKET_DIRECTORY: join(directory, 'socket'),
+    PGHA_POSTGRESQL_PARAMETERS: '{fsync: "off", dynamic_shared_memory_type: mmap, shared_buffers: 32MB}',
+  };
+}
 
 let distCopy: string | null = null;
 

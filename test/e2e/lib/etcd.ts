@@ -47,9 +47,16 @@ export interface Etcd {
   stop(): Promise<void>;
 }
 
+/** What is said of etcd in files that somebody else wrote, one member on each host. */
+export interface PublishedEtcd {
+  /** Its variables, `ETCD_...`, as they stand in the member's file. */
+  readonly variables: (host: string) => Readonly<Record<string, string>>;
+}
+
 /**
  * @param hosts - one member on each of these; they may carry other things as well
  * @param askFrom - the host etcdctl runs on
+ * @param published - the members are configured by this alone, with the usual ports
  */
 export async function startEtcd(
   network: Network,
@@ -57,10 +64,11 @@ export async function startEtcd(
   askFrom: string,
   directory: string,
   extraArgs: readonly string[] = [],
+  published: PublishedEtcd | null = null,
 ): Promise<Etcd> {
   const members = hosts.map((hostName, index): EtcdMember => {
     const host = network.host(hostName);
-    const name = `etcd${index + 1}`;
+    const name = published?.variables(hostName)['ETCD_NAME'] ?? `etcd${index + 1}`;
     const place = join(directory, name);
     mkdirSync(place, { recursive: true });
     return {
@@ -85,29 +93,33 @@ export async function startEtcd(
     const child = launch({
       host: m.host,
       program: 'etcd',
-      args: [
-        '--name',
-        name,
-        '--data-dir',
-        dataOf(name),
-        '--listen-client-urls',
-        m.endpoint,
-        '--advertise-client-urls',
-        m.endpoint,
-        '--listen-peer-urls',
-        peerOf(m),
-        '--initial-advertise-peer-urls',
-        peerOf(m),
-        '--initial-cluster',
-        initialCluster,
-        '--initial-cluster-token',
-        'pgha-test',
-        '--log-level',
-        'warn',
-        '--auto-compaction-retention',
-        '1h',
-        ...extraArgs,
-      ],
+      ...(published === null ? {} : { env: published.variables(m.host.name) }),
+      args:
+        published !== null
+          ? []
+          : [
+              '--name',
+              name,
+              '--data-dir',
+              dataOf(name),
+              '--listen-client-urls',
+              m.endpoint,
+              '--advertise-client-urls',
+              m.endpoint,
+              '--listen-peer-urls',
+              peerOf(m),
+              '--initial-advertise-peer-urls',
+              peerOf(m),
+              '--initial-cluster',
+              initialCluster,
+              '--initial-cluster-token',
+              'pgha-test',
+              '--log-level',
+              'warn',
+              '--auto-compaction-retention',
+              '1h',
+              ...extraArgs,
+            ],
       log: m.log,
       cwd: join(directory, name),
       asServer: false,
@@ -150,7 +162,10 @@ export async function startEtcd(
     });
   };
   let restored = 0;
-  const dataOf = (name: string): string => join(directory, name, 'data');
+  const dataOf = (name: string): string =>
+    published?.variables(member(name).host.name)['ETCD_DATA_DIR'] ??
+    // Without a setting it makes one where it is started.
+    join(directory, name, published === null ? 'data' : `${name}.etcd`);
   const killAll = async (): Promise<void> => {
     for (const { name } of members) await etcd.killMember(name);
     for (const { name } of members) rmSync(dataOf(name), { recursive: true });

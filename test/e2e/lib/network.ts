@@ -65,8 +65,12 @@ function manyConnections(netns: string): void {
   execFileSync('nsenter', [`--net=/run/netns/${netns}`, '--', ...set], { stdio: ['ignore', 'ignore', 'pipe'] });
 }
 
-/** Each host in a namespace of its own, joined by a bridge in one more. The machine's own network is not touched. */
-export function createNamespaces(names: readonly string[]): Network {
+/**
+ * Each host in a namespace of its own, joined by a bridge in one more. The machine's own network is not touched.
+ *
+ * @param addresses - of hosts that need a certain one; they may be of several networks, everybody reaches everybody
+ */
+export function createNamespaces(names: readonly string[], addresses: Readonly<Record<string, string>> = {}): Network {
   openRun();
   const id = networks++;
   const netnsOf = (name: string): string => `${runName}-${id}-${name}`;
@@ -87,7 +91,7 @@ export function createNamespaces(names: readonly string[]): Network {
   const hosts = new Map<string, Host>();
   names.forEach((name, index) => {
     const netns = netnsOf(name);
-    const address = `10.77.0.${11 + index}`;
+    const address = addresses[name] ?? `10.77.0.${11 + index}`;
     ip('netns', 'add', netns);
     ip('-n', netns, 'link', 'set', 'lo', 'up');
     ip('-n', netns, 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', `v-${name}`, 'netns', hub);
@@ -95,6 +99,7 @@ export function createNamespaces(names: readonly string[]): Network {
     ip('-n', hub, 'link', 'set', `v-${name}`, 'up');
     ip('-n', netns, 'addr', 'add', `${address}/24`, 'dev', 'eth0');
     ip('-n', netns, 'link', 'set', 'eth0', 'up');
+    if (Object.keys(addresses).length > 0) ip('-n', netns, 'route', 'add', 'default', 'dev', 'eth0');
     nft(name, RULES);
     manyConnections(netns);
     hosts.set(name, { name, address, prefix: ['nsenter', `--net=/run/netns/${netns}`, '--'], port: (usual) => usual });
