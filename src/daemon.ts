@@ -154,6 +154,7 @@ export async function startDaemon(path: string, env: Environment, leave: () => v
       await http.close();
       await Promise.all([
         agent.events.close(EVENTS_LIMIT[how]),
+        agent.audit.close(EVENTS_LIMIT[how]),
         commands.close(EVENTS_LIMIT[how]),
         notices.close(EVENTS_LIMIT[how]),
       ]);

@@ -3,7 +3,9 @@
  * postmaster's death, a proof, an HTTP request) start a cycle at once; nobody waits for a loop to come round. The lease
  * keeper and the window watch run on timers of their own beside it.
  */
+
 import type { ActionName } from '../core/action.ts';
+import type { AuditEntry } from '../core/audit.ts';
 import { ASK_LIMIT, END_LIMIT, lookLimit } from '../core/budget.ts';
 import {
   type ClusterView,
@@ -41,6 +43,7 @@ import type { CancelTimer } from '../ports/clock.ts';
 import type { ServerAddress, WalChunk } from '../ports/postgres.ts';
 import { PGHA_VERSION } from '../version.ts';
 import { carryOut, keepDiscarded } from './act.ts';
+import { AuditTrail } from './audit-trail.ts';
 import { type Callback, Callbacks } from './callbacks.ts';
 import { ChildrenWatch } from './children-watch.ts';
 import { ClusterReader } from './cluster-reader.ts';
@@ -115,6 +118,7 @@ export class Agent implements Control {
   readonly events: ClusterEvents;
   private readonly happenings: Happenings;
   private readonly callbacks = new Callbacks();
+  readonly audit: AuditTrail;
   private readonly lagHistory: LagHistory;
   private statusSaidAt: Instant;
   private readonly upkeep: Upkeep;
@@ -204,6 +208,7 @@ export class Agent implements Control {
       self: () => ({ name: this.self, id: this.resolved.policy.node.nodeId }),
     });
     this.happenings = new Happenings(this.self);
+    this.audit = new AuditTrail({ clock: given.clock, chronicle: given.chronicle, log: given.log });
     this.lagHistory = new LagHistory({
       clock: given.clock,
       chronicle: given.chronicle,
@@ -1147,6 +1152,10 @@ export class Agent implements Control {
     return cluster;
   }
 
+  recordRequest(entry: AuditEntry): void {
+    this.audit.record(entry);
+  }
+
   async readEvents(): ReturnType<Control['readEvents']> {
     const answer = await this.parts.chronicle.read(READ_LIMIT);
     if (answer.kind === 'unanswered') return { events: this.events.own.toReversed(), ofAll: false };
@@ -1343,11 +1352,14 @@ export class Agent implements Control {
     const cluster = await this.readCluster();
     if (cluster?.config == null)
       return { kind: 'refused', status: 503, sentence: 'the cluster-wide configuration cannot be read from etcd' };
-    return this.storeConfig(this.settings.merge(cluster.config.value, patch), cluster.config.revision);
+    const { value, revision } = cluster.config;
+    return this.storeConfig(this.settings.merge(value, patch), revision, value);
   }
 
-  putConfig(config: Json): Promise<ConfigOutcome> {
-    return this.storeConfig(config, null);
+  async putConfig(config: Json): Promise<ConfigOutcome> {
+    // It replaces whatever stands there; what that was is for the audit trail alone.
+    const before = (await this.readCluster())?.config?.value ?? null;
+    return this.storeConfig(config, null, before);
   }
 
   async problemsOf(config: Json): Promise<readonly string[]> {
@@ -1365,7 +1377,7 @@ export class Agent implements Control {
     return objectionsInTime(this.parts, () => this.parts.postgres.objections(after, before));
   }
 
-  private async storeConfig(config: Json, basedOn: bigint | null): Promise<ConfigOutcome> {
+  private async storeConfig(config: Json, basedOn: bigint | null, before: Json | null): Promise<ConfigOutcome> {
     const problems = await this.problemsOf(config);
     if (problems.length > 0) return { kind: 'refused', status: 400, sentence: `not stored: ${problems.join('; ')}` };
     const value = JSON.stringify(config);
@@ -1380,7 +1392,7 @@ export class Agent implements Control {
     // A refusal may come from the second copy of a request whose first one has won.
     if (answer.kind === 'answered' && (answer.succeeded || answer.found.get(KEYS.config)?.value === value)) {
       this.soon('config stored');
-      return { kind: 'stored', config };
+      return { kind: 'stored', config, before };
     }
     if (answer.kind === 'answered')
       return {

@@ -2,6 +2,7 @@
  * What the running agent shows to HTTP, and what HTTP may ask of it. Answers come from the last cycle's state and
  * from what has happened since; nothing here waits for Postgres or etcd unless it says so.
  */
+import type { AuditEntry } from '../core/audit.ts';
 import type { ClusterView } from '../core/cluster.ts';
 import type { ClusterEvent } from '../core/cluster-events.ts';
 import type { DecisionRecord } from '../core/decision-record.ts';
@@ -123,7 +124,12 @@ export interface SwitchoverRequest {
 }
 
 export type ConfigOutcome =
-  | { readonly kind: 'stored'; readonly config: Readonly<Record<string, unknown>> }
+  | {
+      readonly kind: 'stored';
+      readonly config: Readonly<Record<string, unknown>>;
+      /** What stood there until then; null: nothing, or it could not be read. */
+      readonly before: Readonly<Record<string, unknown>> | null;
+    }
   | { readonly kind: 'refused'; readonly status: number; readonly sentence: string };
 
 /** Why this node leads, or whether it could. */
@@ -156,6 +162,8 @@ export interface Control {
   readCluster(): Promise<ClusterView | null>;
   /** What all members have told, newest first; while etcd does not answer, what this one knows of itself. */
   readEvents(): Promise<{ readonly events: readonly ClusterEvent[]; readonly ofAll: boolean }>;
+  /** For the audit trail. Nobody waits for it. */
+  recordRequest(entry: AuditEntry): void;
   request(request: OperatorRequest): Promise<RequestOutcome>;
   switchover(request: SwitchoverRequest): Promise<SwitchoverOutcome>;
   /** Withdraws a scheduled switchover. */

@@ -14,6 +14,7 @@
  *       failsafe                    JSON {name: api_url}
  *       pgha/                       what only pgha reads
  *         events/<name>             JSON array: what happened to one member; not in the read of each cycle
+ *         audit                     JSON array: who asked for what; not in the read of each cycle
  *         lag                       JSON array: how far the standbys were behind; not in the read of each cycle
  *         last_takeover             JSON: how the present leader came to lead
  */
@@ -33,7 +34,7 @@ export interface Range {
 export interface KeySpace extends Range {
   /** Everything of this cluster but the chronicle, which is large and which no cycle needs. */
   readonly decisive: readonly Range[];
-  /** `pgha/events/` and `pgha/lag`. */
+  /** `pgha/audit`, `pgha/events/` and `pgha/lag`. */
   readonly chronicle: readonly Range[];
   absolute(key: Key): Buffer;
   relative(bytes: Buffer): Key;
@@ -44,19 +45,17 @@ export const CHRONICLE = 'pgha/';
 
 export function keySpace(base: string): KeySpace {
   const whole = below(base);
-  const lag = Buffer.from(`${base}${CHRONICLE}lag`);
+  const one = (key: string): Range => {
+    const first = Buffer.from(`${base}${CHRONICLE}${key}`);
+    return { first, end: Buffer.concat([first, Buffer.from([0])]) };
+  };
   // In the order of their keys, so that what lies between them is the rest.
-  const chronicle = [
-    below(`${base}${CHRONICLE}events/`),
-    { first: lag, end: Buffer.concat([lag, Buffer.from([0])]) },
-  ] as const;
+  const chronicle = [one('audit'), below(`${base}${CHRONICLE}events/`), one('lag')];
+  const begins = [whole.first, ...chronicle.map(({ end }) => end)];
+  const ends = [...chronicle.map(({ first }) => first), whole.end];
   return {
     ...whole,
-    decisive: [
-      { first: whole.first, end: chronicle[0].first },
-      { first: chronicle[0].end, end: chronicle[1].first },
-      { first: chronicle[1].end, end: whole.end },
-    ],
+    decisive: begins.map((first, index) => ({ first, end: ends[index] ?? whole.end })),
     chronicle,
     absolute: (key) => Buffer.from(base + key),
     relative: (bytes) => bytes.toString().slice(base.length),

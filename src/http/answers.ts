@@ -18,11 +18,18 @@ const REASONS = new Map([
   [503, 'Service Unavailable'],
 ]);
 
+const SAID = new WeakMap<FastifyReply, string>();
+
+/** What was answered in words, for the audit trail; null: something else was, or nothing. */
+export const saidIn = (reply: FastifyReply): string | null => SAID.get(reply) ?? null;
+
 export function sendSentence(reply: FastifyReply, status: number, sentence: string): FastifyReply {
+  SAID.set(reply, sentence);
   return reply.code(status).header('content-type', 'text/html').send(Buffer.from(sentence));
 }
 
 export function sendPage(reply: FastifyReply, status: number, explanation: string): FastifyReply {
+  SAID.set(reply, explanation);
   return reply.code(status).header('content-type', 'text/html;charset=utf-8').send(errorPage(status, explanation));
 }
 

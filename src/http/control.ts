@@ -2,18 +2,27 @@
  * What changes something: configuration, switchover, restart, reload, copy anew. Checks who asks and whether the
  * question makes sense, hands it to the agent, and answers with Patroni's codes and sentences. Decides nothing.
  */
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { ConfigOutcome, RequestOutcome, SwitchoverOutcome, SwitchoverRequest } from '../agent/published.ts';
+import { difference, masked, plainText, printAsker } from '../core/audit.ts';
 import { assertNever } from '../core/invariant.ts';
 import { type Lsn, lsn } from '../core/lsn.ts';
 import { RESTART_ROLES, type RestartRole, versionNumber } from '../core/schedule.ts';
 import { nodeName, revision } from '../core/store.ts';
 import { millis } from '../core/time.ts';
-import { type Body, readBody, sendJson, sendPage, sendSentence } from './answers.ts';
+import { type Body, readBody, saidIn, sendJson, sendPage, sendSentence } from './answers.ts';
+import { askerOf } from './audit.ts';
 import { readLength, readTime } from './schedule.ts';
 import type { HttpParts, Method } from './server.ts';
 
-type Answer = (body: Body, reply: FastifyReply, request: FastifyRequest) => Promise<FastifyReply>;
+/** What a request has changed in the cluster-wide configuration, without secrets; null: nothing. */
+interface Changes {
+  before: Body | null;
+  after: Body | null;
+}
+
+/** @param changes - filled in by those that change the configuration */
+type Answer = (body: Body, reply: FastifyReply, changes: Changes) => Promise<FastifyReply>;
 
 /** How many milliseconds writes stood still, on a successful switchover. Patroni's clients ignore it. */
 export const PAUSED_HEADER = 'pgha-paused-ms';
@@ -25,21 +34,47 @@ export function controlRoutes(app: FastifyInstance, parts: HttpParts): void {
       if (!(await parts.admits(request, reply))) return reply;
       const read = body === 'none' ? {} : readBody(request, reply, body === 'optional');
       if (read === null) return reply;
-      parts.log.write('info', 'request.received', `${request.ip} asks for ${method} /${segment}.`, {
+      const path = `/${segment}`;
+      const asker = askerOf(parts.config().restapi, request);
+      const asked = Object.keys(read).length === 0 ? null : masked(read);
+      parts.log.write('info', 'request.received', `${printAsker(asker)} asks for ${method} ${path}.`, {
         method,
-        path: `/${segment}`,
-        from: request.ip,
-        // A configuration may hold a connection string with its password.
-        asked: segment === 'config' ? Object.keys(read) : read,
+        path,
+        from: asker.address,
+        ...(asked === null ? {} : { asked }),
       });
-      return answer(read, reply, request);
+      const time = new Date().toISOString();
+      const changes: Changes = { before: null, after: null };
+      let failed = true;
+      try {
+        const answered = await answer(read, reply, changes);
+        failed = false;
+        return answered;
+      } finally {
+        const status = failed ? 500 : reply.statusCode;
+        const ok = status < 300;
+        parts.control.recordRequest({
+          time,
+          member: parts.control.self,
+          asker,
+          request: `${method} ${path}`,
+          // Of a configuration that was stored it is said what has changed.
+          asked: changes.after === null ? asked : null,
+          ok,
+          status,
+          said: plainText(saidIn(reply) ?? (ok ? 'done' : 'not done')),
+          ...changes,
+        });
+      }
     });
   };
 
-  protect('PATCH', 'config', 'required', async (body, reply) =>
-    sendConfig(reply, await parts.control.patchConfig(body)),
+  protect('PATCH', 'config', 'required', async (body, reply, changes) =>
+    sendConfig(reply, await parts.control.patchConfig(body), changes),
   );
-  protect('PUT', 'config', 'required', async (body, reply) => sendConfig(reply, await parts.control.putConfig(body)));
+  protect('PUT', 'config', 'required', async (body, reply, changes) =>
+    sendConfig(reply, await parts.control.putConfig(body), changes),
+  );
 
   protect('POST', 'reload', 'none', async (_body, reply) =>
     sendOutcome(reply, await parts.control.request({ kind: 'reload' }), { status: 202, sentence: 'reload scheduled' }),
@@ -135,10 +170,12 @@ async function confirmFailsafe(parts: HttpParts, body: Body, reply: FastifyReply
   }
 }
 
-function sendConfig(reply: FastifyReply, outcome: ConfigOutcome): FastifyReply {
-  return outcome.kind === 'stored'
-    ? sendJson(reply, 200, outcome.config)
-    : sendPage(reply, outcome.status, outcome.sentence);
+function sendConfig(reply: FastifyReply, outcome: ConfigOutcome, changes: Changes): FastifyReply {
+  if (outcome.kind === 'refused') return sendPage(reply, outcome.status, outcome.sentence);
+  const differs = difference(outcome.before ?? {}, outcome.config);
+  changes.before = masked(differs.before);
+  changes.after = masked(differs.after);
+  return sendJson(reply, 200, outcome.config);
 }
 
 /** Patroni's sentence where it went well (clients compare it), the agent's own where it did not. */

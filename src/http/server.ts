@@ -15,6 +15,7 @@ import type { EventLog } from '../ports/event-log.ts';
 import { denial, mayRead, sendDenial } from './access.ts';
 import { Allowlist } from './allowlist.ts';
 import { errorPage, sendJson, sendPage, sendSentence } from './answers.ts';
+import { DeniedRequests } from './audit.ts';
 import { checkConfigRoutes } from './check-config.ts';
 import { clusterRoutes } from './cluster.ts';
 import { controlRoutes } from './control.ts';
@@ -137,15 +138,20 @@ export function buildHttp(options: {
 
   const status = new StatusDocument(options.version);
   const look = (): NodeHealth => lookAt(control, config().tags);
+  const denied = new DeniedRequests(log);
   const admits: HttpParts['admits'] = async (request, reply, always) => {
     const members = control.published().cluster?.members ?? [];
     const hosts = members.map(({ apiUrl }) => hostOf(apiUrl)).filter((host) => host !== '');
     if (!(await allowlist.admits(request.raw.socket.remoteAddress, hosts, always))) {
       sendSentence(reply, 403, 'Access is denied');
+      denied.tell(request, 'its address may not');
       return false;
     }
     const against = denial(config().restapi, request);
-    if (against !== null) sendDenial(reply, against);
+    if (against !== null) {
+      sendDenial(reply, against);
+      denied.tell(request, against.sentence);
+    }
     return against === null;
   };
   const parts: HttpParts = { config, control, log, status, look, segment, admits };

@@ -83,6 +83,8 @@ export const EVENTS = {
   'child.command-run': 'too few standbys were left: child_nodes_disconnect_command was run, or failed',
   'command.distrusted': "one of the operator's commands for Postgres did not do what it is for: our own way follows",
   'request.received': 'an operator or a peer asked for something',
+  'request.answered': 'what became of it, who had asked, and what it has changed in the configuration',
+  'request.denied': 'somebody asked for something and was not let in; now and then, with how often',
   'member.joined': 'a member appeared',
   'member.left': 'a member is gone',
 } as const;

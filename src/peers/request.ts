@@ -31,6 +31,7 @@ export interface HttpRequest {
   /** A larger answer is refused while it comes in. */
   readonly mostBytes: number;
   readonly body?: string;
+  readonly headers?: Readonly<Record<string, string>>;
   /** Asking twice does no more than asking once. Reads always are. */
   readonly repeatable?: true;
 }
@@ -92,6 +93,7 @@ export class HttpClient {
         agent: secure ? this.#secure : this.#plain,
         lookup: this.#names.lookup as LookupFunction,
         headers: {
+          ...request.headers,
           ...(this.#login === null
             ? {}
             : {

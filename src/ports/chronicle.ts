@@ -1,12 +1,12 @@
 /**
- * What happened, kept in etcd for people: each member's list of events, and the history of lags. Apart from
+ * What happened, kept in etcd for people: each member's list of events, the history of lags, and who asked for what. Apart from
  * ports/dcs.ts, because no decision rests on it: it is not in the read of each cycle, and it may be lost.
  */
 import type { KeyValue, Revision } from '../core/store.ts';
 import type { Millis } from '../core/time.ts';
 
-/** Below `/<namespace>/<scope>/pgha/`: `events/<member>`, or `lag`. */
-export type ChronicleKey = `events/${string}` | 'lag';
+/** Below `/<namespace>/<scope>/pgha/`: `events/<member>`, `lag`, or `audit`. */
+export type ChronicleKey = `events/${string}` | 'lag' | 'audit';
 
 export type PutAnswer =
   | { readonly kind: 'applied'; readonly revision: Revision }

@@ -54,6 +54,23 @@ describeOnHosts('observers', () => {
     );
   });
 
+  it('who changed the configuration is on record, whether a member was asked or etcd was written to', async () => {
+    const cluster = shared.current;
+    const [{ name } = { name: '' }] = cluster.nodes;
+    await ctlDone(cluster, ['edit-config', '-s', 'log_status_interval=297', '--force']);
+    const answer = await cluster.http(name, '/config', { method: 'PATCH', body: { log_status_interval: null } });
+    expect(answer.status).toBe(200);
+    const entries = await until('both are on record', 15_000, async () => {
+      const read = JSON.parse(await ctlDone(cluster, ['audit', '--format', 'json'])) as Record<string, unknown>[];
+      return read.length >= 2 ? read : null;
+    });
+    expect(entries).toMatchObject([
+      { member: name, request: 'PATCH /config', ok: true, before: { log_status_interval: 297 }, after: {} },
+      { request: 'edit-config', ok: true, before: {}, after: { log_status_interval: 297 } },
+    ]);
+    expect(String(entries[1]?.['says'])).toMatch(/^.+@.+$/);
+  });
+
   it('no two nodes say 200 on /primary at once during a failover', async () => {
     const cluster = shared.current;
     const old = await cluster.primary();

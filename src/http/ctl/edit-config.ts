@@ -11,6 +11,7 @@ import { mergePatch, validateStored } from '../../config/settings.ts';
 import { type ClusterView, KEYS, type Member } from '../../core/cluster.ts';
 import { millis } from '../../core/time.ts';
 import { CHECK_CONFIG_PATH } from '../check-config.ts';
+import { recordDirect } from './audit.ts';
 import { diffLines } from './diff.ts';
 import { type ActFormat, report } from './outcome.ts';
 import { leaderFirst, type Session } from './session.ts';
@@ -71,12 +72,9 @@ export async function editConfig(session: Session, name: string | undefined, opt
   if (answer.kind === 'failed') throw new Refusal(`etcd refused: ${answer.cause}. Nothing was changed.`);
   if (!answer.succeeded)
     throw new Refusal('Somebody else changed the configuration meanwhile. Nothing was changed: try again.');
-  return report(
-    session,
-    options.format,
-    [{ action: 'edit-config', ok: true, said: 'Configuration changed' }],
-    (o) => o.said,
-  );
+  const said = 'Configuration changed';
+  await recordDirect(session, scope, { request: 'edit-config', said, before, after });
+  return report(session, options.format, [{ action: 'edit-config', ok: true, said }], (o) => o.said);
 }
 
 async function edited(terminal: Terminal, before: Settings, options: EditOptions): Promise<Settings> {

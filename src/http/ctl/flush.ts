@@ -1,6 +1,7 @@
 /** `flush`: what was scheduled is withdrawn: restarts of members, or the switchover of the cluster. */
 import { KEYS, type Member } from '../../core/cluster.ts';
 import { millis } from '../../core/time.ts';
+import { recordDirect } from './audit.ts';
 import { type ActFormat, failed, messageOf, type Outcome, plain, report } from './outcome.ts';
 import { leaderFirst, pick, type Role, type Session, targets } from './session.ts';
 import { confirm, Misuse, Refusal } from './terminal.ts';
@@ -84,6 +85,8 @@ async function flushSwitchover(session: Session, words: readonly string[], optio
   );
   if (written.kind !== 'answered' || !written.succeeded)
     throw new Refusal(`No member of ${scope} answers (${silent.join('; ')}), and it could not be withdrawn in etcd.`);
-  const outcome: Outcome = { action, ok: true, said: 'no member answers: withdrawn in etcd' };
+  const said = 'no member answers: withdrawn in etcd';
+  await recordDirect(session, scope, { request: action, said });
+  const outcome: Outcome = { action, ok: true, said };
   return report(session, options.format, [outcome], () => `Success: scheduled switchover deleted in cluster ${scope}`);
 }

@@ -9,6 +9,7 @@ import { ABSENT } from '../../core/store.ts';
 import { millis } from '../../core/time.ts';
 import { readPeerStatus } from '../../peers/http.ts';
 import { PAUSED_HEADER } from '../control.ts';
+import { recordDirect } from './audit.ts';
 import { membersText } from './member-table.ts';
 import { type ActFormat, messageOf, type Outcome, plain, report, timestamp } from './outcome.ts';
 import { type ApiAnswer, leaderFirst, leaderOf, type Session } from './session.ts';
@@ -242,6 +243,8 @@ async function writeWish(session: Session, plan: Plan, silent: readonly string[]
     },
     millis(3_000),
   );
+  if (written.kind === 'answered' && written.succeeded)
+    await recordDirect(session, plan.scope, { request: kind, asked: wish, said: 'written to etcd: no member answers' });
   const why = silent.length === 0 ? 'no member is there' : `no member answers (${silent.join('; ')})`;
   return written.kind === 'answered' && written.succeeded
     ? {

@@ -1,13 +1,29 @@
 /** The real store and the real REST API for a run of pgha-ctl, loaded only when a command needs them. */
+import { hostname, userInfo } from 'node:os';
 import { type Instant, instant } from '../../core/time.ts';
+import { ASKED_BY } from '../audit.ts';
 import type { Outside } from './session.ts';
 import type { Terminal } from './terminal.ts';
 
 const MOST_BYTES = 16 * 1024 * 1024;
 
+/** Who typed it is told too where sudo says so. */
+function operatorHere(env: Terminal['env']): string {
+  let user: string;
+  try {
+    user = userInfo().username;
+  } catch {
+    user = `uid ${process.getuid?.() ?? '?'}`;
+  }
+  const typed = env['SUDO_USER'];
+  return `${typed === undefined || typed === '' || typed === user ? user : `${typed} as ${user}`}@${hostname()}`;
+}
+
 export function realOutside(terminal: Terminal): Outside {
+  const operator = operatorHere(terminal.env);
   return {
     terminal,
+    operator,
     async openStore(context, scope) {
       const [{ EtcdDcs }, { basePath }] = await Promise.all([
         import('../../etcd/store.ts'),
@@ -35,6 +51,8 @@ export function realOutside(terminal: Terminal): Outside {
             method,
             url: new URL(path, apiUrl).href,
             limit,
+            // A header takes no other letters.
+            headers: { [ASKED_BY]: operator.replace(/[^\x20-\x7e]/g, '?') },
             mostBytes: MOST_BYTES,
             ...(body === undefined ? {} : { body: JSON.stringify(body) }),
           });

@@ -259,6 +259,11 @@ function build(terminal: Terminal, start: (work: Work) => () => Promise<void>): 
     .action((name: string | undefined, options: Parsed) =>
       start(async (session) => (await import('./events.ts')).events(session, name, options))(),
     );
+  listed(command('audit', 'who asked for what, newest first').addArgument(one))
+    .option('--limit <number>', 'so many at most', wholeNumber, 20)
+    .action((name: string | undefined, options: Parsed) =>
+      start(async (session) => (await import('./audit.ts')).audit(session, name, options))(),
+    );
   command('explain', 'which member could lead now, and what stops the others')
     .addArgument(one)
     .option('--last', 'how the last takeover came about')

@@ -14,7 +14,7 @@ import type { SqlTarget } from './sql.ts';
 import type { Rows } from './table.ts';
 import { Misuse, Refusal, type Terminal } from './terminal.ts';
 
-export type Store = Pick<Dcs, 'read' | 'txn' | 'close'> & { readonly chronicle: Pick<Chronicle, 'read'> };
+export type Store = Pick<Dcs, 'read' | 'txn' | 'close'> & { readonly chronicle: Chronicle };
 
 export interface ApiAnswer {
   readonly status: number;
@@ -31,6 +31,8 @@ export interface Api {
 /** What a run needs from outside, for tests to replace. */
 export interface Outside {
   readonly terminal: Terminal;
+  /** Who runs this, and where, for the audit trail: `alice@db1`. */
+  readonly operator: string;
   openStore(context: CtlContext, scope: string): Promise<Store>;
   openApi(context: CtlContext): Promise<Api>;
   readonly examine: Examine;
@@ -122,6 +124,10 @@ export class Session {
     if (member.apiUrl === null) throw new Error(`${member.name} has not published the address of its REST API`);
     this.#api ??= this.context().then((context) => this.#outside.openApi(context));
     return await (await this.#api).call(member.apiUrl, method, path, body, limit);
+  }
+
+  get operator(): string {
+    return this.#outside.operator;
   }
 
   get examine(): Examine {

@@ -81,6 +81,7 @@ export function makeAgent({ name, index, ...parts }: AgentParts, plan: Plan): Ru
     explain: () => agent.explain(),
     readCluster: () => agent.readCluster(),
     readEvents: () => agent.readEvents(),
+    recordRequest: (entry) => agent.recordRequest(entry),
     request: (request) => agent.request(request),
     switchover: (request) => agent.switchover(request),
     cancelSwitchover: () => agent.cancelSwitchover(),

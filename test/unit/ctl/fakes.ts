@@ -29,7 +29,11 @@ export interface World {
   readonly typed?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   readonly interactive?: boolean;
+  /** etcd takes nothing that is kept for people. */
+  readonly chronicleRefuses?: true;
 }
+
+const IN_CHRONICLE = /^pgha\/(events\/|lag$|audit$)/;
 
 export interface Ran {
   readonly code: number;
@@ -77,11 +81,12 @@ export async function ctl(world: World, ...args: string[]): Promise<Ran> {
   };
   const outside: Outside = {
     terminal,
+    operator: 'alice@db1',
     openStore: async (_context, scope) => ({
       read: async () => ({
         kind: 'answered',
         header: { clusterId: '1', raftTerm: 1n, revision: revision(99) },
-        entries: entriesOf(world.clusters[scope] ?? {}).filter(({ key }) => !/^pgha\/(events\/|lag$)/.test(key)),
+        entries: entriesOf(world.clusters[scope] ?? {}).filter(({ key }) => !IN_CHRONICLE.test(key)),
       }),
       txn: async (txn) => {
         txns.push(txn);
@@ -101,9 +106,14 @@ export async function ctl(world: World, ...args: string[]): Promise<Ran> {
         read: async () => ({
           kind: 'answered',
           entries: entriesOf(world.clusters[scope] ?? {})
-            .filter(({ key }) => /^pgha\/(events\/|lag$)/.test(key))
+            .filter(({ key }) => IN_CHRONICLE.test(key))
             .map((entry) => ({ ...entry, key: entry.key.slice('pgha/'.length) })),
         }),
+        put: async (key, value) => {
+          if (world.chronicleRefuses === true) return { kind: 'unknown', cause: 'no answer' };
+          (world.clusters[scope] ?? {})[`pgha/${key}`] = value;
+          return { kind: 'applied', revision: revision(101) };
+        },
       },
       close: async () => {},
     }),

@@ -46,7 +46,7 @@ describe('the range of a cluster', () => {
     for (const key of ['pgha/lag/', 'pgha/lagx', 'pgha/last_takeover', 'pgha/zz', 'status', 'sync', '~']) {
       expect([key, within(decisive, key), within(chronicle, key)]).toEqual([key, 1, 0]);
     }
-    for (const key of ['pgha/events/', 'pgha/events/a', 'pgha/events/ü', 'pgha/lag']) {
+    for (const key of ['pgha/audit', 'pgha/events/', 'pgha/events/a', 'pgha/events/ü', 'pgha/lag']) {
       expect([key, within(decisive, key), within(chronicle, key)]).toEqual([key, 0, 1]);
     }
     expect(decisive[0]?.first).toEqual(first);

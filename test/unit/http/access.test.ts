@@ -121,3 +121,16 @@ it('headers of the configuration go with every answer', async () => {
   ] as const)
     expect((await app.inject({ method, url })).headers['x-frame-options']).toBe('deny');
 });
+
+describe('who was not let in', () => {
+  it('stands in the log, once for however many knock', async () => {
+    const said: string[] = [];
+    const config = aConfig({ restapi: { ...aConfig().restapi, authentication } });
+    const log = {
+      write: (_severity: unknown, event: string, sentence: string) => void said.push(`${event} ${sentence}`),
+    };
+    const app = buildHttp({ config: () => config, control: aControl(), log, version: '1', tls: null });
+    for (let i = 0; i < 100; i++) await app.inject({ method: 'POST', url: '/reload', remoteAddress: '192.0.2.1' });
+    expect(said).toEqual(['request.denied 192.0.2.1 was not let in for POST /reload: no auth header received']);
+  });
+});

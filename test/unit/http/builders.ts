@@ -3,6 +3,7 @@ import type { Control, Published, SwitchoverOutcome, SwitchoverRequest } from '.
 import { NOTHING_AILS } from '../../../src/agent/sickness-watch.ts';
 import type { Config } from '../../../src/config/schema.ts';
 import { resolveCluster } from '../../../src/config/settings.ts';
+import type { AuditEntry } from '../../../src/core/audit.ts';
 import { type ClusterView, readCluster } from '../../../src/core/cluster.ts';
 import { explain } from '../../../src/core/explain.ts';
 import { type Primary, type Standby, systemId } from '../../../src/core/local.ts';
@@ -195,6 +196,7 @@ export interface Asked {
   switchovers: SwitchoverRequest[];
   requests: unknown[];
   configs: unknown[];
+  audit: AuditEntry[];
   looks: number;
 }
 
@@ -206,7 +208,7 @@ export function aControl(
   over: Partial<Control> & { state?: Published; canWrite?: boolean; outcome?: SwitchoverOutcome } = {},
 ): FakeControl {
   const { state = aPublished(), canWrite = false, outcome, ...rest } = over;
-  const asked: Asked = { switchovers: [], requests: [], configs: [], looks: 0 };
+  const asked: Asked = { switchovers: [], requests: [], configs: [], audit: [], looks: 0 };
   return {
     asked,
     self: nodeName('b'),
@@ -218,6 +220,7 @@ export function aControl(
     },
     readCluster: async () => state.cluster,
     confirmFailsafe: async () => ({ kind: 'off' }),
+    recordRequest: (entry) => void asked.audit.push(entry),
     readEvents: async () => ({ events: [], ofAll: true }),
     explain: async () => ({ explanation: explain(aView()), lastTakeover: null, mine: null }),
     request: async (request) => {
@@ -231,9 +234,9 @@ export function aControl(
     cancelSwitchover: async () => ({ kind: 'refused', sentence: 'no switchover is scheduled' }),
     patchConfig: async (patch) => {
       asked.configs.push(patch);
-      return { kind: 'stored', config: { ttl: 10, ...patch } };
+      return { kind: 'stored', config: { ttl: 10, ...patch }, before: { ttl: 10, loop_wait: 2 } };
     },
-    putConfig: async (config) => ({ kind: 'stored', config }),
+    putConfig: async (config) => ({ kind: 'stored', config, before: null }),
     problemsOf: async () => [],
     rescue: async (request) => ({ kind: 'delivered', replayed: request.end }),
     readWal: async () => null,

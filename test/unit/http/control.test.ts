@@ -432,3 +432,61 @@ describe('between members', () => {
     }
   });
 });
+
+describe('the audit trail', () => {
+  it('has who asked, from where, what, and what became of it', async () => {
+    const control = aControl();
+    const app = anApi(control, withLogin);
+    const headers = { ...login('admin', 'secret'), 'pgha-asked-by': 'alice@db1\u0000'.replace('\u0000', '') };
+    await app.inject({
+      method: 'POST',
+      url: '/switchover',
+      headers,
+      remoteAddress: '192.0.2.7',
+      payload: { leader: 'a', candidate: 'c' },
+    });
+    expect(control.asked.audit).toMatchObject([
+      {
+        member: 'b',
+        asker: { address: '192.0.2.7', login: 'admin', certificate: null, says: 'alice@db1' },
+        request: 'POST /switchover',
+        asked: { leader: 'a', candidate: 'c' },
+        ok: true,
+        status: 200,
+        said: 'Successfully switched over to "c"',
+        before: null,
+      },
+    ]);
+  });
+
+  it('has what changed in the configuration, as it was and as it is, without secrets', async () => {
+    const control = aControl();
+    const payload = { ttl: 20, postgresql: { parameters: { primary_conninfo: 'host=a password=hunter2' } } };
+    await anApi(control).inject({ method: 'PATCH', url: '/config', payload });
+    expect(control.asked.audit).toMatchObject([
+      {
+        request: 'PATCH /config',
+        asked: null,
+        before: { ttl: 10, loop_wait: 2 },
+        after: { ttl: 20, postgresql: { parameters: { primary_conninfo: 'host=a password=***' } } },
+      },
+    ]);
+  });
+
+  it('has what was refused, and what could not be answered, but nothing of strangers', async () => {
+    const control = aControl({
+      patchConfig: async () => ({ kind: 'refused', status: 400, sentence: 'not stored: ttl' }),
+      cancelSwitchover: () => Promise.reject(new Error('broken')),
+    });
+    const app = anApi(control, withLogin);
+    await app.inject({ method: 'PATCH', url: '/config', payload: { ttl: 1 } });
+    expect(control.asked.audit).toEqual([]);
+    const headers = login('admin', 'secret');
+    await app.inject({ method: 'PATCH', url: '/config', headers, payload: { ttl: 1 } });
+    await app.inject({ method: 'DELETE', url: '/switchover', headers });
+    expect(control.asked.audit).toMatchObject([
+      { asked: { ttl: 1 }, ok: false, status: 400, said: 'not stored: ttl', before: null, after: null },
+      { request: 'DELETE /switchover', ok: false, status: 500 },
+    ]);
+  });
+});
