@@ -184,6 +184,8 @@ export class Agent implements Control {
   /** Whose Postgres that was. */
   private sawPrimaryOf: NodeName | null = null;
   private settingsRevision = -1n;
+  /** The cluster's settings as they could last be read; null: not yet. */
+  private stored: Json | null = null;
   /** The leadership in which attempts to come back are counted. */
   private triedWith: Revision | null = null;
   private cancelTimer: CancelTimer | null = null;
@@ -475,7 +477,7 @@ export class Agent implements Control {
   /** This node's own file was read again. */
   settingsRead(): void {
     this.events.record('repmgrd_config_reload', true, 'the configuration file was read again');
-    this.resolved = this.settings.resolve(this.reader.latest?.cluster.config?.value ?? null);
+    this.resolved = this.settings.resolve(this.stored);
     this.upkeep.settingsChanged();
     this.keeper.poke();
     this.soon('the configuration file was read again');
@@ -485,10 +487,12 @@ export class Agent implements Control {
     const at = cluster.config?.revision ?? 0n;
     if (at === this.settingsRevision) return;
     const first = this.settingsRevision === -1n;
-    // Settings that are gone, or garbled, do not make a cluster of its own of a standby cluster: the last ones count.
-    if (cluster.config === null && this.policy.standbyCluster !== undefined) return;
+    // Where they are gone, or garbled, the last ones count: nobody has asked for commits that wait for no standby, or for
+    // a standby cluster that becomes one of its own.
+    if (cluster.config === null && (!first || this.policy.standbyCluster !== undefined)) return;
     this.settingsRevision = at;
-    this.resolved = this.settings.resolve(cluster.config?.value ?? null);
+    this.stored = cluster.config?.value ?? null;
+    this.resolved = this.settings.resolve(this.stored);
     const { log } = this.parts;
     if (!first) log.write('info', 'config.changed', 'the cluster-wide settings changed', { revision: at.toString() });
     for (const line of [...this.resolved.adjustments, ...this.resolved.notUnderstood])
@@ -1371,7 +1375,7 @@ export class Agent implements Control {
 
   /** Only where something changes for Postgres. */
   private async objectionsOfPostgres(config: Json): Promise<readonly string[]> {
-    const before = this.settings.resolve(this.reader.latest?.cluster.config?.value ?? null).server;
+    const before = this.settings.resolve(this.stored).server;
     const after = this.settings.resolve(config).server;
     if (JSON.stringify(before) === JSON.stringify(after)) return [];
     return objectionsInTime(this.parts, () => this.parts.postgres.objections(after, before));

@@ -103,7 +103,7 @@ export class ClusterReader {
       if (known === true) continue;
       const sentence =
         part === undefined
-          ? `etcd's key ${key} is ${why}; it is left alone and counts as empty`
+          ? `etcd's key ${key} is ${why}; it is left alone and ${key === KEYS.config ? 'the settings that were read last count' : 'counts as empty'}`
           : `${part} in etcd's key ${key} counts as absent: ${why}`;
       this.log.write('warn', 'dcs.value-not-understood', sentence, { key });
     }

@@ -136,9 +136,10 @@ export class Conduct {
     this.config = config;
   }
 
-  /** A daemon has read the settings. */
-  wasTold(name: string, config: Json): void {
+  /** A daemon has read the settings; null: it could not, and goes by the last, or by those that the cluster began with. */
+  wasTold(name: string, read: Json | null): void {
     const known = this.told.get(name) ?? { config: {}, since: new Map<string, number>() };
+    const config = read ?? (this.told.has(name) ? known.config : (this.plan.config ?? {}));
     for (const setting of new Set([...Object.keys(config), ...Object.keys(known.config)]))
       if (config[setting] !== known.config[setting]) known.since.set(setting, this.now());
     known.config = config;

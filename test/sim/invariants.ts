@@ -457,21 +457,21 @@ export class Invariants {
    * Off: for a leader in maintenance, whose beats name no end.
    */
   private checkWindow(ledger: Ledger, now: number): void {
-    if (ledger.endless || this.isAlone(ledger)) return;
+    if (ledger.endless) return;
     const { clock, guard, name } = ledger.node;
+    const daemon = ledger.node.daemon();
+    const failed = (sentence: string): void => {
+      if (!this.isAlone(ledger)) this.fail('P2', sentence);
+    };
     const slack = clock.resumedAt > 0 ? UNNOTICED_MS : 0.5;
     if (guard.written !== null && !guard.hasJustCut) {
       const ends = clock.trueTimeOf(guard.written);
       if (ends > now) this.checked['P2 what the guard was told'] += 1;
       if (ends > now && ends + this.marginMs / clock.rate > ledger.windowBound + slack) {
         const over = ends + this.marginMs / clock.rate - ledger.windowBound;
-        this.fail(
-          'P2',
-          `the guard of ${name} strikes ${over.toFixed(1)} ms later than the beats that were applied allow`,
-        );
+        failed(`the guard of ${name} strikes ${over.toFixed(1)} ms later than the beats that were applied allow`);
       }
     }
-    const daemon = ledger.node.daemon();
     if (daemon === null) return;
     const leadership = daemon.control.leadershipNow();
     if (leadership.kind !== 'holding' || !leadership.windowOpen) return;
@@ -483,12 +483,11 @@ export class Invariants {
     // A guard that noticed a suspension has cut it, and the daemon hears of it.
     const { cut } = guard;
     if (!cut && guard.written !== null && struck > now && struck > clock.trueTimeOf(guard.written) + 0.5) {
-      this.fail('P2', `${name} believes in a window whose deadline its guard was never told`);
+      failed(`${name} believes in a window whose deadline its guard was never told`);
     }
     if (until > now) this.checked['P2 what the daemon believes'] += 1;
     if (until > now && until > ledger.windowBound + slack) {
-      this.fail(
-        'P2',
+      failed(
         `${name} believes in a window that is ${(until - ledger.windowBound).toFixed(1)} ms longer than the beats that were applied allow`,
       );
     }
@@ -516,10 +515,9 @@ export class Invariants {
     if (this.guarded) this.checked['S2 armed before it writes'] += 1;
     if (this.guarded && armed === null) this.fail('S2', `${name} accepts writes and its guard was not armed`);
     // S2: who accepts writes has a lease that has not run out on etcd's own clock.
-    if (this.isPardoned(ledger, now)) return;
     this.checked['S2 the lease of a writer'] += 1;
     const left = ledger.lease === null ? null : this.etcd.leaseLeft(ledger.lease);
-    if (left === null || left <= 0) {
+    if ((left === null || left <= 0) && !this.isPardoned(ledger, now)) {
       this.fail(
         'S2',
         `${name} accepts writes and its lease ${left === null ? 'is gone' : `ran out ${(-left).toFixed(0)} ms ago`}`,

@@ -159,7 +159,8 @@ export class Synchrony {
     const { key } = this;
     const keepers = among ?? this.keepers.filter((keeper) => keeper.on);
     if (key === null || one.server.data === null) return true;
-    if (this.mode === 'on' && key.leader !== one.name && !key.voters.some((name) => name === one.name)) return false;
+    if (this.mode !== 'quorum' && key.leader !== one.name && !key.voters.some((name) => name === one.name))
+      return false;
     const mine = { timeline: timeline(one.server.data.branch.id), position: lsn(one.server.end) };
     const votes = key.voters
       .filter((name) => name !== one.name)

@@ -787,9 +787,9 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: AGENT,
-        find: `    this.resolved = this.settings.resolve(cluster.config?.value ?? null);
+        find: `    this.resolved = this.settings.resolve(this.stored);
     const { log } = this.parts;`,
-        replace: `    if (first) this.resolved = this.settings.resolve(cluster.config?.value ?? null);
+        replace: `    if (first) this.resolved = this.settings.resolve(this.stored);
     const { log } = this.parts;`,
       },
     ],

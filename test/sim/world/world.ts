@@ -217,7 +217,7 @@ export class World {
           this.invariants.etcdReplaced(this.etcd.keyNow(KEYS.status)?.value ?? null);
           this.conduct.etcdReplaced();
           this.synchrony.etcdReplaced();
-          this.settings(readConfig(this.etcd.keyNow(KEYS.config)?.value ?? '{}'));
+          this.settings(readConfig(this.etcd.keyNow(KEYS.config)?.value ?? ''));
           this.faults.occasion('key-gone', null);
         },
         byHand: () => {
@@ -825,7 +825,7 @@ export class World {
             revoked: (lease) => this.invariants.revoked(name, lease),
             read: (entries) => {
               const config = entries.find((entry) => entry.key === KEYS.config);
-              this.conduct.wasTold(name, readConfig(config?.value ?? '{}'));
+              this.conduct.wasTold(name, readConfig(config?.value ?? ''));
             },
           }),
           postgres: ports.postgres,
@@ -975,7 +975,9 @@ export class World {
     return this.faults.fateOf(name, kind);
   }
 
-  private settings(config: Readonly<Record<string, unknown>>): void {
+  /** @param config - null: nobody can read them, and the last ones count */
+  private settings(config: Readonly<Record<string, unknown>> | null): void {
+    if (config === null) return;
     this.invariants.settings(config);
     this.conduct.settings(config);
     this.ailments.settings(config);
@@ -989,7 +991,7 @@ export class World {
       if (op.op === 'put' && op.key === KEYS.initialize) this.conduct.named(by, op.value);
       if (op.op !== 'put' || op.key !== KEYS.config) continue;
       const config = readConfig(op.value);
-      if (config['pause'] === true && this.etcd.keyNow(KEYS.leader) === null)
+      if (config?.['pause'] === true && this.etcd.keyNow(KEYS.leader) === null)
         this.trace.mark('maintenance began while nobody led');
       this.settings(config);
     }
@@ -1036,13 +1038,14 @@ function maybeSynchronous({ config, faults }: Plan): boolean {
   return says(config) || faults.some(({ fault }) => fault.kind === 'settings' && says(fault.patch));
 }
 
-/** What stands there need not be what it should be. */
-function readConfig(text: string): Readonly<Record<string, unknown>> {
+/** null: what stands there is not what it should be. */
+function readConfig(text: string): Readonly<Record<string, unknown>> | null {
   try {
     const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>) : {};
+    const isMap = typeof value === 'object' && value !== null && !Array.isArray(value);
+    return isMap ? (value as Readonly<Record<string, unknown>>) : null;
   } catch {
-    return {};
+    return null;
   }
 }
 
