@@ -34,6 +34,12 @@ export const PROGRAMS = {
     debian: ['patroni', 'python3-etcd'],
     what: 'patronictl (Patroni)',
   },
+  repmgr: {
+    found: () => existsSync(join(postgresBinDir() ?? '', 'repmgrd')),
+    // A name for the one that fits the distribution's Postgres.
+    debian: ['repmgr'],
+    what: 'repmgr',
+  },
   promtool: { found: () => which('promtool') !== null, debian: ['prometheus'], what: 'promtool (Prometheus)' },
 };
 
@@ -46,6 +52,7 @@ const UNITS = {
   pgbouncer: ['pgbouncer.service'],
   nftables: ['nftables.service'],
   patroni: ['patroni.service'],
+  repmgr: ['repmgrd.service'],
   prometheus: ['prometheus.service'],
 };
 
@@ -201,7 +208,7 @@ fi
 `;
 
 const TEST = [
-  ...['postgres', 'psql', 'etcd', 'etcdctl', 'ip', 'nft', 'nsenter', 'patronictl'],
+  ...['postgres', 'psql', 'etcd', 'etcdctl', 'ip', 'nft', 'nsenter', 'patronictl', 'repmgr'],
   ...['haproxy', 'keepalived', 'pgbouncer', 'curl'],
 ];
 

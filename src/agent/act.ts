@@ -490,6 +490,8 @@ async function untilAnswered(agent: Agent, signal: AbortSignal, txn: Txn): Promi
 async function claimScope(agent: Agent, over: Revision | null): Promise<boolean> {
   const { local } = agent.watch;
   if (local.kind !== 'primary' && local.kind !== 'stopped') return false;
+  const config = local.kind === 'primary' ? await asItRuns(agent) : agent.settings.initialConfig;
+  if (config === null) return false;
   await agent.parts.dcs.txn(
     {
       compare: [
@@ -498,7 +500,7 @@ async function claimScope(agent: Agent, over: Revision | null): Promise<boolean>
       ],
       success: [
         { op: 'put', key: KEYS.initialize, value: local.systemId, lease: null },
-        { op: 'put', key: KEYS.config, value: JSON.stringify(agent.settings.initialConfig), lease: null },
+        { op: 'put', key: KEYS.config, value: JSON.stringify(config), lease: null },
       ],
       failure: [],
     },
@@ -506,6 +508,15 @@ async function claimScope(agent: Agent, over: Revision | null): Promise<boolean>
   );
   await agent.readCluster();
   return true;
+}
+
+/** The cluster's first settings: what the file says, and beside it what the server that is taken in runs with. */
+async function asItRuns(agent: Agent): Promise<Readonly<Record<string, unknown>> | null> {
+  const { postgres } = agent.parts;
+  const { initialConfig, merge } = agent.settings;
+  const parameters = await attempt(agent, 'read the settings of the server', () => postgres.sharedParameters());
+  if (parameters === null) return null;
+  return Object.keys(parameters).length === 0 ? initialConfig : merge({ postgresql: { parameters } }, initialConfig);
 }
 
 /**

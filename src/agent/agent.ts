@@ -7,6 +7,7 @@
 import type { ActionName } from '../core/action.ts';
 import type { AuditEntry } from '../core/audit.ts';
 import { ASK_LIMIT, END_LIMIT, lookLimit } from '../core/budget.ts';
+import { watchesOnly } from '../core/classify.ts';
 import {
   type ClusterView,
   KEYS,
@@ -97,6 +98,9 @@ const A_DAY = millis(24 * 3_600_000);
 const LEADS_FOR = millis(4_000);
 /** A last proof before this daemon makes room takes no longer. */
 const HAND_ON_LIMIT = millis(1_500);
+/** A take-over that has not come about by then is not made later, when nobody expects it any more. */
+const TAKE_OVER_WITHIN = millis(5_000);
+const LOGIN_EVERY = millis(5_000);
 /** How often a standby that wants to go looks whether it may. */
 const LEAVE_LOOK = millis(50);
 
@@ -183,6 +187,10 @@ export class Agent implements Control {
   private sawPrimaryAt: Instant | null = null;
   /** Whose Postgres that was. */
   private sawPrimaryOf: NodeName | null = null;
+  /** So long what an operator has asked for is carried out: taking over the server that runs here. */
+  private takeOverUntil: Instant | null = null;
+  /** What the primary of a cluster that is not ours yet has said to our login for replication. */
+  private login: { readonly at: Instant; readonly works: boolean | null } | null = null;
   private settingsRevision = -1n;
   /** The cluster's settings as they could last be read; null: not yet. */
   private stored: Json | null = null;
@@ -208,6 +216,7 @@ export class Agent implements Control {
       ...(given.notices === undefined ? {} : { notices: given.notices }),
       log: given.log,
       self: () => ({ name: this.self, id: this.resolved.policy.node.nodeId }),
+      quiet: () => this.handsOff,
     });
     this.happenings = new Happenings(this.self);
     this.audit = new AuditTrail({ clock: given.clock, chronicle: given.chronicle, log: given.log });
@@ -401,6 +410,7 @@ export class Agent implements Control {
     this.tell(judgement.situation, judgement.decision, view);
     this.publish();
     this.tellPeople();
+    if (judgement.situation === 'shadow') this.tryLogin(view);
     const { decision } = judgement;
     if (SICK_STOPS.has(decision.rule)) this.handoverTriedAt = view.now;
     if (decision.rule === 'service.left') for (const resolve of this.leftWaiters.splice(0)) resolve();
@@ -526,7 +536,8 @@ export class Agent implements Control {
     if (local.kind === 'standby' || (local.kind === 'primary' && this.operations.running === null))
       this.handedOver = false;
     this.tellFullness(local);
-    this.sickness.look(now, this.policy.sickness);
+    // It writes a small file into the data directory.
+    if (!this.handsOff) this.sickness.look(now, this.policy.sickness);
 
     const term = this.reader.latest?.cluster.leader?.term ?? null;
     if (term !== null && term !== this.triedWith) {
@@ -647,6 +658,7 @@ export class Agent implements Control {
       returningSince: this.peers.returningSince,
       switchoverDueIn: this.dueIn(reading?.cluster.failover?.scheduledAt ?? null),
       restart: this.scheduledRestartDue(),
+      takeOverAsked: this.takeOverUntil !== null && now < this.takeOverUntil,
     };
   }
 
@@ -758,12 +770,36 @@ export class Agent implements Control {
     }
   }
 
+  /** Whether the primary would let us in as the upstream that this standby is to follow; asked beside everything else. */
+  private tryLogin({ local, dcs, now }: View): void {
+    const { cluster } = dcs.kind === 'read' ? dcs : { cluster: null };
+    const primary = cluster?.members.find((one) => one.name !== this.self && one.role === 'primary') ?? null;
+    const address = primary === null ? null : this.addressOf(primary.name);
+    if (local.kind !== 'standby' || address === null) {
+      this.login = null;
+      return;
+    }
+    if (this.login !== null && between(this.login.at, now) < LOGIN_EVERY) return;
+    const { works = null } = this.login ?? {};
+    this.login = { at: now, works };
+    this.parts.postgres.lineage(address, LINEAGE_LIMIT).then(
+      (lineage) => {
+        this.login = { at: now, works: lineage !== null };
+      },
+      () => {
+        this.login = { at: now, works: false };
+      },
+    );
+  }
+
   private publish(): void {
     this.shown = this.snapshot();
   }
 
   /** Events, lags and the status line. Whatever goes wrong here, the node must act. */
   private tellPeople(): void {
+    // Scripts of an operator that move an address or a pooler belong to whoever runs the cluster.
+    if (this.handsOff) return;
     try {
       this.runCallbacks(this.callbacks.see(this.shown));
       this.recordHappenings();
@@ -847,6 +883,7 @@ export class Agent implements Control {
       sawPrimary: this.sawPrimaryAt === null ? null : between(this.sawPrimaryAt, now),
       sawPrimaryOf: this.sawPrimaryOf,
       upstreamCheck: this.upstream?.last ?? null,
+      replicationLogin: this.login?.works ?? null,
       validating: this.validation.kind === 'running',
       vetoedFor: this.vetoedFor(now),
       confirmed: this.keeper?.confirmed ?? null,
@@ -861,6 +898,14 @@ export class Agent implements Control {
   }
 
   // ------------------------------------------------------------------ for act.ts and upkeep.ts
+
+  /**
+   * What is here is not ours yet (`adopt_from`): nothing is written, and nobody's scripts are run. It ends with the key, so
+   * that nothing was changed when it cannot be taken.
+   */
+  get handsOff(): boolean {
+    return this.resolved.policy.node.adoptFrom !== undefined && watchesOnly({ ...this.view(), takeOverAsked: false });
+  }
 
   lookNow(): Promise<void> {
     return this.watch.look(this.lookLimit(), this.policy.reconnectInterval, this.policy.checkType);
@@ -1173,7 +1218,11 @@ export class Agent implements Control {
     const ofDaemon = request.kind === 'reload' || request.kind === 'restart-daemon';
     if (!ofDaemon && this.resolved.policy.node.role === 'witness')
       return { kind: 'refused', sentence: 'this node is a witness: no Postgres runs here' };
+    if (!ofDaemon && request.kind !== 'take-over' && this.handsOff)
+      return { kind: 'refused', sentence: 'this cluster is not handed over to pgha yet: nothing is done here' };
     switch (request.kind) {
+      case 'take-over':
+        return this.takeOver();
       case 'reload':
         await this.settings.reload();
         return { kind: 'accepted', sentence: 'reload scheduled' };
@@ -1213,6 +1262,28 @@ export class Agent implements Control {
       default:
         return ((never: never) => never)(request);
     }
+  }
+
+  /** The server that runs here becomes this scope's cluster, and this node its leader, within a few cycles or not at all. */
+  private async takeOver(): Promise<RequestOutcome> {
+    const refused = (sentence: string): RequestOutcome => ({ kind: 'refused', status: 412, sentence });
+    if (this.resolved.policy.node.adoptFrom === undefined) return refused('adopt_from is not set on this node');
+    if (!this.handsOff) return refused('this cluster is led by pgha already');
+    await this.lookNow();
+    if ((await this.readCluster()) === null) return refused('etcd does not answer');
+    const { situation, decision } = decide(this.view());
+    if (situation !== 'shadow' || decision.rule !== 'shadow.watching') return refused(decision.reason);
+    if (this.watch.local.kind !== 'primary') return refused(`Postgres here is ${this.watch.local.kind}, no primary`);
+    const { gate } = this.keeper;
+    const now = this.parts.clock.now();
+    const left = gate === null ? null : gate.opensAt === 'never' ? null : between(now, gate.opensAt);
+    if (left === null || left > 0)
+      return refused(
+        `this daemon has not watched for long enough yet: again in ${Math.ceil((left ?? 1_000) / 1_000)} s`,
+      );
+    this.takeOverUntil = laterBy(now, TAKE_OVER_WITHIN);
+    this.soon('an operator hands the cluster over');
+    return { kind: 'accepted', sentence: 'this node takes the cluster over' };
   }
 
   private scheduleRestart(request: Extract<OperatorRequest, { kind: 'schedule-restart' }>): RequestOutcome {
@@ -1344,7 +1415,13 @@ export class Agent implements Control {
     return roomToBegin(leadership.deadline, leadership.ttl, this.parts.clock.now());
   }
 
-  switchover(request: SwitchoverRequest): Promise<SwitchoverOutcome> {
+  async switchover(request: SwitchoverRequest): Promise<SwitchoverOutcome> {
+    if (this.handsOff)
+      return {
+        kind: 'refused',
+        status: 412,
+        sentence: 'this cluster is not handed over to pgha yet: nothing was changed',
+      };
     return askForSwitchover(this, request);
   }
 
@@ -1367,6 +1444,7 @@ export class Agent implements Control {
   }
 
   async problemsOf(config: Json): Promise<readonly string[]> {
+    if (this.handsOff) return ['this cluster is not handed over to pgha yet (pgha-ctl adopt take-over)'];
     // What is wrong already is not this edit's fault: it must not keep anybody from changing something else.
     const known = new Set(this.settings.validate(this.reader.latest?.cluster.config?.value ?? {}));
     const problems = this.settings.validate(config).filter((problem) => !known.has(problem));

@@ -34,6 +34,8 @@ export interface EventParts {
   readonly notices?: Notices;
   readonly log: EventLog;
   readonly self: () => Named;
+  /** Nobody's command is run: somebody else tells of this cluster (`adopt_from`). */
+  readonly quiet: () => boolean;
 }
 
 export interface EventExtras {
@@ -71,7 +73,7 @@ export class ClusterEvents {
 
   /** Never throws and never waits. @param details - one sentence */
   record(event: ClusterEventName, ok: boolean, details: string, extras: EventExtras = {}): void {
-    const { clock, commands, notices, self } = this.parts;
+    const { clock, commands, notices, self, quiet } = this.parts;
     const about = extras.about ?? self();
     const happened: ClusterEvent = {
       time: new Date(clock.wall()).toISOString(),
@@ -84,8 +86,10 @@ export class ClusterEvents {
     };
     // What the list could not hold anyway is not waited for either.
     this.pending = [...this.pending, happened].slice(-KEPT_EVENTS);
-    commands.notify(happened);
-    notices?.tell(happened);
+    if (!quiet()) {
+      commands.notify(happened);
+      notices?.tell(happened);
+    }
     this.ledger.due();
   }
 

@@ -66,6 +66,8 @@ export interface Published {
   /** What the leader's Postgres said when this node last asked it; null on the leader, or while none is known. */
   readonly upstreamCheck: UpstreamCheck | null;
   /** This node's failover_validation_command is being asked. */
+  /** Of a cluster that is not ours yet: whether its primary lets our login for replication in; null: not known. */
+  readonly replicationLogin?: boolean | null;
   readonly validating: boolean;
   /** This node's failover_validation_command said no: it stays out of elections for so long. */
   readonly vetoedFor: Millis | null;
@@ -94,6 +96,8 @@ export interface SlotsView {
 export type OperatorRequest =
   | ({ readonly kind: 'restart'; readonly timeout: Millis | null } & RestartConditions)
   | ({ readonly kind: 'schedule-restart'; readonly timeout: Millis | null; readonly at: string } & RestartConditions)
+  /** The server here, which somebody else has run until now (`adopt_from`). */
+  | { readonly kind: 'take-over' }
   | { readonly kind: 'cancel-restart' }
   | { readonly kind: 'reload' }
   | { readonly kind: 'restart-daemon'; readonly force: boolean }

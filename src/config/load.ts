@@ -394,9 +394,15 @@ function buildNode(from: Builder, name: string): { policy: Config['node']; tags:
       role: 'node',
       upstream: upstreamOf(upstream, tags['replicatefrom']),
       validates: text(from, 'failover_validation_command') !== null,
+      ...adoption(from),
     },
     tags,
   };
+}
+
+function adoption(from: Builder): Pick<Config['node'], 'adoptFrom'> {
+  const given = text(from, 'adopt_from');
+  return given === 'repmgr' || given === 'streaming' ? { adoptFrom: given } : {};
 }
 
 function nodeIdOf(from: Builder): number | null {

@@ -1056,6 +1056,12 @@ export const localSchema: Section = section(
       '`standby`: this node never leads; the same as the tag `nofailover`. `witness`: no Postgres runs here; the node says whom it sees and where it stands.',
       { default: 'auto', enum: ['auto', 'standby', 'witness'] },
     ),
+    adopt_from: setting(
+      'pgha',
+      'choice',
+      'This node belongs to a cluster that runs without pgha: until `pgha-ctl adopt take-over` the daemon only watches, and changes nothing. Without effect once pgha has led the cluster.',
+      { defaultText: 'an existing server is taken in at the first start', enum: ['repmgr', 'streaming'] },
+    ),
     failover_validation_command: setting(
       'repmgr',
       'text',

@@ -14,6 +14,7 @@ export type Situation =
   | { readonly kind: 'writing-without-window' }
   | { readonly kind: 'orphans' }
   | { readonly kind: 'leaving' }
+  | { readonly kind: 'shadow' }
   | { readonly kind: 'unusable'; readonly sentence: string }
   | { readonly kind: 'busy' }
   | { readonly kind: 'name-taken'; readonly by: string }
@@ -30,6 +31,8 @@ export type Situation =
 
 export function classify(view: View): Situation {
   const { local, leadership } = view;
+  // Before everything: what runs here is somebody else's until it is handed over, whatever it does.
+  if (watchesOnly(view)) return { kind: 'shadow' };
   // Before anything that trusts etcd, an operator or an operation: a closed window is a local fact and needs nobody's
   // agreement.
   if (writesWithoutWindow(view)) return { kind: 'writing-without-window' };
@@ -67,6 +70,23 @@ export function classify(view: View): Situation {
   if (local.kind === 'absent' || local.kind === 'half-made') return { kind: 'joining', cluster };
   if (local.kind === 'stopped') return { kind: 'rejoining', cluster, leader };
   return { kind: 'following', cluster, leader };
+}
+
+/**
+ * `adopt_from`: nothing is touched here before an operator has handed the cluster over. That is done when somebody has
+ * led under this scope, with these data; without effect from then on, also when etcd is emptied under a running daemon.
+ */
+export function watchesOnly(view: View): boolean {
+  const { policy, leadership, dcs, local } = view;
+  if (policy.node.adoptFrom === undefined || leadership.kind === 'holding') return false;
+  // What this cluster's own daemons have configured is none that is still to be handed over.
+  if (dcs.kind === 'never-read') return local.kind !== 'primary' || local.managed !== true;
+  const { cluster } = dcs;
+  if (foreignData(view, cluster) !== null) return true;
+  if (cluster.leader !== null || cluster.status !== null) return false;
+  if (cluster.initialize === null && view.formerCluster !== null && 'systemId' in local)
+    return local.systemId !== view.formerCluster;
+  return local.kind !== 'primary' || !view.takeOverAsked;
 }
 
 function writesWithoutWindow(view: View): boolean {

@@ -11,6 +11,7 @@ import { lead } from './situations/leading.ts';
 import { leave } from './situations/leaving.ts';
 import { standAside } from './situations/maintenance.ts';
 import { rejoin } from './situations/rejoining.ts';
+import { watchOnly } from './situations/shadow.ts';
 import { switchOver } from './situations/switching-over.ts';
 import { bearWitness } from './situations/witnessing.ts';
 import type { View } from './view.ts';
@@ -33,6 +34,8 @@ function inSituation(view: View, situation: Situation): Decision {
       return endOrphans(view);
     case 'leaving':
       return leave(view);
+    case 'shadow':
+      return watchOnly(view);
     case 'unusable':
       return decision('node.unusable', situation.sentence);
     case 'busy':

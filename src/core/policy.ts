@@ -127,6 +127,8 @@ export interface NodePolicy {
   readonly noStream?: true;
   /** A cluster that this node makes (bootstrap.dcs) is a standby cluster. Left out: it is not. */
   readonly makesStandbyCluster?: true;
+  /** What runs the cluster until an operator hands it over to pgha (situations/shadow.ts). Left out: nothing does. */
+  readonly adoptFrom?: 'repmgr' | 'streaming';
   /** A failover_validation_command is configured here: it is asked before this node takes the key. */
   readonly validates: boolean;
   /** Whether this node leads without a watchdog device; left out: it does. */

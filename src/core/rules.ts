@@ -15,6 +15,14 @@ export const RULES = {
   'fence.orphans': 'the postmaster is gone and its children are not: they are ended before anything else',
   'blind.standby': 'etcd does not answer: a standby goes on, and takes part in no election',
   'witness.watching': 'no Postgres runs here: this node says whom it sees, and never leads',
+  'shadow.watching':
+    'adopt_from: somebody else runs this cluster until it is handed over; pgha watches, says what it would do, and changes nothing',
+  'shadow.would-start':
+    'adopt_from: Postgres is down here; pgha would start it, and does not before the cluster is handed over',
+  'shadow.would-fail-over':
+    'adopt_from: no primary is to be seen; pgha says who would lead now, and does nothing before the cluster is handed over',
+  'shadow.foreign':
+    'adopt_from: the data here cannot become what this scope is, or two primaries run: nothing is touched until an operator has put that right',
   'maintenance.hands-off': 'the cluster is paused: nothing is started, stopped or promoted',
   'maintenance.makes-way':
     'an operator has promoted another member by hand, and Postgres here does not accept writes: the key goes to that one',

@@ -205,6 +205,8 @@ export interface View {
   readonly switchoverDueIn: Millis | null;
   /** A restart of Postgres that is scheduled here, and until when, in the same way; null: none is. */
   readonly restart: { readonly plan: ScheduledRestart; readonly dueIn: Millis } | null;
+  /** An operator has just asked that the server here, which somebody else has run until now, be taken over. */
+  readonly takeOverAsked: boolean;
 }
 
 /** Why this node may not lead for want of a watchdog device; null: nothing stands against it. */

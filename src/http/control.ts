@@ -85,6 +85,12 @@ export function controlRoutes(app: FastifyInstance, parts: HttpParts): void {
       sentence: 'this daemon makes room for the next one',
     }),
   );
+  protect('POST', 'pgha/take-over', 'optional', async (_body, reply) =>
+    sendOutcome(reply, await parts.control.request({ kind: 'take-over' }), {
+      status: 202,
+      sentence: 'this node takes the cluster over',
+    }),
+  );
   protect('POST', 'restart', 'optional', (body, reply) => restart(parts, body, reply));
   protect('DELETE', 'restart', 'none', async (_body, reply) => {
     const outcome = await parts.control.request({ kind: 'cancel-restart' });

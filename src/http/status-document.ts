@@ -148,6 +148,7 @@ function pghaFields(published: Published, version: string, startedAt: string): F
     saw_primary_of: published.sawPrimaryOf,
     validates: policy.node.validates,
     validating: published.validating,
+    ...(decision.situation === 'shadow' ? { replication_login: published.replicationLogin ?? null } : {}),
     failing: failingCheck(local),
     slots: published.slots.troubles,
     disks: published.health.vitals.disks.map(disk),

@@ -210,6 +210,11 @@ export interface Postgres {
   objections(candidate: ServerSettings, inForce: ServerSettings): Promise<readonly string[]>;
   /** Writes the settings and reloads, if anything differs. @returns whether it did */
   applySettings(settings: ServerSettings): Promise<boolean>;
+  /**
+   * What this running server, made by somebody else, has of the parameters that pgha keeps the same on all nodes, where that
+   * is not what pgha would set: it becomes part of the cluster's settings, so that taking the server in changes none of it.
+   */
+  sharedParameters(): Promise<Readonly<Record<string, string>>>;
   /** The replication slots of the running server. */
   readSlots(): Promise<ServerSlots>;
   /**

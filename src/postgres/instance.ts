@@ -39,16 +39,19 @@ import { fetchSlots, putSlots, removeSlots, slotsOfLeader } from './logical-slot
 import { Lookout } from './look.ts';
 import { readMarker } from './markers.ts';
 import { findPlace, type Place } from './place.ts';
-import { Probe } from './probe.ts';
+import { Probe, upstreamIn } from './probe.ts';
 import { follow, promote, type RunningServer, reload, reloadByCommand, withdraw } from './recovery.ts';
 import { createReplica } from './replica-methods.ts';
 import { rewindFrom } from './rewind.ts';
 import { ServerChecks } from './server-check.ts';
 import {
+  foundParameters,
+  hasUpstreamFile,
   needsWalOfItsSource,
   type Raised,
   type ReplacedFile,
   readStandbyMinimums,
+  SHARED_PARAMETERS,
   setStandbySignal,
   type Written,
   writeConfiguration,
@@ -371,6 +374,7 @@ export class PostgresInstance implements Postgres {
 
   async applySettings(settings: ServerSettings): Promise<boolean> {
     const { place, probe, server, service } = await this.#opened();
+    if (await hasStandbySignal(place)) await told('The settings were not written', this.#keepUpstream(place));
     const written = await told('The settings were not written', this.#write(place, settings));
     if (written.hba !== null) await this.#keepReadable(place, written.hba);
     // Of a primary its leader decides, step by step.
@@ -387,6 +391,34 @@ export class PostgresInstance implements Postgres {
     reload(place);
     probe.settingsChanged();
     return true;
+  }
+
+  async sharedParameters(): Promise<Readonly<Record<string, string>>> {
+    const rows = await told(
+      'The settings of the server were not read',
+      this.#query(
+        "SELECT name, pg_catalog.current_setting(name) AS value FROM pg_catalog.pg_settings WHERE name = ANY($1) OR name = 'data_checksums'",
+        [SHARED_PARAMETERS],
+      ),
+    );
+    const values = new Map(rows.map((row) => [String(row['name']), String(row['value'])]));
+    const checksums = values.get('data_checksums') === 'on';
+    values.delete('data_checksums');
+    return foundParameters(values, checksums);
+  }
+
+  /**
+   * A standby that somebody else has made says in postgresql.auto.conf whom it follows, which our files are about to
+   * replace: it goes on with the same one until it is told otherwise.
+   */
+  async #keepUpstream(place: Place): Promise<void> {
+    if (await hasUpstreamFile(place)) return;
+    const [row] = await this.#query("SELECT pg_catalog.current_setting('primary_conninfo') AS conninfo");
+    const from = upstreamIn(String(row?.['conninfo'] ?? ''));
+    const colon = from?.lastIndexOf(':') ?? -1;
+    if (from === null || colon === -1) return;
+    const [host, port] = [from.slice(0, colon), Number(from.slice(colon + 1))];
+    await writeUpstream(place, { name: host, host, port });
   }
 
   /** A server that runs goes on with the old lines when it cannot read the new ones; its next start would fail. */

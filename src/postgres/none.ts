@@ -73,6 +73,7 @@ export class NoPostgres implements Postgres {
   readonly restart = nothingHere;
   readonly outgrown = nothingHere;
   readonly applySettings = nothingHere;
+  readonly sharedParameters = nothingHere;
   readonly setAcknowledging = nothingHere;
   readonly readSlots = nothingHere;
   readonly changeSlot = nothingHere;

@@ -107,6 +107,36 @@ const SAME_EVERYWHERE: Readonly<
   wal_log_hints: { byDefault: 'on', accepts: (value) => isOn(value) !== null },
 };
 
+/** Names to ask a server for that is taken in as it runs; see {@link foundParameters}. */
+export const SHARED_PARAMETERS: readonly string[] = [
+  ...Object.keys(SAME_EVERYWHERE),
+  'wal_keep_size',
+  'wal_keep_segments',
+];
+
+/**
+ * What of a server that is taken in as it runs has to stand in the cluster's settings, so that nothing changes for it.
+ *
+ * @param found - as the server shows them
+ * @param checksums - with them `wal_log_hints` is of no use; without, pg_rewind needs it, and it is left to wait for a restart
+ */
+export function foundParameters(
+  found: ReadonlyMap<string, string>,
+  checksums: boolean,
+): Readonly<Record<string, string>> {
+  const kept: Record<string, string> = {};
+  for (const [name, value] of found) {
+    if (name === 'wal_log_hints' && !checksums) continue;
+    const rule = SAME_EVERYWHERE[name];
+    if (rule === undefined) {
+      // Less than ours would only be raised, which harms nobody.
+      const mb = name === 'wal_keep_segments' ? Number(value) * 16 : megabytes(value);
+      if (mb !== null && mb > WAL_KEPT_MB) kept[name] = value;
+    } else if (value !== String(rule.byDefault) && rule.accepts(value)) kept[name] = value;
+  }
+  return kept;
+}
+
 /** pg_controldata's names of what a hot standby may not have less of than its primary had. */
 export const STANDBY_MINIMUMS = [
   'max_connections',
@@ -115,6 +145,9 @@ export const STANDBY_MINIMUMS = [
   'max_prepared_transactions',
   'max_locks_per_transaction',
 ] as const;
+
+/** Of wal_keep_size, where nobody says anything. */
+const WAL_KEPT_MB = 128;
 
 /** Values of synchronous_commit with which a commit waits for synchronous standbys. */
 const WAITING = new Set(['on', 'true', 'yes', '1', 'remote_apply', 'remote_write']);
@@ -285,7 +318,7 @@ function keepWal(values: Map<string, Value>, version: number, remarks: Remark[])
     remarks.push({ parameter: 'wal_keep_size', sentence: `${String(size)} is not a size; 128MB is used.` });
   }
   const asked = sizeMb ?? (segments === undefined ? null : Math.trunc(Number(segments)) * 16);
-  const mb = asked === null || !Number.isFinite(asked) ? 128 : Math.max(16, asked);
+  const mb = asked === null || !Number.isFinite(asked) ? WAL_KEPT_MB : Math.max(16, asked);
   if (version >= 13) values.set('wal_keep_size', `${mb}MB`);
   else values.set('wal_keep_segments', Math.ceil(mb / 16));
 }
@@ -715,6 +748,10 @@ export async function writePassfile(place: Place): Promise<void> {
     .filter((line) => line !== '' && ![...users].some((user) => user !== '' && line.startsWith(user)));
   await writeIfDifferent(place, path, ours + theirs.map((line) => `${line}\n`).join(''));
 }
+
+/** Whether pgha has ever said here whom the server streams from. */
+export const hasUpstreamFile = async (place: Place): Promise<boolean> =>
+  (await readText(place, join(configDirectory(place), UPSTREAM_FILE))) !== null;
 
 /** Whom the server streams from. A small write of one file: the caller reloads, or restarts before 13. */
 export async function writeUpstream(

@@ -47,6 +47,11 @@ export function importRepmgr(
   addTimes(work);
   addEtcd(draft, answers);
   addApiPassword(draft);
+  draft.add(
+    'adopt_from',
+    'repmgr',
+    'a cluster that runs goes on undisturbed: the daemon only watches until `pgha-ctl adopt take-over`. Take the line out for a new cluster, or one that is stopped',
+  );
   tellOfRivals(draft, 'repmgrd');
   draft.todo(
     'shared_preload_libraries',

@@ -304,7 +304,7 @@ async function clocksOf(session: Session, view: ClusterView): Promise<HostExpect
 }
 
 /** @throws {Refusal} when there is no file of a node, or the daemon would refuse it */
-async function nodeConfig(session: Session): Promise<{ readonly config: Config; readonly path: string }> {
+export async function nodeConfig(session: Session): Promise<{ readonly config: Config; readonly path: string }> {
   const { file } = await session.context();
   if (file === null)
     throw new Refusal("Which node? There is no /etc/pgha/pgha.yml: use -c FILE with this node's own file.");

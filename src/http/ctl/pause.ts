@@ -1,6 +1,6 @@
 /** `pause` and `resume`: the operator takes the wheel, and gives it back. */
 import { type ClusterView, isOn } from '../../core/cluster.ts';
-import { type ActFormat, messageOf, plain, report } from './outcome.ts';
+import { type ActFormat, messageOf, type Outcome, plain, report } from './outcome.ts';
 import { leaderFirst, type Session } from './session.ts';
 import { Refusal } from './terminal.ts';
 
@@ -29,22 +29,34 @@ async function setPause(
   if (isOn(view, 'pause') === paused) {
     throw new Refusal(`Cluster is ${paused ? 'already' : 'not'} paused`);
   }
+  const outcome = await changePause(session, scope, view, paused, options.wait === true);
+  return report(session, options.format, [outcome], (o) =>
+    o.ok
+      ? `Success: cluster management is ${paused ? 'paused' : 'resumed'}`
+      : `Failed: ${o.action} cluster management, status code=${o.status ?? ''}, (${o.said})`,
+  );
+}
+
+/**
+ * By whichever member answers first, the leader before the others.
+ *
+ * @throws {Refusal} when none answers, or `wait` took too long
+ */
+export async function changePause(
+  session: Session,
+  scope: string,
+  view: ClusterView,
+  paused: boolean,
+  wait: boolean,
+): Promise<Outcome> {
   const action = paused ? 'pause' : 'resume';
   const silent: string[] = [];
   for (const member of leaderFirst(view)) {
     try {
       const answer = await session.call(member, 'PATCH', '/config', { pause: paused ? true : null });
       const ok = answer.status === 200;
-      if (ok && options.wait === true) await untilSeen(session, scope, paused);
-      return report(
-        session,
-        options.format,
-        [{ action, ok, member: member.name, status: answer.status, said: plain(ok ? '' : answer.text) }],
-        (o) =>
-          o.ok
-            ? `Success: cluster management is ${paused ? 'paused' : 'resumed'}`
-            : `Failed: ${action} cluster management, status code=${o.status ?? ''}, (${o.said})`,
-      );
+      if (ok && wait) await untilSeen(session, scope, paused);
+      return { action, ok, member: member.name, status: answer.status, said: plain(ok ? '' : answer.text) };
     } catch (error) {
       if (error instanceof Refusal) throw error;
       silent.push(`${member.name}: ${messageOf(error)}`);

@@ -5,6 +5,7 @@
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { KINDS } from '../../config/import/kinds.ts';
 import { parseSize } from '../../config/units.ts';
+import { ORIGINS, STEPS, type Step } from './adopt/names.ts';
 import { CHECKS, type Check } from './check/names.ts';
 import { SHELLS, type Shell } from './completion.ts';
 import { type ContextFlags, readContext } from './context.ts';
@@ -324,6 +325,24 @@ function build(terminal: Terminal, start: (work: Work) => () => Promise<void>): 
     .option('--timeout <seconds>', 'for each question', positive, 2)
     .action((what: Check | 'all', name: string | undefined, options: Parsed) =>
       start(async (session) => (await import('./check.ts')).check(session, what, name, options))(),
+    );
+  acting(
+    command('adopt', 'take over a cluster that runs under repmgr, or under nobody, without restarting its Postgres')
+      .addArgument(
+        new Argument(
+          '<step>',
+          'check: changes nothing; take-over: from the watching daemons on; back: to repmgr',
+        ).choices([...STEPS]),
+      )
+      .addArgument(one),
+  )
+    .addOption(
+      new Option('--from <program>', 'what runs the cluster; left out: as adopt_from says').choices([...ORIGINS]),
+    )
+    .option('--repmgr-database <name>', "where repmgr keeps its table; left out: the database of pgha.yml, or 'repmgr'")
+    .option('--force', 'do not ask')
+    .action((step: Step, name: string | undefined, options: Parsed) =>
+      start(async (session) => (await import('./adopt.ts')).adopt(session, step, name, options))(),
     );
   bare('completion', 'a script that has your shell complete these commands')
     .addArgument(new Argument('<shell>', 'which').choices([...SHELLS]))

@@ -36,6 +36,23 @@ export async function remove(
     if (leader !== view.leader.name) throw new Refusal('That is not its leader: nothing was removed.');
   }
 
+  const ok = await removeKeys(session, scope);
+  const said = ok
+    ? `${scope} was removed from etcd`
+    : `members of ${scope} still run and have written again: stop them first`;
+  return report(
+    session,
+    options.format,
+    [{ action: 'remove', ok, said }],
+    (o) => `${o.ok ? 'Success' : 'Failed'}: ${o.said}`,
+  );
+}
+
+/**
+ * @returns false: members still run and have written again
+ * @throws {Refusal} when etcd does not answer
+ */
+export async function removeKeys(session: Session, scope: string): Promise<boolean> {
   const store = await session.store(scope);
   const [all, told] = await Promise.all([store.read(LIMIT), store.chronicle.read(LIMIT)]);
   if (all.kind === 'unanswered') throw new Refusal(`etcd does not answer: ${all.cause}. Nothing was removed.`);
@@ -52,15 +69,5 @@ export async function remove(
     );
     if (answer.kind !== 'answered') throw new Refusal(`etcd did not remove everything: ${answer.cause}. Try again.`);
   }
-  const left = await session.read(scope);
-  const ok = !exists(left);
-  const said = ok
-    ? `${scope} was removed from etcd`
-    : `members of ${scope} still run and have written again: stop them first`;
-  return report(
-    session,
-    options.format,
-    [{ action: 'remove', ok, said }],
-    (o) => `${o.ok ? 'Success' : 'Failed'}: ${o.said}`,
-  );
+  return !exists(await session.read(scope));
 }

@@ -529,6 +529,10 @@ export class SimulatedPostgres implements Postgres {
     return true;
   }
 
+  async sharedParameters(): Promise<Readonly<Record<string, string>>> {
+    return {};
+  }
+
   async readSlots(): Promise<ServerSlots> {
     await this.wait(this.server.random.between(0.3, 2));
     this.needAnswer();

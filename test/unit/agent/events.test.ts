@@ -66,6 +66,7 @@ const make = (): ClusterEvents =>
       failedOver: () => undefined,
     },
     self: () => ({ name: 'a', id: 1 }),
+    quiet: () => false,
   });
 
 beforeEach(() => {

@@ -83,6 +83,7 @@ describe('the published files', () => {
     expect(made.config).toEqual({
       scope: 'shop',
       name: 'db3',
+      adopt_from: 'repmgr',
       node_id: 3,
       etcd3: { hosts: ['10.0.0.7:2379'] },
       restapi: { connect_address: '172.31.29.241:8008' },

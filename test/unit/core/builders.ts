@@ -414,6 +414,7 @@ export function aView(over: ViewOver = {}): View {
     nameTakenBy: null,
     switchoverDueIn: null,
     restart: null,
+    takeOverAsked: false,
     lately: [],
     formerCluster: null,
     lastLeaderLocation: null,

@@ -22,6 +22,7 @@ import { following, joining, rejoining } from './situations/following.ts';
 import { atTheGate, byOperator, electing, eligible, notRunning, takingOver } from './situations/leaderless.ts';
 import { handingOver, promoting, starting, suspicion, switchingOver } from './situations/leading.ts';
 import { restarting } from './situations/restarting.ts';
+import { shadow } from './situations/shadow.ts';
 import { amongStandbys, fedByArchive, leadingStandbys } from './situations/standby-cluster.ts';
 import { synchronously } from './situations/synchronous.ts';
 
@@ -43,6 +44,7 @@ const tables: Readonly<Record<string, readonly Case[]>> = {
   'a witness': witnessing,
   'a node that comes back': rejoining,
   'a node that joins': joining,
+  'a node of a cluster that is not handed over': shadow,
   'a candidate at the gate': atTheGate,
   'a candidate before a standing key': takingOver,
   primary_visibility_consensus: byConsensus,
