@@ -23,6 +23,7 @@ import { type HttpServer, startHttp } from './http/server.ts';
 import { type ClosableLog, createLog } from './log/log.ts';
 import { EventNotices } from './notices/notices.ts';
 import { openPeers } from './peers/http.ts';
+import { PgbouncerPoolers } from './pgbouncer/poolers.ts';
 import { PostgresInstance } from './postgres/instance.ts';
 import { NoPostgres } from './postgres/none.ts';
 import { ServerChecks } from './postgres/server-check.ts';
@@ -99,8 +100,9 @@ export async function startDaemon(path: string, env: Environment, leave: () => v
   const commands = new ShellCommands(() => config, { binDir: '/', clock }, log);
   const notices = new EventNotices(() => config, { clock, log });
   const { chronicle } = dcs;
+  const poolers = new PgbouncerPoolers(() => config, clock);
   const agent = new Agent(
-    { clock, random, dcs, postgres, peers, guard, state, log, commands, chronicle, notices },
+    { clock, random, dcs, postgres, peers, poolers, guard, state, log, commands, chronicle, notices },
     settings,
   );
   if (guard instanceof GuardClient) guard.onSuspended((because) => agent.keeper.suspect(because));

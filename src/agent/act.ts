@@ -170,8 +170,10 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
     }
     case 'stop-for-switchover':
       return agent.operations.start('switchover', 'stop in order, to hand over', async (signal) => {
-        await agent.beforeStop();
-        await postgres.prepareSwitchover(signal);
+        if (action.prepared !== true) {
+          await agent.beforeStop();
+          await postgres.prepareSwitchover(signal);
+        }
         if (!agent.mayStartPrimary()) throw new Error('the window closed while the switchover was being prepared');
         agent.stopServing();
         agent.handedOver = true;
@@ -185,9 +187,19 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
           { action: 'switchover' },
         );
       });
+    case 'prepare-switchover':
+      return agent.operations.start('switchover', 'prepare a stop in order, to hand over', async (signal) => {
+        await agent.beforeStop();
+        await postgres.prepareSwitchover(signal);
+        agent.poolers.prepared(action.wish);
+      });
+    case 'pause-poolers':
+      agent.poolers.pauseForHandover(action.wish);
+      return true;
     case 'drop-switchover-request':
       log.write('warn', 'switchover.refused', `the switchover was refused: ${action.why}`);
       agent.lastRefusal = action.why;
+      agent.switchoverAbandoned();
       await agent.put(KEYS.failover, '{}');
       await agent.readCluster();
       return true;

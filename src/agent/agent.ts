@@ -60,6 +60,7 @@ import { objectionsInTime } from './objections.ts';
 import { Operations } from './operation.ts';
 import type { AgentParts, AgentSettings, ResolvedSettings } from './parts.ts';
 import { PeerAnswers } from './peer-answers.ts';
+import { PoolerKeeper } from './poolers.ts';
 import type {
   ConfigOutcome,
   Control,
@@ -127,6 +128,7 @@ export class Agent implements Control {
   private statusSaidAt: Instant;
   private readonly upkeep: Upkeep;
   private readonly sync: SyncKeeper;
+  readonly poolers: PoolerKeeper;
   private readonly children: ChildrenWatch;
   private readonly upstream: UpstreamWatch;
   readonly sickness: SicknessWatch;
@@ -274,6 +276,7 @@ export class Agent implements Control {
     });
     this.upkeep = new Upkeep(this);
     this.sync = new SyncKeeper(this);
+    this.poolers = new PoolerKeeper(this);
     this.children = new ChildrenWatch(this);
     this.sickness = new SicknessWatch(postgres, log);
     this.upstream = new UpstreamWatch({
@@ -311,6 +314,7 @@ export class Agent implements Control {
       // that is just being sent finds Postgres "perhaps writing".
       if (this.watch.local.kind !== 'stopped' || this.watch.downSince === null) this.watch.doubt();
       if (this.serving && this.watch.local.kind === 'primary') this.stopServing();
+      this.poolers.letGo('the postmaster is gone');
       log.write('warn', 'postgres.died', 'the postmaster is gone');
       this.soon('postmaster died');
     });
@@ -423,6 +427,7 @@ export class Agent implements Control {
       for (const action of decision.actions) acted = (await carryOut(this, action, decision)) || acted;
     }
     this.publish();
+    this.poolers.run(view, decision.rule);
     this.sync.run();
     this.upkeep.run();
     const { loopWait, reconnectAttempts, reconnectInterval } = this.policy;
@@ -513,6 +518,7 @@ export class Agent implements Control {
   }
 
   private remember(): void {
+    this.poolers.note();
     const now = this.parts.clock.now();
     const { local } = this.watch;
     if (local.kind === 'standby' && local.receiver?.streaming === true) {
@@ -657,6 +663,7 @@ export class Agent implements Control {
       vetoSeenAt: this.peers.vetoSeenAt,
       returningSince: this.peers.returningSince,
       switchoverDueIn: this.dueIn(reading?.cluster.failover?.scheduledAt ?? null),
+      poolers: this.poolers.view,
       restart: this.scheduledRestartDue(),
       takeOverAsked: this.takeOverUntil !== null && now < this.takeOverUntil,
     };
@@ -948,6 +955,11 @@ export class Agent implements Control {
     const kind = this.operations.running?.kind;
     if (kind === 'promote' || kind === 'start' || kind === 'restart') return null;
     return this.watch.downSince;
+  }
+
+  /** What was prepared for it is undone. */
+  switchoverAbandoned(): void {
+    this.upkeep.switchoverAbandoned();
   }
 
   stopServing(): void {
@@ -1330,10 +1342,10 @@ export class Agent implements Control {
     const limit = given ?? this.policy.primaryStartTimeout;
     const wasPrimary = this.watch.local.kind === 'primary';
     const outcome = new Promise<RequestOutcome>((resolve) => {
-      const started = this.operations.start('restart', 'restart of Postgres', async () => {
+      const started = this.operations.start('restart', 'restart of Postgres', async (signal) => {
         try {
           await this.beforeStop();
-          if (wasPrimary) await this.restartPrimary(limit);
+          if (wasPrimary) await this.restartPrimary(limit, signal);
           else {
             await this.leaveSyncSet();
             await this.parts.postgres.restart(limit, this.resolved.server);
@@ -1344,6 +1356,7 @@ export class Agent implements Control {
           throw error;
         } finally {
           this.leavingSyncSet = false;
+          this.poolers.restarted();
         }
       });
       if (!started) resolve({ kind: 'refused', sentence: 'another action is already in progress' });
@@ -1360,8 +1373,16 @@ export class Agent implements Control {
   }
 
   /** The stop may take longer than the window is open: it is looked at again in between (rule 27). */
-  private async restartPrimary(limit: Millis): Promise<void> {
+  private async restartPrimary(limit: Millis, signal: AbortSignal): Promise<void> {
     const { postgres } = this.parts;
+    if (this.resolved.policy.node.poolers !== undefined && this.mayStartPrimary()) {
+      // What the stop would wait for is done while clients still go on; they wait longer where that fails.
+      await postgres.prepareSwitchover(signal).catch((error: unknown) => {
+        if (signal.aborted) throw error;
+        this.parts.log.write('warn', 'action.failed', 'the restart could not be prepared', { error });
+      });
+      await this.poolers.pauseForRestart(signal);
+    }
     if (!this.mayStartPrimary()) throw new Error('the window is not open');
     await postgres.stop('fast', limit);
     if (!this.mayStartPrimary()) throw new Error('the window closed before Postgres could be started again');

@@ -11,7 +11,14 @@ import type { Change, Dcs, StopWatching } from '../ports/dcs.ts';
 import type { EventLog } from '../ports/event-log.ts';
 
 /** Changes of these wake the cycle; members and beats wait for the next one. */
-const WAKING: ReadonlySet<string> = new Set([KEYS.leader, KEYS.failover, KEYS.config, KEYS.initialize, KEYS.sync]);
+const WAKING: ReadonlySet<string> = new Set([
+  KEYS.leader,
+  KEYS.failover,
+  KEYS.config,
+  KEYS.initialize,
+  KEYS.sync,
+  KEYS.poolers,
+]);
 /** Arrivals of `status` versions that are kept: more than can come between two reads. */
 const ARRIVALS = 64;
 

@@ -156,6 +156,14 @@ const OF_LOG: Partial<Readonly<Record<EventName, { readonly event: ClusterEventN
   'rescue.failed': { event: 'wal_rescue', ok: false },
 };
 
+/** As a warning they tell of trouble. */
+const OF_POOLERS: Partial<Readonly<Record<EventName, ClusterEventName>>> = {
+  'pooler.paused': 'poolers_paused',
+  'pooler.resumed': 'poolers_resumed',
+  'pooler.skipped': 'pooler_skipped',
+  'pooler.stuck': 'pooler_skipped',
+};
+
 const OF_ACTION: Readonly<Record<string, ClusterEventName>> = {
   bootstrap: 'cluster_created',
   copy: 'standby_clone',
@@ -168,6 +176,8 @@ export function eventOfLog(
   facts: Facts = {},
 ): { readonly event: ClusterEventName; readonly ok: boolean } | null {
   if (event === 'wal.discarded') return { event: 'wal_discarded', ok: severity === 'info' };
+  const ofPoolers = OF_POOLERS[event];
+  if (ofPoolers !== undefined) return severity === 'debug' ? null : { event: ofPoolers, ok: severity === 'info' };
   const direct = OF_LOG[event];
   if (direct !== undefined) return direct;
   const action = String(facts['action']);

@@ -10,6 +10,7 @@ import type { EventLog } from '../ports/event-log.ts';
 import type { Guard } from '../ports/guard.ts';
 import type { Notices } from '../ports/notices.ts';
 import type { Peers } from '../ports/peers.ts';
+import type { Poolers } from '../ports/poolers.ts';
 import type { Postgres, ServerSettings } from '../ports/postgres.ts';
 import type { Random } from '../ports/random.ts';
 import type { StateFile } from '../ports/state-file.ts';
@@ -20,6 +21,7 @@ export interface AgentParts {
   readonly dcs: Dcs;
   readonly postgres: Postgres;
   readonly peers: Peers;
+  readonly poolers: Poolers;
   readonly guard: Guard;
   readonly state: StateFile;
   readonly log: EventLog;

@@ -48,6 +48,11 @@ export class Upkeep {
     this.settingsDue = true;
   }
 
+  /** The settings of a switchover were made again, and nothing came of it. */
+  switchoverAbandoned(): void {
+    this.switchoverUndone = false;
+  }
+
   /** Starts a round; one that runs is followed by another. */
   run(): void {
     if (this.running) {

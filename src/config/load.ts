@@ -13,6 +13,7 @@ import { CALLBACKS } from '../core/callbacks.ts';
 import { CLUSTER_EVENTS, EVENTS_OF_REPMGR_ONLY, isClusterEvent } from '../core/cluster-events.ts';
 import { margin, orderlyStopLead } from '../core/lease.ts';
 import { fromFailoverPriority, toFailoverPriority } from '../core/policy.ts';
+import type { PoolerPolicy } from '../core/poolers.ts';
 import { nodeName } from '../core/store.ts';
 import { type Millis, millis, seconds } from '../core/time.ts';
 import { PghaError } from '../errors.ts';
@@ -37,6 +38,7 @@ import {
   type LogConfig,
   type Login,
   localSchema,
+  type PgbouncerConfig,
   type PostgresConfig,
   type RestApiConfig,
   SERVICE_SETTINGS,
@@ -296,6 +298,10 @@ function build(from: Builder): Config {
   checkTimes(from, localOverrides);
   const watchdog = buildWatchdog(from, isWitness);
   const etcd = buildEtcd(from);
+  const pgbouncer = buildPgbouncer(from, [
+    restapi.connectAddress.host,
+    ...(isWitness ? [] : [postgresql.connectAddress.host]),
+  ]);
   if (!isWitness) {
     checkPorts(from, postgresql, restapi);
     checkReachable(from, postgresql, etcd);
@@ -303,7 +309,11 @@ function build(from: Builder): Config {
   return {
     scope,
     namespace: `/${(text(from, 'namespace') ?? '').replace(/^\/+|\/+$/g, '')}`,
-    node: watchdog.mode === 'required' ? { ...node.policy, watchdog } : node.policy,
+    node: {
+      ...node.policy,
+      ...(watchdog.mode === 'required' ? { watchdog } : {}),
+      ...(pgbouncer === null ? {} : { poolers: poolerPolicy(pgbouncer) }),
+    },
     tags: node.tags,
     cluster: resolveCluster(null, localOverrides).cluster,
     localOverrides,
@@ -318,6 +328,7 @@ function build(from: Builder): Config {
     watchdog,
     commands: buildCommands(from),
     notices: { webhook: buildWebhook(from), syslog: buildSyslog(from) },
+    pgbouncer,
     runtimeDirectory,
   };
 }
@@ -1205,6 +1216,64 @@ function buildWatchdog(from: Builder, isWitness: boolean): Config['watchdog'] {
     driver: text(from, 'watchdog.driver') === 'testing' ? 'testing' : 'default',
   };
 }
+
+/** @param own - the hosts by which this node is known */
+function buildPgbouncer(from: Builder, own: readonly string[]): PgbouncerConfig | null {
+  if (!isGiven(from, 'pgbouncer')) return null;
+  const poolers = (lines(from, 'pgbouncer.poolers') ?? []).flatMap((written) => {
+    const address = parseAddress(written, 6432);
+    if (address === null || isWildcard(address.host)) {
+      complain(from, 'pgbouncer.poolers', `${written} is no address of a pooler: host:port is expected`);
+      return [];
+    }
+    if (isLoopback(address.host))
+      complain(
+        from,
+        'pgbouncer.poolers',
+        `${written} is another pooler on each node, and whoever leads next has to reach this one: write the address by which the others know it`,
+      );
+    return [printAddress(address)];
+  });
+  if (poolers.length === 0 && !hasProblem(from, 'pgbouncer.poolers'))
+    complain(from, 'pgbouncer.poolers', 'missing: the addresses of the consoles');
+  const databasesFile = text(from, 'pgbouncer.databases_file');
+  const local = poolers.some((address) =>
+    own.some((host) => printAddress({ host, port: 0 }) === address.replace(/:\d+$/, ':0')),
+  );
+  if (databasesFile !== null && !local && poolers.length > 0)
+    complain(
+      from,
+      'pgbouncer.databases_file',
+      `is written here, and no pooler stands in the list with an address of this node (${own.join(', ')}) that could read it`,
+    );
+  const databases = (lines(from, 'pgbouncer.databases') ?? []).map((entry) => {
+    const [name = '', ...options] = entry.trim().split(/\s+/);
+    return { name, options: options.join(' ') };
+  });
+  const pauseTimeout = seconds(Number(get(from, 'pgbouncer.pause_timeout')));
+  const maxPause = seconds(Number(get(from, 'pgbouncer.max_pause')));
+  if (maxPause <= pauseTimeout)
+    complain(
+      from,
+      'pgbouncer.max_pause',
+      'has to be longer than pause_timeout, or clients go on before Postgres is stopped',
+    );
+  return {
+    poolers: [...new Set(poolers)],
+    username: text(from, 'pgbouncer.username') ?? 'pgbouncer',
+    password: secretOf(from, 'pgbouncer.password'),
+    databases,
+    pauseTimeout,
+    maxPause,
+    databasesFile,
+  };
+}
+
+const poolerPolicy = ({ poolers, pauseTimeout, maxPause }: PgbouncerConfig): PoolerPolicy => ({
+  addresses: poolers,
+  pauseTimeout,
+  maxPause,
+});
 
 /** The times of a cluster that this file makes: what `bootstrap.dcs` says, with this node's own values over it. */
 function checkTimes(from: Builder, overrides: Readonly<Record<string, unknown>>): void {

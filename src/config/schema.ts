@@ -268,6 +268,20 @@ export interface WatchdogConfig {
   readonly driver: 'default' | 'testing';
 }
 
+/** The poolers in front, whose clients are held back before a planned stop. */
+export interface PgbouncerConfig {
+  /** `host:port` of their consoles. Never empty. */
+  readonly poolers: readonly string[];
+  readonly username: string;
+  readonly password: string | null;
+  /** What is paused by name; empty: everything. `options` stand behind the address in `databasesFile`. */
+  readonly databases: readonly { readonly name: string; readonly options: string }[];
+  readonly pauseTimeout: Millis;
+  readonly maxPause: Millis;
+  /** Where the pooler on this machine is told which node leads; null: it is not. */
+  readonly databasesFile: string | null;
+}
+
 export interface Config {
   readonly scope: string;
   /** `/service` */
@@ -288,6 +302,8 @@ export interface Config {
   readonly watchdog: WatchdogConfig;
   readonly commands: CommandsConfig;
   readonly notices: NoticesConfig;
+  /** null: there are none that pgha knows of. */
+  readonly pgbouncer: PgbouncerConfig | null;
   /** On tmpfs: state file, guard's file, sockets. `/run/pgha/<scope>-<name>` when nothing is set. */
   readonly runtimeDirectory: string;
 }
@@ -1184,6 +1200,41 @@ export const localSchema: Section = section(
       'choice',
       'The process that stops Postgres when leadership has run out and the daemon does not. Off: a hung daemon means two writers.',
       { default: 'on', enum: ['on', 'off'] },
+    ),
+    pgbouncer: section(
+      'The poolers in front of the cluster: before a switchover, a restart of the leader or a stop of its service clients are held back in them (PAUSE), and go on on the new primary (RESUME). The same on all nodes. See [pgbouncer.md](pgbouncer.md).',
+      {
+        poolers: setting(
+          'pgha',
+          'list',
+          'Their addresses, `host:port`, as every node can reach them. The default port is 6432.',
+        ),
+        username: setting('pgha', 'text', 'One of their admin_users.', { default: 'pgbouncer', minLength: 1 }),
+        ...secretPair('password', 'pgha', 'Its password.'),
+        databases: setting(
+          'pgha',
+          'list',
+          'The databases of this cluster in them, where they serve others too; each is then paused by its name. What follows a name goes into `databases_file`: `app pool_size=40`.',
+          { defaultText: 'all' },
+        ),
+        pause_timeout: setting(
+          'pgha',
+          'duration',
+          'So long transactions may take to end. Then Postgres is stopped all the same, and what is still under way ends with an error.',
+          { default: 5, minimum: 0.1, maximum: 300 },
+        ),
+        max_pause: setting(
+          'pgha',
+          'duration',
+          'So long after it began a pause is ended by whoever knows of it, also when nobody leads.',
+          { default: 30, minimum: 1, maximum: 3600 },
+        ),
+        databases_file: setting(
+          'pgha',
+          'path',
+          'Written on this node, for `%include` in the pgbouncer.ini of the pooler on this machine, which is told to read it again: its databases then lead to whoever leads.',
+        ),
+      },
     ),
     watchdog: section(
       "The kernel's watchdog device. It resets the machine when neither guard nor daemon runs any more.",

@@ -2,6 +2,7 @@
 
 import type { SyncChange } from './leadership.ts';
 import type { Lsn } from './lsn.ts';
+import type { PauseFor } from './poolers.ts';
 import type { NodeName, Revision } from './store.ts';
 import type { Millis } from './time.ts';
 
@@ -60,7 +61,11 @@ export type Action =
   | { readonly do: 'copy'; readonly source: NodeName; readonly leader: NodeName; readonly wipe: boolean }
   | { readonly do: 'rewind'; readonly source: NodeName }
   /** Shed stale senders, checkpoint, stop serving, stop: the first half of a switchover. */
-  | { readonly do: 'stop-for-switchover' }
+  | { readonly do: 'stop-for-switchover'; readonly prepared?: true }
+  /** With poolers in front, the part of it that takes time while clients still go on. */
+  | { readonly do: 'prepare-switchover'; readonly wish: PauseFor }
+  /** Begins it, and waits for nothing. */
+  | { readonly do: 'pause-poolers'; readonly wish: PauseFor }
   | { readonly do: 'drop-switchover-request'; readonly why: string }
   /** As an operator has scheduled it. `timeout`: how long starting may take; null: as long as always. */
   | { readonly do: 'restart'; readonly timeout: Millis | null }

@@ -48,6 +48,10 @@ export const CLUSTER_EVENTS = {
   switchover_refused: 'a switchover that was asked for could not be done safely',
   wal_rescue: "the end of a dead primary's WAL was brought to a standby, or could not be",
   wal_discarded: 'WAL that only this node had is undone, so that it can follow; false when transactions go with it',
+  poolers_paused:
+    'clients are held back in the poolers before a planned stop; false when not all transactions ended in time',
+  poolers_resumed: 'clients go on in the poolers, after how long; false when a pooler was late',
+  pooler_skipped: 'a pooler did not answer, or did not do as it was told',
   cluster_paused: 'maintenance has begun: nothing is done by itself',
   cluster_resumed: 'maintenance has ended',
   node_sick:

@@ -5,6 +5,7 @@
  */
 import { LONGEST_TTL_SECONDS } from './lease.ts';
 import { type Lsn, lsn, parseLsn, printLsn, type Timeline, timeline } from './lsn.ts';
+import { type PoolerPause, readPoolerPause } from './poolers.ts';
 import type { SyncKey } from './quorum.ts';
 import type { Key, KeyValue, LeaseId, NodeName, Revision } from './store.ts';
 import { nodeName, revision } from './store.ts';
@@ -21,6 +22,7 @@ export const KEYS = {
   member: (name: string): Key => `members/${name}`,
   membersPrefix: 'members/',
   lastTakeover: 'pgha/last_takeover',
+  poolers: 'pgha/poolers',
 } as const;
 
 /** Our own facts of a member; absent in a member that runs Patroni. */
@@ -171,6 +173,8 @@ export interface ClusterView {
   readonly history: readonly HistoryLine[];
   /** The decision record of the last takeover, as text: see decision-record.ts. null: there is none. */
   readonly lastTakeover: string | null;
+  /** Who holds clients back in the poolers, or did last; null: nobody has, or it cannot be read. */
+  readonly poolers: PoolerPause | null;
   readonly members: readonly Member[];
   readonly notUnderstood: readonly NotUnderstood[];
 }
@@ -234,6 +238,8 @@ export function readCluster(
   const statusValue = object(status);
   const failsafe = byKey.get(KEYS.failsafe);
   const failsafeValue = object(failsafe);
+  const poolers = byKey.get(KEYS.poolers);
+  const poolersValue = object(poolers);
   const members: Member[] = [];
   for (const entry of entries) {
     if (!entry.key.startsWith(KEYS.membersPrefix)) continue;
@@ -263,6 +269,7 @@ export function readCluster(
     sync: readSync(byKey.get(KEYS.sync), notUnderstood),
     history: readHistory(byKey.get(KEYS.history), members, notUnderstood),
     lastTakeover: byKey.get(KEYS.lastTakeover)?.value ?? null,
+    poolers: poolers === undefined || poolersValue === null ? null : readPoolerPause(poolersValue, poolers.modRevision),
     members,
     notUnderstood,
   };

@@ -3,6 +3,7 @@
  * key, with this node's overrides merged over it); `node` is this node alone.
  */
 
+import type { PoolerPolicy } from './poolers.ts';
 import type { SyncMode } from './quorum.ts';
 import type { SicknessPolicy } from './sickness.ts';
 import type { SlotPolicy } from './slots.ts';
@@ -131,6 +132,8 @@ export interface NodePolicy {
   readonly adoptFrom?: 'repmgr' | 'streaming';
   /** A failover_validation_command is configured here: it is asked before this node takes the key. */
   readonly validates: boolean;
+  /** Clients are held back in these before a planned stop. Left out: there are none. */
+  readonly poolers?: PoolerPolicy;
   /** Whether this node leads without a watchdog device; left out: it does. */
   readonly watchdog?: { readonly mode: 'off' | 'automatic' | 'required'; readonly safetyMargin: Millis | null };
 }

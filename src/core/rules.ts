@@ -77,6 +77,10 @@ export const RULES = {
   'standby-leader.leaving': 'the service stops and this node leads a standby cluster: the key is given up at once',
   'switchover.check': 'a switchover is asked for: the candidates are asked first',
   'switchover.refused': 'the switchover cannot be done safely: nothing was changed',
+  'switchover.prepare': 'poolers stand in front: what a stop would wait for is done before clients have to wait',
+  'switchover.pause-poolers':
+    'the candidate is fit: clients are held back in the poolers, so that none of them sees an error',
+  'switchover.wait-for-poolers': 'the poolers wait for the transactions that are under way, within a bound',
   'switchover.stop': 'the candidate is fit: stop here in order, then hand over',
   'restart.due': 'a restart of Postgres was scheduled for now, and its conditions are met',
   'restart.dropped':

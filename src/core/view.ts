@@ -8,6 +8,7 @@ import type { LocalPostgres, SystemId } from './local.ts';
 import type { Lsn, Timeline } from './lsn.ts';
 import type { PeerAnswer } from './peer.ts';
 import type { Policy } from './policy.ts';
+import type { PoolersView } from './poolers.ts';
 import type { Publications } from './published.ts';
 import type { ScheduledRestart } from './schedule.ts';
 import type { Ailment } from './sickness.ts';
@@ -203,6 +204,7 @@ export interface View {
   readonly replacementsToday: number;
   /** By the wall clock, read outside: until the switchover that is scheduled; negative: since. null: none is. */
   readonly switchoverDueIn: Millis | null;
+  readonly poolers: PoolersView;
   /** A restart of Postgres that is scheduled here, and until when, in the same way; null: none is. */
   readonly restart: { readonly plan: ScheduledRestart; readonly dueIn: Millis } | null;
   /** An operator has just asked that the server here, which somebody else has run until now, be taken over. */

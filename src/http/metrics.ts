@@ -169,6 +169,16 @@ function ownMetrics(parts: HttpParts, addAll: AddAll): void {
       freeBytes === null ? [] : [[{ directory }, Number(freeBytes)]],
     ),
   );
+  const pause = published.cluster?.poolers ?? null;
+  if (published.policy.node.poolers !== undefined) {
+    add(
+      'pgha_poolers_held',
+      'Poolers in which clients are held back now.',
+      pause?.state === 'paused' ? pause.held.size : 0,
+    );
+    add('pgha_poolers_skipped', 'Poolers that were passed over in the last pause.', pause?.skipped.size ?? 0);
+    add('pgha_pooler_pause_seconds', 'How long clients were held back last.', inSeconds(pause?.pauseMs));
+  }
   lagMetrics(parts, addAll);
   takeoverMetrics(parts, addAll);
   add('pgha_slot_troubles', 'Replication slots that need somebody to look at them.', slots.troubles.length);

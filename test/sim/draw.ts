@@ -126,7 +126,8 @@ export const SETTINGS: readonly Settings[] = [
  * @param shape - what each plan shall have, whatever was drawn
  */
 export function drawPlan(seed: number, focus: readonly Story[] = [], shape: Partial<Plan> = {}): Plan {
-  const plan = { ...drawAny(seed, focus), ...shape };
+  const poolers = new SeededRandom(`with poolers:${seed}`).chance(0.3) ? { poolers: 2 } : {};
+  const plan = { ...drawAny(seed, focus), ...poolers, ...shape };
   // Drawn apart, so that plans are what they were but for this.
   const failsafe = new SeededRandom(`failsafe:${seed}`).chance(0.35);
   const drawn = drawSickness(failsafe ? { ...plan, config: { failsafe_mode: true, ...plan.config } } : plan, focus);

@@ -198,6 +198,8 @@ export interface Plan {
   /** null, absent: everything is new. */
   readonly brought?: Brought | null;
   readonly guard?: 'off';
+  /** So many poolers stand in front; absent: none. */
+  readonly poolers?: number;
   /** A plan that has to fail: nobody is excused. */
   readonly canary?: true;
   /** The guard is a unit of its own, which the service manager starts again after so long; null: only the daemon does. */

@@ -91,6 +91,7 @@ const DIRECTIONS: readonly Direction[] = [
   adapter('log'),
   adapter('notices', 'commands/queue.ts', 'postgres/command.ts'),
   adapter('peers'),
+  adapter('pgbouncer'),
   // Both have to find the processes of a Postgres, or of this daemon, and there must be one way to do it.
   adapter('postgres', 'guard/family.ts', 'commands/placeholders.ts', 'config/nearest.ts'),
   adapter('system', 'guard/family.ts'),

@@ -5,6 +5,14 @@ import { between, millis } from '../time.ts';
 import type { View } from '../view.ts';
 import { handOver } from './leading.ts';
 import { leaveStandbys } from './leading-standbys.ts';
+import { stopAfterPoolers } from './switching-over.ts';
+
+const HANDS_OVER = {
+  prepare: 'service.leaving-hands-over',
+  pause: 'service.leaving-hands-over',
+  wait: 'service.leaving-hands-over',
+  stop: 'service.leaving-hands-over',
+} as const;
 
 export function leave(view: View): Decision {
   const { local, leadership } = view;
@@ -19,9 +27,7 @@ export function leave(view: View): Decision {
       // What prepares a quick stop may fail; the stop itself must not wait for it.
       return holding === null || (view.attempts.get('switchover')?.failures ?? 0) > 0
         ? decision('service.leaving-stops', 'the service stops', [{ do: 'stop-in-order' }])
-        : decision('service.leaving-hands-over', 'the service stops here and this node leads', [
-            { do: 'stop-for-switchover' },
-          ]);
+        : stopAfterPoolers(view, 'leaving', HANDS_OVER, 'the service stops here and this node leads');
     case 'standby': {
       const wait = holding === null ? leaveSyncSet(view) : null;
       if (wait !== null) return wait;

@@ -1,18 +1,24 @@
 /** An operator asks this leader to hand over. Everything is checked before anything is stopped. */
+import type { Action } from '../action.ts';
 import { type Contender, describeRanking, rank, unfit } from '../candidate.ts';
 import type { Holding } from '../classify.ts';
 import type { ClusterView, FailoverRequest } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
+import { assertNever } from '../invariant.ts';
 import { distance } from '../lsn.ts';
+import { nextForPoolers, type PauseFor } from '../poolers.ts';
+import type { RuleId } from '../rules.ts';
 import { dueness } from '../schedule.ts';
 import type { NodeName } from '../store.ts';
-import { between } from '../time.ts';
+import { between, millis } from '../time.ts';
 import { isFed } from '../upstream.ts';
 import type { View } from '../view.ts';
 import { contenders, isMember } from './leaderless.ts';
 import { others } from './leading.ts';
 
 const FRESH_MS = 2_000;
+/** Their end wakes the cycle by itself; this is for their bound. */
+const POOLERS_AGAIN = millis(100);
 
 export function switchOver(view: View, holding: Holding, cluster: ClusterView): Decision {
   const request = cluster.failover;
@@ -59,9 +65,42 @@ function check(view: View, cluster: ClusterView, request: FailoverRequest, no: (
   const { fit, reasons } = whoCanTake(view, cluster, names);
   const best = fit[0];
   if (best === undefined) return no(reasons.length === 0 ? 'no candidate is fit' : reasons.join('; '));
-  return decision('switchover.stop', `${best.name} takes over; ranking: ${describeRanking(fit)}`, [
-    { do: 'stop-for-switchover' },
-  ]);
+  const takesOver = `${best.name} takes over; ranking: ${describeRanking(fit)}`;
+  return stopAfterPoolers(view, request.revision, RULES_OF_SWITCHOVER, takesOver);
+}
+
+interface StopRules {
+  readonly prepare: RuleId;
+  readonly pause: RuleId;
+  readonly wait: RuleId;
+  readonly stop: RuleId;
+}
+const RULES_OF_SWITCHOVER: StopRules = {
+  prepare: 'switchover.prepare',
+  pause: 'switchover.pause-poolers',
+  wait: 'switchover.wait-for-poolers',
+  stop: 'switchover.stop',
+};
+
+/** With poolers in front clients are held back first, and for no longer than the stop and the takeover need. */
+export function stopAfterPoolers(view: View, wish: PauseFor, rules: StopRules, why: string): Decision {
+  const next = nextForPoolers(view, wish);
+  if (next === null) {
+    const stop: Action = { do: 'stop-for-switchover' };
+    return decision(rules.stop, why, [view.policy.node.poolers === undefined ? stop : { ...stop, prepared: true }]);
+  }
+  switch (next.kind) {
+    case 'prepare':
+      return decision(rules.prepare, why, [{ do: 'prepare-switchover', wish }]);
+    case 'pause':
+      return decision(rules.pause, why, [{ do: 'pause-poolers', wish }]);
+    case 'wait': {
+      const waiting = `the poolers let transactions end, for ${Math.round(next.waited)} ms now`;
+      return decision(rules.wait, waiting, [], POOLERS_AGAIN);
+    }
+    default:
+      return assertNever(next);
+  }
 }
 
 /**

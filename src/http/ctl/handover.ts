@@ -158,7 +158,7 @@ async function carryOut(session: Session, plan: Plan, options: HandoverOptions):
     const paused = o.facts?.['paused_ms'];
     const lines = [`${timestamp(terminal.now(), true)} ${o.said}`];
     if (typeof paused === 'number') lines.push(`Writes paused for ${paused} ms.`);
-    return lines.join('\n');
+    return [...lines, ...ofPoolers(o)].join('\n');
   }
 }
 
@@ -265,8 +265,10 @@ async function untilWritable(session: Session, plan: Plan, outcome: Outcome): Pr
     if (leader !== null && leader.name !== plan.view.leader?.name) {
       const path = leader.role === 'standby_leader' ? '/standby-leader' : '/primary';
       const answer = await session.call(leader, 'GET', path).catch(() => null);
-      if (answer?.status === 200)
-        return { ...outcome, facts: { ...outcome.facts, leader: leader.name, writable: true } };
+      if (answer?.status === 200) {
+        const poolers = await untilClientsGoOn(session, plan);
+        return { ...outcome, facts: { ...outcome.facts, leader: leader.name, writable: true, ...poolers } };
+      }
       terminal.progress(`${leader.name} leads; waiting until it takes writes ...`);
     }
     if (terminal.now().getTime() > giveUp) {
@@ -275,6 +277,37 @@ async function untilWritable(session: Session, plan: Plan, outcome: Outcome): Pr
     }
     await terminal.sleep(WRITABLE_PAUSE_MS);
   }
+}
+
+/** What became of clients that wait in poolers; empty: nobody was held back for this. */
+async function untilClientsGoOn(session: Session, plan: Plan): Promise<Readonly<Record<string, unknown>>> {
+  const { terminal } = session;
+  const giveUp = terminal.now().getTime() + WRITABLE_LIMIT_MS;
+  for (;;) {
+    const pause = (await session.read(plan.scope).catch(() => null))?.poolers ?? null;
+    // An older one has nothing to do with this.
+    if (pause === null || pause.revision <= plan.view.revision) return {};
+    const facts = {
+      poolers_paused_ms: pause.pauseMs,
+      poolers_skipped: Object.fromEntries(pause.skipped),
+      poolers_late: Object.fromEntries(pause.late),
+    };
+    if (pause.state === 'resumed' || terminal.now().getTime() > giveUp) return facts;
+    terminal.progress('waiting until the poolers let clients go on ...');
+    await terminal.sleep(WRITABLE_PAUSE_MS);
+  }
+}
+
+function ofPoolers({ facts }: Outcome): readonly string[] {
+  if (facts?.['poolers_paused_ms'] === undefined) return [];
+  const paused = facts['poolers_paused_ms'];
+  const sentence =
+    typeof paused === 'number'
+      ? `Clients of the poolers were held back for ${paused} ms.`
+      : 'Clients are still held back in some poolers: see the log of the leader.';
+  const named = (what: string): readonly string[] =>
+    Object.entries(facts[what] ?? {}).map(([address, why]) => `Pooler ${address}: ${String(why)}`);
+  return [sentence, ...named('poolers_skipped'), ...named('poolers_late')];
 }
 
 /** `--dry-run`: what stands against it, asked of the members themselves. Changes nothing. */

@@ -18,7 +18,7 @@ export interface AgentParts extends Parts {
 /** As the unit file allows: a stop that takes longer is ended by SIGKILL. */
 const STOP_LIMIT = millis(60_000);
 
-export function makeAgent({ name, index, ...parts }: AgentParts, plan: Plan): RunningAgent {
+export function makeAgent({ name, index, ...parts }: AgentParts, plan: Plan, poolers: readonly string[]): RunningAgent {
   const { ttlMs, loopWaitMs, retryTimeoutMs } = plan.settings;
   const host = `10.0.0.${index + 1}`;
   const initialConfig = {
@@ -47,6 +47,9 @@ export function makeAgent({ name, index, ...parts }: AgentParts, plan: Plan): Ru
     role: member.witness === true ? ('witness' as const) : ('node' as const),
     upstream: member.upstream === undefined ? null : nodeName(member.upstream),
     validates: member.validation !== undefined,
+    ...(poolers.length === 0
+      ? {}
+      : { poolers: { addresses: poolers, pauseTimeout: millis(3_000), maxPause: millis(15_000) } }),
   };
   const settings: AgentSettings = {
     self: nodeName(name),

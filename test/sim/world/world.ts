@@ -20,6 +20,7 @@ import { DcsLine, type Fate, kindOf, type RequestKind } from '../models/dcs-line
 import { EtcdModel } from '../models/etcd.ts';
 import { GuardProcess } from '../models/guard.ts';
 import { SimulatedPeers } from '../models/peers.ts';
+import { SimulatedPoolers } from '../models/poolers.ts';
 import { SimulatedPostgres } from '../models/postgres-port.ts';
 import { PostgresServer, type ServerEvents } from '../models/postgres-server.ts';
 import { checkSimulatedServer } from '../models/server-check.ts';
@@ -106,6 +107,7 @@ export class World {
   private readonly conduct: Conduct;
   private readonly ailments: Ailments;
   private readonly synchrony: Synchrony;
+  private readonly poolers: SimulatedPoolers;
   private readonly leaderTerms: bigint[] = [];
   /** Acknowledged writes that earlier promotions have cost. */
   private readonly lostBefore = new Set<number>();
@@ -124,6 +126,7 @@ export class World {
     'L1 a leader after the healing': 0,
     'L2 all stream after the healing': 0,
     'L2 it stays as it is': 0,
+    'L3 nobody is held back': 0,
   };
   private readonly stops = new Map<string, number>();
 
@@ -136,6 +139,9 @@ export class World {
       now: () => this.queue.now() as Instant,
       after: (ms: number, run: () => void) => this.queue.after(ms, run),
     };
+    this.poolers = new SimulatedPoolers(plan.poolers ?? 0, new SeededRandom(`poolers:${plan.seed}`), (name) =>
+      this.trace.mark(name),
+    );
     this.etcd = new EtcdModel(scheduler, this.random.fork('etcd'), { members: plan.etcdMembers });
     this.machines = plan.nodes.map((name, i) => this.makeMachine(name, plan.clockRates[i] ?? 1));
     this.clients = new Clients({
@@ -578,10 +584,17 @@ export class World {
       const left = (one: Machine): boolean => this.isStuck(one) || one.server.trouble.starts > 0;
       // What an operator has scheduled before is still to come.
       const quiet = !this.etcd.keyNow(KEYS.failover)?.value.includes('scheduled_at');
-      if (quiet && leader !== null && up.every((one) => one === leader || this.streams(one, leader) || left(one))) {
+      const held = this.poolers.holding.length > 0;
+      if (
+        quiet &&
+        !held &&
+        leader !== null &&
+        up.every((one) => one === leader || this.streams(one, leader) || left(one))
+      ) {
         this.phase = 'settling';
         this.checked['L1 a leader after the healing'] += 1;
         this.checked['L2 all stream after the healing'] += up.length - 1;
+        this.checked['L3 nobody is held back'] += this.poolers.addresses.length;
         this.say('world', `alive: ${leader.name} leads, ${up.length - 1} stream from it`);
         this.queue.after(SETTLE_MS, () => this.settled(leader));
       } else this.watchLiveness();
@@ -621,6 +634,13 @@ export class World {
     } else if (leader === null) {
       // L1: after healing there is a writable leader within T. Not demanded where nobody could be elected.
       this.fail('L1', `no writable leader ${this.plan.livenessMs / 1000} s after healing: ${this.describe()}`);
+    } else if (this.poolers.holding.length > 0) {
+      // L3: whoever dies, clients are let go.
+      const held = this.poolers.holding.join(', ');
+      this.fail(
+        'L3',
+        `clients are held back in ${held} ${this.plan.livenessMs / 1000} s after healing: ${this.describe()}`,
+      );
     } else {
       // L2, first half: all healed standbys stream from it within T and the time of a copy.
       this.fail('L2', `not all standbys stream ${this.plan.livenessMs / 1000} s after healing: ${this.describe()}`);
@@ -828,6 +848,7 @@ export class World {
               this.conduct.wasTold(name, readConfig(config?.value ?? ''));
             },
           }),
+          poolers: this.poolers.endOf(process),
           postgres: ports.postgres,
           guard: ports.guard,
           state: ports.state,
@@ -845,7 +866,7 @@ export class World {
             write: (severity, event, sentence, facts) => this.logged(name, process, severity, event, sentence, facts),
           },
         };
-        return makeAgent(parts, plan);
+        return makeAgent(parts, plan, this.poolers.addresses);
       },
       daemonFailed: (what, error) => this.fail('X1', `the daemon of ${name} failed: ${what}: ${describe(error)}`),
       trace: (what) => this.say(name, what),

@@ -57,6 +57,49 @@ describe('restapi.server_tokens', () => {
   });
 });
 
+describe('the section pgbouncer', () => {
+  const section = (lines: string): string => `${MINIMAL}pgbouncer:\n${lines}`;
+
+  it('names the poolers, with what is left out', () => {
+    const { config } = load(section('  poolers: [10.0.0.1, 10.0.0.2:6543]\n  password: s\n'));
+    expect(config.pgbouncer).toEqual({
+      poolers: ['10.0.0.1:6432', '10.0.0.2:6543'],
+      username: 'pgbouncer',
+      password: 's',
+      databases: [],
+      pauseTimeout: 5_000,
+      maxPause: 30_000,
+      databasesFile: null,
+    });
+    expect(config.node.poolers).toEqual({
+      addresses: ['10.0.0.1:6432', '10.0.0.2:6543'],
+      pauseTimeout: 5_000,
+      maxPause: 30_000,
+    });
+  });
+
+  it('takes what follows the name of a database as its options', () => {
+    const { config } = load(section('  poolers: 10.0.0.9\n  databases: [app pool_size=40  dbname=main, reports]\n'));
+    expect(config.pgbouncer?.databases).toEqual([
+      { name: 'app', options: 'pool_size=40 dbname=main' },
+      { name: 'reports', options: '' },
+    ]);
+  });
+
+  it.each([
+    ['  username: x\n', 'missing: the addresses of the consoles'],
+    ['  poolers: [127.0.0.1:6432]\n', '127.0.0.1:6432 is another pooler on each node'],
+    ['  poolers: ["*:6432"]\n', '*:6432 is no address of a pooler'],
+    [
+      '  poolers: [10.0.0.9]\n  databases_file: /tmp/x.ini\n',
+      'no pooler stands in the list with an address of this node (10.0.0.1',
+    ],
+    ['  poolers: [10.0.0.1]\n  max_pause: 5\n', 'has to be longer than pause_timeout'],
+  ])('refuses %j', (lines, said) => {
+    expect(problems(section(lines)).join()).toContain(said);
+  });
+});
+
 describe('a minimal file', () => {
   it('is complete with the defaults', () => {
     const { config, warnings } = load(MINIMAL);
@@ -97,6 +140,7 @@ describe('a minimal file', () => {
       },
       log: { level: 'info', format: 'plain', file: null },
       guard: { mode: 'on' },
+      pgbouncer: null,
       watchdog: { mode: 'automatic', device: '/dev/watchdog', safetyMargin: 5_000, driver: 'default' },
       runtimeDirectory: '/run/pgha/main-pg1',
     });

@@ -12,6 +12,7 @@ import { type LocalPostgres, type Primary, type Standby, type Stopped, systemId 
 import { type Lsn, parseLsn, timeline } from '../../../src/core/lsn.ts';
 import type { PeerAnswer, PeerStatus } from '../../../src/core/peer.ts';
 import type { ClusterPolicy, NodePolicy, Policy } from '../../../src/core/policy.ts';
+import { NOBODY_HELD } from '../../../src/core/poolers.ts';
 import type { RuleId } from '../../../src/core/rules.ts';
 import { NO_SLOTS_ASKED_FOR } from '../../../src/core/slots.ts';
 import { type LeaseId, leaseId, type NodeName, nodeName, type Revision, revision } from '../../../src/core/store.ts';
@@ -194,6 +195,7 @@ export function aCluster(over: ClusterOver = {}): ClusterView {
     sync: null,
     history: [],
     lastTakeover: null,
+    poolers: null,
     members: ['a', 'b', 'c'].map((name) => aMember(name)),
     notUnderstood: [],
     ...rest,
@@ -413,6 +415,7 @@ export function aView(over: ViewOver = {}): View {
     lease: null,
     nameTakenBy: null,
     switchoverDueIn: null,
+    poolers: NOBODY_HELD,
     restart: null,
     takeOverAsked: false,
     lately: [],

@@ -44,6 +44,7 @@ const EMPTY = {
   sync: null,
   history: [],
   lastTakeover: null,
+  poolers: null,
   members: [],
 };
 

@@ -21,6 +21,7 @@ import {
 import { following, joining, rejoining } from './situations/following.ts';
 import { atTheGate, byOperator, electing, eligible, notRunning, takingOver } from './situations/leaderless.ts';
 import { handingOver, promoting, starting, suspicion, switchingOver } from './situations/leading.ts';
+import { pooling } from './situations/pooling.ts';
 import { restarting } from './situations/restarting.ts';
 import { shadow } from './situations/shadow.ts';
 import { amongStandbys, fedByArchive, leadingStandbys } from './situations/standby-cluster.ts';
@@ -38,6 +39,7 @@ const tables: Readonly<Record<string, readonly Case[]>> = {
   'a leader whose Postgres is down': handingOver,
   'a leader that something ails': ailing,
   'a leader asked to hand over': switchingOver,
+  'a leader with poolers in front': pooling,
   'a node whose Postgres is to be restarted at a time': restarting,
   'a follower': following,
   'a standby below another': cascading,

@@ -58,6 +58,7 @@ export function aConfig(
       beforeStopTimeout: millis(10_000),
     },
     notices: { webhook: null, syslog: null },
+    pgbouncer: null,
     etcd: { endpoints: [], srv: null, username: null, password: null, cacert: null, cert: null, key: null },
     restapi: {
       listen: { host: '127.0.0.1', port: 8008 },
