@@ -9,8 +9,17 @@
  * `--size`: megabytes of the old primary that comes back by rewind and by copy; three times as much is needed in /dev/shm.
  */
 import { execFileSync } from 'node:child_process';
-import { appendFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { cpus, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { build, root } from './build.mjs';
@@ -31,6 +40,7 @@ const PARTS = [
   'ctl',
   'metrics',
   'settings',
+  'ready',
   'idle',
 ];
 
@@ -748,6 +758,39 @@ async function metrics({ cluster }) {
 }
 
 /** One pair alone: the primary of a cluster of one, and of the three for what etcd is asked. */
+/**
+ * From the start of the service to READY=1, by which systemd takes it for started. What hands that word over on a real
+ * host is systemd-notify; here it is a script of the same name that leaves a file.
+ */
+async function ready() {
+  const place = mkdtempSync(join(tmpdir(), 'pgha-bench-'));
+  const told = join(place, 'told');
+  try {
+    chmodSync(place, 0o777);
+    writeFileSync(join(place, 'systemd-notify'), `#!/bin/sh\ncase $1 in READY=1) : > ${told};; esac\n`, {
+      mode: 0o755,
+    });
+    const env = () => ({ NOTIFY_SOCKET: told, PATH: `${place}:${process.env['PATH']}` });
+    await withCluster({ nodes: 2, env }, async ({ cluster }) => {
+      const primary = await cluster.primary();
+      const [{ daemon }] = cluster.others(primary);
+      const values = await repeat(2 * runs, 'start of the service', async () => {
+        await daemon.stop();
+        rmSync(told, { force: true });
+        const began = monotonic();
+        daemon.start();
+        await until('it is ready', LIMIT_MS, () => existsSync(told), 2);
+        const took = monotonic() - began;
+        await cluster.waitAllStreaming(LIMIT_MS);
+        return took;
+      });
+      book('start of the service on a standby, to READY=1', 'ms', values, 'target: under 1 s');
+    });
+  } finally {
+    rmSync(place, { recursive: true, force: true });
+  }
+}
+
 async function idle() {
   const minute = 60_000;
   await withCluster({ nodes: 1 }, async ({ cluster }) => {
@@ -802,6 +845,7 @@ try {
   await outages();
   if (parts.has('commits')) await commits();
   if (parts.has('rejoin')) await rejoin();
+  if (parts.has('ready')) await ready();
   if (parts.has('idle')) await idle();
   const width = Math.max(...rows.map(({ what }) => what.length));
   console.log(`\n${'what'.padEnd(width)}  median (min-max)`);
