@@ -6,10 +6,10 @@ import { afterAll, expect, it } from 'vitest';
 import { postgresBinDir } from '../../scripts/ensure.mjs';
 import { Cluster } from './lib/cluster.ts';
 import { runDirectory } from './lib/run.ts';
-import { ctlDone, describeOnHosts, endsWell } from './lib/scenario.ts';
+import { ctlDone, describeOnHosts, endsWell, everything } from './lib/scenario.ts';
 import { until } from './lib/time.ts';
 
-describeOnHosts("with the operator's commands for Postgres", () => {
+(everything ? describeOnHosts : describeOnHosts.skip)("with the operator's commands for Postgres", () => {
   const told = mkdtempSync(join(tmpdir(), 'pgha-told-'));
   chmodSync(told, 0o777);
   let cluster: Cluster | null = null;

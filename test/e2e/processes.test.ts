@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest';
 import { Cluster } from './lib/cluster.ts';
 import { alive } from './lib/processes.ts';
-import { describeOnHosts, endsWell, sharedCluster } from './lib/scenario.ts';
+import { describeOnHosts, endsWell, everything, sharedCluster } from './lib/scenario.ts';
 import { monotonic, sleep, until } from './lib/time.ts';
 
 describeOnHosts('our own processes', () => {
@@ -85,7 +85,7 @@ describeOnHosts('our own processes', () => {
   });
 });
 
-describeOnHosts('the tests themselves', () => {
+(everything ? describeOnHosts : describeOnHosts.skip)('the tests themselves', () => {
   it('see two writers where there are two: a frozen daemon whose guard was switched off', async () => {
     const cluster = await Cluster.start({ node: () => ({ guard: 'off' }) });
     try {
