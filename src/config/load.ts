@@ -23,6 +23,7 @@ import { type Environment, overlay } from './environment.ts';
 import { type ParsedFile, parseFile, parseFiles } from './file.ts';
 import { hbaMistake } from './hba.ts';
 import { didYouMean } from './nearest.ts';
+import { looksHashed, readPasswordHash } from './password-hash.ts';
 import {
   BASEBACKUP,
   type BootstrapConfig,
@@ -968,7 +969,22 @@ function credentials(from: Builder, section: 'restapi' | 'ctl'): RestApiConfig['
   if (password === null && !hasProblem(from, `${base}.password_file`)) {
     complain(from, `${base}.password`, 'missing: there is a username');
   }
+  checkHash(from, section, password ?? '');
   return { username: username ?? '', password: password ?? '' };
+}
+
+function checkHash(from: Builder, section: 'restapi' | 'ctl', password: string): void {
+  if (!looksHashed(password)) return;
+  const path = `${section}.authentication.${isGiven(from, `${section}.authentication.password`) ? 'password' : 'password_file'}`;
+  if (section === 'ctl') complain(from, path, 'is a hash: here the password itself is needed, which is sent');
+  else if (readPasswordHash(password) === null)
+    complain(from, path, 'is no hash that can be used: make one with `pgha-ctl hash-password`');
+  else if (text(from, 'ctl.authentication.username') === null)
+    complain(
+      from,
+      path,
+      'is a hash, and the other members want the password itself: write it into ctl.authentication, as `password_file`',
+    );
 }
 
 function buildRestApi(from: Builder): RestApiConfig {

@@ -931,10 +931,10 @@ const login = (description: string, username: Extra): Section =>
     ...LIBPQ_SETTINGS,
   });
 
-const basicAuthentication = (description: string): Section =>
+const basicAuthentication = (description: string, password = 'Password.'): Section =>
   section(description, {
     username: setting('Patroni', 'text', 'User name.', { minLength: 1 }),
-    ...secretPair('password', 'Patroni', 'Password.'),
+    ...secretPair('password', 'Patroni', password),
   });
 
 const etcdSection = (description: string): Section =>
@@ -1306,7 +1306,10 @@ export const localSchema: Section = section(
         connect_address: setting('Patroni', 'address', 'Under which address the other nodes reach it.', {
           defaultText: '`listen`, where that is the address of one host',
         }),
-        authentication: basicAuthentication('Who may change something over HTTP. Health checks are open to all.'),
+        authentication: basicAuthentication(
+          'Who may change something over HTTP. Health checks are open to all.',
+          'Password, or a hash of it (`pgha-ctl hash-password`); with a hash, `ctl.authentication` has what the members send each other.',
+        ),
         certfile: setting('Patroni', 'path', 'Certificate; TLS is on where this is set.'),
         keyfile: setting('Patroni', 'path', 'Its key.', { defaultText: '`certfile`' }),
         ...secretPair('keyfile_password', 'Patroni', 'Password of the key.'),

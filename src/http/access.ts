@@ -3,19 +3,23 @@
  * is asked for, as the configured user. Reading is open to everybody, as with Patroni, unless the configuration says
  * otherwise.
  */
-import { createHash, timingSafeEqual } from 'node:crypto';
 import { TLSSocket } from 'node:tls';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { RestApiConfig } from '../config/schema.ts';
 import { sendSentence } from './answers.ts';
+import type { LoginAnswer, Logins } from './logins.ts';
 
 interface Denial {
-  readonly status: 401 | 403;
+  readonly status: 401 | 403 | 503;
   readonly sentence: string;
 }
 
-/** What stands against this request, addresses apart; null: nothing. */
-export function denial(restapi: RestApiConfig, request: FastifyRequest): Denial | null {
+/** What stands against this request, addresses apart; null: nothing. At once, unless a new login has to be checked. */
+export function denial(
+  restapi: RestApiConfig,
+  request: FastifyRequest,
+  logins: Logins,
+): Denial | null | Promise<Denial | null> {
   if (restapi.tls !== null && restapi.tls.verifyClient !== 'none') {
     const socket = request.raw.socket;
     if (!(socket instanceof TLSSocket) || !socket.authorized)
@@ -24,8 +28,16 @@ export function denial(restapi: RestApiConfig, request: FastifyRequest): Denial 
   const expected = restapi.authentication;
   if (expected === null) return null;
   const given = request.headers.authorization;
-  if (given !== undefined && sameText(given, basicAuthorization(expected))) return null;
-  return { status: 401, sentence: given === undefined ? 'no auth header received' : 'not authenticated' };
+  if (given === undefined) return { status: 401, sentence: 'no auth header received' };
+  const answer = logins.check(expected, given);
+  return typeof answer === 'string' ? denialOf(answer) : answer.then(denialOf);
+}
+
+function denialOf(answer: LoginAnswer): Denial | null {
+  if (answer === 'right') return null;
+  return answer === 'busy'
+    ? { status: 503, sentence: 'other logins are being checked: try again' }
+    : { status: 401, sentence: 'not authenticated' };
 }
 
 export function sendDenial(reply: FastifyReply, { status, sentence }: Denial): FastifyReply {
@@ -34,16 +46,10 @@ export function sendDenial(reply: FastifyReply, { status, sentence }: Denial): F
 }
 
 /** Whether this request may read what is not a mere health check. */
-export function mayRead(restapi: RestApiConfig, request: FastifyRequest): Denial | null {
-  return restapi.protectReads === true ? denial(restapi, request) : null;
-}
-
-function basicAuthorization(login: { readonly username: string; readonly password: string }): string {
-  return `Basic ${Buffer.from(`${login.username}:${login.password}`).toString('base64')}`;
-}
-
-/** Takes the same time wherever the texts differ, and whatever their lengths are. */
-function sameText(a: string, b: string): boolean {
-  const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
-  return timingSafeEqual(digest(a), digest(b));
+export function mayRead(
+  restapi: RestApiConfig,
+  request: FastifyRequest,
+  logins: Logins,
+): Denial | null | Promise<Denial | null> {
+  return restapi.protectReads === true ? denial(restapi, request, logins) : null;
 }

@@ -21,6 +21,7 @@ import { clusterRoutes } from './cluster.ts';
 import { controlRoutes } from './control.ts';
 import { explainRoutes } from './explain.ts';
 import { isLive, isReady, lookAt, type NodeHealth, passes } from './health.ts';
+import { basic, Logins } from './logins.ts';
 import { metricsRoutes } from './metrics.ts';
 import { rescueRoutes } from './rescue.ts';
 import { StatusDocument } from './status-document.ts';
@@ -83,9 +84,22 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
       );
   };
   await useAllowlist();
-  const app = buildHttp({ ...options, config: () => config, tls, allowlist });
+  const logins = new Logins();
+  const checkOwnLogin = async (): Promise<void> => {
+    const { authentication } = config.restapi;
+    if (authentication === null || config.ctl.authentication === null) return;
+    // What the other members send as well: it is known before anybody asks, however many guess.
+    if ((await logins.check(authentication, basic(config.ctl.authentication))) === 'wrong')
+      options.log.write(
+        'warn',
+        'config.adjusted',
+        'ctl.authentication is not the login that restapi.authentication lets in: a member configured like this one is refused here',
+      );
+  };
+  const app = buildHttp({ ...options, config: () => config, tls, allowlist, logins });
   await listenWhenFree(app, listen.host, listen.port);
   const bound = app.server.address() as AddressInfo;
+  await checkOwnLogin();
 
   const reloadCertificates = async (): Promise<void> => {
     const { server } = app;
@@ -98,7 +112,7 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
     reloadCertificates,
     useConfig: async (next) => {
       config = next;
-      await Promise.all([reloadCertificates(), useAllowlist()]);
+      await Promise.all([reloadCertificates(), useAllowlist(), checkOwnLogin()]);
     },
     close: () => within(app.close(), CLOSE_LIMIT),
   };
@@ -112,6 +126,7 @@ export function buildHttp(options: {
   readonly version: string;
   readonly tls: TlsOptions | null;
   readonly allowlist?: Allowlist;
+  readonly logins?: Logins;
 }): FastifyInstance {
   const { config, control, log, allowlist = new Allowlist() } = options;
   // HAProxy sends `OPTIONS / HTTP/1.0` and nothing else; others leave out Host with HTTP/1.1.
@@ -139,6 +154,7 @@ export function buildHttp(options: {
   const status = new StatusDocument(options.version);
   const look = (): NodeHealth => lookAt(control, config().tags);
   const denied = new DeniedRequests(log);
+  const { logins = new Logins() } = options;
   const admits: HttpParts['admits'] = async (request, reply, always) => {
     const members = control.published().cluster?.members ?? [];
     const hosts = members.map(({ apiUrl }) => hostOf(apiUrl)).filter((host) => host !== '');
@@ -147,7 +163,7 @@ export function buildHttp(options: {
       denied.tell(request, 'its address may not');
       return false;
     }
-    const against = denial(config().restapi, request);
+    const against = await denial(config().restapi, request, logins);
     if (against !== null) {
       sendDenial(reply, against);
       denied.tell(request, against.sentence);
@@ -165,9 +181,13 @@ export function buildHttp(options: {
     reply.headers(config().restapi.extraHeaders ?? {});
     const route = request.routeOptions.url ?? '*';
     // A health check stays open to those who look only for its code.
-    const against = request.method === 'GET' && !OPEN.test(route) ? mayRead(config().restapi, request) : null;
+    const against = request.method === 'GET' && !OPEN.test(route) ? mayRead(config().restapi, request, logins) : null;
     if (against === null) done();
-    else sendDenial(reply, against);
+    else
+      Promise.resolve(against).then((found) => {
+        if (found === null) done();
+        else sendDenial(reply, found);
+      }, done);
   });
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => done(null, body));
@@ -179,15 +199,18 @@ export function buildHttp(options: {
     return sendPage(reply, code, error.message);
   });
 
-  function health(request: FastifyRequest, reply: FastifyReply): FastifyReply {
-    const target = readTarget(request.raw.url ?? '/');
-    const node = look();
-    const code = passes(target, node) ? 200 : 503;
+  function health(request: FastifyRequest, reply: FastifyReply): FastifyReply | Promise<FastifyReply> {
+    const answer = (tell: boolean): FastifyReply => {
+      const node = look();
+      const code = passes(readTarget(request.raw.url ?? '/'), node) ? 200 : 503;
+      return tell ? sendJson(reply, code, status.render(node, config())) : reply.code(code).send();
+    };
     // HEAD and OPTIONS ask for the code alone.
-    const tell = request.method === 'GET' && mayRead(config().restapi, request) === null;
-    return tell ? sendJson(reply, code, status.render(node, config())) : reply.code(code).send();
+    if (request.method !== 'GET') return answer(false);
+    const against = mayRead(config().restapi, request, logins);
+    return against instanceof Promise ? against.then((found) => answer(found === null)) : answer(against === null);
   }
-  function unknownPath(request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  function unknownPath(request: FastifyRequest, reply: FastifyReply): FastifyReply | Promise<FastifyReply> {
     return ['GET', 'HEAD', 'OPTIONS'].includes(request.method)
       ? health(request, reply)
       : sendPage(reply, 501, NOT_SUPPORTED);

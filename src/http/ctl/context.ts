@@ -6,6 +6,7 @@
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { looksHashed } from '../../config/password-hash.ts';
 import type { CtlConfig, EtcdConfig } from '../../config/schema.ts';
 import { readText } from '../../config/text.ts';
 import { readBounded } from './bounded-file.ts';
@@ -144,7 +145,8 @@ async function readCtl(file: Section, setting: Setting, insecure: boolean): Prom
     (await secretFile(login['password_file']));
   const own = (name: string): string | null => setting(`CTL_${name.toUpperCase()}`) ?? text(ctl[name]);
   return {
-    authentication: username === null || password === null ? null : { username, password },
+    // What a hash was made of is not known from it: somebody has to say it in ctl.authentication.
+    authentication: username === null || password === null || looksHashed(password) ? null : { username, password },
     insecure: insecure || /^(true|on|yes|1)$/i.test(own('insecure') ?? 'false'),
     cacert: own('cacert') ?? text(restapi['cafile']),
     certfile: own('certfile') ?? text(restapi['certfile']),

@@ -344,6 +344,10 @@ function build(terminal: Terminal, start: (work: Work) => () => Promise<void>): 
     .action((step: Step, name: string | undefined, options: Parsed) =>
       start(async (session) => (await import('./adopt.ts')).adopt(session, step, name, options))(),
     );
+  bare(
+    'hash-password',
+    'a password as a hash, for restapi.authentication.password; read from standard input, or typed',
+  ).action(() => start(async () => (await import('./hash-password.ts')).hashTyped(terminal))());
   bare('completion', 'a script that has your shell complete these commands')
     .addArgument(new Argument('<shell>', 'which').choices([...SHELLS]))
     .action((shell: Shell) =>

@@ -7,6 +7,8 @@ import { createInterface, type Interface } from 'node:readline';
 export interface Terminal {
   /** Standard output is a terminal: progress may be shown, screens may be cleared. */
   readonly interactive: boolean;
+  /** Standard input is a terminal: somebody types. */
+  readonly keyboard: boolean;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** One line, or several, to standard output. */
   out(text: string): void;
@@ -51,6 +53,7 @@ export async function confirm(terminal: Terminal, question: string): Promise<voi
 
 export class ProcessTerminal implements Terminal {
   readonly interactive = process.stdout.isTTY === true;
+  readonly keyboard = process.stdin.isTTY === true;
   readonly env = process.env;
   #lines: AsyncIterator<string> | null = null;
   #reader: Interface | null = null;
@@ -86,7 +89,8 @@ export class ProcessTerminal implements Terminal {
   async askSecret(question: string): Promise<string | null> {
     if (process.stdin.isTTY !== true) return await this.ask(question);
     this.#clearProgress();
-    process.stdout.write(question);
+    // Not to standard output, which may go into a file.
+    process.stderr.write(question);
     // What the terminal sends is read key by key, and not sent back.
     process.stdin.setRawMode(true);
     try {
@@ -94,7 +98,7 @@ export class ProcessTerminal implements Terminal {
     } finally {
       process.stdin.setRawMode(false);
       process.stdin.pause();
-      process.stdout.write('\n');
+      process.stderr.write('\n');
     }
   }
 

@@ -45,6 +45,8 @@ const problems = (text: string, env: Readonly<Record<string, string>> = {}, file
 
 const inRepository = (path: string): string => fileURLToPath(new URL(`../../../${path}`, import.meta.url));
 
+const HASH = '$scrypt$ln=14,r=8,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA';
+
 describe('restapi.server_tokens', () => {
   it.each([
     ['Minimal', { Server: 'Patroni/4.1.4' }],
@@ -510,6 +512,24 @@ describe('mistakes in a file', () => {
       'an address of etcd that nobody could call',
       MINIMAL.replace('10.0.0.1:2379, 10.0.0.2:2379', '10.0.0.256:2379, 10.0.0.2:2379'),
       /etcd3\.hosts: must be host:port/,
+    ],
+    [
+      'a hash of a password that cannot be used, without repeating it',
+      `${MINIMAL}ctl: {authentication: {username: a, password: b}}\n`.replace(
+        'restapi:',
+        `restapi:\n  authentication: {username: a, password: '$scrypt$ln=99,r=8,p=1$x$y'}`,
+      ),
+      /^(?!.*ln=99).*restapi\.authentication\.password: is no hash that can be used/,
+    ],
+    [
+      'a hash without the password that the members send each other',
+      MINIMAL.replace('restapi:', `restapi:\n  authentication: {username: a, password: '${HASH}'}`),
+      /restapi\.authentication\.password: is a hash, and the other members want the password itself/,
+    ],
+    [
+      'a hash where the password is needed',
+      `${MINIMAL}ctl: {authentication: {username: a, password: '${HASH}'}}\n`,
+      /ctl\.authentication\.password: is a hash: here the password itself is needed/,
     ],
     [
       'a webhook without an address',

@@ -59,6 +59,7 @@ export async function ctl(world: World, ...args: string[]): Promise<Ran> {
   let now = Date.UTC(2026, 10, 20, 10, 44);
   const terminal: Terminal = {
     interactive: world.interactive === true,
+    keyboard: world.interactive === true,
     env: { ...CONFIG_ENV, ...world.env },
     out: (text) => void out.push(text),
     err: (text) => void err.push(text),
