@@ -22,6 +22,7 @@ import { check, isMap, isMethod, type Path, type Remark } from './check.ts';
 import { type Environment, overlay } from './environment.ts';
 import { type ParsedFile, parseFile, parseFiles } from './file.ts';
 import { hbaMistake } from './hba.ts';
+import { whyNotKept } from './kept-names.ts';
 import { didYouMean } from './nearest.ts';
 import { looksHashed, readPasswordHash } from './password-hash.ts';
 import {
@@ -758,12 +759,22 @@ function buildPostgres(from: Builder, runtimeDirectory: string): PostgresConfig 
     basebackup: optionsOf(from, 'postgresql.basebackup', REFUSED_BASEBACKUP),
     rewind: optionsOf(from, 'postgresql.rewind', REFUSED_REWIND),
     copyMethods: copyMethods(from),
+    keepFiles: keptFiles(from),
     discardedWal: {
       directory: text(from, 'postgresql.discarded_wal_directory'),
       size: BigInt(Number(get(from, 'postgresql.discarded_wal_size'))),
       number: Number(get(from, 'postgresql.discarded_wal_number')),
     },
   };
+}
+
+function keptFiles(from: Builder): readonly string[] {
+  const names = [...new Set(lines(from, 'postgresql.keep_files') ?? [])];
+  for (const name of names) {
+    const why = whyNotKept(name);
+    if (why !== null) complain(from, 'postgresql.keep_files', `${JSON.stringify(name)} ${why}`);
+  }
+  return names;
 }
 
 function recoveryConfOf(from: Builder): PostgresConfig['recoveryConf'] {
@@ -895,6 +906,7 @@ function buildLogins(from: Builder): PostgresConfig {
     basebackup: [],
     rewind: [],
     copyMethods: [BASEBACKUP],
+    keepFiles: [],
     discardedWal: { directory: null, size: 0n, number: 0 },
   };
 }

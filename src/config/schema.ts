@@ -106,6 +106,8 @@ export interface PostgresConfig {
   readonly rewind: readonly string[];
   /** How a copy is made; the first that works. Never empty. */
   readonly copyMethods: readonly CopyMethod[];
+  /** Files of the operator's own in the data directory, by relative names, that survive a copy and a rewind. */
+  readonly keepFiles: readonly string[];
   /** WAL that a rewind or a copy throws away is kept within these bounds; 0: none is. */
   readonly discardedWal: {
     /** null: beside the data directory. */
@@ -1496,6 +1498,11 @@ export const localSchema: Section = section(
           'list',
           'How a copy is made: names of methods, tried in this order. `basebackup` is pg_basebackup; any other is a section of that name beside this setting, with `command`, `keep_data`, `no_params`, `timeout` (s, default 86400) and keys of your own that become arguments.',
           { defaultText: '`[basebackup]`' },
+        ),
+        keep_files: setting(
+          'pgha',
+          'list',
+          'Files of your own in the data directory (`pg_audit.conf`, `ssl/server.key`) that survive a copy and a rewind: relative names, none of those of Postgres. See [way-back.md](way-back.md#files-of-your-own).',
         ),
         discarded_wal_directory: setting(
           'pgha',

@@ -9,6 +9,7 @@ import type { Progress, ServerAddress, ServerSettings } from '../ports/postgres.
 import { CommandFailure, lastLine, runCommand } from './command.ts';
 import { isMissing } from './durable-file.ts';
 import { freeBytes } from './free-space.ts';
+import { forgetKept, putBack } from './kept-files.ts';
 import { clearMarker, readMarker, setMarker } from './markers.ts';
 import type { Place } from './place.ts';
 import { askRemote, connectionString, loginEnvironment } from './remote.ts';
@@ -119,7 +120,9 @@ export async function finishCopy(place: Place, source: ServerAddress, settings: 
   await setStandbySignal(place, true);
   await writeConfiguration(place, settings);
   await writeUpstream(place, source);
+  await putBack(place);
   await clearMarker(place);
+  await forgetKept(place);
 }
 
 /** pg_basebackup leaves an empty directory that it finds (a mount point) as open as it was; Postgres would not start. */

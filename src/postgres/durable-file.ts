@@ -29,7 +29,7 @@ export async function readText(place: Owner, path: string): Promise<string | nul
 }
 
 /** Replaces the file as a whole. */
-export async function writeDurably(place: Owner, path: string, text: string, mode = 0o600): Promise<void> {
+export async function writeDurably(place: Owner, path: string, text: string | Uint8Array, mode = 0o600): Promise<void> {
   await withLimit(place.clock, WRITE_LIMIT, `writing ${path}`, replace(place, path, text, mode));
 }
 
@@ -82,7 +82,7 @@ export const isMissing = (error: unknown): boolean =>
 export const errorCode = (error: unknown): string | null =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : null;
 
-async function replace(place: Owner, path: string, text: string, mode: number): Promise<void> {
+async function replace(place: Owner, path: string, text: string | Uint8Array, mode: number): Promise<void> {
   const beside = `${path}.pgha-new`;
   // Left by a crash, perhaps with other rights.
   await rm(beside, { force: true });

@@ -12,6 +12,7 @@ import type { Progress, ServerAddress, ServerSettings } from '../ports/postgres.
 import { CommandFailure, type CommandResult, lastLine, runCommand } from './command.ts';
 import { readControlData } from './control-data.ts';
 import { readText, writeIfDifferent } from './durable-file.ts';
+import { forgetKept, keepAside, putBack } from './kept-files.ts';
 import { clearMarker, readMarker, setMarker } from './markers.ts';
 import type { Place } from './place.ts';
 import { askRemote, connectionString, loginEnvironment, type Query } from './remote.ts';
@@ -70,12 +71,14 @@ export async function rewindFrom(
     if (text !== null && configDirectory(place) === place.dataDir) ownFiles.set(join(place.dataDir, name), text);
   }
   await writePassfile(place);
+  await keepAside(place);
 
   // Before the signal file goes: without it and without the marker the directory would be one that starts as a primary.
   await setMarker(place, 'rewind');
   const asItWas = async (): Promise<void> => {
     if (wasStandby) await setStandbySignal(place, true);
     await clearMarker(place);
+    await forgetKept(place);
   };
   // The single-user server that replays the last WAL of a crashed one refuses to run beside a standby.signal.
   if (!cleanly) await setStandbySignal(place, false);
@@ -106,7 +109,9 @@ export async function rewindFrom(
   await setStandbySignal(place, true);
   await writeConfiguration(place, settings);
   await writeUpstream(place, source);
+  await putBack(place);
   await clearMarker(place);
+  await forgetKept(place);
   progress(`rewound to ${source.name}`, 1);
 }
 

@@ -19,6 +19,7 @@ import {
   processStat,
   signalProcess,
 } from './family.ts';
+import { keepAside } from './kept-files.ts';
 import { clearMarker, readMarker, setMarker } from './markers.ts';
 import type { Place } from './place.ts';
 import { FILE_LIMIT, withLimit } from './time-limit.ts';
@@ -32,13 +33,14 @@ export type TargetState = 'absent' | 'empty' | 'half-made' | 'in use';
  *
  * @param lastLook - called immediately before the first file goes; what it throws is thrown, and nothing was removed
  * @throws {PghaError} PGHA_DATA_DIRECTORY_LOCKED while a process works on it, PGHA_DATA_DIRECTORY_FOREIGN when it does
- *   not look like a data directory of ours; nothing was removed then
+ *   not look like a data directory of ours, PGHA_FILES_NOT_KEPT; nothing was removed then
  */
 export async function wipeDirectory(place: Place, lastLook: () => void): Promise<void> {
   const marker = await readMarker(place);
   if (marker !== null) await endLeftovers(place);
   refuseWhileInUse(place);
   await refuseForeign(place, marker !== null);
+  await keepAside(place);
   lastLook();
   await setMarker(place, marker?.work ?? 'copy', marker?.tablespaces ?? []);
   await empty(place, marker?.tablespaces ?? []);

@@ -2,7 +2,19 @@
  * The way back of a node against real servers: what is kept of the WAL that it loses, rewinds whose WAL is missing, and
  * copies by every method, with tools that fail, hang and leave garbage.
  */
-import { access, chmod, copyFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import {
+  access,
+  chmod,
+  copyFile,
+  mkdir,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type Lsn, parseLsn, printLsn, segmentName, type Timeline, timeline } from '../../src/core/lsn.ts';
@@ -287,5 +299,88 @@ describe('methods of copying', () => {
     ]);
     await c.instance.startStandby(a.address, SETTINGS);
     await c.until('standby', (standby) => standby.receiver?.streaming === true);
+  });
+});
+
+describe('files of the operator in the data directory', () => {
+  const own = (server: TestServer, name: string): string => join(server.dataDir, name);
+  const NAMES = ['pg_audit.conf', 'ssl/server.key', 'not-there', 'a-link', 'through/a-link'];
+
+  async function withFiles(server: TestServer): Promise<void> {
+    await writeFile(own(server, 'pg_audit.conf'), `of ${server.name}\n`);
+    await mkdir(own(server, 'ssl'), { recursive: true });
+    await writeFile(own(server, 'ssl/server.key'), Buffer.from([0, 255, 1]), { mode: 0o600 });
+    await chmod(own(server, 'pg_audit.conf'), 0o640);
+  }
+
+  async function theirOwn(server: TestServer): Promise<void> {
+    expect(await readFile(own(server, 'pg_audit.conf'), 'utf8')).toBe(`of ${server.name}\n`);
+    expect((await stat(own(server, 'pg_audit.conf'))).mode & 0o777).toBe(0o640);
+    expect([...(await readFile(own(server, 'ssl/server.key')))]).toEqual([0, 255, 1]);
+    expect(await readdir(servers.directory)).not.toContain(`${server.name}.pgha-kept`);
+  }
+
+  test('survive a copy, also when the first try fails half way, and nothing is read or written through links', async () => {
+    const a = await servers.addCluster('a');
+    await a.instance.startPrimary(SETTINGS);
+    await a.until('primary');
+    await withFiles(a);
+    const outside = join(servers.directory, 'outside');
+    await mkdir(outside);
+    await writeFile(join(outside, 'a-link'), 'of nobody\n');
+    const into = join(servers.directory, 'c');
+    const tried = join(servers.directory, 'tried');
+    const from = `-h 127.0.0.1 -p ${a.port} -U postgres`;
+    const command = join(servers.directory, 'half');
+    await writeFile(
+      command,
+      `#!/bin/sh
+      if [ -e ${tried} ]; then exec pg_basebackup -D ${into} ${from} -c fast -X stream --no-sync; fi
+      touch ${tried}; echo 15 > ${into}/PG_VERSION; echo "of nobody" > ${into}/pg_audit.conf; exit 3\n`,
+    );
+    await chmod(command, 0o755);
+    const c = await servers.addCopy('c', a, {
+      keep_files: NAMES,
+      create_replica_methods: ['half'],
+      half: { command: `env PATH=${(await a.instance.open()).binDir}:/usr/bin:/bin ${command}`, no_params: true },
+    });
+    await withFiles(c);
+    await symlink(join(outside, 'a-link'), own(c, 'a-link'));
+    await symlink(outside, own(c, 'through'));
+
+    await c.instance.wipe(() => undefined);
+    await expect(c.instance.copy(a.address, SETTINGS, quiet, within(60_000))).rejects.toThrow('half ended with 3');
+    expect(await c.look()).toMatchObject({ kind: 'half-made' });
+    // As the daemon does before the next try; what lies there now is nobody's.
+    await c.instance.wipe(() => undefined);
+    await c.instance.copy(a.address, SETTINGS, quiet, within(60_000));
+    await theirOwn(c);
+    const told = c.told.map(({ sentence }) => sentence).filter((sentence) => sentence.includes('keep_files'));
+    expect(told).toEqual([
+      'a-link of postgresql.keep_files is not kept: it is no plain file',
+      `through/a-link of postgresql.keep_files is not kept: ${into}/through is no directory`,
+    ]);
+    expect(await readFile(join(outside, 'a-link'), 'utf8')).toBe('of nobody\n');
+    await c.instance.startStandby(a.address, SETTINGS);
+    await c.until('standby', (standby) => standby.receiver?.streaming === true);
+  });
+
+  test('survive a rewind, which brings everything else from the other side', async () => {
+    const { old, leader } = await parted(['INSERT INTO t VALUES (-1)'], { keep_files: NAMES });
+    await withFiles(old);
+    await withFiles(leader);
+    await writeFile(own(leader, 'other.conf'), 'of b\n');
+    await old.instance.rewind(leader.address, REWINDABLE, quiet, within(60_000));
+    await theirOwn(old);
+    expect(await readFile(own(old, 'other.conf'), 'utf8')).toBe('of b\n');
+    await comesBack(old, leader);
+  });
+
+  test('that cannot be set aside keep the directory from being emptied', async () => {
+    const a = await servers.addCluster('a', { keep_files: NAMES });
+    await withFiles(a);
+    await truncate(own(a, 'pg_audit.conf'), 65 * 1024 * 1024);
+    await expect(a.instance.wipe(() => undefined)).rejects.toMatchObject({ code: 'PGHA_FILES_NOT_KEPT' });
+    expect(await readdir(a.dataDir)).toContain('PG_VERSION');
   });
 });

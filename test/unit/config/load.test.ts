@@ -531,6 +531,20 @@ describe('mistakes in a file', () => {
       `${MINIMAL}ctl: {authentication: {username: a, password: '${HASH}'}}\n`,
       /ctl\.authentication\.password: is a hash: here the password itself is needed/,
     ],
+    ...[
+      ['../outside', /"\.\.\/outside" must name a file below/],
+      ['/etc/passwd', /must be relative/],
+      ['a/../../b', /must name a file below/],
+      ['pg_wal/x', /belongs to Postgres/],
+      ['base', /belongs to Postgres/],
+      ['pg_hba.conf', /belongs to Postgres/],
+      ['x.pgha-kept', /belongs to pgha/],
+      ['a\\\\b', /holds a character/],
+    ].map(([name, expected]): [string, string, RegExp] => [
+      `a file to keep that is not the operator's: ${String(name)}`,
+      MINIMAL.replace('  data_dir', `  keep_files: ["${String(name)}"]\n  data_dir`),
+      expected as RegExp,
+    ]),
     [
       'a webhook without an address',
       `${MINIMAL}event_webhook: {timeout: 3}\n`,

@@ -105,6 +105,7 @@ export function aConfig(
           timeout: millis(86_400_000),
         },
       ],
+      keepFiles: [],
       discardedWal: { directory: null, size: 1n << 30n, number: 5 },
       ...postgresql,
     },
