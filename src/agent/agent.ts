@@ -35,7 +35,7 @@ import type { RuleId } from '../core/rules.ts';
 import { readScheduledRestart, type ScheduledRestart, unmet } from '../core/schedule.ts';
 import { HELD_BACK, LASTING, receivesFromStranger } from '../core/situations/leaderless.ts';
 import { describeSource, standbySource } from '../core/standby-cluster.ts';
-import type { Key, NodeName, Op, Revision } from '../core/store.ts';
+import { type Key, type NodeName, nodeName, type Op, type Revision } from '../core/store.ts';
 import { between, type Instant, laterBy, type Millis, millis } from '../core/time.ts';
 import { NOTHING_REMEMBERED, noteAsked, noteMembers, noteSilent, type UpstreamMemory } from '../core/upstream.ts';
 import type { LearnedLineage, RescueTries, Validation, View } from '../core/view.ts';
@@ -75,6 +75,7 @@ import type {
 import { serveRescue } from './rescue.ts';
 import { NOTHING_AILS, SicknessWatch } from './sickness-watch.ts';
 import { statusLine } from './status-line.ts';
+import { startPostgres, stopPostgres } from './stop-and-start.ts';
 import { askForSwitchover, withdrawSwitchover } from './switchover-request.ts';
 import { SyncKeeper } from './sync-keeper.ts';
 import { ToldFailures } from './told-failures.ts';
@@ -1202,7 +1203,8 @@ export class Agent implements Control {
     if (wish === null) this.wishSeen = null;
     else if (this.wishSeen?.revision !== wish) this.wishSeen = { revision: wish, at: reading.at };
     const named = cluster.initialize?.value ?? '';
-    if (/^\d+$/.test(named)) this.formerCluster = systemId(named);
+    // What this node never belonged to says nothing of what becomes of its data.
+    if (/^\d+$/.test(named) && !this.isStrangersScope(named)) this.formerCluster = systemId(named);
     this.publications = notePublished(this.publications, cluster.status?.optime ?? null, reading.statusArrived);
     const { self, settings, keeper } = this;
     this.nameTakenBy = nameTakenBy(cluster, { name: self, apiUrl: settings.apiUrl, lease: keeper.lease });
@@ -1215,6 +1217,13 @@ export class Agent implements Control {
 
   recordRequest(entry: AuditEntry): void {
     this.audit.record(entry);
+  }
+
+  /** Not handed over to pgha, and under a scope that is another cluster. */
+  private isStrangersScope(named: string): boolean {
+    const { local } = this.watch;
+    if (this.resolved.policy.node.adoptFrom === undefined || !('systemId' in local)) return false;
+    return local.systemId !== named;
   }
 
   async readEvents(): ReturnType<Control['readEvents']> {
@@ -1249,6 +1258,12 @@ export class Agent implements Control {
           return { kind: 'refused', sentence: 'restart conditions are not satisfied' };
         return this.restartNow(request.timeout);
       }
+      case 'stop':
+        return stopPostgres(this);
+      case 'start':
+        return startPostgres(this);
+      case 'forget-member':
+        return this.forgetMember(request.name);
       case 'schedule-restart':
         return this.scheduleRestart(request);
       case 'cancel-restart': {
@@ -1293,9 +1308,24 @@ export class Agent implements Control {
       return refused(
         `this daemon has not watched for long enough yet: again in ${Math.ceil((left ?? 1_000) / 1_000)} s`,
       );
+    const next = decide({ ...this.view(), takeOverAsked: true }).decision;
+    if (!next.actions.some((action) => action.do === 'claim-scope' || action.do === 'acquire'))
+      return refused(next.reason);
     this.takeOverUntil = laterBy(now, TAKE_OVER_WITHIN);
     this.soon('an operator hands the cluster over');
     return { kind: 'accepted', sentence: 'this node takes the cluster over' };
+  }
+
+  /** A member that is gone for good: its slot need not be kept for it any longer. */
+  private async forgetMember(name: string): Promise<RequestOutcome> {
+    const cluster = await this.readCluster();
+    if (cluster === null) return { kind: 'refused', sentence: 'etcd does not answer' };
+    const there = cluster.members.some((member) => member.name === name) || cluster.leader?.name === name;
+    if (there) return { kind: 'refused', status: 409, sentence: `${name} is a member: its service runs` };
+    this.lately.delete(nodeName(name));
+    this.upkeep.slots.forget(name);
+    this.upkeep.run();
+    return { kind: 'done', sentence: `${name} is forgotten here` };
   }
 
   private scheduleRestart(request: Extract<OperatorRequest, { kind: 'schedule-restart' }>): RequestOutcome {
@@ -1418,7 +1448,7 @@ export class Agent implements Control {
   }
 
   /** Commits shall not wait for a standby that is about to stop; for a leader that does not let it go, nobody waits long. */
-  private async leaveSyncSet(): Promise<void> {
+  async leaveSyncSet(): Promise<void> {
     const isMember = (): boolean => this.reader.latest?.cluster.sync?.key?.voters.includes(this.self) === true;
     if (!isMember()) return;
     const { clock } = this.parts;

@@ -98,6 +98,11 @@ export type OperatorRequest =
   | ({ readonly kind: 'schedule-restart'; readonly timeout: Millis | null; readonly at: string } & RestartConditions)
   /** The server here, which somebody else has run until now (`adopt_from`). */
   | { readonly kind: 'take-over' }
+  /** Of Postgres, in maintenance. */
+  | { readonly kind: 'stop' }
+  | { readonly kind: 'start' }
+  /** Whose slot is kept although it is gone. */
+  | { readonly kind: 'forget-member'; readonly name: string }
   | { readonly kind: 'cancel-restart' }
   | { readonly kind: 'reload' }
   | { readonly kind: 'restart-daemon'; readonly force: boolean }

@@ -162,6 +162,14 @@ export class SlotKeeper {
     this.noteClashes(cluster.members);
   }
 
+  /** An operator says that this member does not come back: its slot goes with the next look. */
+  forget(member: string): void {
+    const name = slotName(member);
+    this.seen.delete(name);
+    this.made.add(name);
+    this.lookedAt = LONG_AGO;
+  }
+
   private noteClashes(members: readonly Member[]): void {
     const clashing = clashes(
       members.filter(needsSlot).map(({ name }) => name),

@@ -84,8 +84,7 @@ export function watchesOnly(view: View): boolean {
   const { cluster } = dcs;
   if (foreignData(view, cluster) !== null) return true;
   if (cluster.leader !== null || cluster.status !== null) return false;
-  if (cluster.initialize === null && view.formerCluster !== null && 'systemId' in local)
-    return local.systemId !== view.formerCluster;
+  if (cluster.initialize === null && 'systemId' in local && local.systemId === view.formerCluster) return false;
   return local.kind !== 'primary' || !view.takeOverAsked;
 }
 

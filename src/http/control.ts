@@ -91,6 +91,17 @@ export function controlRoutes(app: FastifyInstance, parts: HttpParts): void {
       sentence: 'this node takes the cluster over',
     }),
   );
+  for (const kind of ['stop', 'start'] as const)
+    protect('POST', `pgha/${kind}`, 'optional', async (_body, reply) => {
+      const outcome = await parts.control.request({ kind });
+      return sendOutcome(reply, outcome, { status: 200, sentence: outcome.sentence });
+    });
+  protect('POST', 'pgha/forget-member', 'required', async (body, reply) => {
+    const member = name(body['member']);
+    if (member === null) return sendSentence(reply, 400, 'member: the name of one that is gone');
+    const outcome = await parts.control.request({ kind: 'forget-member', name: member });
+    return sendOutcome(reply, outcome, { status: 200, sentence: outcome.sentence });
+  });
   protect('POST', 'restart', 'optional', (body, reply) => restart(parts, body, reply));
   protect('DELETE', 'restart', 'none', async (_body, reply) => {
     const outcome = await parts.control.request({ kind: 'cancel-restart' });

@@ -82,4 +82,61 @@ describeOnHosts('maintenance', () => {
       await endsWell(cluster);
     },
   );
+
+  it.skipIf(!everything)(
+    'Postgres is stopped and started by name, a leader hands over first, and a member that is gone is forgotten at once',
+    async () => {
+      const cluster = shared.current;
+      const first = await cluster.primary();
+      const [second = '', third = ''] = cluster.others(first).map(({ name }) => name);
+      await cluster.startWriter({ sessions: 2 });
+      expect(await cluster.ctl(['stop', third, '--force'])).toMatchObject({ code: 1 });
+      expect(cluster.node(third).postmaster()).not.toBeNull();
+      await ctlDone(cluster, ['pause', '--wait']);
+
+      await ctlDone(cluster, ['stop', third, '--force']);
+      expect(cluster.node(third).family()).toEqual([]);
+      await sleep(2_000);
+      expect(cluster.node(third).family(), 'nobody starts it').toEqual([]);
+      await ctlDone(cluster, ['start', third]);
+      await cluster.waitAllStreaming(30_000);
+
+      // The leader: writes go on elsewhere.
+      await ctlDone(cluster, ['stop', first, '--force']);
+      expect(cluster.node(first).family()).toEqual([]);
+      const next = await cluster.primary();
+      expect([second, third]).toContain(next);
+      await cluster.waitForWrites(20);
+      await ctlDone(cluster, ['start', first]);
+      await cluster.waitAllStreaming(30_000);
+
+      // With the key: nobody accepts writes until it is started again.
+      await ctlDone(cluster, ['stop', next, '--no-hand-over', '--force']);
+      await sleep(2_000);
+      expect(await cluster.primaries()).toEqual([]);
+      await ctlDone(cluster, ['start', next]);
+      expect(await cluster.primary()).toBe(next);
+      await ctlDone(cluster, ['resume', '--wait']);
+      await cluster.waitAllStreaming(30_000);
+
+      expect(await cluster.ctl(['remove-member', first, '--force'])).toMatchObject({ code: 1 });
+      await cluster.node(first).daemon.stop();
+      await until(
+        'its key is gone',
+        3 * cluster.ttlMs,
+        async () => (await cluster.etcd.get(`/service/e2e/members/${first}`)) === null,
+      );
+      const slots = async (): Promise<readonly unknown[]> => {
+        const rows = await Promise.all(
+          cluster.others(first).map(({ name }) => cluster.sql(name, 'select slot_name from pg_replication_slots')),
+        );
+        return rows.flat().map((row) => row['slot_name']);
+      };
+      expect(await slots()).toContain(first);
+      await ctlDone(cluster, ['remove-member', first, '--force']);
+      await until('its slots are gone', 15_000, async () => !(await slots()).includes(first));
+      cluster.node(first).daemon.start();
+      await endsWell(cluster);
+    },
+  );
 });

@@ -166,6 +166,31 @@ function build(terminal: Terminal, start: (work: Work) => () => Promise<void>): 
     .action((cluster: string | undefined, members: string[], options: Parsed) =>
       start(async (session) => (await import('./restart.ts')).restart(session, words(cluster, members), options))(),
     );
+  acting(withMembers(command('stop', 'stop Postgres, in maintenance; a leader hands over first')))
+    .option('--no-hand-over', 'a leader is stopped with the key: nobody accepts writes')
+    .option('--force', 'do not ask')
+    .action((cluster: string | undefined, members: string[], options: Parsed) =>
+      start(async (session) => (await import('./stop-start.ts')).stop(session, words(cluster, members), options))(),
+    );
+  acting(withMembers(command('start', 'start Postgres that was stopped in maintenance'))).action(
+    (cluster: string | undefined, members: string[], options: Parsed) =>
+      start(async (session) => (await import('./stop-start.ts')).start(session, words(cluster, members), options))(),
+  );
+  acting(
+    command('remove-member', 'forget a member that is gone for good: its slots')
+      .argument('[cluster]', CLUSTER)
+      .argument('[member]', 'its name'),
+  )
+    .option('--force', 'do not ask')
+    .action((cluster: string | undefined, member: string | undefined, options: Parsed) =>
+      start(async (session) =>
+        (await import('./remove-member.ts')).removeMember(
+          session,
+          words(cluster, member === undefined ? [] : [member]),
+          options,
+        ),
+      )(),
+    );
   acting(withMembers(command('reload', 'read configuration files again')).addOption(role('any')))
     .option('--force', 'do not ask')
     .action((cluster: string | undefined, members: string[], options: Parsed) =>

@@ -19,6 +19,10 @@ const PROTECTED = [
   ['POST', '/reload'],
   ['POST', '/restart'],
   ['POST', '/pgha/restart-daemon'],
+  ['POST', '/pgha/take-over'],
+  ['POST', '/pgha/stop'],
+  ['POST', '/pgha/start'],
+  ['POST', '/pgha/forget-member'],
   ['DELETE', '/restart'],
   ['POST', '/reinitialize'],
   ['POST', '/switchover'],
@@ -73,6 +77,11 @@ describe('bodies', () => {
     ['POST /reinitialize', undefined, 200],
     ['POST /reload', undefined, 202],
     ['POST /pgha/restart-daemon', undefined, 202],
+    ['POST /pgha/take-over', undefined, 202],
+    ['POST /pgha/stop', undefined, 200],
+    ['POST /pgha/start', undefined, 200],
+    ['POST /pgha/forget-member', '{}', 400],
+    ['POST /pgha/forget-member', '{"member":"c"}', 200],
   ];
   for (const [request, payload, code] of codes) {
     it(`${request} with ${payload ?? 'no body'} is ${code}`, async () => {
