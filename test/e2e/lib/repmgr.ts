@@ -3,13 +3,14 @@
  * cluster whose own daemons do not run yet. Everything is done with repmgr's own commands.
  */
 import type { ChildProcess } from 'node:child_process';
-import { appendFileSync, existsSync, writeFileSync } from 'node:fs';
+import { appendFileSync, chownSync, cpSync, existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { postgresBinDir, which } from '../../../scripts/ensure.mjs';
 import { type CommandResult, runOn } from './client.ts';
 import type { Cluster, Node } from './cluster.ts';
 import { environment, launch, serverDirectory, stepDown } from './launch.ts';
 import { identify, signal } from './processes.ts';
+import { serverAccount } from './run.ts';
 import { until } from './time.ts';
 
 export const withRepmgr = existsSync(join(postgresBinDir() ?? '', 'repmgrd'));
@@ -18,8 +19,12 @@ export class RepmgrCluster {
   readonly #cluster: Cluster;
   readonly #daemons = new Map<string, ChildProcess>();
 
-  constructor(cluster: Cluster) {
+  /** Debian's: the configuration stands beside the data, in a directory of its own. */
+  readonly #configBeside: boolean;
+
+  constructor(cluster: Cluster, options: { readonly configBeside?: boolean } = {}) {
     this.#cluster = cluster;
+    this.#configBeside = options.configBeside === true;
   }
 
   static configFile = (node: Node): string => join(node.directory, 'repmgr.conf');
@@ -33,6 +38,10 @@ export class RepmgrCluster {
     await this.#run(first, ['initdb', '-D', first.dataDir, '-k', '-E', 'UTF8', '-A', 'trust', '-U', 'postgres', '-N']);
     appendFileSync(join(first.dataDir, 'pg_hba.conf'), 'host all all all trust\nhost replication all all trust\n');
     appendFileSync(join(first.dataDir, 'postgresql.conf'), POSTGRESQL);
+    if (this.#configBeside) {
+      for (const node of this.#cluster.nodes) copyConfig(first.dataDir, node);
+      for (const name of CONFIG) rmSync(join(first.dataDir, name));
+    }
     await this.startPostgres(first);
     await this.#run(first, ['createuser', '-h', first.socketDirectory, '-U', 'postgres', '-s', 'repmgr']);
     await this.#run(first, ['createdb', '-h', first.socketDirectory, '-U', 'postgres', '-O', 'repmgr', 'repmgr']);
@@ -50,7 +59,8 @@ export class RepmgrCluster {
 
   /** What differs between the nodes is said on the command line, as Debian's scripts name the configuration file. */
   startPostgres(node: Node): Promise<CommandResult> {
-    const options = `-c unix_socket_directories=${node.socketDirectory} -c port=${node.pgPort}`;
+    const file = this.#configBeside ? ` -c config_file=${join(configBeside(node), 'postgresql.conf')}` : '';
+    const options = `-c unix_socket_directories=${node.socketDirectory} -c port=${node.pgPort}${file}`;
     return this.#run(node, [
       'pg_ctl',
       '-D',
@@ -67,6 +77,11 @@ export class RepmgrCluster {
   /** @throws unless it ends with 0 */
   repmgr(node: Node, args: readonly string[]): Promise<CommandResult> {
     return this.#run(node, ['repmgr', '-f', RepmgrCluster.configFile(node), ...args]);
+  }
+
+  /** By hand, past everybody. */
+  promote(node: Node): Promise<CommandResult> {
+    return this.#run(node, ['pg_ctl', '-D', node.dataDir, '-w', 'promote']);
   }
 
   startDaemon(node: Node): void {
@@ -104,7 +119,7 @@ node_name='${node.name}'
 conninfo='host=${node.host.address} port=${node.pgPort} user=repmgr dbname=repmgr connect_timeout=2'
 data_directory='${node.dataDir}'
 pg_bindir='${postgresBinDir()}'
-use_replication_slots=yes
+${this.#configBeside ? `config_directory='${configBeside(node)}'\n` : ''}use_replication_slots=yes
 failover=automatic
 promote_command='/usr/bin/repmgr standby promote -f ${RepmgrCluster.configFile(node)}'
 follow_command='/usr/bin/repmgr standby follow -f ${RepmgrCluster.configFile(node)} --upstream-node-id=%n'
@@ -128,6 +143,21 @@ reconnect_interval=1
       );
     return result;
   }
+}
+
+const CONFIG = ['postgresql.conf', 'pg_hba.conf', 'pg_ident.conf'];
+const configBeside = (node: Node): string => join(node.directory, 'etc');
+
+function copyConfig(from: string, node: Node): void {
+  const to = serverDirectory(configBeside(node));
+  for (const name of CONFIG) cpSync(join(from, name), join(to, name));
+  const at = (name: string): string => join(to, name);
+  appendFileSync(
+    at('postgresql.conf'),
+    `data_directory = '${node.dataDir}'\nhba_file = '${at('pg_hba.conf')}'\nident_file = '${at('pg_ident.conf')}'\n`,
+  );
+  const account = serverAccount();
+  if (account !== null) for (const name of CONFIG) chownSync(at(name), account.uid, account.gid);
 }
 
 /** max_connections is not what pgha would set: it has to be taken over. */
