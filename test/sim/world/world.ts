@@ -70,7 +70,12 @@ const POLL_MS = 500;
 const FOR_GOOD = 100;
 /** What an operator sets right when the liveness phase begins. */
 const AS_IT_SHOULD_BE = { pause: null, failover: null, location_policy: null };
-/** Of all clients in a few loops, in bytes. */
+/**
+ * Where a standby receives from another one, its slots are moved so many loops late: by its member key, then by the
+ * leader's look, which is published with the next one, then by the look of each other standby.
+ */
+const SLOT_LOOPS = 4.5;
+/** Of all clients in a moment, in bytes. */
 const A_FEW_WRITES = 20_000;
 /** The cluster must be whole by then. */
 const WARM_UP_MS = 120_000;
@@ -705,7 +710,8 @@ export class World {
     for (const machine of this.machines) {
       const { server, name } = machine;
       if (!streams(machine) || !canLead(this.plan, name)) continue;
-      const much = (server.end - this.endWhenWhole) / 10 + A_FEW_WRITES;
+      const part = Math.max(0.1, (SLOT_LOOPS * this.plan.settings.loopWaitMs) / (this.queue.now() - this.wholeAt));
+      const much = part * (server.end - this.endWhenWhole) + A_FEW_WRITES;
       for (const other of this.machines) {
         if (other.name === name || !streams(other)) continue;
         const restart = server.needData().slots.get(slotName(other.name));
