@@ -52,8 +52,10 @@ export function classify(view: View): Situation {
     return { kind: 'unusable', sentence: `${local.code}: ${local.sentence}` };
   if (view.dcs.kind === 'never-read') return { kind: 'uninformed' };
   const { cluster } = view.dcs;
-  // An operator who has taken the wheel keeps it; a switchover that he asks for is carried out all the same.
-  if (leadership.kind === 'holding' && local.kind === 'primary' && wanted(view, cluster)) {
+  // An operator who has taken the wheel keeps it; a switchover that he asks for is carried out all the same. Not while
+  // etcd is away: Postgres would be stopped for a key that cannot be handed over, again and again.
+  const canHandOver = leadership.kind === 'holding' && leadership.provenBy === 'etcd' && view.dcs.answering;
+  if (canHandOver && local.kind === 'primary' && wanted(view, cluster)) {
     return { kind: 'switching-over', holding: leadership, cluster };
   }
   if (view.policy.cluster.pause) return { kind: 'maintenance' };

@@ -699,6 +699,20 @@ export const switchingOver: readonly Case[] = [
     ...refused,
   },
   {
+    name: 'does not stop for a key that cannot be handed over, because etcd does not answer',
+    view: leads(asked({ leader: 'b' }, { etcd: 'silent' })),
+    rule: 'leading.primary',
+    actions: [],
+    situation: 'leading',
+  },
+  {
+    name: 'nor while only the members prove its leadership, as when etcd refuses writes',
+    view: leads(asked({ leader: 'b' }, { leadership: holding({ provenBy: 'members' }) })),
+    rule: 'leading.by-confirmation',
+    actions: [],
+    situation: 'leading',
+  },
+  {
     name: 'refuses at once what failed a moment ago',
     view: leads(asked({}, { attempts: failed('switchover', 1, before(1_999)) })),
     ...refused,
