@@ -999,8 +999,11 @@ function checkHash(from: Builder, section: 'restapi' | 'ctl', password: string):
     );
 }
 
+const AGENT_CHECK_PORT = 8009;
+
 function buildRestApi(from: Builder): RestApiConfig {
   const listen = parseAddress(text(from, 'restapi.listen') ?? '', 8008) ?? { host: '0.0.0.0', port: 8008 };
+  const agentCheck = parseAddress(text(from, 'restapi.agent_check') ?? '', AGENT_CHECK_PORT);
   const certfile = text(from, 'restapi.certfile');
   const verifyClient = (text(from, 'restapi.verify_client') ?? 'none') as 'none' | 'optional' | 'required';
   const cafile = text(from, 'restapi.cafile');
@@ -1019,6 +1022,7 @@ function buildRestApi(from: Builder): RestApiConfig {
   return {
     listen: { host: listen.host === '*' ? '0.0.0.0' : listen.host, port: listen.port },
     connectAddress: connectAddress(from, 'restapi', [listen.host], listen.port),
+    ...(agentCheck === null ? {} : { agentCheck }),
     authentication: credentials(from, 'restapi'),
     tls:
       certfile === null
@@ -1343,13 +1347,24 @@ function checkTimes(from: Builder, overrides: Readonly<Record<string, unknown>>)
 }
 
 function checkPorts(from: Builder, postgresql: PostgresConfig, restapi: RestApiConfig): void {
-  if (postgresql.listen.port !== restapi.listen.port || hasProblem(from, 'postgresql.listen')) return;
+  if (hasProblem(from, 'postgresql.listen')) return;
+  const ofPostgres = { port: postgresql.listen.port, hosts: postgresql.listen.addresses.split(',') };
+  const ofApi = { port: restapi.listen.port, hosts: [restapi.listen.host] };
+  if (overlap(restapi.listen, ofPostgres))
+    complain(from, 'restapi.listen', `uses port ${restapi.listen.port}, on which Postgres listens`);
+  const { agentCheck } = restapi;
+  for (const [other, who] of [
+    [ofPostgres, 'Postgres listens'],
+    [ofApi, 'the health checks are answered'],
+  ] as const)
+    if (agentCheck !== undefined && overlap(agentCheck, other))
+      complain(from, 'restapi.agent_check', `uses port ${agentCheck.port}, on which ${who}`);
+}
+
+function overlap(one: HostPort, other: { readonly port: number; readonly hosts: readonly string[] }): boolean {
   const same = (host: string): string => (host === 'localhost' ? '127.0.0.1' : host);
-  const hosts = postgresql.listen.addresses.split(',');
-  const overlap =
-    isWildcard(restapi.listen.host) ||
-    hosts.some((host) => isWildcard(host) || same(host) === same(restapi.listen.host));
-  if (overlap) complain(from, 'restapi.listen', `uses port ${restapi.listen.port}, on which Postgres listens`);
+  if (one.port !== other.port) return false;
+  return isWildcard(one.host) || other.hosts.some((host) => isWildcard(host) || same(host) === same(one.host));
 }
 
 function frozen<T>(value: T): T {

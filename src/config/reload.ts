@@ -13,6 +13,7 @@ const FIXED: readonly Fixed[] = [
   ['etcd', ({ etcd }) => etcd],
   ['restapi.listen', ({ restapi }) => restapi.listen],
   ['restapi.connect_address', ({ restapi }) => restapi.connectAddress],
+  ['restapi.agent_check', ({ restapi }) => restapi.agentCheck],
   ['restapi.certfile (TLS on or off)', ({ restapi }) => restapi.tls === null],
   ['ctl', ({ ctl }) => ctl],
   ['postgresql.listen', ({ postgresql }) => postgresql.listen],

@@ -49,6 +49,8 @@ export interface EtcdConfig {
 export interface RestApiConfig {
   readonly listen: HostPort;
   readonly connectAddress: HostPort;
+  /** Where HAProxy's agent-check is answered; absent: nowhere. */
+  readonly agentCheck?: HostPort;
   readonly authentication: { readonly username: string; readonly password: string } | null;
   readonly tls:
     | (TlsFiles & {
@@ -1311,6 +1313,11 @@ export const localSchema: Section = section(
         authentication: basicAuthentication(
           'Who may change something over HTTP. Health checks are open to all.',
           'Password, or a hash of it (`pgha-ctl hash-password`); with a hash, `ctl.authentication` has what the members send each other.',
+        ),
+        agent_check: setting(
+          'pgha',
+          'address',
+          "Where HAProxy's agent-check is answered, over plain TCP: `up` or `down` for the health check that it sends. Off where this is not set.",
         ),
         certfile: setting('Patroni', 'path', 'Certificate; TLS is on where this is set.'),
         keyfile: setting('Patroni', 'path', 'Its key.', { defaultText: '`certfile`' }),

@@ -13,6 +13,7 @@ import type { Config, RestApiConfig } from '../config/schema.ts';
 import { type Millis, millis } from '../core/time.ts';
 import type { EventLog } from '../ports/event-log.ts';
 import { denial, mayRead, sendDenial } from './access.ts';
+import { type AgentCheck, startAgentCheck } from './agent-check.ts';
 import { Allowlist } from './allowlist.ts';
 import { errorPage, sendJson, sendPage, sendSentence } from './answers.ts';
 import { DeniedRequests } from './audit.ts';
@@ -100,6 +101,10 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   await listenWhenFree(app, listen.host, listen.port);
   const bound = app.server.address() as AddressInfo;
   await checkOwnLogin();
+  const agentCheck: AgentCheck | null =
+    config.restapi.agentCheck === undefined
+      ? null
+      : startAgentCheck(config.restapi.agentCheck, () => lookAt(options.control, config.tags), options.log);
 
   const reloadCertificates = async (): Promise<void> => {
     const { server } = app;
@@ -114,7 +119,10 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
       config = next;
       await Promise.all([reloadCertificates(), useAllowlist(), checkOwnLogin()]);
     },
-    close: () => within(app.close(), CLOSE_LIMIT),
+    close: () => {
+      agentCheck?.close();
+      return within(app.close(), CLOSE_LIMIT);
+    },
   };
 }
 

@@ -9,6 +9,7 @@ export const EVENTS = {
   'restart.accepted': 'this daemon ends and makes room for the next one, of which version',
   'restart.refused': 'this daemon goes on instead of making room for another, and why',
   'status.reported': 'how this node stands; every log_status_interval',
+  'haproxy.unheard': "HAProxy's agent-check is not answered yet: its port is taken, and it is tried again",
   'config.adjusted': 'a setting in etcd cannot hold and another value is used',
   'config.changed': 'the cluster-wide settings changed',
   'decision.changed': 'the node sees its circumstances differently: rule and reason',

@@ -399,6 +399,22 @@ describe('mistakes in a file', () => {
       /restapi\.listen: uses port 5432, on which Postgres listens/,
     ],
     [
+      'an agent-check on the port of Postgres',
+      MINIMAL.replace(
+        '  connect_address: 10.0.0.1:8008\n',
+        "  connect_address: 10.0.0.1:8008\n  agent_check: '*:5432'\n",
+      ),
+      /restapi\.agent_check: uses port 5432, on which Postgres listens/,
+    ],
+    [
+      'an agent-check on the port of the health checks',
+      MINIMAL.replace(
+        '  connect_address: 10.0.0.1:8008\n',
+        "  connect_address: 10.0.0.1:8008\n  agent_check: '*:8008'\n",
+      ),
+      /restapi\.agent_check: uses port 8008, on which the health checks are answered/,
+    ],
+    [
       'a data directory inside of the runtime directory',
       `${MINIMAL}runtime_directory: /srv/pg\n`,
       /data_dir: is inside of the runtime directory/,
