@@ -1,0 +1,226 @@
+/**
+ * The files that we recommend for what stands in front of a cluster, config/haproxy.cfg and config/keepalived*.conf, with the real
+ * programs: addresses, the interface and paths are filled in, nothing else. how-tos.test.ts is about what others have published.
+ */
+import { copyFileSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Around, holdersOf, placeOf, startHaproxyWith, startKeepalived } from './lib/around.ts';
+import { repository, runOn } from './lib/client.ts';
+import type { Server } from './lib/client-messages.ts';
+import { Cluster } from './lib/cluster.ts';
+import { createNamespaces, type Host, type Network } from './lib/network.ts';
+import { identify, signal } from './lib/processes.ts';
+import { ctlDone, describeOnHosts, endsWell, everything } from './lib/scenario.ts';
+import { until } from './lib/time.ts';
+
+const NODES = ['h1', 'h2', 'h3'];
+const FRONT = ['lb1', 'lb2'];
+const VIRTUAL = '10.77.0.10';
+const LIMIT_MS = 60_000;
+
+const recommended = (file: string): string => readFileSync(join(repository, 'config', file), 'utf8');
+
+/** With the addresses of the test; those of the peers in the order in which they stand there. */
+function filled(file: string, words: Readonly<Record<string, string>>): string {
+  return Object.entries(words).reduce((text, [from, to]) => {
+    expect(text).toContain(from);
+    return text.replaceAll(from, to);
+  }, recommended(file));
+}
+
+(everything ? describeOnHosts : describe.skip)('what stands in front of a cluster', () => {
+  let network: Network;
+  let cluster: Cluster;
+  const running: Around[] = [];
+  beforeAll(async () => {
+    network = createNamespaces([...NODES, 'e1', 'client', ...FRONT]);
+    cluster = await Cluster.start({
+      network,
+      // keepalived's check asks on the loopback; and the address that comes and goes is Postgres' too.
+      node: () => ({ restapi: { listen: '0.0.0.0:8008', agent_check: '*:8009' }, postgresql: { listen: '*:5432' } }),
+    });
+  });
+  afterAll(async () => {
+    for (const { child } of running) child.kill('SIGTERM');
+    await cluster?.destroy();
+  });
+
+  const startBoth = (
+    hosts: readonly Host[],
+    start: (host: Host, others: readonly Host[]) => Around,
+  ): Map<string, Around> =>
+    new Map(
+      hosts.map((host) => {
+        const one = start(
+          host,
+          hosts.filter((other) => other !== host),
+        );
+        running.push(one);
+        return [host.name, one];
+      }),
+    );
+  const servers = (): Readonly<Record<string, string>> =>
+    Object.fromEntries(cluster.nodes.map(({ host }, index) => [`10.0.0.${11 + index}:5432`, `${host.address}:5432`]));
+  const through = (address: string, port: number): Server => ({
+    ...cluster.node('h1').server,
+    ...{ name: address, host: address, port },
+  });
+  const arrives = (name: string, hosts: readonly Host[]): Promise<true> =>
+    until(
+      `${name} alone has the address`,
+      LIMIT_MS,
+      async () => (await holdersOf(VIRTUAL, hosts)).join() === name,
+    ).catch((error: unknown) => {
+      const logs = running
+        .filter(({ config }) => config.includes('keepalived'))
+        .map(({ log }) => readFileSync(log, 'utf8'));
+      throw new Error([String(error), ...logs].join('\n---\n'));
+    });
+  const end = (around: Around | undefined): void => {
+    const id = around?.child.pid === undefined ? null : identify(around.child.pid);
+    if (id !== null) signal(id, 'SIGKILL');
+  };
+
+  it('keepalived.conf: a writer that knows one address alone goes on after a switchover and a failover', async () => {
+    const hosts = cluster.nodes.map(({ host }) => host);
+    const script = join(cluster.directory, 'check_pgha.sh');
+    copyFileSync(join(repository, 'config/check_pgha.sh'), script);
+    const all = startBoth(hosts, (host, [one, another]) =>
+      startKeepalived(
+        placeOf(cluster.directory, 'keepalived', host),
+        host,
+        filled('keepalived.conf', {
+          '/etc/keepalived/check_pgha.sh': script,
+          '10.0.0.10/24': `${VIRTUAL}/24`,
+          '10.0.0.11': host.address,
+          '10.0.0.12': one?.address ?? '',
+          '10.0.0.13': another?.address ?? '',
+        }),
+      ),
+    );
+    const first = await cluster.primary();
+    await arrives(first, hosts);
+    await cluster.startWriter({ servers: [through(VIRTUAL, 5432)] });
+    const [second = ''] = cluster.others(first).map(({ name }) => name);
+    await ctlDone(cluster, ['switchover', '--candidate', second, '--force']);
+    await arrives(second, hosts);
+    await cluster.waitForWrites(20, LIMIT_MS);
+    await cluster.waitAllStreaming();
+    cluster.killPostmaster(second);
+    await arrives(await cluster.waitForPrimary(30_000, [second]), hosts);
+    await endsWell(cluster);
+    // A closed port is no leader: with a check that fails on 503 alone somebody would have the address now.
+    const last = cluster.node(await cluster.primary());
+    await Promise.all(cluster.others(last.name).map(({ daemon }) => daemon.stop()));
+    await last.daemon.stop();
+    await until('nobody has the address', LIMIT_MS, async () => (await holdersOf(VIRTUAL, hosts)).length === 0);
+    for (const { daemon } of cluster.nodes) daemon.start();
+    await cluster.waitAllStreaming();
+    await arrives(await cluster.primary(), hosts);
+    for (const { child } of all.values()) child.kill('SIGTERM');
+    await until('the address is given back', LIMIT_MS, async () => (await holdersOf(VIRTUAL, hosts)).length === 0);
+  });
+
+  it('haproxy.cfg: the write port follows the primary, the read port the standbys', async () => {
+    const host = network.host('lb1');
+    const haproxy = startHaproxyWith(
+      placeOf(cluster.directory, 'haproxy', host),
+      host,
+      filled('haproxy.cfg', servers()),
+    );
+    running.push(haproxy);
+    const where = async (port: number): Promise<string> => {
+      const [row] = await cluster.client.ask('sql', {
+        server: through(host.address, port),
+        text: 'select host(inet_server_addr()) as address',
+        timeoutMs: 5_000,
+      });
+      return cluster.nodes.find((node) => node.host.address === row?.['address'])?.name ?? '';
+    };
+    for (let round = 0; round < 2; round++) {
+      const primary = await cluster.primary();
+      await until('the write port leads to the primary', LIMIT_MS, async () => (await where(5000)) === primary);
+      await until('the read port leads to each standby in turn', LIMIT_MS, async () => {
+        const seen = new Set(await Promise.all([where(5001), where(5001), where(5001), where(5001)]));
+        return seen.size === 2 && !seen.has(primary);
+      });
+      await cluster.startWriter({ servers: [through(host.address, 5000)] });
+      const [next = ''] = cluster.others(primary).map(({ name }) => name);
+      await ctlDone(cluster, ['switchover', '--candidate', next, '--force']);
+      await endsWell(cluster);
+    }
+    haproxy.child.kill('SIGTERM');
+  });
+
+  it('haproxy.cfg with agent-check: each node says of itself what it is, and the write port follows the primary', async () => {
+    const host = network.host('lb2');
+    const text = filled('haproxy.cfg', servers()).replaceAll(/^( +)# (default-server agent)/gm, '$1$2');
+    const haproxy = startHaproxyWith(placeOf(cluster.directory, 'agent', host), host, text);
+    running.push(haproxy);
+    /** Whom HAProxy has heard `up` from: all have to have said something. */
+    const heard = async (proxy: string): Promise<string> => {
+      const { stdout } = await runOn(host, ['curl', '-s', '127.0.0.1:7000/;csv']);
+      const [head = '', ...lines] = stdout.split('\n');
+      const column = head.split(',').indexOf('agent_status');
+      return lines
+        .map((line) => line.split(','))
+        .filter(([name, server]) => name === proxy && /^pg\d$/.test(server ?? ''))
+        .map((row) => `${row[1]?.replace('pg', 'h')} ${row[column]?.replace('* ', '')}`)
+        .join(', ');
+    };
+    const expected = (up: (name: string) => boolean): string =>
+      NODES.map((name) => `${name} ${up(name) ? 'L7OK' : 'L7STS'}`).join(', ');
+    for (let round = 0; round < 2; round++) {
+      const primary = await cluster.primary();
+      await until(
+        'the agents say who leads',
+        LIMIT_MS,
+        async () => (await heard('write')) === expected((name) => name === primary),
+      );
+      await until(
+        'and who does not',
+        LIMIT_MS,
+        async () => (await heard('read')) === expected((name) => name !== primary),
+      );
+      await cluster.startWriter({ servers: [through(host.address, 5000)] });
+      const [next = ''] = cluster.others(primary).map(({ name }) => name);
+      await ctlDone(cluster, ['switchover', '--candidate', next, '--force']);
+      await endsWell(cluster);
+    }
+    haproxy.child.kill('SIGTERM');
+  });
+
+  it('two HAProxy with keepalived in front: one of them dies, the address goes to the other, and writes go on', async () => {
+    const hosts = FRONT.map((name) => network.host(name));
+    const balancers = startBoth(hosts, (host) =>
+      startHaproxyWith(placeOf(cluster.directory, 'haproxy', host), host, filled('haproxy.cfg', servers())),
+    );
+    startBoth(hosts, (host, [other]) =>
+      startKeepalived(
+        placeOf(cluster.directory, 'keepalived', host),
+        host,
+        filled('keepalived-haproxy.conf', {
+          '10.0.0.10/24': `${VIRTUAL}/24`,
+          '10.0.0.21': host.address,
+          '10.0.0.22': other?.address ?? '',
+          'priority 101': host.name === 'lb1' ? 'priority 101' : 'priority 100',
+        }),
+      ),
+    );
+    const holder = (): Promise<string> =>
+      until('one of them has the address', LIMIT_MS, async () => {
+        const holders = await holdersOf(VIRTUAL, hosts);
+        return holders.length === 1 ? holders[0] : null;
+      });
+    const first = await holder();
+    await cluster.startWriter({ servers: [through(VIRTUAL, 5000)] });
+    end(balancers.get(first));
+    await arrives(FRONT.find((name) => name !== first) ?? '', hosts);
+    await endsWell(cluster);
+    // And the leader too, meanwhile.
+    await cluster.startWriter({ servers: [through(VIRTUAL, 5000)] });
+    cluster.killPostmaster(await cluster.primary());
+    await endsWell(cluster);
+  });
+});
