@@ -41,6 +41,8 @@ const PARTS = [
   'metrics',
   'settings',
   'ready',
+  'haproxy',
+  'keepalived',
   'idle',
 ];
 
@@ -245,7 +247,7 @@ async function floor() {
 
 /** A cluster that is replaced by a new one when it has failed: `place.cluster` is the one of now. */
 async function withCluster(shape, work) {
-  const start = () => lab.Cluster.start({ defaults: true, ...shape });
+  const start = () => lab.Cluster.start({ defaults: true, ...(typeof shape === 'function' ? shape() : shape) });
   const place = {
     cluster: await start(),
     renew: async () => {
@@ -703,6 +705,148 @@ async function health(place) {
   }
 }
 
+// ---- what stands in front of a cluster ---------------------------------------------------------------------------------
+
+const config = (file) => readFileSync(join(root, 'config', file), 'utf8');
+const filled = (file, words) =>
+  Object.entries(words).reduce((text, [from, to]) => text.replaceAll(from, to), config(file));
+
+/**
+ * A writer that knows one address alone, several crashes and switchovers: how long its writes pause, and how long the new primary
+ * has been writable (by the watch on its node) before the first write gets there.
+ */
+async function bookFront(place, what, front, times) {
+  for (const [kind, harm] of [
+    ['SIGKILL of the postmaster', (cluster, primary) => cluster.killPostmaster(primary)],
+    ['switchover', switchOver],
+  ]) {
+    const delays = [];
+    const pauses = await repeat(
+      times,
+      `${what}, ${kind}`,
+      async () => {
+        const { cluster } = place;
+        const stop = await front(cluster);
+        try {
+          await cluster.waitAllStreaming(LIMIT_MS);
+          await cluster.startWriter({ servers: [{ ...cluster.nodes[0].server, ...stop.address }] });
+          await cluster.waitForWrites(100, LIMIT_MS);
+          // Whatever the checks have to say of all nodes they have said.
+          await sleep(10_000);
+          const primary = await cluster.primary();
+          const since = monotonic();
+          await harm(cluster, primary);
+          const next = await cluster.waitForPrimary(LIMIT_MS, [primary]);
+          await until('writes get there', LIMIT_MS, async () => {
+            const { acked } = await cluster.writerReport();
+            const pause = lab.longestPause(acked, since);
+            return pause !== null && pause.ms > 50 && acked.at(-1).at > pause.to + 500;
+          });
+          await sleep(1_000);
+          const report = await cluster.stopWriter();
+          const pause = lab.longestPause(report.acked, since);
+          const writable = (await cluster.watched()).filter(({ node, sent }) => node === next && sent > since);
+          delays.push(pause.to - Math.min(...writable.map(({ acked }) => acked)));
+          await cluster.waitAllStreaming(LIMIT_MS);
+          const { lost } = await cluster.finalRead(report);
+          if (lost.length > 0) throw new Error(`${lost.length} acknowledged rows are lost`);
+          return pause.ms / 1_000;
+        } finally {
+          await stop.end();
+        }
+      },
+      place,
+    );
+    book(`${what}, ${kind}: writes pause`, 's', pauses);
+    book(
+      `${what}, ${kind}: from writable to the first write through it`,
+      's',
+      delays.map((ms) => ms / 1_000),
+    );
+  }
+}
+
+const ended = (children) => async () => {
+  for (const child of children) child.kill('SIGTERM');
+  await until('they have ended', 10_000, () => children.every((one) => (one.exitCode ?? one.signalCode) !== null));
+};
+
+async function haproxy() {
+  const shape = () => ({ network: lab.createNamespaces([...lab.hostNames(), 'lb']), node: () => AGENT });
+  const AGENT = { restapi: { agent_check: '*:8009' } };
+  await withCluster(shape, async (place) => {
+    const files = {
+      'HAProxy with the file of the how-to': (cluster) =>
+        lab.fillIn(
+          'haproxy.cfg',
+          cluster.nodes.map(({ host }, i) => [`192.168.11.10${i + 1}:6543`, `${host.address}:5432`]),
+        ),
+      'HAProxy with config/haproxy.cfg': (cluster) => ourHaproxy(cluster),
+      'HAProxy with config/haproxy.cfg and agent-check': (cluster) =>
+        ourHaproxy(cluster).replaceAll(/^( +)# (default-server agent)/gm, '$1$2'),
+    };
+    for (const [what, text] of Object.entries(files)) {
+      const front = async (cluster) => {
+        const host = cluster.network.host('lb');
+        const { child } = lab.startHaproxyWith(lab.placeOf(cluster.directory, 'haproxy', host), host, text(cluster));
+        return { address: { name: 'haproxy', host: host.address, port: 5000 }, end: ended([child]) };
+      };
+      await bookFront(place, what, front, runs);
+    }
+  });
+}
+
+const ourHaproxy = (cluster) =>
+  filled(
+    'haproxy.cfg',
+    Object.fromEntries(cluster.nodes.map(({ host }, i) => [`10.0.0.${11 + i}:5432`, `${host.address}:5432`])),
+  );
+
+const VIRTUAL = '10.77.0.10';
+
+async function keepalived() {
+  const everywhere = { restapi: { listen: '0.0.0.0:8008' }, postgresql: { listen: '*:5432' } };
+  await withCluster({ node: () => everywhere }, async (place) => {
+    const script = (cluster, name, text) => {
+      const path = join(cluster.directory, name);
+      writeFileSync(path, text, { mode: 0o755 });
+      return path;
+    };
+    const files = {
+      'keepalived with the files of the how-to': (cluster) => () =>
+        lab.fillIn('keepalived.conf', [
+          [
+            '/usr/local/bin/check_patroni.sh',
+            script(cluster, 'check_patroni.sh', lab.publishedFile('check_patroni.sh')),
+          ],
+          ['ens192', 'eth0'],
+          ['*password*', 'vrrp-4-us'],
+          ['*VirtualIP*', VIRTUAL],
+        ]),
+      'keepalived with config/keepalived.conf': (cluster) => (host, others) =>
+        filled('keepalived.conf', {
+          '/etc/keepalived/check_pgha.sh': script(cluster, 'check_pgha.sh', config('check_pgha.sh')),
+          '10.0.0.10/24': `${VIRTUAL}/24`,
+          '10.0.0.11': host.address,
+          '10.0.0.12': others[0].address,
+          '10.0.0.13': others[1].address,
+        }),
+    };
+    for (const [what, textFor] of Object.entries(files)) {
+      const front = async (cluster) => {
+        const text = textFor(cluster);
+        const children = cluster.nodes.map(({ host }) => {
+          const others = cluster.nodes.map((other) => other.host).filter((other) => other !== host);
+          return lab.startKeepalived(lab.placeOf(cluster.directory, 'keepalived', host), host, text(host, others))
+            .child;
+        });
+        return { address: { name: 'address', host: VIRTUAL, port: 5432 }, end: ended(children) };
+      };
+      await bookFront(place, what, front, runs);
+    }
+  });
+}
+
 /** From its start to its end, the table printed; beside what Node itself takes to start. */
 async function ctl({ cluster }) {
   const host = cluster.network.host('client');
@@ -846,6 +990,8 @@ try {
   if (parts.has('commits')) await commits();
   if (parts.has('rejoin')) await rejoin();
   if (parts.has('ready')) await ready();
+  if (parts.has('haproxy')) await haproxy();
+  if (parts.has('keepalived')) await keepalived();
   if (parts.has('idle')) await idle();
   const width = Math.max(...rows.map(({ what }) => what.length));
   console.log(`\n${'what'.padEnd(width)}  median (min-max)`);
