@@ -153,6 +153,39 @@ function filled(file: string, words: Readonly<Record<string, string>>): string {
     haproxy.child.kill('SIGTERM');
   });
 
+  it('haproxy.cfg: a session on a primary that is cut off ends, instead of waiting for it', async () => {
+    const host = network.host('lb1');
+    const place = placeOf(cluster.directory, 'cut', host);
+    const haproxy = startHaproxyWith(place, host, filled('haproxy.cfg', servers()));
+    running.push(haproxy);
+    const old = cluster.node(await cluster.primary());
+    const { user, password } = old.server;
+    const psql = ['psql', '-h', host.address, '-p', '5000', '-U', user, '-Atc'];
+    const ask = (text: string): ReturnType<typeof runOn> =>
+      runOn(network.host('client'), [...psql, text, 'postgres'], {
+        env: { ...process.env, PGPASSWORD: password },
+        timeoutMs: 2 * LIMIT_MS,
+      });
+    await until('HAProxy sends clients to the primary', LIMIT_MS, async () => {
+      return (await ask('select pg_is_in_recovery()')).stdout === 'f\n';
+    });
+    const waiting = ask("select 'of the test', pg_sleep(600)");
+    await until('it waits on the primary', LIMIT_MS, async () => {
+      const rows = await cluster.sql(old.name, "select 1 from pg_stat_activity where query like '%pg_sleep(600)'");
+      return rows.length === 1;
+    });
+    await cluster.startWriter({ servers: [through(host.address, 5000)] });
+    network.cut(old.name);
+    const { code, stderr } = await waiting;
+    expect(code).toBe(2);
+    expect(stderr).toContain('server closed the connection unexpectedly');
+    await cluster.waitForPrimary(LIMIT_MS, [old.name]);
+    await cluster.waitForWrites(20, LIMIT_MS);
+    network.heal(old.name);
+    await endsWell(cluster);
+    haproxy.child.kill('SIGTERM');
+  });
+
   it('haproxy.cfg with agent-check: each node says of itself what it is, and the write port follows the primary', async () => {
     const host = network.host('lb2');
     const text = filled('haproxy.cfg', servers()).replaceAll(/^( +)# (default-server agent)/gm, '$1$2');
