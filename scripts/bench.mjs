@@ -737,20 +737,21 @@ async function bookFront(place, what, front, times) {
           const since = monotonic();
           await harm(cluster, primary);
           const next = await cluster.waitForPrimary(LIMIT_MS, [primary]);
-          await until('writes get there', LIMIT_MS, async () => {
-            const { acked } = await cluster.writerReport();
-            const pause = lab.longestPause(acked, since);
-            return pause !== null && pause.ms > 50 && acked.at(-1).at > pause.to + 500;
+          const [last, writable, first] = await until('writes get there', LIMIT_MS, async () => {
+            const accepted = (await cluster.watched()).filter(({ node, sent }) => node === next && sent > since);
+            const began = Math.min(...accepted.map(({ acked }) => acked));
+            const acked = (await cluster.writerReport()).acked.map(({ at }) => at);
+            // Nobody acknowledges anything after the new one is writable but the new one.
+            const there = acked.find((at) => at >= began);
+            return there === undefined ? null : [acked.findLast((at) => at < began), began, there];
           });
           await sleep(1_000);
           const report = await cluster.stopWriter();
-          const pause = lab.longestPause(report.acked, since);
-          const writable = (await cluster.watched()).filter(({ node, sent }) => node === next && sent > since);
-          delays.push(pause.to - Math.min(...writable.map(({ acked }) => acked)));
+          delays.push(first - writable);
           await cluster.waitAllStreaming(LIMIT_MS);
           const { lost } = await cluster.finalRead(report);
           if (lost.length > 0) throw new Error(`${lost.length} acknowledged rows are lost`);
-          return pause.ms / 1_000;
+          return (first - last) / 1_000;
         } finally {
           await stop.end();
         }
