@@ -4,7 +4,7 @@
  */
 import { copyFileSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type Around, holdersOf, placeOf, startHaproxyWith, startKeepalived } from './lib/around.ts';
 import { repository, runOn } from './lib/client.ts';
 import type { Server } from './lib/client-messages.ts';
@@ -41,8 +41,13 @@ function filled(file: string, words: Readonly<Record<string, string>>): string {
       node: () => ({ restapi: { listen: '0.0.0.0:8008', agent_check: '*:8009' }, postgresql: { listen: '*:5432' } }),
     });
   });
+  afterEach(async () => {
+    await cluster?.stopWriter();
+    const children = running.splice(0).map(({ child }) => child);
+    for (const child of children) child.kill('SIGTERM');
+    await until('they have ended', LIMIT_MS, () => children.every((one) => (one.exitCode ?? one.signalCode) !== null));
+  });
   afterAll(async () => {
-    for (const { child } of running) child.kill('SIGTERM');
     await cluster?.destroy();
   });
 
@@ -150,7 +155,6 @@ function filled(file: string, words: Readonly<Record<string, string>>): string {
       await ctlDone(cluster, ['switchover', '--candidate', next, '--force']);
       await endsWell(cluster);
     }
-    haproxy.child.kill('SIGTERM');
   });
 
   it('haproxy.cfg: a session on a primary that is cut off ends, instead of waiting for it', async () => {
@@ -182,8 +186,8 @@ function filled(file: string, words: Readonly<Record<string, string>>): string {
     await cluster.waitForPrimary(LIMIT_MS, [old.name]);
     await cluster.waitForWrites(20, LIMIT_MS);
     network.heal(old.name);
-    await endsWell(cluster);
-    haproxy.child.kill('SIGTERM');
+    // Without synchronous standbys what it acknowledged alone is lost with it, and that is said.
+    await endsWell(cluster, { mayLose: true });
   });
 
   it('haproxy.cfg with agent-check: each node says of itself what it is, and the write port follows the primary', async () => {
@@ -221,7 +225,6 @@ function filled(file: string, words: Readonly<Record<string, string>>): string {
       await ctlDone(cluster, ['switchover', '--candidate', next, '--force']);
       await endsWell(cluster);
     }
-    haproxy.child.kill('SIGTERM');
   });
 
   it('two HAProxy with keepalived in front: one of them dies, the address goes to the other, and writes go on', async () => {
