@@ -2,15 +2,18 @@
  * The files that we recommend for what stands in front of a cluster, config/haproxy.cfg and config/keepalived*.conf, with the real
  * programs: addresses, the interface and paths are filled in, nothing else. how-tos.test.ts is about what others have published.
  */
-import { copyFileSync, readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { which } from '../../scripts/ensure.mjs';
 import { type Around, holdersOf, placeOf, startHaproxyWith, startKeepalived } from './lib/around.ts';
 import { repository, runOn } from './lib/client.ts';
 import type { Server } from './lib/client-messages.ts';
 import { Cluster } from './lib/cluster.ts';
 import { createNamespaces, type Host, type Network } from './lib/network.ts';
 import { identify, signal } from './lib/processes.ts';
+import { openRun, runDirectory } from './lib/run.ts';
 import { ctlDone, describeOnHosts, endsWell, everything } from './lib/scenario.ts';
 import { until } from './lib/time.ts';
 
@@ -21,6 +24,9 @@ const LIMIT_MS = 60_000;
 
 const recommended = (file: string): string => readFileSync(join(repository, 'config', file), 'utf8');
 
+/** With the lines that are marked in it. */
+const withAgentCheck = (text: string): string => text.replaceAll(/^( +)# (default-server agent)/gm, '$1$2');
+
 /** With the addresses of the test; those of the peers in the order in which they stand there. */
 function filled(file: string, words: Readonly<Record<string, string>>): string {
   return Object.entries(words).reduce((text, [from, to]) => {
@@ -28,6 +34,18 @@ function filled(file: string, words: Readonly<Record<string, string>>): string {
     return text.replaceAll(from, to);
   }, recommended(file));
 }
+
+describeOnHosts('config/haproxy.cfg', () => {
+  it('is what HAProxy takes, with agent-check and without', () => {
+    openRun();
+    const file = join(runDirectory, 'haproxy.cfg');
+    for (const text of [recommended('haproxy.cfg'), withAgentCheck(recommended('haproxy.cfg'))]) {
+      writeFileSync(file, text);
+      execFileSync(which('haproxy') ?? 'haproxy', ['-c', '-q', '-f', file], { stdio: ['ignore', 'pipe', 'pipe'] });
+    }
+    expect(withAgentCheck(recommended('haproxy.cfg')).match(/^ +default-server agent-check /gm)).toHaveLength(2);
+  });
+});
 
 (everything ? describeOnHosts : describe.skip)('what stands in front of a cluster', () => {
   let network: Network;
@@ -192,7 +210,7 @@ function filled(file: string, words: Readonly<Record<string, string>>): string {
 
   it('haproxy.cfg with agent-check: each node says of itself what it is, and the write port follows the primary', async () => {
     const host = network.host('lb2');
-    const text = filled('haproxy.cfg', servers()).replaceAll(/^( +)# (default-server agent)/gm, '$1$2');
+    const text = withAgentCheck(filled('haproxy.cfg', servers()));
     const haproxy = startHaproxyWith(placeOf(cluster.directory, 'agent', host), host, text);
     running.push(haproxy);
     /** Whom HAProxy has heard `up` from: all have to have said something. */
