@@ -31,6 +31,7 @@ const PARTS = [
   'floor',
   'crash',
   'switchover',
+  'pgbouncer',
   'node-loss',
   'node-loss-etcd',
   'node-loss-quorum',
@@ -391,6 +392,40 @@ async function outages() {
       await bookPauses(place, `node of the primary lost, with the leader of etcd (${ttl})`, few, loseNode, revive);
     });
   }
+}
+
+// ---- clients behind PgBouncer -------------------------------------------------------------------------------------------
+
+/** The longest that one of eight clients of pgbench waits for a transaction; an error of any of them fails the run. */
+async function pgbouncer() {
+  const shape = lab.poolersInFile(['h1', 'h2', 'h3']);
+  await withCluster(shape, async (place) => {
+    let poolers = await lab.startPoolers(place.cluster);
+    const measure = async (harm) => {
+      const { cluster } = place;
+      await cluster.waitAllStreaming(LIMIT_MS);
+      const primary = await cluster.primary();
+      const pgbench = await poolers.get(primary).bench(8, null);
+      await pgbench.goesOn(500);
+      await harm(cluster, primary);
+      await pgbench.goesOn(500);
+      const { errors, longestMs } = await pgbench.report();
+      if (errors.length > 0) throw new Error(`clients saw errors: ${errors.join('; ')}`);
+      return longestMs;
+    };
+    const again = {
+      renew: async () => {
+        await place.renew();
+        poolers = await lab.startPoolers(place.cluster);
+      },
+    };
+    const target = 'no client saw an error; target: under 700 ms';
+    const switched = await repeat(runs, 'pgbouncer', () => measure(switchOver), again);
+    book('switchover through PgBouncer, pgbench with 8 clients: longest wait', 'ms', switched, target);
+    const restart = (cluster, primary) => ctlDone(cluster, ['restart', cluster.scope, primary, '--force']);
+    const restarted = await repeat(Math.min(runs, 3), 'pgbouncer', () => measure(restart), again);
+    book('restart of the primary, the same', 'ms', restarted, 'no client saw an error');
+  });
 }
 
 // ---- what a commit costs in quorum mode --------------------------------------------------------------------------------
@@ -988,6 +1023,7 @@ try {
   if (parts.has('decision')) decisions();
   if (parts.has('floor')) await floor();
   await outages();
+  if (parts.has('pgbouncer')) await pgbouncer();
   if (parts.has('commits')) await commits();
   if (parts.has('rejoin')) await rejoin();
   if (parts.has('ready')) await ready();

@@ -235,7 +235,8 @@ export class Agent implements Control {
     const { clock, dcs, postgres, log } = parts;
     this.watch = new LocalWatch(clock, postgres);
     this.operations = new Operations(clock, log, (kind) => {
-      this.watch.doubt();
+      // A stop that was only prepared has changed nothing: a balancer must not hear 503 meanwhile, and close sessions.
+      if (kind !== 'switchover' || this.handedOver) this.watch.doubt();
       if (kind === 'rewind' || kind === 'copy') this.endOfWal = null;
       if (kind === 'copy') this.happenings.copied();
       this.soon(`${kind} ended`);

@@ -177,7 +177,9 @@ export function eventOfLog(
 ): { readonly event: ClusterEventName; readonly ok: boolean } | null {
   if (event === 'wal.discarded') return { event: 'wal_discarded', ok: severity === 'info' };
   const ofPoolers = OF_POOLERS[event];
-  if (ofPoolers !== undefined) return severity === 'debug' ? null : { event: ofPoolers, ok: severity === 'info' };
+  // One that stands in front of something else is no news.
+  if (event === 'pooler.skipped' && severity === 'info') return null;
+  if (ofPoolers !== undefined) return { event: ofPoolers, ok: severity === 'info' };
   const direct = OF_LOG[event];
   if (direct !== undefined) return direct;
   const action = String(facts['action']);

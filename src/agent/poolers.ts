@@ -42,6 +42,8 @@ interface Reached {
   readonly led: readonly string[];
 }
 
+const serverText = ({ host, port }: { readonly host: string; readonly port: number }): string => `${host}:${port}`;
+
 export class PoolerKeeper {
   private readonly agent: Agent;
   private step: PoolerStep = { kind: 'none' };
@@ -260,11 +262,14 @@ export class PoolerKeeper {
     }
     try {
       const databases = this.named(await answer.console.databases(ASK_LIMIT));
-      const leading = await Promise.all(databases.map((one) => this.leadsHere(address, one)));
-      const led = databases.filter((_, at) => leading[at]).map(({ name }) => name);
+      const leads = await Promise.all(databases.map((one) => this.leads(address, one)));
+      // A balancer that lets nobody through just now stands in front of the primary all the same.
+      const led = databases.filter((_, at) => leads[at] !== 'elsewhere').map(({ name }) => name);
       // Without any it makes them on demand, and the next one may lead here.
       if (databases.length > 0 && led.length === 0) {
-        log.write('debug', 'pooler.skipped', `the pooler at ${address} does not lead to the primary: it is left alone`);
+        const where = databases.map((one) => `${one.name} to ${serverText(whereItLeads(address, one))}`).join(', ');
+        const sentence = `the pooler at ${address} does not lead to the primary (${where}): it is left alone`;
+        log.write('info', 'pooler.skipped', sentence, { pooler: address });
         answer.console.close();
         return null;
       }
@@ -281,20 +286,18 @@ export class PoolerKeeper {
     return names.length === 0 ? databases : databases.filter(({ name }) => names.includes(name));
   }
 
-  /** Whether this database leads to the Postgres of this node, which leads. */
-  private async leadsHere(pooler: string, database: PoolerDatabase): Promise<boolean> {
+  /** Whether this database leads to the Postgres of this node, which leads the cluster. */
+  private async leads(pooler: string, database: PoolerDatabase): Promise<'here' | 'elsewhere' | 'unknown'> {
     const { agent } = this;
     const server = whereItLeads(pooler, database);
     const cluster = agent.reader.latest?.cluster;
     const known = cluster === undefined ? null : isServerOf(cluster, agent.self, server);
-    if (known !== null) return known;
-    const check = await agent.parts.postgres.checkServer(
-      { name: `${server.host}:${server.port}`, ...server },
-      'query',
-      ASK_LIMIT,
-    );
-    // While we may write, whoever is out of recovery is this node; who does not say so to us may be.
-    return check.kind === 'alive' && check.inRecovery !== true;
+    if (known !== null) return known ? 'here' : 'elsewhere';
+    const named = { name: serverText(server), ...server };
+    const check = await agent.parts.postgres.checkServer(named, 'query', ASK_LIMIT);
+    if (check.kind !== 'alive') return 'unknown';
+    // While we may write, whoever is out of recovery is this node; one that does not let us in may be.
+    return check.inRecovery === true ? 'elsewhere' : 'here';
   }
 
   /** @param over - the version that it replaces; null: any, for the first one of a pause */
@@ -407,8 +410,8 @@ export class PoolerKeeper {
     for (;;) {
       if (this.why !== 'leads') return this.why === null;
       const databases = (await console.databases(ASK_LIMIT)).filter(({ name }) => held.led.includes(name));
-      const leading = await Promise.all(databases.map((one) => this.leadsHere(address, one)));
-      if (leading.every((one) => one)) return true;
+      const leads = await Promise.all(databases.map((one) => this.leads(address, one)));
+      if (leads.every((one) => one === 'here')) return true;
       const { policy } = this;
       if (policy === undefined || clock.now() >= laterBy(since, policy.maxPause)) return false;
       await clock.sleep(LOOK_EVERY);
@@ -422,7 +425,7 @@ export class PoolerKeeper {
     const leader = agent.reader.latest?.cluster.leader?.name ?? null;
     const server = leader === null || this.policy === undefined ? null : agent.addressOf(leader);
     if (server === null || this.pointing) return;
-    const name = `${server.host}:${server.port}`;
+    const name = serverText(server);
     if (this.pointed === name) return;
     this.pointing = true;
     agent.parts.poolers

@@ -73,7 +73,26 @@ export interface HostFacts {
   readonly timeIsKept: boolean | null;
 }
 
+export type PoolerFacts =
+  | { readonly kind: 'silent'; readonly said: string }
+  | {
+      readonly kind: 'answered';
+      readonly version: string;
+      /** null: it does not say; the same below. */
+      readonly poolMode: string | null;
+      /** Seconds. */
+      readonly serverLoginRetry: number | null;
+      /** Seconds; 0: none. */
+      readonly queryWaitTimeout: number | null;
+    };
+
 export interface Examiner {
+  /** The console of a PgBouncer, `host:port`. */
+  pooler(
+    login: { readonly username: string; readonly password: string | null },
+    address: string,
+    limit: Millis,
+  ): Promise<PoolerFacts>;
   reach(host: string, port: number, limit: Millis): Promise<Reach>;
   host(question: HostQuestion): Promise<HostFacts>;
   /** Bytes that may still be written there; null: nobody can say. */

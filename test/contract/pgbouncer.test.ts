@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { which } from '../../scripts/ensure.mjs';
 import { millis } from '../../src/core/time.ts';
+import { examinePooler } from '../../src/pgbouncer/examine.ts';
 import { PgbouncerPoolers } from '../../src/pgbouncer/poolers.ts';
 import type { PoolerConsole } from '../../src/ports/poolers.ts';
 import { SystemClock } from '../../src/system/clock.ts';
@@ -143,6 +144,17 @@ describe.skipIf(which('pgbouncer') === null)('the console of a PgBouncer', () =>
     expect(await poolersAs('pgha', 'wrong').open(address, LIMIT)).toMatchObject({
       kind: 'silent',
       said: expect.stringContaining('authentication'),
+    });
+  });
+
+  it('tells the settings that a pause rests on', async () => {
+    const login = { username: 'pgha', password: 'secret' };
+    expect(await examinePooler(clock, login, address, LIMIT)).toMatchObject({
+      kind: 'answered',
+      version: expect.stringMatching(/^\d+\.\d+/),
+      poolMode: 'transaction',
+      serverLoginRetry: 15,
+      queryWaitTimeout: 120,
     });
   });
 

@@ -5,36 +5,18 @@
  */
 import { expect, it } from 'vitest';
 import type { Cluster } from './lib/cluster.ts';
-import { type BenchReport, databasesFileOf, POOLER_PORT, Pooler } from './lib/pgbouncer.ts';
+import { startHaproxy } from './lib/haproxy.ts';
+import { type BenchReport, POOLER_PORT, Pooler, poolersInFile, startPoolers } from './lib/pgbouncer.ts';
 import { ctlDone, describeOnHosts, everything, sharedCluster } from './lib/scenario.ts';
 import { until } from './lib/time.ts';
 
-const NODES = ['h1', 'h2'];
-/** As the test network gives them. */
-const ADDRESS: Readonly<Record<string, string>> = { h1: '10.77.0.11', h2: '10.77.0.12' };
-
 const running = new WeakMap<Cluster, ReadonlyMap<string, Pooler>>();
 
-/** One on each node, started when first asked for. */
+/** Started when first asked for. */
 async function poolersOf(cluster: Cluster): Promise<ReadonlyMap<string, Pooler>> {
-  const there = running.get(cluster);
-  if (there !== undefined) return there;
-  const made = new Map(
-    NODES.map((name) => {
-      const include = `%include ${databasesFileOf(name)}`;
-      return [name, new Pooler(cluster, cluster.network.host(name), include)];
-    }),
-  );
-  running.set(cluster, made);
-  for (const pooler of made.values())
-    await until('the pooler leads to the primary', 10_000, async () => {
-      try {
-        return (await pooler.ask('SELECT pg_is_in_recovery()')) === 'f';
-      } catch {
-        return false;
-      }
-    });
-  return made;
+  const poolers = running.get(cluster) ?? (await startPoolers(cluster));
+  running.set(cluster, poolers);
+  return poolers;
 }
 
 const fine = ({ code, errors }: BenchReport) => ({ code, errors });
@@ -46,16 +28,7 @@ const pauseOf = (cluster: Cluster): Promise<Record<string, unknown>> =>
 describeOnHosts('behind PgBouncer', () => {
   const shared = sharedCluster({
     nodes: 2,
-    node: (name) => ({
-      pgbouncer: {
-        poolers: NODES.map((node) => `${ADDRESS[node]}:${POOLER_PORT}`),
-        username: 'postgres',
-        password: 'superuser-of-the-test',
-        pause_timeout: '3s',
-        max_pause: '10s',
-        databases_file: databasesFileOf(name),
-      },
-    }),
+    ...poolersInFile(['h1', 'h2'], { pause_timeout: '3s', max_pause: '10s' }),
   });
 
   it('a switchover and a restart of the leader cost the clients of a pgbench a pause, and no error', async () => {
@@ -182,3 +155,38 @@ const sleeping = (cluster: Cluster, node: string) =>
     node,
     "SELECT count(*) AS n FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()",
   );
+
+describeOnHosts('behind PgBouncer in front of HAProxy', () => {
+  // h1, h2, etcd, client.
+  const CLIENT = '10.77.0.14';
+  const shared = sharedCluster({
+    nodes: 2,
+    node: () => ({
+      pgbouncer: {
+        poolers: [`${CLIENT}:${POOLER_PORT}`],
+        username: 'postgres',
+        password: 'superuser-of-the-test',
+        databases: ['postgres'],
+      },
+    }),
+  });
+
+  it.runIf(everything)('clients go on once HAProxy leads to the new primary, without an error', async () => {
+    const cluster = shared.current;
+    const front = cluster.network.host('client');
+    const { host, port } = startHaproxy(cluster, front);
+    const pooler = new Pooler(cluster, front, `* = host=${host} port=${port}`);
+    await pooler.leadsToPrimary();
+    const old = await cluster.primary();
+    const bench = await pooler.bench();
+    await bench.goesOn(100);
+    const said = await ctlDone(cluster, ['switchover', cluster.scope, '--force']);
+    expect(said).toMatch(/Clients of the poolers were held back for \d+ ms\./);
+    expect(await pauseOf(cluster)).toMatchObject({
+      held: { [pooler.address]: { paused: ['postgres'], led: ['postgres'] } },
+    });
+    expect(await cluster.primary()).not.toBe(old);
+    await bench.goesOn();
+    expect(fine(await bench.report())).toEqual(WITHOUT_ERRORS);
+  });
+});

@@ -16,6 +16,7 @@ import { type CloneFacts, judgeClone } from './check/judge-clone.ts';
 import { judgeEtcd } from './check/judge-etcd.ts';
 import { type HostExpectation, judgeHost, PROGRAMS, parentOf } from './check/judge-host.ts';
 import { type Door, judgeNetwork } from './check/judge-network.ts';
+import { judgePooler } from './check/judge-poolers.ts';
 import { judgeReplication } from './check/judge-replication.ts';
 import { CHECKS, type Check } from './check/names.ts';
 import { messageOf } from './outcome.ts';
@@ -128,8 +129,28 @@ const gatherNetwork: Gather = async (session, name, options) => {
       return { ...door, reach: await session.examine.reach(door.host, door.port, limitOf(options)) };
     }),
   );
-  return judgeNetwork(doors, view, policyOf(view).loopWait);
+  const judgement = judgeNetwork(doors, view, policyOf(view).loopWait);
+  return { ...judgement, findings: [...judgement.findings, ...(await poolersOf(session, options))] };
 };
+
+/** Those that the file of this node names, if there is one; what is wrong with the file is told by `check host`. */
+async function poolersOf(session: Session, options: CheckOptions): Promise<readonly Finding[]> {
+  const pgbouncer = await nodeConfig(session).then(
+    ({ config }) => config.pgbouncer,
+    () => null,
+  );
+  if (pgbouncer === null) return [];
+  const found = await Promise.all(
+    pgbouncer.poolers.map(async (address) =>
+      judgePooler(
+        address,
+        await session.examine.pooler(pgbouncer, address, limitOf(options)),
+        pgbouncer.maxPause / 1000,
+      ),
+    ),
+  );
+  return found.flat();
+}
 
 type ClosedDoor = Omit<Door, 'reach'>;
 

@@ -35,6 +35,13 @@ export function realOutside(terminal: Terminal): Outside {
     examine: {
       etcd: async ({ etcd }, limit) => (await import('../../etcd/examine.ts')).examineEtcd(etcd, limit),
       reach: async (host, port, limit) => (await import('../../system/host.ts')).reach(host, port, limit),
+      pooler: async (login, address, limit) => {
+        const [{ examinePooler }, { SystemClock }] = await Promise.all([
+          import('../../pgbouncer/examine.ts'),
+          import('../../system/clock.ts'),
+        ]);
+        return await examinePooler(new SystemClock(), login, address, limit);
+      },
       host: async (question) => (await import('../../system/host.ts')).examineHost(question),
       freeBytes: async (directory) => (await import('../../postgres/free-space.ts')).freeBytes(directory),
     },

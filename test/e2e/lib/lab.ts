@@ -9,6 +9,7 @@ export { startHaproxy } from './haproxy.ts';
 export { environment, giveServersTheirOwnNode, launch, serverDirectory, stepDown } from './launch.ts';
 export { judge, longestPause, overlaps } from './ledger.ts';
 export { createLoopback, createNamespaces, namespacesUnavailable } from './network.ts';
+export { poolersInFile, startPoolers } from './pgbouncer.ts';
 export { commandLine, footprint, identify, postgresFamily, postmasterOf, signal } from './processes.ts';
 export { fillIn, publishedFile } from './published.ts';
 export { closeRun, openRun, runDirectory } from './run.ts';

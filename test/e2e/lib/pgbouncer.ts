@@ -17,6 +17,27 @@ export const POOLER_PORT = 6432;
 export const databasesFileOf = (host: string): string =>
   join(serverDirectory(join(runDirectory, 'databases')), `${host}.ini`);
 
+/** What each of these nodes has in its file, with a pooler on every one of them that leads to whoever leads. */
+export const poolersInFile = (nodes: readonly string[], more: Readonly<Record<string, unknown>> = {}) => ({
+  node: (name: string) => ({
+    pgbouncer: {
+      // As the test network gives addresses.
+      poolers: nodes.map((_, at) => `10.77.0.${11 + at}:${POOLER_PORT}`),
+      username: 'postgres',
+      password: 'superuser-of-the-test',
+      databases_file: databasesFileOf(name),
+      ...more,
+    },
+  }),
+});
+
+/** One on each node of such a cluster; ready when each leads to the primary. */
+export async function startPoolers(cluster: Cluster): Promise<ReadonlyMap<string, Pooler>> {
+  const poolers = cluster.nodes.map((node) => new Pooler(cluster, node.host, `%include ${databasesFileOf(node.name)}`));
+  await Promise.all(poolers.map((pooler) => pooler.leadsToPrimary()));
+  return new Map(poolers.map((pooler) => [pooler.host.name, pooler]));
+}
+
 export class Pooler {
   readonly host: Host;
   readonly port: number;
@@ -126,8 +147,21 @@ ${databases.startsWith('%include') ? databases : `[databases]\n${databases}`}
     return stdout.trim();
   }
 
-  /** Clients that write through it, beside whatever the test does, until they are ended. */
-  async bench(clients = 8): Promise<Bench> {
+  leadsToPrimary(): Promise<unknown> {
+    return until('the pooler leads to the primary', 20_000, () =>
+      this.ask('SELECT pg_is_in_recovery()', 'postgres', 5).then(
+        (answer) => answer === 'f',
+        () => false,
+      ),
+    );
+  }
+
+  /**
+   * Clients that write through it, beside whatever the test does, until they are ended.
+   *
+   * @param rate - transactions a second of all of them; null: as many as they can
+   */
+  async bench(clients = 8, rate: number | null = 400): Promise<Bench> {
     await this.ask(
       'CREATE TABLE IF NOT EXISTS through_pooler (id bigserial PRIMARY KEY, at timestamptz DEFAULT now())',
     );
@@ -139,7 +173,19 @@ ${databases.startsWith('%include') ? databases : `[databases]\n${databases}`}
       'BEGIN;\nINSERT INTO through_pooler DEFAULT VALUES;\nSELECT max(id) FROM through_pooler;\nCOMMIT;\n',
     );
     const program = join(postgresBinDir() ?? '', 'pgbench');
-    const args = ['-n', '-f', script, '-c', String(clients), '-j', '2', '-T', '300', '-R', '400', '-l'];
+    const args = [
+      '-n',
+      '-f',
+      script,
+      '-c',
+      String(clients),
+      '-j',
+      '2',
+      '-T',
+      '300',
+      '-l',
+      ...(rate === null ? [] : ['-R', String(rate)]),
+    ];
     const place = ['-h', this.host.address, '-p', String(this.port), '-U', user, 'postgres'];
     const child = launch({
       host: this.cluster.network.host('client'),

@@ -121,6 +121,7 @@ export async function ctl(world: World, ...args: string[]): Promise<Ran> {
     examine: {
       etcd: async () => ({ endpoints: [], members: null, alarms: null }),
       reach: async () => ({ kind: 'open', ms: millis(1) }),
+      pooler: async () => ({ kind: 'silent', said: 'no answer' }),
       host: async () => {
         throw new Error('no host');
       },

@@ -6,8 +6,9 @@ import { type CloneFacts, judgeClone } from '../../../../src/http/ctl/check/judg
 import { judgeEtcd } from '../../../../src/http/ctl/check/judge-etcd.ts';
 import { type HostExpectation, judgeHost } from '../../../../src/http/ctl/check/judge-host.ts';
 import { type Door, judgeNetwork } from '../../../../src/http/ctl/check/judge-network.ts';
+import { judgePooler } from '../../../../src/http/ctl/check/judge-poolers.ts';
 import { judgeReplication } from '../../../../src/http/ctl/check/judge-replication.ts';
-import type { EtcdEndpointFacts, EtcdFacts, HostFacts, Reach } from '../../../../src/ports/examination.ts';
+import type { EtcdEndpointFacts, EtcdFacts, HostFacts, PoolerFacts, Reach } from '../../../../src/ports/examination.ts';
 import { aCluster, type Keys, threeMembers } from '../../http/builders.ts';
 
 const said = ({ findings }: Judgement): string[] =>
@@ -435,6 +436,38 @@ describe('network', () => {
       'warning b to a: b has never seen the primary',
     ]);
   });
+});
+
+describe('a pooler', () => {
+  const WELL: PoolerFacts = {
+    kind: 'answered',
+    version: '1.18.0',
+    poolMode: 'transaction',
+    serverLoginRetry: 1,
+    queryWaitTimeout: 120,
+  };
+  it.each<[string, PoolerFacts, readonly string[]]>([
+    ['that is set up for it', WELL, []],
+    [
+      'that does not answer',
+      { kind: 'silent', said: 'no answer within 2000 ms' },
+      ['warning pooler 10.0.0.9:6432: no answer within 2000 ms: it would be passed over'],
+    ],
+    ['in session mode', { ...WELL, poolMode: 'session' }, ['warning pooler 10.0.0.9:6432: pool_mode is session']],
+    [
+      'that waits long after a refused connection',
+      { ...WELL, serverLoginRetry: 15 },
+      ['warning pooler 10.0.0.9:6432: server_login_retry is 15 s'],
+    ],
+    [
+      'that ends waiting clients before we would let them go',
+      { ...WELL, queryWaitTimeout: 30 },
+      ['warning pooler 10.0.0.9:6432: query_wait_timeout is 30 s'],
+    ],
+    ['without a limit for waiting clients', { ...WELL, queryWaitTimeout: 0 }, []],
+  ])('%s', (_what, facts, expected) =>
+    expectRow({ findings: judgePooler('10.0.0.9:6432', facts, 30), figures: [] }, expected),
+  );
 });
 
 describe('a line for Nagios', () => {
