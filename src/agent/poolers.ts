@@ -228,7 +228,9 @@ export class PoolerKeeper {
         }
       }
       this.tellSkipped(purpose, skipped);
-      await this.write({ ...pause, held, skipped, late }, this.pause?.revision ?? null);
+      // Nobody waits for it to be written again that all went well.
+      const asWritten = late.size === 0 && outcomes.every(({ outcome }) => outcome.kind === 'paused');
+      if (!asWritten) await this.write(pause, this.pause?.revision ?? null);
       const names = [...held.keys()].join(', ');
       const sentence =
         held.size === 0
@@ -263,8 +265,11 @@ export class PoolerKeeper {
     try {
       const databases = this.named(await answer.console.databases(ASK_LIMIT));
       const leads = await Promise.all(databases.map((one) => this.leads(address, one)));
-      // A balancer that lets nobody through just now stands in front of the primary all the same.
-      const led = databases.filter((_, at) => leads[at] !== 'elsewhere').map(({ name }) => name);
+      const named = (where: 'here' | 'unknown') =>
+        databases.filter((_, at) => leads[at] === where).map(({ name }) => name);
+      // A balancer that lets nobody through just now stands in front of the primary all the same; beside one that does,
+      // what cannot be reached is somebody else's, and is not waited for afterwards.
+      const led = leads.includes('here') ? named('here') : named('unknown');
       // Without any it makes them on demand, and the next one may lead here.
       if (databases.length > 0 && led.length === 0) {
         const where = databases.map((one) => `${one.name} to ${serverText(whereItLeads(address, one))}`).join(', ');
