@@ -86,7 +86,7 @@ describeOnHosts('behind PgBouncer', () => {
       return Number(row?.['n']) === 1;
     });
     const said = await ctlDone(cluster, ['switchover', cluster.scope, '--force']);
-    expect(said).toMatch(/Pooler \S+: transactions were still under way after 3\d\d\d ms/);
+    expect(said).toMatch(/Pooler \S+: transactions were still under way after \d+ ms/);
     expect(await long).toMatch(/terminat|closed|lost/i);
     await bench.goesOn();
     expect(fine(await bench.report())).toEqual(WITHOUT_ERRORS);
