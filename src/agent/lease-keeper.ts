@@ -125,6 +125,8 @@ export class LeaseKeeper {
   private adoptingUntil: Instant = LONG_AGO;
   /** The newest beat said `hold_ms: null`: maintenance, no deadline. */
   private pausedBeat = false;
+  /** The guard was told to stand down and has not answered: it may strike at its deadline, and may never. */
+  private standingDown = false;
   /** A primary that an earlier process left with a guard that is not armed: nothing but us ends it. */
   private unguarded = false;
   private guardAcks = true;
@@ -478,6 +480,7 @@ export class LeaseKeeper {
     this.since = this.parts.clock.now();
     this.adopting = false;
     this.pausedBeat = false;
+    this.standingDown = false;
     this.unopenedSince = null;
     this.releasing = null;
     this.gatePassedStored = false;
@@ -849,7 +852,7 @@ export class LeaseKeeper {
     const sentAt = clock.now();
     // Maintenance ends: the window without an end has to end before the first beat with a hold is sent, which may land
     // although its answer never comes. A new process knows that only once it has read the settings.
-    if (this.pausedBeat && !this.parts.paused() && this.parts.settled())
+    if ((this.pausedBeat || this.standingDown) && !this.parts.paused() && this.parts.settled())
       await this.boundWindow(started, sentAt, clocks);
     const keepAlive = await dcs.keepAlive(started.lease, this.callLimit());
     if (keepAlive.kind === 'unanswered') return false;
@@ -861,7 +864,7 @@ export class LeaseKeeper {
       const seq = tenure.seq + 1;
       this.tenure = { ...tenure, seq };
       const hold = holdFor(tenure, sentAt);
-      const paused = this.parts.paused() || this.pausedBeat;
+      const paused = this.parts.paused() || this.pausedBeat || this.standingDown;
       const answer = await dcs.txn(beatTxn(tenure, seq, paused ? null : hold, this.parts.fields()), this.callLimit());
       const verdict = this.judge(tenure, seq, answer);
       switch (verdict.kind) {
@@ -996,9 +999,12 @@ export class LeaseKeeper {
 
   private async enterPause(): Promise<boolean> {
     if (this.pausedBeat) return true;
-    // A guard that has not stood down strikes at its deadline: until it has, there is one.
+    // A guard that has not stood down strikes at its deadline: until it has, there is one. Should maintenance end before
+    // it answers, it is armed again before any beat names an end.
+    this.standingDown = true;
     if ((await this.parts.guard.disarm(GUARD_LIMIT)).kind === 'silent') return false;
     this.adopting = false;
+    this.standingDown = false;
     this.pausedBeat = true;
     await this.store();
     this.parts.onChange('proof');
@@ -1017,6 +1023,7 @@ export class LeaseKeeper {
       // its guard when maintenance began, and may not have passed yet.
       this.tenure = { ...tenure, until: LONG_AGO };
       this.pausedBeat = false;
+      this.standingDown = false;
       return;
     }
     const until = laterBy(sentAt, holdFor({ ...tenure, until: LONG_AGO }, sentAt));
@@ -1030,6 +1037,7 @@ export class LeaseKeeper {
     if (!this.guardAcks) return;
     this.tenure = { ...tenure, until };
     this.pausedBeat = false;
+    this.standingDown = false;
   }
 
   /** Rule 6: inside of an open window, with our own primary running, the key is taken again at once. */
@@ -1054,7 +1062,7 @@ export class LeaseKeeper {
         lease,
         tenure.statusRevision,
         seq,
-        this.pausedBeat ? null : hold,
+        this.pausedBeat || this.standingDown ? null : hold,
         this.parts.fields(),
       );
       const answer = await dcs.txn(txn, this.callLimit());
@@ -1137,7 +1145,7 @@ export class LeaseKeeper {
     if (granted.kind !== 'granted') return false;
     const sentAt = clock.now();
     const seq = tenure.seq + 1;
-    const hold = this.pausedBeat ? null : holdFor(tenure, sentAt, granted.ttl);
+    const hold = this.pausedBeat || this.standingDown ? null : holdFor(tenure, sentAt, granted.ttl);
     this.written.add(granted.lease);
     const answer = await dcs.txn(
       swapLeaseTxn(self, tenure, granted.lease, seq, hold, this.parts.fields()),

@@ -1165,6 +1165,29 @@ describe('maintenance with a guard that does not stand down', () => {
     await clock.pass(1_100);
     expect(Number.isFinite(held().deadline)).toBe(true);
   });
+
+  it('arms it again before a beat names an end: it may have stood down when nobody was listening any more', async () => {
+    await leads();
+    guard.answers = false;
+    paused = true;
+    await clock.pass(1_100);
+    guard.arming = null;
+    guard.answers = true;
+    paused = false;
+    let armed: unknown = null;
+    etcd.fault({
+      on: 'txn',
+      when: isBeat,
+      first: () => {
+        armed = guard.arming;
+      },
+    });
+    await clock.pass(1_100);
+    expect(armed).not.toBeNull();
+    expect(etcd.beat?.holdMs).toBe(10_000);
+    expect(held().windowOpen).toBe(true);
+    expect((guard as FakeGuard).arming?.deadline).toBe(held().deadline);
+  });
 });
 
 describe('a change of the TTL', () => {
