@@ -1483,6 +1483,9 @@ export class Agent implements Control {
 
   async patchConfig(patch: Json): Promise<ConfigOutcome> {
     const cluster = await this.readCluster();
+    // Gone or garbled: the settings that count are written anew with the change, or nobody could end maintenance.
+    if (cluster?.config === null && this.stored !== null)
+      return this.storeConfig(this.settings.merge(this.stored, patch), null, null);
     if (cluster?.config == null)
       return { kind: 'refused', status: 503, sentence: 'the cluster-wide configuration cannot be read from etcd' };
     const { value, revision } = cluster.config;
@@ -1498,7 +1501,7 @@ export class Agent implements Control {
   async problemsOf(config: Json): Promise<readonly string[]> {
     if (this.handsOff) return ['this cluster is not handed over to pgha yet (pgha-ctl adopt take-over)'];
     // What is wrong already is not this edit's fault: it must not keep anybody from changing something else.
-    const known = new Set(this.settings.validate(this.reader.latest?.cluster.config?.value ?? {}));
+    const known = new Set(this.settings.validate(this.stored ?? {}));
     const problems = this.settings.validate(config).filter((problem) => !known.has(problem));
     return problems.length > 0 ? problems : this.objectionsOfPostgres(config);
   }
