@@ -1,10 +1,10 @@
 #!/usr/bin/env node
 /**
  * Writes the pages of docs/ that are made from the program: configuration.md from the schemas in src/config, rules.md
- * from the catalogues of rules and events. Unit tests compare them, so that no page says something else than the
+ * from the catalogues of rules and events, and the table of times in runbooks.md. Unit tests compare them, so that no page says something else than the
  * program.
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -41,3 +41,12 @@ const { configurationMarkdown } = await load('src/config/document.ts');
 write('configuration.md', configurationMarkdown());
 const { rulesMarkdown } = await load('src/log/document.ts');
 write('rules.md', rulesMarkdown());
+
+const { budgetMarkdown } = await load('src/config/print.ts');
+const { resolveCluster } = await load('src/config/settings.ts');
+const runbooks = readFileSync(join(root, 'docs', 'runbooks.md'), 'utf8');
+const table = budgetMarkdown(resolveCluster(null, {}).cluster);
+write(
+  'runbooks.md',
+  runbooks.replace(/(<!-- budget: [^>]*-->\n)[\s\S]*?(<!-- end of budget -->)/, `$1\n${table}\n\n$2`),
+);

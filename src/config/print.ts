@@ -148,6 +148,16 @@ export function describeBudget(budget: Budget): readonly string[] {
   ];
 }
 
+/** The same for all failures, as a table of a page: for docs/runbooks.md. */
+export function budgetMarkdown(policy: ClusterPolicy): string {
+  const rows = budgets(policy).map(({ title, phases, usual, worst, plus }) =>
+    phases.every(({ writesGoOn }) => writesGoOn)
+      ? `| ${title} | writes go on | | |`
+      : `| ${title} | ${print(usual)} | ${print(worst)} | ${plus ?? ''} |`,
+  );
+  return ['| what happens | usually | at worst | and as long as this takes |', '|---|---|---|---|', ...rows].join('\n');
+}
+
 function sentenceOf({ title, phases, usual, worst, plus }: Budget): string {
   if (phases.every(({ writesGoOn }) => writesGoOn)) return `${title}: writes go on.`;
   const more = plus === null ? '' : `, and as long as this takes: ${plus}`;

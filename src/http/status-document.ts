@@ -129,6 +129,7 @@ function pghaFields(published: Published, version: string, startedAt: string): F
   const { decision, leadership, local, operation, policy } = published;
   return {
     version,
+    pid: process.pid,
     started_at: startedAt,
     node_id: policy.node.nodeId,
     priority: policy.node.priority,

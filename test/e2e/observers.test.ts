@@ -5,7 +5,7 @@ import { expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { which } from '../../scripts/ensure.mjs';
 import { runOn } from './lib/client.ts';
-import { ctlDone, describeOnHosts, endsWell, sharedCluster } from './lib/scenario.ts';
+import { ctlDone, describeOnHosts, endsWell, everything, sharedCluster } from './lib/scenario.ts';
 import { sleep, until } from './lib/time.ts';
 
 interface TakeoverRecord {
@@ -14,6 +14,9 @@ interface TakeoverRecord {
   readonly followers: readonly { readonly name: string }[];
   readonly judgement_ms: number | null;
 }
+
+/** Where the tests run nothing is installed, which `check host` finds critical. */
+const drill = ['drill', '--yes', '--regardless', '--format', 'json'];
 
 describeOnHosts('observers', () => {
   const shared = sharedCluster();
@@ -70,6 +73,48 @@ describeOnHosts('observers', () => {
     ]);
     expect(String(entries[1]?.['says'])).toMatch(/^.+@.+$/);
   });
+
+  it('a rehearsal hands over and back, and reports what each phase took beside what was planned', async () => {
+    const cluster = shared.current;
+    const old = await cluster.primary();
+    const { code, stdout, stderr } = await cluster.ctl([...drill, 'switchover'], {
+      timeoutMs: 90_000,
+    });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const report = JSON.parse(stdout) as {
+      checks: { check: string; level: string }[];
+      legs: { from: string; to: string; paused_ms: number; planned: { worst_ms: number }; phases: object[] }[];
+    };
+    for (const check of ['network', 'etcd', 'replication'])
+      expect(report.checks).toContainEqual({ check, level: 'ok' });
+    expect(report.legs.map(({ from }) => from)).toEqual([old, report.legs[0]?.to]);
+    expect(report.legs[1]?.to).toBe(old);
+    for (const leg of report.legs) {
+      expect(leg.paused_ms).toBeGreaterThan(0);
+      expect(leg.planned.worst_ms).toBeGreaterThan(0);
+      expect(leg.phases).toContainEqual(expect.objectContaining({ phase: 'promotion' }));
+    }
+    expect(await cluster.primary()).toBe(old);
+  });
+
+  it.runIf(everything)(
+    "a rehearsed failover really kills the primary's Postgres, and only on its own node",
+    async () => {
+      const cluster = shared.current;
+      const old = await cluster.primary();
+      const [other] = cluster.others(old);
+      const args = [...drill, 'failover', '--kill-postgres'];
+      const elsewhere = await cluster.ctl(args, { node: other?.name ?? '', timeoutMs: 90_000 });
+      expect(elsewhere.code).toBe(1);
+      expect(elsewhere.stderr).toContain('run it there. Nothing was done.');
+      expect(await cluster.primary()).toBe(old);
+      const here = await cluster.ctl(args, { node: old, timeoutMs: 90_000 });
+      expect({ code: here.code, stderr: here.stderr }).toEqual({ code: 0, stderr: '' });
+      const [leg] = (JSON.parse(here.stdout) as { legs: { from: string; to: string; phases: object[] }[] }).legs;
+      expect(leg?.from).toBe(old);
+      expect(leg?.to).toBe(await cluster.primary());
+    },
+  );
 
   it('no two nodes say 200 on /primary at once during a failover', async () => {
     const cluster = shared.current;

@@ -71,7 +71,7 @@ export async function check(
 const NOTHING: Judgement = { findings: [], figures: [] };
 
 /** For Nagios, and beside other checks, one that cannot be made is a finding too. */
-async function judged(
+export async function judged(
   session: Session,
   what: Check,
   name: string | undefined,

@@ -318,7 +318,7 @@ async function check(session: Session, plan: Plan, format: ActFormat): Promise<n
   );
   const outcomes = await Promise.all(
     candidates.map(async (member): Promise<Outcome> => {
-      const against = await reasonAgainst(session, member, plan);
+      const against = await reasonAgainst(session, member, plan.kind);
       return { action: 'check', member: member.name, ok: against === null, said: against ?? 'can take over' };
     }),
   );
@@ -327,7 +327,8 @@ async function check(session: Session, plan: Plan, format: ActFormat): Promise<n
   return outcomes.some((outcome) => outcome.ok) ? 0 : 1;
 }
 
-async function reasonAgainst(session: Session, member: Member, plan: Plan): Promise<string | null> {
+/** Why this member could not take over now, in its own words; null: it could. */
+export async function reasonAgainst(session: Session, member: Member, kind: Plan['kind']): Promise<string | null> {
   let answer: ApiAnswer;
   try {
     answer = await session.call(member, 'GET', '/patroni');
@@ -338,7 +339,7 @@ async function reasonAgainst(session: Session, member: Member, plan: Plan): Prom
   if (typeof status === 'string') return status;
   const bad = unfit(status);
   if (bad !== null) return bad;
-  if (plan.kind === 'failover') return null;
+  if (kind === 'failover') return null;
   const ready = await session.call(member, 'GET', '/readiness').catch(() => null);
   return ready?.status === 200 ? null : 'does not stream from the leader, or lags too far behind';
 }

@@ -1,9 +1,11 @@
 /** The real store and the real REST API for a run of pgha-ctl, loaded only when a command needs them. */
+import { realpathSync } from 'node:fs';
 import { hostname, userInfo } from 'node:os';
 import { type Instant, instant } from '../../core/time.ts';
+import { familyOf, postmasterOf, signalProcess } from '../../postgres/family.ts';
 import { ASKED_BY } from '../audit.ts';
 import type { Outside } from './session.ts';
-import type { Terminal } from './terminal.ts';
+import { Refusal, type Terminal } from './terminal.ts';
 
 const MOST_BYTES = 16 * 1024 * 1024;
 
@@ -44,6 +46,12 @@ export function realOutside(terminal: Terminal): Outside {
       },
       host: async (question) => (await import('../../system/host.ts')).examineHost(question),
       freeBytes: async (directory) => (await import('../../postgres/free-space.ts')).freeBytes(directory),
+    },
+    killPostmaster(dataDir) {
+      const postmaster = postmasterOf(familyOf(realpathSync(dataDir)));
+      if (postmaster === null) throw new Refusal(`no Postgres runs on ${dataDir} here. Nothing was done.`);
+      if (!signalProcess(postmaster, 'SIGKILL'))
+        throw new Refusal(`process ${postmaster.pid} could not be ended: run this as the user of Postgres.`);
     },
     runSql: async (target, statement) => (await import('./sql.ts')).runSql(target, statement),
     async openApi(context) {

@@ -113,8 +113,11 @@ function build(terminal: Terminal, start: (work: Work) => () => Promise<void>): 
 
   watched(command('list', 'the members of clusters').argument('[clusters...]', CLUSTER))
     .addOption(
-      new Option('-f, --format <format>', 'how to print; repmgr: as `repmgr cluster show`')
-        .choices([...FORMATS, 'repmgr'])
+      new Option(
+        '-f, --format <format>',
+        'how to print; repmgr: as `repmgr cluster show`, repmgr-service: as `repmgr service status`',
+      )
+        .choices([...FORMATS, 'repmgr', 'repmgr-service'])
         .default('pretty'),
     )
     .option('--compact', "repmgr's table without connection strings")
@@ -368,6 +371,18 @@ function build(terminal: Terminal, start: (work: Work) => () => Promise<void>): 
     .option('--force', 'do not ask')
     .action((step: Step, name: string | undefined, options: Parsed) =>
       start(async (session) => (await import('./adopt.ts')).adopt(session, step, name, options))(),
+    );
+  acting(
+    command('drill', 'all checks, and then a rehearsal on the living cluster, if it is asked for')
+      .addArgument(new Argument('<what>', 'which').choices(['switchover', 'failover']))
+      .addArgument(one),
+  )
+    .option('--candidate <name>', 'switchover: who is to lead meanwhile')
+    .option('--kill-postgres', "failover: really kill the primary's Postgres; on its node, as its user")
+    .option('--yes', 'rehearse after the checks without asking')
+    .option('--regardless', 'also where a check has found something critical')
+    .action((what: 'switchover' | 'failover', name: string | undefined, options: Parsed) =>
+      start(async (session) => (await import('./drill.ts')).drill(session, what, name, options))(),
     );
   bare(
     'hash-password',

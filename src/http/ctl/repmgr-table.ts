@@ -39,6 +39,11 @@ export function repmgrTable({ view }: NamedCluster, compact: boolean): RepmgrTab
     return (compact ? cells.slice(0, -1) : cells).map(printable);
   });
   const titles = compact ? TITLES.slice(0, -1).map((title) => COMPACT[title] ?? title) : TITLES;
+  return { text: drawn(titles, rows), warnings: warnings.map(printable) };
+}
+
+/** As psql draws it: blanks around, bars between, no frame. */
+function drawn(titles: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = titles.map((title, index) =>
     Math.max(title.length, ...rows.map((row) => [...(row[index] ?? '')].length)),
   );
@@ -48,7 +53,38 @@ export function repmgrTable({ view }: NamedCluster, compact: boolean): RepmgrTab
       .join('|')
       .trimEnd();
   const rule = widths.map((width) => '-'.repeat(width + 2)).join('+');
-  return { text: [line(titles), rule, ...rows.map(line)].join('\n'), warnings: warnings.map(printable) };
+  return [line(titles), rule, ...rows.map(line)].join('\n');
+}
+
+/** What a member's daemon says of itself. */
+export interface DaemonWord {
+  readonly pid: number | null;
+  /** How long ago it last saw its primary; null: it does not say. */
+  readonly sawPrimaryMs: number | null;
+}
+
+const SERVICE = ['ID', 'Name', 'Role', 'Status', 'Upstream', 'repmgrd', 'PID', 'Paused?', 'Upstream last seen'];
+
+/** As `repmgr service status`. @param words - of each member, by its name; null: its daemon does not answer */
+export function repmgrServiceTable({ view }: NamedCluster, words: ReadonlyMap<string, DaemonWord | null>): RepmgrTable {
+  const warnings: string[] = [];
+  const rows = [...view.members].sort(byId).map((member) => {
+    const word = words.get(member.name) ?? null;
+    if (word === null) warnings.push(`the daemon of node "${member.name}" ${label(member)}does not answer`);
+    const seen = view.leader?.name === member.name ? null : (word?.sawPrimaryMs ?? null);
+    return [
+      String(member.pgha?.nodeId ?? ''),
+      member.name,
+      roleOf(member, view),
+      statusOf(member, view).status,
+      upstreamOf(member, view).shown,
+      word === null ? 'not running' : 'running',
+      String(word?.pid ?? 'n/a'),
+      word === null ? 'n/a' : member.pause ? 'yes' : 'no',
+      seen === null ? 'n/a' : `${Math.round(seen / 1000)} second(s) ago`,
+    ].map(printable);
+  });
+  return { text: drawn(SERVICE, rows), warnings: warnings.map(printable) };
 }
 
 const label = ({ pgha }: Member): string => (pgha?.nodeId == null ? '' : `(ID: ${pgha.nodeId}) `);

@@ -36,6 +36,8 @@ export interface Outside {
   openStore(context: CtlContext, scope: string): Promise<Store>;
   openApi(context: CtlContext): Promise<Api>;
   readonly examine: Examine;
+  /** Of a Postgres on this machine, at once. @throws {Refusal} when none runs there, or it is not ours to end */
+  killPostmaster(dataDir: string): void;
   /** @throws {Refusal} when there is no connection, or Postgres refuses the statement */
   runSql(target: SqlTarget, statement: string): Promise<Rows>;
 }
@@ -132,6 +134,10 @@ export class Session {
 
   get examine(): Examine {
     return this.#outside.examine;
+  }
+
+  killPostmaster(dataDir: string): void {
+    this.#outside.killPostmaster(dataDir);
   }
 
   sql(target: SqlTarget, statement: string): Promise<Rows> {

@@ -29,6 +29,8 @@ export interface World {
   readonly typed?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   readonly interactive?: boolean;
+  /** The Postgres of this machine is killed. */
+  kill?: (dataDir: string) => void;
   /** etcd takes nothing that is kept for people. */
   readonly chronicleRefuses?: true;
 }
@@ -127,6 +129,10 @@ export async function ctl(world: World, ...args: string[]): Promise<Ran> {
       },
       freeBytes: async () => null,
       ...world.examine,
+    },
+    killPostmaster: (dataDir) => {
+      if (world.kill === undefined) throw new Refusal(`no Postgres runs on ${dataDir} here. Nothing was done.`);
+      world.kill(dataDir);
     },
     runSql: async (target, statement) => {
       sql.push({ target, statement });

@@ -101,3 +101,39 @@ describe('pgha-ctl list --format repmgr', () => {
     ).toBe(2);
   });
 });
+
+describe('pgha-ctl list --format repmgr-service', () => {
+  it("prints the table of repmgr's service status, with what the daemons say themselves", async () => {
+    const { out, code } = await ctl(
+      {
+        clusters: {
+          demo: cluster({
+            'members/b': {
+              ...member(2, { pause: true }, { receives_from: 'a' }),
+              api_url: 'http://10.0.0.2:8008/patroni',
+            },
+          }),
+        },
+        api: ({ url }) => {
+          if (!url.includes('10.0.0.2')) throw new Error('connect ECONNREFUSED');
+          return { status: 200, text: JSON.stringify({ patroni: {}, pgha: { pid: 4711, saw_primary_ms: 1_400 } }) };
+        },
+      },
+      'list',
+      '--format',
+      'repmgr-service',
+    );
+    expect(out.split('\n')).toEqual([
+      ' ID | Name | Role    | Status    | Upstream | repmgrd     | PID  | Paused? | Upstream last seen',
+      '----+------+---------+-----------+----------+-------------+------+---------+--------------------',
+      ' 1  | a    | primary | * running |          | not running | n/a  | n/a     | n/a',
+      ' 2  | b    | standby |   running | a        | running     | 4711 | yes     | 1 second(s) ago',
+      ' 3  | c    | standby |   running | b        | not running | n/a  | n/a     | n/a',
+      '',
+      'WARNING: following issues were detected',
+      '  - the daemon of node "a" (ID: 1) does not answer',
+      '  - the daemon of node "c" (ID: 3) does not answer',
+    ]);
+    expect(code).toBe(1);
+  });
+});
