@@ -85,8 +85,7 @@ describeOnHosts('observers', () => {
       checks: { check: string; level: string }[];
       legs: { from: string; to: string; paused_ms: number; planned: { worst_ms: number }; phases: object[] }[];
     };
-    for (const check of ['network', 'etcd', 'replication'])
-      expect(report.checks).toContainEqual({ check, level: 'ok' });
+    for (const check of ['network', 'replication']) expect(report.checks).toContainEqual({ check, level: 'ok' });
     expect(report.legs.map(({ from }) => from)).toEqual([old, report.legs[0]?.to]);
     expect(report.legs[1]?.to).toBe(old);
     for (const leg of report.legs) {
