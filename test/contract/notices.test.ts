@@ -1,8 +1,9 @@
 /** event_webhook and event_syslog against real servers: good ones, and such as hang, refuse, babble or are not there. */
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import { type AddressInfo, createServer as createTcpServer, type Server as TcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -202,6 +203,38 @@ describe('event_webhook', () => {
     expect(got).toHaveLength(3);
     expect(said()[0]).toMatch(why);
     expect(said()[0]).not.toContain('secret-path');
+  });
+
+  it('over TLS is told only with a certificate of the authority that is configured', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'pgha-webhook-'));
+    ends.push(() => rmSync(directory, { recursive: true, force: true }));
+    const [key, certificate] = [join(directory, 'key'), join(directory, 'cert')];
+    const subject = ['-subj', '/CN=webhook', '-addext', 'subjectAltName=IP:127.0.0.1', '-days', '2'];
+    const made = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', key];
+    execFileSync('openssl', ['req', '-x509', ...made, '-out', certificate, ...subject], { stdio: 'ignore' });
+    let told = 0;
+    const server = createTlsServer(
+      { key: readFileSync(key), cert: readFileSync(certificate) },
+      (_request, response) => {
+        told += 1;
+        response.end();
+      },
+    );
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    ends.push(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+    const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+    webhook(url).tell(event());
+    await until('it was said', () => log.written.length === 1);
+    expect(said()[0]).toMatch(/could not be reached \((DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN)\)/);
+    expect(told).toBe(0);
+    webhook(url, { cacert: certificate }).tell(event());
+    await until('it was told', () => told === 1);
+    webhook(url, { cacert: join(directory, 'nobody') }).tell(event());
+    await until('that is said too', () => log.written.length === 2);
+    expect(said()[1]).toBe('event_webhook: cacert could not be read (ENOENT)');
   });
 
   it('that is not there makes nobody wait, however many events come, and is not waited for at the end', async () => {
