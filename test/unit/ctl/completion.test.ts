@@ -21,7 +21,7 @@ describe('pgha-ctl completion', () => {
     const rows: readonly (readonly [string, readonly string[]])[] = [
       ['pgha-ctl sw', ['switchover']],
       ['pgha-ctl -c x.yml switchover --ca', ['--candidate']],
-      ['pgha-ctl list -f ', ['pretty', 'tsv', 'json', 'yaml', 'yml', 'repmgr']],
+      ['pgha-ctl list -f ', ['pretty', 'tsv', 'json', 'yaml', 'yml', 'repmgr', 'repmgr-service']],
       ['pgha-ctl restart demo -r standby', ['standby-leader', 'standby']],
       ['pgha-ctl flush demo sw', ['switchover']],
       ['pgha-ctl completion z', ['zsh']],
