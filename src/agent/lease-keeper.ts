@@ -23,6 +23,7 @@ import { type Gate, gateOpen, noteStatus } from '../core/gate.ts';
 import { InvariantError, invariant } from '../core/invariant.ts';
 import {
   acquireTxn,
+  type BeatVerdict,
   beatTxn,
   begin,
   holdFor,
@@ -887,8 +888,7 @@ export class LeaseKeeper {
           continue;
         case 'key-absent':
           this.tenure = { ...tenure, seq, statusRevision: verdict.statusRevision };
-          // No window says that nobody can have led since; in maintenance an operator may have made somebody lead.
-          if (this.pausedBeat && !verdict.ours) {
+          if (this.mayHaveBeenSucceeded(verdict)) {
             await this.lose('the key is gone, and somebody else has led since');
             return true;
           }
@@ -926,13 +926,24 @@ export class LeaseKeeper {
     | { readonly kind: 'unknown' }
     | { readonly kind: 'landed'; readonly statusRevision: Revision; readonly raftTerm: bigint }
     | { readonly kind: 'repeat'; readonly statusRevision: Revision }
-    | { readonly kind: 'key-absent'; readonly statusRevision: Revision; readonly ours: boolean }
+    | Extract<BeatVerdict, { kind: 'key-absent' }>
     | { readonly kind: 'lost'; readonly holder: NodeName | null } {
     if (answer.kind !== 'answered') return { kind: 'unknown' };
     const { raftTerm } = answer.header;
     if (answer.succeeded) return { kind: 'landed', statusRevision: answer.header.revision, raftTerm };
     const verdict = judgeRefusedBeat(tenure, seq, found(answer, KEYS.leader), found(answer, KEYS.status));
     return verdict.kind === 'landed' ? { ...verdict, raftTerm } : verdict;
+  }
+
+  /**
+   * That nobody can have led since is what an open window says. Not one without an end, in maintenance, when an operator may
+   * have made somebody lead. And not one on a clock that stood still: status tells, as who led after us has written it.
+   */
+  private mayHaveBeenSucceeded({ ours, later, by }: Extract<BeatVerdict, { kind: 'key-absent' }>): boolean {
+    if (ours) return false;
+    if (this.pausedBeat) return true;
+    // By our own name: a retake whose answer was lost. An earlier term: etcd was restored.
+    return by !== this.parts.self && (later || this.suspectedAt > this.provenAt);
   }
 
   private async openWindow(proof: {

@@ -85,8 +85,17 @@ export type BeatVerdict =
   | { readonly kind: 'landed'; readonly statusRevision: Revision }
   /** A delayed write of ours landed in between: the key is ours, R moved. Not a loss; again at once. [story 1] */
   | { readonly kind: 'repeat'; readonly statusRevision: Revision }
-  /** `ours`: the newest status is of our own term, or there is none: nobody has led since and said so. */
-  | { readonly kind: 'key-absent'; readonly statusRevision: Revision; readonly ours: boolean }
+  /**
+   * `ours`: the newest status is of our own term, or there is none: nobody has led since and said so. `later`: it is of a
+   * term after ours; `by`: who wrote it, null where it does not say.
+   */
+  | {
+      readonly kind: 'key-absent';
+      readonly statusRevision: Revision;
+      readonly ours: boolean;
+      readonly later: boolean;
+      readonly by: NodeName | null;
+    }
   | { readonly kind: 'lost'; readonly holder: NodeName | null };
 
 /** What a refused beat's failure branch says. */
@@ -97,10 +106,12 @@ export function judgeRefusedBeat(
   status: KeyValue | null,
 ): BeatVerdict {
   const statusRevision = status?.modRevision ?? ABSENT;
-  const beat = status === null ? null : readStatusKey(status).beat;
+  const written = status === null ? null : readStatusKey(status);
+  const beat = written?.beat ?? null;
   if (leader === null) {
     const ours = status === null || (beat?.term === tenure.term && beat.release === null);
-    return { kind: 'key-absent', statusRevision, ours };
+    const later = beat !== null && beat.term > tenure.term;
+    return { kind: 'key-absent', statusRevision, ours, later, by: written?.leader ?? null };
   }
   const ours = leader.modRevision === tenure.term && leader.lease === tenure.lease;
   if (!ours) return { kind: 'lost', holder: leader.value as NodeName };

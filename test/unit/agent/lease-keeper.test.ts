@@ -605,6 +605,34 @@ describe('a key that vanished', () => {
     expect(held().windowOpen).toBe(true);
   });
 
+  it('is lost when status tells that somebody has led since: our clock stood still, and the window is none', async () => {
+    await leads();
+    etcd.delete('leader');
+    const pgha = { term: String(held().term + 10n), seq: 3, hold_ms: 10_000, leader: 'c' };
+    etcd.put('status', { optime: 1, pgha });
+    await clock.pass(1_100);
+    expect(lost).toHaveLength(1);
+    expect(etcd.key('leader')).toBeNull();
+  });
+
+  it('is taken again over an older status: etcd was restored', async () => {
+    await leads();
+    etcd.delete('leader');
+    lastLeaderSaid(10_000);
+    await clock.pass(1_200);
+    expect(lost).toEqual([]);
+    expect(etcd.key('leader')?.value).toBe('b');
+  });
+
+  it('is lost all the same when the machine may have been suspended since the last proof', async () => {
+    await leads();
+    etcd.delete('leader');
+    lastLeaderSaid(10_000);
+    keeper.suspect('the wall clock ran ahead');
+    await clock.pass(200);
+    expect(lost).toHaveLength(1);
+  });
+
   it('outside of the window is lost (story 11)', async () => {
     await leads();
     await losesEtcdUntilTheWindowHasPassed();

@@ -270,12 +270,16 @@ describe('a refused beat', () => {
   });
 
   it('finds the key gone, and what it must name to take it again', () => {
-    expect(judge(null, status(ours))).toEqual({ kind: 'key-absent', ours: true, statusRevision: 55n });
-    expect(judge(null, null)).toEqual({ kind: 'key-absent', ours: true, statusRevision: 0n });
+    const gone = { kind: 'key-absent', later: false, by: null };
+    expect(judge(null, status(ours))).toEqual({ ...gone, ours: true, statusRevision: 55n });
+    expect(judge(null, null)).toEqual({ ...gone, ours: true, statusRevision: 0n });
     // In maintenance, where no window says so, this tells that somebody may have led since.
     const release = { lsn: '0/5000060', candidate: null };
-    for (const theirs of [{ ...ours, term: '54' }, { ...ours, release }, undefined])
-      expect(judge(null, status(theirs))).toEqual({ kind: 'key-absent', ours: false, statusRevision: 55n });
+    for (const theirs of [{ ...ours, term: '39' }, { ...ours, release }, undefined])
+      expect(judge(null, status(theirs))).toEqual({ ...gone, ours: false, statusRevision: 55n });
+    // Of a term after ours, by whoever has led in it.
+    const theirs = { ...ours, term: '54', leader: 'c' };
+    expect(judge(null, status(theirs))).toEqual({ ...gone, ours: false, later: true, by: 'c', statusRevision: 55n });
   });
 
   it('is a loss when the key is somebody else’s', () => {
