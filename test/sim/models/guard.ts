@@ -11,6 +11,8 @@ import type { PostgresServer } from './postgres-server.ts';
 
 /** As in src/guard/client.ts. */
 const HUNG_AFTER_MS = 3_000;
+const HUNG_AT_LAST_MS = 500;
+const NEXT_GUARD_MS = 1_000;
 
 export interface GuardEvents {
   trace(who: string, what: string): void;
@@ -92,6 +94,11 @@ export class GuardProcess {
   /** It has cut its deadline, as late as rule 24 says: what stood there before is told by the clock that stood still. */
   get hasJustCut(): boolean {
     return this.cut && this.arming !== null && this.arming.deadline <= this.clock.now() + AFTER_SUSPENSION_MS;
+  }
+
+  /** Nothing is there that it would have to end. */
+  get hasNoFamily(): boolean {
+    return this.server.processes.kind === 'none';
   }
 
   /** Counts its lives. */
@@ -345,10 +352,31 @@ export class SimulatedGuard implements Guard {
         for (const listener of this.suspected) listener();
       });
     });
-    if (!guard.alive) this.replaceSoon();
+    if (guard.alive) this.hello();
+    else this.replaceSoon();
     guard.whenItDies(() => {
       this.process.later(this.random.between(0.5, 5), () => this.replaceSoon());
     });
+  }
+
+  /** One that does not answer the first word of a daemon hangs as well. */
+  private hello(): void {
+    const sentTo = this.guard.lives;
+    this.unansweredSince = this.scheduler.now();
+    this.scheduler.after(this.onTheWay(), () =>
+      this.guard.whenAwake(() => {
+        if (this.guard.lives === sentTo) this.unansweredSince = null;
+      }),
+    );
+    this.process.later(this.patience(), () => this.replaceIfHung());
+  }
+
+  /** The next guard has to be there when the deadline in the file comes; once Postgres is down nothing presses. */
+  private patience(): number {
+    const { written } = this.guard;
+    if (written === null || this.guard.hasNoFamily) return HUNG_AFTER_MS;
+    const left = written - this.process.now() - NEXT_GUARD_MS;
+    return Math.min(HUNG_AFTER_MS, Math.max(left, HUNG_AT_LAST_MS));
   }
 
   /** The connection broke: a new one is started. */
@@ -387,12 +415,17 @@ export class SimulatedGuard implements Guard {
   }
 
   armed(limit: Millis): Promise<Arming | null | 'silent'> {
+    this.unansweredSince ??= this.scheduler.now();
     return new Promise((resolve) => {
       this.scheduler.after(this.onTheWay(), () => {
         // Nobody waits longer than the limit for one that is there and does not answer.
-        this.process.later(Math.max(0, limit), () => resolve('silent'));
+        this.process.later(Math.max(0, limit), () => {
+          resolve('silent');
+          this.replaceIfHung();
+        });
         if (!this.guard.alive) return;
         this.guard.whenAwake(() => {
+          this.unansweredSince = null;
           const now = this.guard.arming;
           this.process.later(this.random.between(0.3, 1.5), () => resolve(now));
         });
@@ -418,7 +451,7 @@ export class SimulatedGuard implements Guard {
 
   /** As the client does: one that has answered nothing for so long is ended, and the next one arms itself from its file. */
   private replaceIfHung(): void {
-    if (this.unansweredSince === null || this.scheduler.now() - this.unansweredSince < HUNG_AFTER_MS) return;
+    if (this.unansweredSince === null || this.scheduler.now() - this.unansweredSince < this.patience()) return;
     this.unansweredSince = null;
     if (this.guard.paused) this.guard.kill();
   }

@@ -407,7 +407,10 @@ export class SimulatedPostgres implements Postgres {
       if (await this.until(() => server.processes.kind === 'none', this.length(limit))) return;
     }
     server.stopImmediate();
-    await this.until(() => server.processes.kind === 'none', Number.POSITIVE_INFINITY);
+    // That it is gone is seen also when somebody has started it again since.
+    const { restarts } = server;
+    const ended = (): boolean => server.processes.kind === 'none' || server.restarts !== restarts;
+    await this.until(ended, Number.POSITIVE_INFINITY);
   }
 
   async stopForSwitchover(limit: Millis): Promise<Lsn | null> {
