@@ -10,6 +10,8 @@ import type { SeededRandom } from '../world/random.ts';
 
 interface Pooler {
   paused: boolean;
+  /** The record of that was in an etcd that has been emptied or restored since: only an operator knows what to do. */
+  forgotten: boolean;
   target: { readonly host: string; readonly port: number } | null;
 }
 
@@ -21,14 +23,25 @@ export class SimulatedPoolers {
 
   constructor(count: number, random: SeededRandom, mark: (name: string) => void) {
     this.addresses = Array.from({ length: count }, (_, at) => `10.0.1.${at + 1}:6432`);
-    this.poolers = new Map(this.addresses.map((address) => [address, { paused: false, target: null }]));
+    this.poolers = new Map(
+      this.addresses.map((address) => [address, { paused: false, forgotten: false, target: null }]),
+    );
     this.random = random;
     this.mark = mark;
   }
 
-  /** Those whose clients wait. */
+  /** Those whose clients wait, as somebody knows. */
   get holding(): readonly string[] {
-    return [...this.poolers].filter(([, { paused }]) => paused).map(([address]) => address);
+    return [...this.poolers].filter(([, { paused, forgotten }]) => paused && !forgotten).map(([address]) => address);
+  }
+
+  /** etcd was emptied or restored, and with it went the record of who is held back. */
+  etcdReplaced(): void {
+    for (const pooler of this.poolers.values()) {
+      if (!pooler.paused || pooler.forgotten) continue;
+      pooler.forgotten = true;
+      this.mark('an emptied etcd forgot who was held back');
+    }
   }
 
   /** One daemon's way to them. */
@@ -74,7 +87,9 @@ export class SimulatedPoolers {
       resume: async (_, limit) => {
         const lost = this.random.chance(0.1);
         await process.answer(lost ? limit : this.random.between(0.3, 2), () => {
-          if (!lost) pooler.paused = false;
+          if (lost) return;
+          pooler.paused = false;
+          pooler.forgotten = false;
         });
         if (lost) throw new Error('no answer in time');
       },

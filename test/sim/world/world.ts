@@ -228,6 +228,7 @@ export class World {
           this.invariants.etcdReplaced(this.etcd.keyNow(KEYS.status)?.value ?? null);
           this.conduct.etcdReplaced();
           this.synchrony.etcdReplaced();
+          this.poolers.etcdReplaced();
           this.settings(readConfig(this.etcd.keyNow(KEYS.config)?.value ?? ''));
           this.faults.occasion('key-gone', null);
         },
