@@ -2,6 +2,8 @@
  * The log behind ports/event-log: pino, writing without ever waiting for its reader, as lines for people or as JSON.
  * It accepts the names of events.ts only. It keeps nothing, and drops lines rather than memory when nobody reads.
  */
+import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { type DestinationStream, type Logger, pino } from 'pino';
 import { type Lsn, printLsn } from '../core/lsn.ts';
 import { PghaError } from '../errors.ts';
@@ -34,7 +36,9 @@ export interface ClosableLog extends EventLog {
 }
 
 export function createLog(options: LogOptions): ClosableLog {
-  const { file } = options;
+  // pino ends the process over a file that it cannot open.
+  const trouble = options.file === null ? null : whyNotOpened(options.file);
+  const file = trouble === null ? options.file : null;
   // sync: false, because standard output may be a pipe to a journald that hangs, and a synchronous write would then
   // hang everything with it, the lease included. No transports: their worker threads don't work in a bundle.
   const own =
@@ -50,6 +54,8 @@ export function createLog(options: LogOptions): ClosableLog {
   const destination = options.destination ?? own;
   if (destination === null) throw new Error('unreachable: one of the two is set');
   const write = options.format === 'json' ? jsonWriter(options, destination) : plainWriter(destination);
+  if (trouble !== null)
+    write('warn', 'config.adjusted', `log.file cannot be written (${trouble}): the log goes to standard output`, {});
   let closed = false;
   let lowest = SEVERITIES.indexOf(options.level);
   return {
@@ -77,6 +83,17 @@ export function createLog(options: LogOptions): ClosableLog {
       own.destroy();
     },
   };
+}
+
+/** null: it can be written. */
+function whyNotOpened(file: string): string | null {
+  try {
+    mkdirSync(dirname(file), { recursive: true });
+    closeSync(openSync(file, 'a'));
+    return null;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
 }
 
 const SEVERITIES: readonly Severity[] = ['debug', 'info', 'warn', 'error'];

@@ -10,7 +10,7 @@ import { postgresBinDir } from '../../scripts/ensure.mjs';
 import { Cluster, type Node } from './lib/cluster.ts';
 import { RepmgrCluster, withRepmgr } from './lib/repmgr.ts';
 import { ctlDone, describeOnHosts, endsWell, everything } from './lib/scenario.ts';
-import { monotonic, until } from './lib/time.ts';
+import { monotonic, sleep, until } from './lib/time.ts';
 
 const describeAdoption = withRepmgr ? describeOnHosts : describeOnHosts.skip;
 
@@ -157,6 +157,39 @@ describeAdoption('a cluster of repmgr', () => {
       // repmgrd does what it did before.
       shared.killPostmaster('h2');
       expect(await shared.waitForPrimary(60_000, ['h2'])).not.toBe('h2');
+    });
+
+    it('fails over under repmgrd while pgha watches and touches nothing, and is taken over afterwards', async () => {
+      const { shared, theirs } = await watched('repmgr');
+      const [h1] = shared.nodes as [Node, Node, Node];
+      shared.killPostmaster('h1');
+      const next = await shared.waitForPrimary(60_000, ['h1']);
+      // What repmgr's failover may have lost is not ours to answer for.
+      await shared.stopWriter();
+      await shared.startWriter();
+      await until('h1 says what pgha would do', 15_000, () => h1.logText().includes('rule=shadow.would-start'));
+      const during = await shared.ctl(['adopt', 'take-over', '--force']);
+      expect(during.code).toBe(1);
+      expect(during.stderr).toContain('nothing was touched');
+
+      // Longer than any election of pgha's: nobody was started, ended or promoted but by repmgrd.
+      await sleep(3 * shared.ttlMs);
+      expect(await shared.primaries()).toEqual([next]);
+      expect(h1.family()).toEqual([]);
+      expect(await shared.leader()).toBeNull();
+      expect(await shared.etcd.get('/service/e2e/initialize')).toBeNull();
+      for (const node of shared.nodes) expect(node.logText()).not.toMatch(/rule=(fence|leaderless|leading|joining)/);
+
+      await theirs.startPostgresAgain(h1, shared.node(next));
+      await until(
+        'nothing stands against it',
+        60_000,
+        async () => (await shared.ctl(['adopt', 'check'])).code === 0,
+        500,
+      );
+      await ctlDone(shared, ['adopt', 'take-over', '--force']);
+      expect(await shared.leader()).toBe(next);
+      await endsWell(shared);
     });
 
     it('made by hand, with its configuration beside the data, goes over in the same way, and what is not the same cluster is left alone', async () => {

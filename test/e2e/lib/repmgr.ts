@@ -79,6 +79,15 @@ export class RepmgrCluster {
     return this.#run(node, ['repmgr', '-f', RepmgrCluster.configFile(node), ...args]);
   }
 
+  /** What its operator does after a failover: repmgr brings no old primary back by itself. */
+  async startPostgresAgain(node: Node, primary: Node): Promise<void> {
+    const source = `host=${primary.host.address} port=${primary.pgPort} user=repmgr dbname=repmgr`;
+    // Recovers what a kill left behind, and ends in order.
+    await this.#run(node, ['postgres', '--single', '-D', node.dataDir, 'postgres']);
+    await this.repmgr(node, ['node', 'rejoin', '-d', source, '--force-rewind', '--no-wait']);
+    await this.repmgr(node, ['standby', 'register', '-F', '--wait-start=30']);
+  }
+
   /** By hand, past everybody. */
   promote(node: Node): Promise<CommandResult> {
     return this.#run(node, ['pg_ctl', '-D', node.dataDir, '-w', 'promote']);

@@ -100,6 +100,12 @@ describe('a log file', () => {
     await log.close(1_000);
     expect(readFileSync(file, 'utf8').trim().split('\n')).toHaveLength(100);
   });
+
+  it('that cannot be opened ends nobody: the log goes to standard output, and says so', () => {
+    const [first, second] = lines({ file: scratch() }, (log) => log.write('info', 'daemon.started', 'Started.'));
+    expect(first).toContain('log.file cannot be written (EISDIR');
+    expect(second).toContain('Started.');
+  });
 });
 
 describe('a reader that hangs', () => {
