@@ -40,6 +40,7 @@ export const PROGRAMS = {
     debian: ['repmgr'],
     what: 'repmgr',
   },
+  chromium: { found: () => browser() !== null, debian: ['chromium-headless-shell'], what: 'Chromium' },
   promtool: { found: () => which('promtool') !== null, debian: ['prometheus'], what: 'promtool (Prometheus)' },
 };
 
@@ -68,6 +69,11 @@ export function which(program) {
     }
   }
   return null;
+}
+
+/** A Chromium that can run without a screen, or null. */
+export function browser() {
+  return ['chromium-headless-shell', 'chromium', 'google-chrome'].map(which).find((path) => path !== null) ?? null;
 }
 
 /** The directory of the newest PostgreSQL server on this machine, or null. */
@@ -218,7 +224,7 @@ export const SETS = {
   check: [],
   demo: ['postgres', 'etcd', 'etcdctl', 'haproxy', 'nsenter'],
   test: TEST,
-  all: [...TEST, 'promtool'],
+  all: [...TEST, 'promtool', 'chromium'],
 };
 
 export function ensure(set) {

@@ -150,7 +150,7 @@ function clusterReader(parts: HttpParts): () => Promise<KnownCluster | null> {
 }
 
 /** null when `answer` takes longer than `limit`; the answer is then nobody's. */
-function within<T>(answer: Promise<T>, limit: Millis): Promise<T | null> {
+export function within<T>(answer: Promise<T>, limit: Millis): Promise<T | null> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => resolve(null), limit);
     answer.then(resolve, reject).finally(() => clearTimeout(timer));
@@ -158,7 +158,7 @@ function within<T>(answer: Promise<T>, limit: Millis): Promise<T | null> {
 }
 
 /** One at a time, however many ask: those who come while it runs get its answer. */
-function single<T>(work: () => Promise<T>): () => Promise<T> {
+export function single<T>(work: () => Promise<T>): () => Promise<T> {
   let underWay: Promise<T> | null = null;
   return () => {
     underWay ??= work().finally(() => {

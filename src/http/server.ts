@@ -20,6 +20,7 @@ import { DeniedRequests } from './audit.ts';
 import { checkConfigRoutes } from './check-config.ts';
 import { clusterRoutes } from './cluster.ts';
 import { controlRoutes } from './control.ts';
+import { foreignTo } from './cross-site.ts';
 import { explainRoutes } from './explain.ts';
 import { isLive, isReady, lookAt, type NodeHealth, passes } from './health.ts';
 import { basic, Logins } from './logins.ts';
@@ -27,6 +28,7 @@ import { metricsRoutes } from './metrics.ts';
 import { rescueRoutes } from './rescue.ts';
 import { StatusDocument } from './status-document.ts';
 import { readTarget } from './target.ts';
+import { pageRoutes } from './ui/routes.ts';
 
 export interface HttpOptions {
   readonly config: Config;
@@ -171,6 +173,12 @@ export function buildHttp(options: {
       denied.tell(request, 'its address may not');
       return false;
     }
+    const foreign = foreignTo(config().restapi, request);
+    if (foreign !== null) {
+      sendSentence(reply, 403, foreign);
+      denied.tell(request, foreign);
+      return false;
+    }
     const against = await denial(config().restapi, request, logins);
     if (against !== null) {
       sendDenial(reply, against);
@@ -235,6 +243,7 @@ export function buildHttp(options: {
   explainRoutes(app, parts);
   rescueRoutes(app, parts);
   checkConfigRoutes(app, parts);
+  pageRoutes(app, parts, options.version);
   app.setNotFoundHandler(unknownPath);
   return app;
 }

@@ -18,6 +18,8 @@ export interface LaunchOptions {
   /** As user postgres when we are root. */
   readonly asServer: boolean;
   readonly ipc?: boolean;
+  /** Two pipes besides: what is written to its descriptor 3, and read from its 4. */
+  readonly pipes?: boolean;
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -30,7 +32,13 @@ export function launch(options: LaunchOptions): ChildProcess {
     const child = spawn(first, rest, {
       cwd: options.cwd,
       env: environment(options.host.name, options.env),
-      stdio: options.ipc === true ? ['ignore', log, log, 'ipc'] : ['ignore', log, log],
+      stdio: [
+        'ignore',
+        log,
+        log,
+        ...(options.ipc === true ? (['ipc'] as const) : []),
+        ...(options.pipes === true ? (['pipe', 'pipe'] as const) : []),
+      ],
       // A session of its own: Ctrl-C on the terminal is for the test, which then ends its processes in order.
       detached: true,
     });
