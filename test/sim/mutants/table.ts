@@ -390,6 +390,12 @@ export const MUTANTS: readonly Mutant[] = [
         find: 'if (tenure.releaseSent || !inTime() || !this.parts.isPrimary()) {',
         replace: 'if (tenure.releaseSent || !inTime()) {',
       },
+      // That status tells of the next one would hide it.
+      {
+        file: KEEPER,
+        find: 'if (this.mayHaveBeenSucceeded(verdict)) {',
+        replace: 'if (this.pausedBeat && !verdict.ours) {',
+      },
     ],
     caughtBy: ['S1', 'P1', 'S8'],
     focus: ['back while the next one has lost the key'],
