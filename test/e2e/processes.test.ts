@@ -37,7 +37,8 @@ describeOnHosts('our own processes', () => {
     await cluster.waitForPrimary(cluster.ttlMs + 15_000, [old]);
     expect(cluster.node(old).family()).toEqual([]);
     cluster.node(old).daemon.start();
-    await endsWell(cluster);
+    // The guard does not wait for what was not sent yet, and the daemon that would bring it over is not there.
+    await endsWell(cluster, { mayLose: true });
   });
 
   it('the daemon of the primary frozen for two TTLs: the guard ends Postgres before another begins', async () => {
@@ -50,7 +51,8 @@ describeOnHosts('our own processes', () => {
     await cluster.waitForPrimary(cluster.ttlMs + 15_000, [old]);
     await sleep(cluster.ttlMs);
     daemon.thaw();
-    await endsWell(cluster);
+    // The guard does not wait for what was not sent yet, and the daemon that would bring it over is not there.
+    await endsWell(cluster, { mayLose: true });
   });
 
   it('the guard of the primary killed: a new one stands in its place and nobody else notices', async () => {
