@@ -145,8 +145,14 @@ export class Page {
     return (answer['result'] as { value: T }).value;
   }
 
-  until(what: string, expression: string, limitMs = 30_000): Promise<unknown> {
-    return until(what, limitMs, () => this.value<boolean>(expression));
+  /** @throws when time is up, with what the page then shows */
+  async until(what: string, expression: string, limitMs = 30_000): Promise<void> {
+    try {
+      await until(what, limitMs, () => this.value<boolean>(expression));
+    } catch (error) {
+      const shown = await this.value<string>('document.body.innerText').catch(String);
+      throw new Error(`${what}: not within ${limitMs} ms; the page shows\n${shown}`, { cause: error });
+    }
   }
 
   /** The whole page, as long as it is. @param path - a PNG file */
