@@ -127,7 +127,7 @@ export async function startEtcd(
     processes.set(name, { child, id: child.pid === undefined ? null : identify(child.pid) });
   };
   const send = (name: string, what: NodeJS.Signals): void => {
-    const id = processes.get(name)?.id;
+    const id = processes.get(member(name).name)?.id;
     if (id !== undefined && id !== null) signal(id, what);
   };
   const client = network.host(askFrom);
