@@ -179,6 +179,9 @@ export const DECLARED: readonly string[] = [
   ...NAMED,
 ];
 
+const AUDIT = 'simulated operators do not ask over HTTP; test/unit has those that do';
+const SHADOW =
+  'nobody is adopted in the simulation; test/unit/core/situations/shadow.ts and test/e2e/adopt.test.ts have it';
 const ADAPTER = 'written by an adapter, which is not simulated; test/contract and test/e2e have it';
 
 const WATCHDOG = 'there is no simulated device; test/unit and test/contract have one';
@@ -193,7 +196,14 @@ export const NOT_REACHED: Readonly<Record<string, string>> = {
   'event daemon.reloaded': ADAPTER,
   'event restart.accepted': 'programs on disk are not simulated; test/e2e has them',
   'event restart.refused': 'programs on disk are not simulated; test/e2e has them',
-  'event pooler.unknown': 'all simulated nodes have the same file; test/unit has one that has not',
+  'event pooler.unknown': 'all simulated nodes have the same file; nothing shows it yet',
+  'event haproxy.unheard': ADAPTER,
+  'event request.answered': AUDIT,
+  'event request.denied': AUDIT,
+  'rule shadow.watching': SHADOW,
+  'rule shadow.would-start': SHADOW,
+  'rule shadow.would-fail-over': SHADOW,
+  'rule shadow.foreign': SHADOW,
   'event postgres.outgrown': 'limits that a standby must not have less of are not simulated; contract tests have them',
   'event dcs.version-known-bad': ADAPTER,
   'event dcs.went-silent': ADAPTER,
