@@ -5,7 +5,7 @@
  */
 import type { Beat, ClusterView } from './cluster.ts';
 import { ABSENT, type Revision } from './store.ts';
-import { between, type Instant, LONG_AGO, laterBy, type Millis, millis } from './time.ts';
+import { between, type Instant, LONG_AGO, laterBy, longest, type Millis, millis } from './time.ts';
 
 export interface Gate {
   /** Of the `status` this gate comes from; 0 when the key does not exist. */
@@ -55,10 +55,13 @@ export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
     return { ...known, revision, arrived: arrival.at, storeRevision, readAt };
   }
   const hold = holdOf(arrival);
+  // What stands in a restored etcd may be a release that asks for no wait, and whoever led after it wrote versions that
+  // are lost: his window is as long as a TTL.
+  const least = restarted ? longestTtl(arrival) : millis(0);
   return {
     revision,
     arrived: arrival.at,
-    opensAt: hold === 'never' ? 'never' : laterBy(arrival.at, hold),
+    opensAt: hold === 'never' ? 'never' : laterBy(arrival.at, longest(hold, least)),
     beat: status?.beat ?? null,
     clusterId,
     storeRevision,
@@ -88,9 +91,13 @@ function termOfBeatless({ leader, members }: Arrival['cluster']): Revision | nul
 
 function holdOf(arrival: Arrival): Millis | 'never' {
   const { status } = arrival.cluster;
-  if (status === null) return millis(Math.max(arrival.clusterTtl, arrival.ownTtl));
+  if (status === null) return longestTtl(arrival);
   if (status.beat === null) return arrival.clusterTtl;
   return status.beat.holdMs === null ? 'never' : millis(status.beat.holdMs);
+}
+
+function longestTtl({ clusterTtl, ownTtl }: Arrival): Millis {
+  return longest(clusterTtl, ownTtl);
 }
 
 /** May this node promote or acquire as far as the gate is concerned? */

@@ -30,6 +30,7 @@ export class Ailments {
   readonly checked = { 'S16 somebody who is sick could be elected': 0, 'S16 a sick leader gives up': 0 };
   private readonly patients: readonly Patient[];
   private readonly etcd: EtcdModel;
+  private readonly mayLead: (name: string) => boolean;
   private readonly now: () => number;
   private readonly fail: (invariant: string, sentence: string) => void;
   private config: Json = {};
@@ -44,11 +45,14 @@ export class Ailments {
   constructor(parts: {
     readonly patients: readonly Patient[];
     readonly etcd: EtcdModel;
+    /** By its settings: not with priority 0, and not where its validation command forbids it. */
+    readonly mayLead: (name: string) => boolean;
     readonly now: () => number;
     readonly fail: (invariant: string, sentence: string) => void;
   }) {
     this.patients = parts.patients;
     this.etcd = parts.etcd;
+    this.mayLead = parts.mayLead;
     this.now = parts.now;
     this.fail = parts.fail;
   }
@@ -105,7 +109,7 @@ export class Ailments {
       return;
     }
     const streams = (one: Patient): boolean =>
-      one !== leader && this.isWell(one) && one.server.receiver?.from === leader.server;
+      one !== leader && this.mayLead(one.name) && this.isWell(one) && one.server.receiver?.from === leader.server;
     const by = this.patients.find(
       (one) => streams(one) && (one.name === this.untreated?.by || this.untreated === null),
     );

@@ -18,7 +18,11 @@ export interface WatchedNode {
   readonly clock: MachineClock;
   readonly server: PostgresServer;
   readonly guard: GuardProcess;
-  daemon(): { readonly process: Incarnation; readonly control: { leadershipNow(): Leadership } } | null;
+  daemon(): {
+    readonly startedAt: number;
+    readonly process: Incarnation;
+    readonly control: { leadershipNow(): Leadership };
+  } | null;
 }
 
 /** What etcd's majority holds, and its own clock. */
@@ -131,6 +135,7 @@ export class Invariants {
   private readonly guarded: boolean;
   private readonly strict: boolean;
   private lastStatus: StatusVersion[] = [];
+  private replacedAt = Number.NEGATIVE_INFINITY;
   private leaderName: string | null = null;
   private paused = false;
   /** The newest version of `status` names no end: no time opens anybody's gate. */
@@ -270,6 +275,7 @@ export class Invariants {
    * `status` that nobody can read any more still counts.
    */
   etcdReplaced(status: string | null): void {
+    this.replacedAt = this.now();
     for (const ledger of this.ledgers) this.pardon(ledger);
     const known = status === null ? null : statusOf(status);
     this.endless = known !== null && known.holdMs === null;
@@ -568,7 +574,10 @@ export class Invariants {
     }
     const ledger = this.ledger(name);
     if (ledger.excused || this.justResumed(ledger, now)) return;
-    if (last !== undefined && last.hold !== null && now < last.at + early(last.hold)) {
+    const waits = last !== undefined && last.hold !== null && now < last.at + early(last.hold);
+    if (waits && this.couldNotKnow(ledger, last)) {
+      this.mark('known limitation: started after etcd was restored');
+    } else if (waits) {
       const missing = last.at + early(last.hold) - now;
       this.fail(
         'P3',
@@ -576,6 +585,12 @@ export class Invariants {
       );
     }
     if (this.ownsKey(name, 'promotes')) this.checked['S3 a promotion begins'] += 1;
+  }
+
+  /** What was lost with the old etcd tells nobody anything who was not there to hear it (docs/failsafe.md). */
+  private couldNotKnow(ledger: Ledger, version: StatusVersion): boolean {
+    const startedAt = ledger.node.daemon()?.startedAt ?? 0;
+    return version.at <= this.replacedAt && startedAt >= this.replacedAt;
   }
 
   /** S3, second half: a promotion takes effect only while its node owns the key. */

@@ -95,6 +95,7 @@ export class EtcdModel {
   private term = 2n;
   private deposed: Deposed | null = null;
   private outOfSpace = false;
+  private stopped = false;
   private waiting: Waiting[] = [];
   private cancelElection: CancelTimer | null = null;
   private cancelExpiryLook: CancelTimer | null = null;
@@ -219,6 +220,14 @@ export class EtcdModel {
     return new KeyStore(this.store);
   }
 
+  /**
+   * Its members are stopped in order, as before their data is replaced: nothing is taken any more, and what was applied
+   * has been told. Ends with `restore`.
+   */
+  stop(): void {
+    this.stopped = true;
+  }
+
   /** Back to an older state: revisions go back, leases are gone and the keys that hung on them too. */
   restore(backup: KeyStore, { newCluster }: { readonly newCluster: boolean }): void {
     this.store = new KeyStore(backup);
@@ -226,6 +235,7 @@ export class EtcdModel {
     this.leases = new Map();
     this.deposed = null;
     this.waiting = [];
+    this.stopped = false;
     if (newCluster) this.clusterId++;
     this.term++;
     this.eachClient((client) => client.breakWatches());
@@ -452,11 +462,11 @@ export class EtcdModel {
       version: this.version,
       stateOf: (member) => this.memberAt(member).state,
       tellsChanges: (member) => this.isVoting(member),
-      hasLeader: () => this.leader !== null,
+      hasLeader: () => this.leader !== null && !this.stopped,
       consensusMs: () => this.consensusMs(),
       arrive: (member, run, broke) => {
         const at = this.memberAt(member);
-        if (at.state === 'down') broke('connection refused');
+        if (this.stopped || at.state === 'down') broke('connection refused');
         else if (at.state === 'frozen') at.inbox.push(run);
         else run();
       },

@@ -244,6 +244,39 @@ export const MUTANTS: readonly Mutant[] = [
     seeds: 60,
   },
   {
+    name: 'a release in a restored etcd opens the gate at once',
+    story: '4: who led after the release that the backup holds is not waited for',
+    edits: [
+      {
+        file: 'src/core/gate.ts',
+        find: 'const least = restarted ? longestTtl(arrival) : millis(0);',
+        replace: 'const least = millis(0);',
+      },
+    ],
+    caughtBy: ['P3', 'P1', 'S1'],
+    shape: {
+      nodes: ['a', 'b', 'c'],
+      brought: { node: 'a', as: 'running primary' },
+      members: {},
+      profile: 'a release in a restored etcd',
+      faults: [
+        // Nobody is there to take over from the release for so long that a backup holds it.
+        { when: { at: 3_000 }, fault: { kind: 'cut', node: 'b', plane: 'daemon-etcd', oneWay: false, for: 12_000 } },
+        { when: { at: 3_000 }, fault: { kind: 'cut', node: 'c', plane: 'daemon-etcd', oneWay: false, for: 12_000 } },
+        { when: { at: 5_000 }, fault: { kind: 'daemon-stop', node: 'a', restartAfter: 60_000 } },
+        {
+          when: { on: 'promoted', nth: 1, node: null, after: 0 },
+          fault: { kind: 'daemon-pause', node: 'event', for: 30_000 },
+        },
+        {
+          when: { on: 'promoted', nth: 1, node: null, after: 0 },
+          fault: { kind: 'etcd-restore', ageMs: 4_000, newCluster: true },
+        },
+      ],
+    },
+    seeds: 60,
+  },
+  {
     name: 'acquire without R',
     story: '5: an acquire that hung lands on an absent key, behind a leadership it knows nothing of',
     edits: [inTxn(ACQUIRE_CONDITIONS, `      { key: KEYS.status, modRevision: statusRevision },\n`)],

@@ -32,6 +32,8 @@ interface Tied {
 
 const BACKUP_EVERY_MS = 2_000;
 const CRASH_EVERY_MS = 1_500;
+/** Nobody replaces the data of an etcd that runs: it takes a moment at least to stop and to start it. */
+const REPLACING_MS = 1_000;
 
 export class Faults {
   private readonly plan: Plan;
@@ -321,14 +323,20 @@ export class Faults {
         this.healLater(fault.for, () => etcd.setOutOfSpace(false));
         return;
       case 'etcd-wipe':
-        etcd.wipe();
-        this.events.etcdReplaced('wiped');
+        etcd.stop();
+        this.healLater(REPLACING_MS, () => {
+          etcd.wipe();
+          this.events.etcdReplaced('wiped');
+        });
         return;
       case 'etcd-restore': {
         const backup = this.backups.findLast(({ at }) => at <= this.queue.now() - fault.ageMs) ?? this.backups[0];
         if (backup === undefined) return;
-        etcd.restore(backup.store, { newCluster: fault.newCluster });
-        this.events.etcdReplaced('restored');
+        etcd.stop();
+        this.healLater(REPLACING_MS, () => {
+          etcd.restore(backup.store, { newCluster: fault.newCluster });
+          this.events.etcdReplaced('restored');
+        });
         return;
       }
       case 'garbage':

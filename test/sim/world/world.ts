@@ -100,6 +100,8 @@ export class World {
   private readonly invariants: Invariants;
   private failure: { readonly invariant: string; readonly sentence: string; readonly at: number } | null = null;
   private phase: 'warm-up' | 'safety' | 'liveness' | 'settling' | 'over' = 'warm-up';
+  /** etcd has taken a status since the healing: it has a leader again, and what stood before is not taken for well. */
+  private heardSinceHealing = false;
   /** When the cluster was first whole. */
   private wholeAt = 0;
   private endWhenWhole = 0;
@@ -206,6 +208,7 @@ export class World {
     this.ailments = new Ailments({
       patients: this.machines,
       etcd: this.etcd,
+      mayLead: (name) => canLead(plan, name),
       now: () => this.queue.now(),
       fail: (invariant, sentence) => this.fail(invariant, sentence),
     });
@@ -589,9 +592,12 @@ export class World {
       const up = this.machines.filter((one) => one.on);
       const left = (one: Machine): boolean => this.isStuck(one) || one.server.trouble.starts > 0;
       // What an operator has scheduled before is still to come.
-      const quiet = !this.etcd.keyNow(KEYS.failover)?.value.includes('scheduled_at');
+      const quiet =
+        !this.etcd.keyNow(KEYS.failover)?.value.includes('scheduled_at') &&
+        !this.etcd.entriesNow().some(({ value }) => value.includes('"scheduled_restart"'));
       const held = this.poolers.holding.length > 0;
       if (
+        this.heardSinceHealing &&
         quiet &&
         !held &&
         leader !== null &&
@@ -1015,7 +1021,10 @@ export class World {
   private applied(txn: Txn, by: string, revision: bigint): void {
     if (txn.success.some((op) => op.op !== 'get' && op.key === KEYS.sync)) this.synchrony.keyChanged();
     for (const op of txn.success) {
-      if (op.op === 'put' && op.key === KEYS.status) this.conduct.statusWritten();
+      if (op.op === 'put' && op.key === KEYS.status) {
+        this.conduct.statusWritten();
+        this.heardSinceHealing = this.phase === 'liveness';
+      }
       if (op.op === 'put' && op.key === KEYS.initialize) this.conduct.named(by, op.value);
       if (op.op !== 'put' || op.key !== KEYS.config) continue;
       const config = readConfig(op.value);

@@ -1325,7 +1325,7 @@ describe('the gate of a candidate', () => {
     etcd.clusterId = 'two';
     note();
     expect(log.events).toContain('dcs.history-restarted');
-    expect(keeper.gate).toMatchObject({ clusterId: 'two', opensAt: clock.now() });
+    expect(keeper.gate).toMatchObject({ clusterId: 'two', opensAt: clock.now() + 10_000 });
   });
 
   it('of a status without a hold is the TTL that the cluster’s settings name', () => {

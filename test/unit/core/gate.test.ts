@@ -119,20 +119,30 @@ describe('the gate', () => {
   });
 
   it('starts all over when the cluster id changes, also with the same revision', () => {
-    expect(seen({ at: 1_000 }, { at: 5_000, clusterId: 'two' })).toMatchObject({ opensAt: 15_000, clusterId: 'two' });
+    expect(seen({ at: 1_000 }, { at: 5_000, clusterId: 'two' })).toMatchObject({ opensAt: 35_000, clusterId: 'two' });
   });
 
   it('starts all over when the revision goes back', () => {
-    expect(seen({ at: 1_000 }, { at: 5_000, revision: 49 })).toMatchObject({ opensAt: 15_000, revision: 49n });
+    expect(seen({ at: 1_000 }, { at: 5_000, revision: 49 })).toMatchObject({ opensAt: 35_000, revision: 49n });
   });
 
   it('starts all over when the revision of the store goes back, also where status is as it was', () => {
-    expect(seen({ at: 1_000, storeRevision: 100 }, { at: 5_000, storeRevision: 99 }).opensAt).toBe(15_000);
+    expect(seen({ at: 1_000, storeRevision: 100 }, { at: 5_000, storeRevision: 99 }).opensAt).toBe(35_000);
     expect(seen({ at: 1_000, storeRevision: 100 }, { at: 5_000, storeRevision: 101 }).opensAt).toBe(11_000);
   });
 
   it('starts all over when a beat that was only told of is lost in a restored etcd', () => {
-    expect(seen({ at: 1_000 }, { at: 9_000, historyRestarted: true }).opensAt).toBe(19_000);
+    expect(seen({ at: 1_000 }, { at: 9_000, historyRestarted: true }).opensAt).toBe(39_000);
+  });
+
+  it('waits a whole TTL in a restored etcd, whatever its status says: who led after that one may still be writing', () => {
+    const released = { revision: 49, beat: aBeat({ holdMs: 0 }) };
+    expect(seen({ at: 1_000 }, { at: 5_000, ...released }).opensAt).toBe(35_000);
+    expect(seen({ at: 1_000 }, { at: 5_000, ...released, ownTtl: 40 }).opensAt).toBe(45_000);
+    const held = { revision: 49, beat: aBeat({ holdMs: 60_000 }) };
+    expect(seen({ at: 1_000 }, { at: 5_000, ...held }).opensAt).toBe(65_000);
+    const maintenance = { revision: 49, beat: aBeat({ holdMs: null }) };
+    expect(seen({ at: 1_000 }, { at: 5_000, ...maintenance }).opensAt).toBe('never');
   });
 
   it('starts all over when status has vanished, which nobody who keeps our rules does', () => {

@@ -207,6 +207,21 @@ describe('the model of etcd', () => {
     expect(answer).toMatchObject({ kind: 'answered', entries: [], header: { clusterId: '1002', revision: 1n } });
   });
 
+  it('takes nothing any more while it is stopped for that, and what was applied before is told', async () => {
+    const backup = model.backup();
+    const b = model.client('b');
+    const hints: (readonly Change[] | null)[] = [];
+    b.watch((changes) => hints.push(changes));
+    await pass(100);
+    await outcomeOf(a.txn(always(put('status', 'x')), LIMIT));
+    model.stop();
+    await pass(100);
+    expect(hints.at(-1)).toMatchObject([{ key: 'status' }]);
+    expect((await outcomeOf(a.read(LIMIT))).kind).toBe('unanswered');
+    model.restore(backup, { newCluster: false });
+    expect((await outcomeOf(a.read(LIMIT))).kind).toBe('answered');
+  });
+
   it('breaks a watch that is cut off, and says afterwards that anything may have changed', async () => {
     const b = model.client('b');
     const hints: (readonly Change[] | null)[] = [];
