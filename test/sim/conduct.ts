@@ -96,6 +96,7 @@ export class Conduct {
   private toBeSaid: { readonly name: string; readonly lost: number; readonly end: number } | null = null;
   readonly checked = noneChecked();
   private lastHolder: string | null = null;
+  private takenAt = 0;
   private readonly heldUntil = new Map<string, number>();
   private readonly approvedAt = new Map<string, number>();
   private readonly heard = new Map<string, number>();
@@ -285,11 +286,16 @@ export class Conduct {
     }
   }
 
-  /** S9: a server that runs and is to be taken over is not stopped before another cluster has the scope. */
+  /**
+   * S9: a server that runs and is to be taken over is not stopped before another cluster has the scope. Excused is one
+   * who took the key for it and was given no proof for half a TTL: its standbys could follow him, and never two writers
+   * comes first.
+   */
   private protectBrought(name: string, deed: Deed): void {
     const { brought } = this.plan;
     if (deed !== 'stop' || brought?.as !== 'running primary' || brought.node !== name || this.ledOnce) return;
     const { server } = this.actor(name);
+    if (this.lastHolder === name && this.now() - this.takenAt > this.plan.settings.ttlMs / 2) return;
     if (server.acceptsWrites() && (this.clusterId ?? server.data?.systemId) === server.data?.systemId)
       this.fail('S9', `${name} stops the server that is to be taken over, and no other cluster is in its scope`);
   }
@@ -340,6 +346,7 @@ export class Conduct {
     const { server } = this.actor(name);
     const former = this.lastHolder;
     this.lastHolder = name;
+    this.takenAt = this.now();
     const wish = this.etcd.keyNow(KEYS.failover)?.value ?? '{}';
     const isStandby = server.processes.kind === 'running' && server.processes.recovery;
     // Who runs as a primary, or made the cluster, is no candidate of an election.
