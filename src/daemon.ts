@@ -8,7 +8,8 @@ import { Agent } from './agent/agent.ts';
 import type { AgentSettings } from './agent/parts.ts';
 import { ShellCommands } from './commands/shell.ts';
 import type { Environment } from './config/environment.ts';
-import { loadConfig } from './config/load.ts';
+import { withFiles } from './config/files.ts';
+import { type Loaded, loadConfig } from './config/load.ts';
 import { takeOver } from './config/reload.ts';
 import type { Config, HostPort } from './config/schema.ts';
 import { initialStored, mergePatch, resolveSettings, validateStored } from './config/settings.ts';
@@ -66,7 +67,8 @@ export interface Daemon {
 
 /** @param leave - ends this process by `stop('leave-running')`: it is to make room for the next one */
 export async function startDaemon(path: string, env: Environment, leave: () => void): Promise<Daemon> {
-  const { config: loaded, warnings } = loadConfig({ path, env });
+  const load = (): Promise<Loaded> => withFiles((files) => loadConfig({ path, env, ...files }));
+  const { config: loaded, warnings } = await load();
   const runtime = prepareRuntimeDirectory(loaded.runtimeDirectory);
   const lock = lockNode(runtime.path);
   const atStart: Config = { ...loaded, runtimeDirectory: runtime.path };
@@ -122,7 +124,7 @@ export async function startDaemon(path: string, env: Environment, leave: () => v
 
   reload = async () => {
     try {
-      const again = loadConfig({ path, env });
+      const again = await load();
       if (again.config.node.role !== config.node.role)
         throw new Error('role: a witness becomes a node with Postgres, or the other way round, by a restart only');
       for (const warning of again.warnings) log.write('warn', 'config.adjusted', warning);

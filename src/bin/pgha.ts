@@ -1,5 +1,6 @@
 /** The service: `pgha FILE`, `pgha --validate-config FILE`, `pgha --version`. Arguments, signals, exit codes; no decisions. */
 import '../system/runtime-limits.ts';
+import { withFiles } from '../config/files.ts';
 import { validateConfig } from '../config/print.ts';
 import { InvariantError } from '../core/invariant.ts';
 import { type Daemon, startDaemon } from '../daemon.ts';
@@ -19,7 +20,7 @@ async function main(args: readonly string[]): Promise<void> {
     return;
   }
   if (first === '--validate-config') {
-    const { exitCode, text } = validateConfig(second, process.env);
+    const { exitCode, text } = await withFiles((files) => validateConfig(second, process.env, files));
     (exitCode === 0 ? process.stdout : process.stderr).write(text);
     process.exitCode = exitCode;
     return;

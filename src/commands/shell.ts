@@ -12,6 +12,7 @@ import { type CommandPlace, type CommandResult, runCommand, splitCommandLine } f
 import { LatestOnly } from './latest.ts';
 import { expandPlaceholders, type Placeholders } from './placeholders.ts';
 import { CommandQueue } from './queue.ts';
+import { failoverValues, notificationValues } from './values.ts';
 
 /** So many notifications may wait behind a slow one. */
 const MOST_WAITING = 100;
@@ -250,41 +251,6 @@ export class ShellCommands implements Commands {
       return { kind: 'failed', said: error instanceof Error ? error.message : String(error) };
     }
   }
-}
-
-/** As repmgr fills them in; what an event does not have is empty. */
-export function notificationValues(event: ClusterEvent): Placeholders {
-  const { primary } = event;
-  return {
-    n: String(event.nodeId ?? 0),
-    e: event.event,
-    s: event.ok ? '1' : '0',
-    t: event.time,
-    d: event.details,
-    p: primary === null ? '' : String(primary.id ?? 0),
-    c: primary?.conninfo ?? '',
-    a: primary?.name ?? '',
-  };
-}
-
-/** As pgpool fills them in: -1 stands for a node that has no number. The failed node is the old primary. */
-export function failoverValues(from: ServerNamed, to: ServerNamed): Placeholders {
-  const id = ({ id: number }: ServerNamed): string => String(number ?? -1);
-  const text = (value: string | number | null): string => String(value ?? '');
-  return {
-    d: id(from),
-    h: text(from.host),
-    p: text(from.port),
-    D: text(from.dataDirectory),
-    m: id(to),
-    H: text(to.host),
-    M: id(from),
-    P: id(from),
-    r: text(to.port),
-    R: text(to.dataDirectory),
-    N: text(from.host),
-    S: text(from.port),
-  };
 }
 
 function whatWentWrong(result: CommandResult, limitMs: number): string {

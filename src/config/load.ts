@@ -3,7 +3,6 @@
  * at once, with its line. The rules that tie settings together stand here. It looks at no data directory and talks
  * to nobody.
  */
-import { readdirSync, readFileSync } from 'node:fs';
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
@@ -21,6 +20,7 @@ import { PATRONI_LEVEL } from '../version.ts';
 import { check, isMap, isMethod, type Path, type Remark } from './check.ts';
 import { type Environment, overlay } from './environment.ts';
 import { type ParsedFile, parseFile, parseFiles } from './file.ts';
+import type { Files } from './files.ts';
 import { hbaMistake } from './hba.ts';
 import { whyNotKept } from './kept-names.ts';
 import { didYouMean } from './nearest.ts';
@@ -60,6 +60,7 @@ import {
   resolveCluster,
   timesOf,
 } from './settings.ts';
+import { NoText } from './text.ts';
 import {
   isWildcard,
   parseAddress,
@@ -71,13 +72,9 @@ import {
   splitAddress,
 } from './units.ts';
 
-export interface LoadRequest {
+export interface LoadRequest extends Files {
   readonly path: string;
   readonly env: Environment;
-  /** For tests; reads the file itself and files with secrets. */
-  readonly readFile?: (path: string) => string;
-  /** For tests; the names in a directory. */
-  readonly readDirectory?: (path: string) => readonly string[];
 }
 
 export interface Loaded {
@@ -90,9 +87,8 @@ export interface Loaded {
  *   of texts, in `cause`
  */
 export function loadConfig(request: LoadRequest): Loaded {
-  const readFile = request.readFile ?? ((path: string): string => readFileSync(path, 'utf8'));
-  const label = request.path;
-  const { file, variable: given } = fileOf(request, readFile);
+  const { readFile, path: label } = request;
+  const { file, variable: given } = fileOf(request);
   const calledBy = given ?? label;
   if (file.mistakes.length > 0) throw invalid(calledBy, file.mistakes);
   const raw = file.value ?? {};
@@ -134,32 +130,30 @@ export function loadConfig(request: LoadRequest): Loaded {
 }
 
 /** One file; or all of a directory, joined in the order of their names; or the text in a variable where there is neither. */
-function fileOf(
-  request: LoadRequest,
-  readFile: (path: string) => string,
-): { readonly file: ParsedFile; readonly variable?: string } {
+function fileOf(request: LoadRequest): { readonly file: ParsedFile; readonly variable?: string } {
   try {
-    return { file: parseFile(readFile(request.path)) };
+    return { file: parseFile(request.readFile(request.path)) };
   } catch (cause) {
+    if (cause instanceof NoText) throw invalid(request.path, [cause.message]);
     const code = errorCode(cause);
     for (const variable of ['PGHA_CONFIGURATION', 'PATRONI_CONFIGURATION']) {
       const text = request.env[variable];
       if (code === 'ENOENT' && text !== undefined && text !== '') return { file: parseFile(text), variable };
     }
-    if (code === 'EISDIR') return { file: filesOf(request, readFile) };
+    if (code === 'EISDIR') return { file: filesOf(request) };
     throw unreadable(request.path, reasonOf(code), cause);
   }
 }
 
-function filesOf({ path, readDirectory }: LoadRequest, readFile: (path: string) => string): ParsedFile {
-  const list = readDirectory ?? ((directory: string): readonly string[] => readdirSync(directory));
-  const names = [...list(path)].filter((name) => /\.ya?ml$/.test(name)).sort();
+function filesOf({ path, readFile, readDirectory }: LoadRequest): ParsedFile {
+  const names = [...(readDirectory?.(path) ?? [])].filter((name) => /\.ya?ml$/.test(name)).sort();
   if (names.length === 0) throw unreadable(path, 'no file in this directory ends in .yml or .yaml', null);
   return parseFiles(
     names.map((name) => {
       try {
         return { name, text: readFile(posix.join(path, name)) };
       } catch (cause) {
+        if (cause instanceof NoText) throw invalid(path, [`${name}, ${cause.message}`]);
         throw unreadable(posix.join(path, name), reasonOf(errorCode(cause)), cause);
       }
     }),
@@ -187,6 +181,9 @@ function reasonOf(code: string): string {
     ENOENT: 'there is no such file',
     EACCES: 'permission denied',
     EISDIR: 'it is a directory',
+    EAGAIN: 'nobody writes into this pipe',
+    ETIMEDOUT: 'the disk does not answer',
+    ELOOP: 'its links lead to themselves',
   };
   return reasons[code] ?? `error ${code}`;
 }
@@ -613,7 +610,8 @@ function secretOf(from: Builder, path: string): string | null {
     if (content === '') complain(from, `${path}_file`, `${file} is empty`);
     return content;
   } catch (cause) {
-    complain(from, `${path}_file`, `${file} could not be read: ${reasonOf(errorCode(cause))}`);
+    const why = cause instanceof NoText ? cause.message : reasonOf(errorCode(cause));
+    complain(from, `${path}_file`, `${file} could not be read: ${why}`);
     return null;
   }
 }

@@ -8,6 +8,7 @@ import type { ClusterPolicy } from '../core/policy.ts';
 import { type Millis, millis } from '../core/time.ts';
 import { PghaError } from '../errors.ts';
 import type { Environment } from './environment.ts';
+import type { Files } from './files.ts';
 import { loadConfig } from './load.ts';
 import { type Config, type Login, SERVICE_SETTINGS } from './schema.ts';
 import { commandLimits, resolveSettings } from './settings.ts';
@@ -20,14 +21,10 @@ export interface Validation {
 }
 
 /** @param path - undefined or empty: wrong usage */
-export function validateConfig(
-  path: string | undefined,
-  env: Environment,
-  readFile?: (path: string) => string,
-): Validation {
+export function validateConfig(path: string | undefined, env: Environment, files: Files): Validation {
   if (path === undefined || path === '') return { exitCode: 2, text: 'usage: pgha --validate-config FILE\n' };
   try {
-    const { config, warnings } = loadConfig({ path, env, ...(readFile === undefined ? {} : { readFile }) });
+    const { config, warnings } = loadConfig({ path, env, ...files });
     return { exitCode: 0, text: `${path} is usable.\n\n${describeConfig(config, warnings)}` };
   } catch (error) {
     if (!(error instanceof PghaError)) throw error;

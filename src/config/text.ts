@@ -11,6 +11,11 @@ export type Text =
   /** `line 3, column 1: ...` */
   | { readonly kind: 'none'; readonly why: string };
 
+/** Its message begins with the place: `line 3, column 1: ...` */
+export class NoText extends Error {
+  override readonly name = 'NoText';
+}
+
 const none = (why: string): Text => ({ kind: 'none', why });
 
 /** Settings are text: what is none is told of by where it stops being some. */

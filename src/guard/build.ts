@@ -3,13 +3,7 @@
  * the one it would start itself, after an upgrade of either.
  */
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 
-/** @returns null: it cannot be read, and nothing can be compared */
-export function buildOf(program: string): string | null {
-  try {
-    return `${process.version}-${createHash('sha256').update(readFileSync(program)).digest('hex').slice(0, 16)}`;
-  } catch {
-    return null;
-  }
-}
+/** @param program - its text; null: it could not be read, and nothing can be compared */
+export const buildOf = (program: Uint8Array | null): string | null =>
+  program === null ? null : `${process.version}-${createHash('sha256').update(program).digest('hex').slice(0, 16)}`;

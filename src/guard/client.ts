@@ -5,6 +5,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, renameSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { type Instant, instant, type Millis, millis } from '../core/time.ts';
 import type { WatchdogState } from '../core/watchdog.ts';
@@ -154,7 +155,9 @@ export class GuardClient implements Guard {
    * @returns `same`: nothing had to be done; `replaced`; or why the old one stays, for now or until it ends
    */
   async renew(limit: Millis): Promise<'same' | 'replaced' | { readonly kept: string }> {
-    const build = buildOf(this.config.command[1] ?? '');
+    // The disk with the programs may hang as any other does.
+    const program = readFile(this.config.command[1] ?? '').catch(() => null);
+    const build = buildOf(await within(program, limit, () => null));
     const before = this.connections;
     if (this.socket === null || build === null || build === this.build) return 'same';
     let successor: ChildProcess;

@@ -28,9 +28,17 @@ function main(): void {
   } else begin(runtimeDirectory, 0);
 }
 
+function programText(): Uint8Array | null {
+  try {
+    return readFileSync(process.argv[1] ?? '');
+  } catch {
+    return null;
+  }
+}
+
 function begin(runtimeDirectory: string, waitSeconds: number): void {
   // Read before the wait: what stands there later may be another version again.
-  const build = buildOf(process.argv[1] ?? '');
+  const build = buildOf(programText());
   if (holdExclusively(`${runtimeDirectory}/${FILES.lock}`, waitSeconds) === null) process.exit(EXIT_NOT_NEEDED);
 
   const log = logTo(`${runtimeDirectory}/${FILES.log}`);

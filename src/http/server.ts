@@ -9,6 +9,7 @@ import type { AddressInfo } from 'node:net';
 import type { SecureContextOptions, TlsOptions } from 'node:tls';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Control } from '../agent/published.ts';
+import { readInTime } from '../config/files.ts';
 import type { Config, RestApiConfig } from '../config/schema.ts';
 import { type Millis, millis } from '../core/time.ts';
 import type { EventLog } from '../ports/event-log.ts';
@@ -270,11 +271,13 @@ function segment(app: FastifyInstance, method: Method, name: string, handler: Ro
 async function readTls(restapi: RestApiConfig): Promise<(TlsOptions & SecureContextOptions) | null> {
   const { tls } = restapi;
   if (tls === null) return null;
-  const [cert, key, ca] = await Promise.all([
-    readFile(tls.certfile),
-    readFile(tls.keyfile ?? tls.certfile),
-    tls.cafile === null ? null : readFile(tls.cafile),
-  ]);
+  const [cert, key, ca] = await readInTime(
+    Promise.all([
+      readFile(tls.certfile),
+      readFile(tls.keyfile ?? tls.certfile),
+      tls.cafile === null ? null : readFile(tls.cafile),
+    ]),
+  );
   return {
     cert,
     key,

@@ -1,9 +1,10 @@
 /** The adapter behind ports/notices: hands each event to the webhook and to syslog, where they are configured. */
-import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import type { Config } from '../config/schema.ts';
 import type { ClusterEvent } from '../core/cluster-events.ts';
 import type { Millis } from '../core/time.ts';
 import type { Notices } from '../ports/notices.ts';
+import { FILE_LIMIT, TimeLimitError, withLimit } from '../postgres/time-limit.ts';
 import { Outlet, type OutletParts } from './outlet.ts';
 import { tellSyslog } from './syslog.ts';
 import { post } from './webhook.ts';
@@ -13,6 +14,8 @@ export class EventNotices implements Notices {
   readonly #parts: OutletParts;
   readonly #webhook: Outlet;
   readonly #syslog: Outlet;
+  /** A disk that hangs keeps each read: no more than one is begun of a file. */
+  readonly #reading = new Map<string, Promise<Buffer>>();
 
   /** @param config - asked anew with each event: a reload may have changed it */
   constructor(config: () => Config, parts: OutletParts) {
@@ -29,10 +32,11 @@ export class EventNotices implements Notices {
         const { scope } = this.#config();
         let ca: Buffer | null = null;
         try {
-          ca = webhook.cacert === null ? null : readFileSync(webhook.cacert);
+          ca = webhook.cacert === null ? null : await this.#read(webhook.cacert);
         } catch (error) {
-          const { code } = error as NodeJS.ErrnoException;
-          return { kind: 'failed', said: `cacert could not be read (${code ?? 'unknown'})`, final: true };
+          const hangs = error instanceof TimeLimitError;
+          const why = hangs ? error.message : ((error as NodeJS.ErrnoException).code ?? 'unknown');
+          return { kind: 'failed', said: `cacert could not be read (${why})`, final: !hangs };
         }
         return post(webhook, one, { scope, ca }, signal);
       });
@@ -41,6 +45,15 @@ export class EventNotices implements Notices {
       const place = { binDir: '/', clock: this.#parts.clock };
       this.#syslog.add(event, (one, signal) => tellSyslog(syslog, one, this.#config().scope, place, signal));
     }
+  }
+
+  async #read(path: string): Promise<Buffer> {
+    const { clock } = this.#parts;
+    const reading = this.#reading.get(path) ?? readFile(path);
+    this.#reading.set(path, reading);
+    const over = (): void => void this.#reading.delete(path);
+    reading.then(over, over);
+    return await withLimit(clock, FILE_LIMIT, 'reading it', reading);
   }
 
   /** Lets what waits be told for so long, then drops it. */

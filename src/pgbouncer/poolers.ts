@@ -9,6 +9,7 @@ import { type Millis, millis } from '../core/time.ts';
 import { PghaError } from '../errors.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { ConsoleAnswer, Poolers } from '../ports/poolers.ts';
+import { FILE_LIMIT, withLimit } from '../postgres/time-limit.ts';
 import { AdminConsole } from './console.ts';
 
 export class PgbouncerPoolers implements Poolers {
@@ -16,6 +17,8 @@ export class PgbouncerPoolers implements Poolers {
   readonly #clock: Clock;
   /** What the pooler on this machine has read since this process runs. */
   #loaded: string | null = null;
+  /** A disk that hangs keeps what it was asked for, and may do it later: nothing else is begun meanwhile. */
+  #writing: Promise<void> | null = null;
 
   constructor(config: () => Config, clock: Clock) {
     this.#config = config;
@@ -42,9 +45,7 @@ export class PgbouncerPoolers implements Poolers {
     if (pgbouncer === null || pgbouncer.databasesFile === null) return;
     const wanted = databasesFile(pgbouncer, server);
     if (this.#loaded === wanted) return;
-    const path = pgbouncer.databasesFile;
-    const before = await readFile(path, 'utf8').catch(() => null);
-    if (before !== wanted) await replace(path, wanted);
+    await this.#write(pgbouncer.databasesFile, wanted);
     for (const address of localPoolers(config)) {
       const console = await this.#open(pgbouncer, address, limit);
       try {
@@ -54,6 +55,22 @@ export class PgbouncerPoolers implements Poolers {
       }
     }
     this.#loaded = wanted;
+  }
+
+  async #write(path: string, wanted: string): Promise<void> {
+    const inTime = (writing: Promise<void>): Promise<void> =>
+      withLimit(this.#clock, FILE_LIMIT, `writing ${path}`, writing);
+    try {
+      if (this.#writing !== null) await inTime(this.#writing.catch(() => undefined));
+      this.#writing = replace(path, wanted);
+      const over = (): void => {
+        this.#writing = null;
+      };
+      this.#writing.then(over, over);
+      await inTime(this.#writing);
+    } catch (cause) {
+      throw unwritable(path, cause);
+    }
   }
 
   #open(pgbouncer: PgbouncerConfig, address: string, limit: Millis): Promise<AdminConsole> {
@@ -83,20 +100,24 @@ export function databasesFile(
 
 /** In one step: a pooler that reads it at this moment reads the one or the other. */
 async function replace(path: string, text: string): Promise<void> {
+  if ((await readFile(path, 'utf8').catch(() => null)) === text) return;
   const beside = `${path}.new`;
   try {
     await writeFile(beside, text, { mode: 0o640 });
     await rename(beside, path);
-  } catch (cause) {
+  } catch (error) {
     await rm(beside, { force: true }).catch(() => undefined);
-    throw new PghaError(
-      'PGHA_POOLER_FILE_UNWRITABLE',
-      {
-        happened: `${path} could not be written: ${cause instanceof Error ? cause.message : String(cause)}.`,
-        untouched: 'The pooler on this machine goes on leading to where it led.',
-        todo: 'Let the user of pgha write into that directory, or choose another for pgbouncer.databases_file.',
-      },
-      { cause },
-    );
+    throw error;
   }
 }
+
+const unwritable = (path: string, cause: unknown): PghaError =>
+  new PghaError(
+    'PGHA_POOLER_FILE_UNWRITABLE',
+    {
+      happened: `${path} could not be written: ${cause instanceof Error ? cause.message : String(cause)}.`,
+      untouched: 'The pooler on this machine goes on leading to where it led.',
+      todo: 'Let the user of pgha write into that directory, or choose another for pgbouncer.databases_file.',
+    },
+    { cause },
+  );

@@ -194,7 +194,7 @@ async function runMethod(
   if (result.endedBy === 'limit') throw new Error(`${method.name} was ended after ${method.timeout / 1000} s`);
   if (result.code !== 0) throw new StepFailure(`${method.name} ended with ${result.code}`, result);
   refuseWhileInUse(place);
-  const made = await madeByVersion(place.dataDir);
+  const made = await madeByVersion(place);
   if (made !== place.version) {
     const brought = made === null ? 'no data directory' : `data of PostgreSQL ${made}`;
     throw new Error(`${method.name} ended with 0 and left ${brought} in ${place.dataDir}`);

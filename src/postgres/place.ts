@@ -51,7 +51,7 @@ const VERSION_LIMIT: Millis = millis(5_000);
 export async function findPlace(config: Config, log: EventLog, clock: Clock): Promise<Place> {
   const settings = config.postgresql;
   const dataDir = await withLimit(clock, FILE_LIMIT, 'resolving the data directory', resolvePath(settings.dataDir));
-  const made = await withLimit(clock, FILE_LIMIT, 'reading PG_VERSION', madeByVersion(dataDir));
+  const made = await madeByVersion({ clock, dataDir });
   const binDir = await withLimit(clock, FILE_LIMIT, 'looking for Postgres', findBinaries(settings.binDir, made));
   const versionNumber = await binaryVersion(binDir);
   return {
@@ -80,14 +80,11 @@ async function resolvePath(path: string): Promise<string> {
   }
 }
 
-/** What PG_VERSION says: 15, or null without such a file. Versions before 10 read as 9. */
-export async function madeByVersion(dataDir: string): Promise<number | null> {
-  try {
-    const major = Number.parseInt(await readFile(join(dataDir, 'PG_VERSION'), 'utf8'), 10);
-    return Number.isNaN(major) ? null : major;
-  } catch {
-    return null;
-  }
+/** What PG_VERSION says: 15, or null without such a file. Versions before 10 read as 9. @throws {TimeLimitError} */
+export async function madeByVersion({ clock, dataDir }: Pick<Place, 'clock' | 'dataDir'>): Promise<number | null> {
+  const reading = readFile(join(dataDir, 'PG_VERSION'), 'utf8').catch(() => '');
+  const major = Number.parseInt(await withLimit(clock, FILE_LIMIT, 'reading PG_VERSION', reading), 10);
+  return Number.isNaN(major) ? null : major;
 }
 
 async function findBinaries(configured: string | null, made: number | null): Promise<string> {

@@ -143,7 +143,7 @@ function noServerToCopyFrom(place: Place, source: ServerAddress): PghaError {
 
 /** What keeps the directory from being a copy of that cluster (null: of any); null: nothing does. */
 async function whatIsWrong(place: Place, systemId: string | null): Promise<string | null> {
-  const version = await madeByVersion(place.dataDir);
+  const version = await madeByVersion(place);
   if (version === null) return `${place.dataDir} holds no data directory`;
   if (version !== place.version)
     return `its data are of PostgreSQL ${version}, and the programs here of ${place.version}`;

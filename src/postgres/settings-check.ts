@@ -31,7 +31,7 @@ export async function objectionsToSettings(
   inForce: ServerSettings,
 ): Promise<readonly string[]> {
   // An initdb or a copy wants an empty directory, and there is nothing yet that could be kept from starting.
-  if ((await madeByVersion(place.dataDir)) === null || (await readMarker(place)) !== null) return [];
+  if ((await madeByVersion(place)) === null || (await readMarker(place)) !== null) return [];
   const file = trialFile(configDirectory(place), 'asked about');
   const input = { ...(await renderInput(place, candidate)), minimums: {} };
   const wrong = await wrongParameters(place, file, input);

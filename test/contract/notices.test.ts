@@ -24,9 +24,9 @@ afterEach(async () => {
   for (const end of ends.splice(0).reverse()) await end();
 });
 
-function noticesTo(given: Partial<NoticesConfig>): EventNotices {
+function noticesTo(given: Partial<NoticesConfig>, pauses = [millis(20), millis(20)]): EventNotices {
   const config = { ...aConfig(), notices: { webhook: null, syslog: null, ...given } };
-  const parts = { clock: realClock, log, pauses: [millis(20), millis(20)] };
+  const parts = { clock: realClock, log, pauses };
   const notices = new EventNotices(() => config, parts);
   ends.push(() => notices.close(millis(0)));
   return notices;
@@ -81,19 +81,18 @@ describe('event_webhook', () => {
     return `http://127.0.0.1:${(server.address() as AddressInfo).port}/secret-path`;
   }
 
+  const target = (url: string, over: Partial<WebhookConfig> = {}): WebhookConfig => ({
+    url,
+    headers: {},
+    authorization: null,
+    events: null,
+    timeout: millis(5_000),
+    template: null,
+    cacert: null,
+    ...over,
+  });
   const webhook = (url: string, over: Partial<WebhookConfig> = {}): EventNotices =>
-    noticesTo({
-      webhook: {
-        url,
-        headers: {},
-        authorization: null,
-        events: null,
-        timeout: millis(5_000),
-        template: null,
-        cacert: null,
-        ...over,
-      },
-    });
+    noticesTo({ webhook: target(url, over) });
 
   it('is told each event as JSON, with a text for chat programs and the headers of the configuration', async () => {
     const url = await listen((_request, response) => response.end('ok'));
@@ -203,6 +202,22 @@ describe('event_webhook', () => {
     expect(got).toHaveLength(3);
     expect(said()[0]).toMatch(why);
     expect(said()[0]).not.toContain('secret-path');
+  });
+
+  it('whose authority stands on a disk that hangs stops nobody, and is told again once it can be read', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'pgha-webhook-'));
+    ends.push(() => rmSync(directory, { recursive: true, force: true }));
+    const cacert = join(directory, 'ca');
+    execFileSync('mkfifo', [cacert]);
+    const url = await listen((_request, response) => response.end());
+    const notices = noticesTo({ webhook: target(url, { cacert }) }, []);
+    for (let i = 0; i < 3; i++) notices.tell(event());
+    await until('it was said', () => log.written.length === 1);
+    expect(said()).toEqual(['event_webhook: cacert could not be read (reading it: no answer within 2000 ms)']);
+    // Whoever has not begun to read finds a file; a second reader of the pipe would wait for ever.
+    execFileSync('sh', ['-c', 'exec 3> "$0"; : > "$0.new"; mv "$0.new" "$0"', cacert]);
+    await until('the others were told', () => got.length === 2);
+    expect(said()[1]).toBe('event_webhook works again; an event was not told');
   });
 
   it('over TLS is told only with a certificate of the authority that is configured', async () => {

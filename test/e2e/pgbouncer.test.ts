@@ -80,14 +80,10 @@ describeOnHosts('behind PgBouncer', () => {
     const old = await cluster.primary();
     const bench = await at(poolers, old).bench();
     await bench.goesOn(100);
-    const long = at(poolers, old).ask('BEGIN; SELECT pg_sleep(60); COMMIT', 'postgres', 90).catch(String);
-    await until('it is under way', 10_000, async () => {
-      const [row] = await sleeping(cluster, old);
-      return Number(row?.['n']) === 1;
-    });
+    const long = await longTransaction(cluster, at(poolers, old));
     const said = await ctlDone(cluster, ['switchover', cluster.scope, '--force']);
     expect(said).toMatch(/Pooler \S+: transactions were still under way after \d+ ms/);
-    expect(await long).toMatch(/terminat|closed|lost/i);
+    expect(await long.ended).toMatch(/terminat|closed|lost/i);
     await bench.goesOn();
     expect(fine(await bench.report())).toEqual(WITHOUT_ERRORS);
   });
@@ -99,13 +95,12 @@ describeOnHosts('behind PgBouncer', () => {
     const bench = await at(poolers, old).bench();
     await bench.goesOn(100);
     // Keeps the pause from being complete, so that there is time to kill somebody in the middle of it.
-    const long = at(poolers, old).ask('BEGIN; SELECT pg_sleep(60); COMMIT', 'postgres', 90).catch(String);
-    await until('it is under way', 10_000, async () => Number((await sleeping(cluster, old))[0]?.['n']) === 1);
+    const long = await longTransaction(cluster, at(poolers, old));
     const switchover = cluster.ctl(['switchover', cluster.scope, '--force']);
     await until('clients are held back', 10_000, async () => (await pauseOf(cluster))['state'] === 'paused');
     cluster.node(old).daemon.kill();
     await until('clients go on', 40_000, async () => (await pauseOf(cluster))['state'] === 'resumed');
-    await long;
+    await long.ended;
     await switchover;
     await bench.goesOn();
     expect(fine(await bench.report())).toEqual(WITHOUT_ERRORS);
@@ -121,8 +116,7 @@ describeOnHosts('behind PgBouncer', () => {
       // Of the node that stays.
       const bench = await at(poolers, other).bench();
       await bench.goesOn(100);
-      const long = at(poolers, other).ask('BEGIN; SELECT pg_sleep(60); COMMIT', 'postgres', 90).catch(String);
-      await until('it is under way', 10_000, async () => Number((await sleeping(cluster, old))[0]?.['n']) === 1);
+      const long = await longTransaction(cluster, at(poolers, other));
       const switchover = cluster.ctl(['switchover', cluster.scope, '--force']);
       await until('clients are held back', 10_000, async () => (await pauseOf(cluster))['state'] === 'paused');
       cluster.network.cut(old);
@@ -137,7 +131,7 @@ describeOnHosts('behind PgBouncer', () => {
       cluster.network.heal(old);
       await until('those of the other one too', 40_000, async () => (await pauseOf(cluster))['state'] === 'resumed');
       expect(await at(poolers, old).ask('SELECT pg_is_in_recovery()')).toBe('f');
-      await long;
+      await long.ended;
       await switchover;
       await bench.report();
     },
@@ -150,11 +144,19 @@ const at = (poolers: ReadonlyMap<string, Pooler>, name: string): Pooler => {
   return pooler;
 };
 
-const sleeping = (cluster: Cluster, node: string) =>
-  cluster.sql(
-    node,
-    "SELECT count(*) AS n FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()",
-  );
+/** One that no pause waits for to its end. `ended`: what its client is told. */
+async function longTransaction(cluster: Cluster, through: Pooler): Promise<{ readonly ended: Promise<string> }> {
+  const ended = through.ask('BEGIN; SELECT pg_sleep(60); COMMIT', 'postgres', 90).catch(String);
+  const primary = await cluster.primary();
+  await until('it is under way', 10_000, async () => {
+    const [row] = await cluster.sql(
+      primary,
+      "SELECT count(*) AS n FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()",
+    );
+    return Number(row?.['n']) === 1;
+  });
+  return { ended };
+}
 
 describeOnHosts('behind PgBouncer in front of HAProxy', () => {
   // h1, h2, etcd, client.

@@ -196,7 +196,8 @@ export const NOT_REACHED: Readonly<Record<string, string>> = {
   'event daemon.reloaded': ADAPTER,
   'event restart.accepted': 'programs on disk are not simulated; test/e2e has them',
   'event restart.refused': 'programs on disk are not simulated; test/e2e has them',
-  'event pooler.unknown': 'all simulated nodes have the same file; nothing shows it yet',
+  'event pooler.unknown':
+    'all simulated nodes have the same file; test/unit/agent/poolers.test.ts has one with another',
   'event haproxy.unheard': ADAPTER,
   'event request.answered': AUDIT,
   'event request.denied': AUDIT,

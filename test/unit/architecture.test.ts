@@ -89,9 +89,9 @@ const DIRECTIONS: readonly Direction[] = [
   adapter('commands', 'postgres/command.ts'),
   adapter('etcd'),
   adapter('log'),
-  adapter('notices', 'commands/queue.ts', 'postgres/command.ts'),
+  adapter('notices', 'commands/queue.ts', 'commands/values.ts', 'postgres/command.ts', 'postgres/time-limit.ts'),
   adapter('peers'),
-  adapter('pgbouncer'),
+  adapter('pgbouncer', 'postgres/time-limit.ts'),
   // Both have to find the processes of a Postgres, or of this daemon, and there must be one way to do it.
   adapter('postgres', 'guard/family.ts', 'commands/placeholders.ts', 'config/nearest.ts'),
   adapter('system', 'guard/family.ts'),

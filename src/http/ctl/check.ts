@@ -2,7 +2,7 @@
  * `check`: host, network, etcd, clone, replication, each from this machine and changing nothing. Gathers facts, has them
  * judged (check/), and prints: for people with what to type, for Nagios in one line, for programs as JSON.
  */
-import { readFileSync } from 'node:fs';
+import { withFiles } from '../../config/files.ts';
 import { loadConfig } from '../../config/load.ts';
 import type { Config } from '../../config/schema.ts';
 import { resolveCluster } from '../../config/settings.ts';
@@ -256,10 +256,9 @@ const literal = (text: string): string => `E'${text.replace(/\\/g, '\\\\').repla
 const VERSIONS = [18, 17, 16, 15, 14, 13, 12];
 
 const gatherHost: Gather = async (session, name, options) => {
-  const { config, path } = await nodeConfig(session);
+  const { config, files: secrets } = await nodeConfig(session);
   const { dataDir, binDir } = config.postgresql;
   const isWitness = config.node.role === 'witness';
-  const secrets = [path, ...secretFiles(path)];
   const programDirectories =
     binDir === null
       ? [
@@ -324,22 +323,33 @@ async function clocksOf(session: Session, view: ClusterView): Promise<HostExpect
   return offsets.filter((one) => one !== null);
 }
 
+interface NodeConfig {
+  readonly config: Config;
+  /** Those that were read for it: each may hold a secret. */
+  readonly files: readonly string[];
+}
+
 /** @throws {Refusal} when there is no file of a node, or the daemon would refuse it */
-export async function nodeConfig(session: Session): Promise<{ readonly config: Config; readonly path: string }> {
+export async function nodeConfig(session: Session): Promise<NodeConfig> {
   const { file } = await session.context();
   if (file === null)
     throw new Refusal("Which node? There is no /etc/pgha/pgha.yml: use -c FILE with this node's own file.");
   try {
-    return { config: loadConfig({ path: file, env: session.terminal.env }).config, path: file };
+    const { env } = session.terminal;
+    const read = new Set<string>();
+    const { config } = await withFiles(({ readFile, ...files }) => {
+      const noted = (path: string): string => {
+        const text = readFile(path);
+        read.add(path);
+        return text;
+      };
+      return loadConfig({ path: file, env, readFile: noted, ...files });
+    });
+    return { config, files: [...read] };
   } catch (error) {
     if (error instanceof PghaError) throw new Refusal(`${error.code}: ${error.text.happened.trimEnd()}`);
     throw error;
   }
-}
-
-function secretFiles(path: string): readonly string[] {
-  const text = readFileSync(path, 'utf8');
-  return [...text.matchAll(/password_file\s*:\s*['"]?(\/[^\s'"},]+)/g)].map(([, file = '']) => file);
 }
 
 const GATHER: Readonly<Record<Check, Gather>> = {

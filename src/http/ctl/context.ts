@@ -3,13 +3,12 @@
  * Reads a pgha node's file, Patroni's, patronictl's, the environment and the command line, leniently: of a node's file
  * only these sections matter here, and what is wrong elsewhere in it is the daemon's business.
  */
-import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { readTextFile } from '../../config/files.ts';
 import { looksHashed } from '../../config/password-hash.ts';
 import type { CtlConfig, EtcdConfig } from '../../config/schema.ts';
-import { readText } from '../../config/text.ts';
-import { readBounded } from './bounded-file.ts';
+import { NoText } from '../../config/text.ts';
 import { Refusal } from './terminal.ts';
 
 export interface CtlContext {
@@ -60,11 +59,9 @@ async function readConfigFile(
   for (const path of places) {
     let content: string;
     try {
-      const read = readText(await readBounded(path));
-      if (read.kind === 'none') throw new Refusal(`${path}, ${read.why}`);
-      content = read.text;
+      content = await readTextFile(path);
     } catch (error) {
-      if (error instanceof Refusal) throw error;
+      if (error instanceof NoText) throw new Refusal(`${path}, ${error.message}`);
       const { code } = error as NodeJS.ErrnoException;
       if (named === undefined && (code === 'ENOENT' || code === 'EACCES')) continue;
       throw new Refusal(`${path} cannot be read: ${(error as Error).message}`);
@@ -158,7 +155,7 @@ async function readCtl(file: Section, setting: Setting, insecure: boolean): Prom
 async function secretFile(path: unknown): Promise<string | null> {
   if (typeof path !== 'string') return null;
   try {
-    return (await readFile(path, 'utf8')).replace(/\r?\n$/, '');
+    return (await readTextFile(path)).replace(/\r?\n$/, '');
   } catch (error) {
     throw new Refusal(`${path} cannot be read: ${(error as Error).message}`);
   }

@@ -4,6 +4,7 @@
  * for it, as the new leader has recorded it and as it was seen from here.
  */
 
+import { withFiles } from '../../config/files.ts';
 import { loadConfig } from '../../config/load.ts';
 import { resolveCluster } from '../../config/settings.ts';
 import { type ClusterView, isOn, type Member } from '../../core/cluster.ts';
@@ -211,7 +212,7 @@ async function dataDirectoryHere(session: Session, leader: string): Promise<stri
   if (file === null) throw new Refusal("--kill-postgres wants the node's own file: -c /etc/pgha/pgha.yml");
   let config: ReturnType<typeof loadConfig>['config'];
   try {
-    ({ config } = loadConfig({ path: file, env: session.terminal.env }));
+    ({ config } = await withFiles((files) => loadConfig({ path: file, env: session.terminal.env, ...files })));
   } catch (error) {
     throw new Refusal(`${file} is no file of a node: ${messageOf(error)}`);
   }

@@ -278,9 +278,12 @@ async function fromEtcd(session: Session, name: string | undefined): Promise<Tim
 }
 
 async function fromFile(session: Session, path: string): Promise<Times> {
-  const { loadConfig } = await import('../../config/load.ts');
+  const [{ withFiles }, { loadConfig }] = await Promise.all([
+    import('../../config/files.ts'),
+    import('../../config/load.ts'),
+  ]);
   try {
-    const { config } = loadConfig({ path, env: session.terminal.env });
+    const { config } = await withFiles((files) => loadConfig({ path, env: session.terminal.env, ...files }));
     const { policy, adjustments } = resolveSettings(config.bootstrap.dcs, config);
     return { policy: policy.cluster, commands: commandLimits(config.commands), adjustments };
   } catch (error) {

@@ -2,15 +2,13 @@
  * `import`: a file of repmgr, Patroni or pgpool becomes a pgha.yml, and a list says what became of every setting. Reads
  * that one file and writes one; it asks no cluster.
  */
-
-import { readFileSync } from 'node:fs';
 import { open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { readBounded, withFiles } from '../../config/files.ts';
 import type { Row, Verdict } from '../../config/import/draft.ts';
 import { importConfig } from '../../config/import/import.ts';
 import { KIND_NAMES, type Kind } from '../../config/import/kinds.ts';
 import { splitAddress, splitList } from '../../config/units.ts';
-import { readBounded } from './bounded-file.ts';
 import type { Session } from './session.ts';
 import { printable } from './table.ts';
 import { Misuse, Refusal } from './terminal.ts';
@@ -33,12 +31,15 @@ export async function importFile(session: Session, path: string, options: Import
   if (strange !== undefined) throw new Misuse(`--etcd ${strange}: expected HOST:PORT[,HOST:PORT]`);
   if (options.scope !== undefined && !/^[^/\s]+$/.test(options.scope))
     throw new Misuse(`--scope ${options.scope}: a name without blanks and slashes is expected`);
-  const imported = importConfig({
-    bytes: await readRegular(path),
-    from: options.from ?? null,
-    answers: { scope: options.scope ?? null, etcd, node: options.node ?? null },
-    readFile: (name) => readFileSync(name, 'utf8'),
-  });
+  const bytes = await readRegular(path);
+  const imported = await withFiles(({ readFile }) =>
+    importConfig({
+      bytes,
+      from: options.from ?? null,
+      answers: { scope: options.scope ?? null, etcd, node: options.node ?? null },
+      readFile,
+    }),
+  );
   if (imported.kind === 'refused') {
     const said = imported.mistakes.map((mistake) => `  ${path}, ${printable(mistake)}`).join('\n');
     throw new Refusal(`${path} cannot be imported; nothing was written.\n${said}`);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { expandPlaceholders, type Placeholders } from '../../../src/commands/placeholders.ts';
 import { CommandQueue } from '../../../src/commands/queue.ts';
-import { failoverValues, notificationValues } from '../../../src/commands/shell.ts';
+import { failoverValues, notificationValues } from '../../../src/commands/values.ts';
 
 /** What a shell would see, each value in brackets. */
 const filled = (template: string, values: Placeholders): string => {

@@ -28,7 +28,13 @@ function expectSound(made: Imported): void {
     for (const mistake of made.mistakes) expect(mistake).toMatch(PLACE);
     return;
   }
-  const { exitCode, text } = validateConfig('pgha.yml', {}, (path) => (path === 'pgha.yml' ? made.yaml : 'secret'));
+  const { exitCode, text } = validateConfig(
+    'pgha.yml',
+    {},
+    {
+      readFile: (path) => (path === 'pgha.yml' ? made.yaml : 'secret'),
+    },
+  );
   expect(text).toContain('is usable');
   expect(exitCode).toBe(0);
   // Nothing of the file comes out of the comments.

@@ -66,7 +66,7 @@ describe('the published files', () => {
     expect(kindOf(howTo(name))).toBe(kind);
     const { from, yaml } = good(howTo(name));
     expect(from).toBe(kind);
-    const { exitCode, text } = validateConfig('pgha.yml', {}, () => yaml);
+    const { exitCode, text } = validateConfig('pgha.yml', {}, { readFile: () => yaml });
     expect(text).toContain('pgha.yml is usable');
     expect(exitCode).toBe(0);
   });

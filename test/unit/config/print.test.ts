@@ -13,7 +13,7 @@ postgresql:
 watchdog: {mode: required}
 `;
 
-const validate = (text: string) => validateConfig('/etc/pgha/pgha.yml', {}, () => text);
+const validate = (text: string) => validateConfig('/etc/pgha/pgha.yml', {}, { readFile: () => text });
 
 describe('pgha --validate-config', () => {
   it('prints what was understood, the times and the warnings of a usable file', () => {
@@ -88,6 +88,6 @@ describe('pgha --validate-config', () => {
   });
 
   it('is wrong usage without a file', () => {
-    expect(validateConfig(undefined, {}).exitCode).toBe(2);
+    expect(validateConfig(undefined, {}, { readFile: () => '' }).exitCode).toBe(2);
   });
 });
