@@ -10,6 +10,7 @@ import type { Readable } from 'node:stream';
 import { millis } from '../core/time.ts';
 import { PghaError } from '../errors.ts';
 import type { Place } from './place.ts';
+import { droppingCapabilities } from './without-capabilities.ts';
 
 /** What `runCommand` needs to know; a `Place` is one. */
 export interface CommandPlace extends Pick<Place, 'binDir' | 'clock'> {
@@ -37,6 +38,11 @@ export interface CommandOptions {
    * it is then kept or told.
    */
   readonly outputTo?: number;
+  /**
+   * Nothing of what this process may do beyond its user's rights is handed on. Left out: programs of Postgres get nothing
+   * of it, others all.
+   */
+  readonly withoutCapabilities?: boolean;
   /** Messages in English, because they are read by a program. `false` where the locale is an input, as for initdb. */
   readonly plainLocale?: boolean;
 }
@@ -69,6 +75,8 @@ export function runCommand(
   options: CommandOptions = {},
 ): Promise<CommandResult> {
   const path = isAbsolute(program) ? program : join(place.binDir, program);
+  const isBare = options.withoutCapabilities ?? !isAbsolute(program);
+  const [first = path, ...rest] = [...(isBare ? droppingCapabilities() : []), path, ...args];
   return new Promise((resolve, reject) => {
     const neverStarted = (cause: unknown): void => reject(notStarted(path, cause));
     if (options.signal?.aborted === true) {
@@ -77,7 +85,7 @@ export function runCommand(
     }
     let child: ChildProcess;
     try {
-      child = spawn(path, args, {
+      child = spawn(first, rest, {
         // A group of its own: pg_basebackup has a second process that receives the WAL, and both have to end.
         detached: true,
         stdio: ['pipe', options.outputTo ?? 'pipe', options.outputTo ?? 'pipe'],

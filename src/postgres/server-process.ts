@@ -27,6 +27,7 @@ import type { Place } from './place.ts';
 import { configFile } from './server-config.ts';
 import { type OperatorCommand, printable } from './service-commands.ts';
 import { FILE_LIMIT, withLimit } from './time-limit.ts';
+import { droppingCapabilities } from './without-capabilities.ts';
 
 /** Until the new postmaster listens. It takes some 20 ms; recovery comes after it. */
 const START_LIMIT: Millis = millis(10_000);
@@ -73,7 +74,9 @@ export async function startServer(place: Place, stillAllowed: () => boolean = ()
   try {
     if (!stillAllowed()) throw notAllowed();
     const config = place.config.postgresql.configDir === null ? [] : ['-c', `config_file=${configFile(place)}`];
-    const server = spawn(join(place.binDir, 'postgres'), ['-D', dataDir, ...config], {
+    const command = [...droppingCapabilities(), join(place.binDir, 'postgres'), '-D', dataDir, ...config];
+    const [program = '', ...args] = command;
+    const server = spawn(program, args, {
       cwd: '/',
       detached: true,
       stdio: ['ignore', log.fd, log.fd],

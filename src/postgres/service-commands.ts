@@ -137,6 +137,7 @@ export class ServiceCommands {
     let free = false;
     let end: CommandEnd | null = null;
     const ran = runCommand(this.#place, '/bin/sh', ['-c', filled.command], {
+      withoutCapabilities: true,
       signal: abort.signal,
       // What hangs may do its deed while it is asked politely to end.
       graceMs: 0,
