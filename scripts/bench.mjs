@@ -44,6 +44,7 @@ const PARTS = [
   'ready',
   'haproxy',
   'keepalived',
+  'vip',
   'idle',
 ];
 
@@ -883,6 +884,15 @@ async function keepalived() {
   });
 }
 
+/** The address that pgha moves itself. */
+async function vip() {
+  const node = { postgresql: { listen: '*:5432' }, vip: { address: `${VIRTUAL}/24`, interface: 'eth0' } };
+  await withCluster({ node: () => node, capabilities: ['net_admin', 'net_raw'] }, async (place) => {
+    const front = async () => ({ address: { name: 'address', host: VIRTUAL, port: 5432 }, end: async () => {} });
+    await bookFront(place, 'the built-in address (vip)', front, runs);
+  });
+}
+
 /** From its start to its end, the table printed; beside what Node itself takes to start. */
 async function ctl({ cluster }) {
   const host = cluster.network.host('client');
@@ -1029,6 +1039,7 @@ try {
   if (parts.has('ready')) await ready();
   if (parts.has('haproxy')) await haproxy();
   if (parts.has('keepalived')) await keepalived();
+  if (parts.has('vip')) await vip();
   if (parts.has('idle')) await idle();
   const width = Math.max(...rows.map(({ what }) => what.length));
   console.log(`\n${'what'.padEnd(width)}  median (min-max)`);

@@ -35,6 +35,7 @@ import { systemRandom } from './system/random.ts';
 import { prepareRuntimeDirectory } from './system/runtime-directory.ts';
 import { RuntimeStateFile } from './system/state-file.ts';
 import { checkSuccessor } from './system/successor.ts';
+import { InterfaceAddress, removalOf } from './system/virtual-address.ts';
 import { PGHA_VERSION } from './version.ts';
 
 const GUARD_START_LIMIT = millis(5_000);
@@ -103,8 +104,12 @@ export async function startDaemon(path: string, env: Environment, leave: () => v
   const notices = new EventNotices(() => config, { clock, log });
   const { chronicle } = dcs;
   const poolers = new PgbouncerPoolers(() => config, clock);
+  const virtualAddress = config.vip === null ? null : new InterfaceAddress(config.vip);
   const agent = new Agent(
-    { clock, random, dcs, postgres, peers, poolers, guard, state, log, commands, chronicle, notices },
+    {
+      ...{ clock, random, dcs, postgres, peers, poolers, guard, state, log, commands, chronicle, notices },
+      ...(virtualAddress === null ? {} : { virtualAddress }),
+    },
     settings,
   );
   if (guard instanceof GuardClient) guard.onSuspended((because) => agent.keeper.suspect(because));
@@ -167,6 +172,7 @@ export async function startDaemon(path: string, env: Environment, leave: () => v
         else await guard.close();
       }
       server?.close();
+      virtualAddress?.close();
       await dcs.close();
       log.write(
         'info',
@@ -241,6 +247,7 @@ async function openGuard(config: Config, dataDirectory: string, log: ClosableLog
       },
       endHungDaemon: underServiceManager(),
       watchdog: watchdogOptions(config),
+      address: config.vip === null ? null : removalOf(config.vip),
     },
     log,
   });

@@ -339,6 +339,8 @@ function tellLoss(agent: Agent, loss: LossStatement): void {
 async function release(agent: Agent, action: Extract<Action, { do: 'release' }>, decision: Decision): Promise<boolean> {
   const { log } = agent.parts;
   agent.stopServing();
+  // Who leads next takes it as soon as he may write.
+  if (agent.address.holds && agent.downSince() !== null) await agent.address.letGo();
   if (agent.downSince() === null) return false;
   const { leadership } = agent.keeper;
   // Once for each key that is given up, however often the release is sent.

@@ -44,6 +44,7 @@ import type { CancelTimer } from '../ports/clock.ts';
 import type { ServerAddress, WalChunk } from '../ports/postgres.ts';
 import { PGHA_VERSION } from '../version.ts';
 import { carryOut, keepDiscarded } from './act.ts';
+import { AddressKeeper } from './address-keeper.ts';
 import { AuditTrail } from './audit-trail.ts';
 import { type Callback, Callbacks } from './callbacks.ts';
 import { ChildrenWatch } from './children-watch.ts';
@@ -130,6 +131,7 @@ export class Agent implements Control {
   private readonly upkeep: Upkeep;
   private readonly sync: SyncKeeper;
   readonly poolers: PoolerKeeper;
+  readonly address: AddressKeeper;
   private readonly children: ChildrenWatch;
   private readonly upstream: UpstreamWatch;
   readonly sickness: SicknessWatch;
@@ -279,6 +281,24 @@ export class Agent implements Control {
     this.upkeep = new Upkeep(this);
     this.sync = new SyncKeeper(this);
     this.poolers = new PoolerKeeper(this);
+    this.address = new AddressKeeper({
+      clock,
+      log,
+      address: parts.virtualAddress ?? null,
+      view: () => ({
+        leadership: this.keeper.leadership,
+        writable: this.writable(),
+        standby: this.watch.local.kind === 'standby',
+        down: this.downSince() !== null,
+        maintenance: this.policy.pause,
+        handsOff: this.handsOff,
+      }),
+      onChange: () => {
+        this.publish();
+        // Others read of it in the member key.
+        this.upkeep.run();
+      },
+    });
     this.children = new ChildrenWatch(this);
     this.sickness = new SicknessWatch(postgres, log);
     this.upstream = new UpstreamWatch({
@@ -315,7 +335,8 @@ export class Agent implements Control {
       // A family that was seen empty cannot die again: a late hint must not undo what that look proved, or a release
       // that is just being sent finds Postgres "perhaps writing".
       if (this.watch.local.kind !== 'stopped' || this.watch.downSince === null) this.watch.doubt();
-      if (this.serving && this.watch.local.kind === 'primary') this.stopServing();
+      // It may be started again at once: the address stays meanwhile.
+      if (this.serving && this.watch.local.kind === 'primary') this.stopAnswering();
       this.poolers.letGo('the postmaster is gone');
       log.write('warn', 'postgres.died', 'the postmaster is gone');
       this.soon('postmaster died');
@@ -333,6 +354,7 @@ export class Agent implements Control {
     this.window.start();
     this.children.start();
     this.upstream.start();
+    this.address.start();
     this.soon('started');
   }
 
@@ -351,6 +373,8 @@ export class Agent implements Control {
       await Promise.race([left, this.parts.clock.sleep(limit)]);
     }
     if (how === 'leave-running' && !this.ended) await this.keeper.handOn(HAND_ON_LIMIT);
+    // Postgres that goes on has its address for as long as the kernel keeps it: the next daemon takes it up.
+    if (how === 'hand-over' && this.address.holds && this.downSince() !== null) await this.address.letGo();
     this.ended = true;
     this.cancelTimer?.();
     this.events.record(
@@ -365,6 +389,7 @@ export class Agent implements Control {
     this.window.stop();
     this.children.stop();
     this.upstream.stop();
+    this.address.stop();
     this.sync.stop();
   }
 
@@ -803,6 +828,7 @@ export class Agent implements Control {
 
   private publish(): void {
     this.shown = this.snapshot();
+    this.address.soon();
   }
 
   /** Events, lags and the status line. Whatever goes wrong here, the node must act. */
@@ -901,6 +927,7 @@ export class Agent implements Control {
       leavesSyncSet: this.leavingSyncSet,
       health: this.sickness?.view ?? NOTHING_AILS,
       slots: this.upkeep?.slots.view ?? { weighed: [], troubles: [] },
+      virtualAddress: this.address?.shown ?? null,
       state: patroniState(local, operation, this.resolved.policy.node.role),
       role: patroniRole(local, leadership, this.resolved.policy.node.role, this.remoteSource !== null),
     };
@@ -964,7 +991,13 @@ export class Agent implements Control {
     this.upkeep.switchoverAbandoned();
   }
 
+  /** On purpose: it is not to go on here. */
   stopServing(): void {
+    this.address.giveUp();
+    this.stopAnswering();
+  }
+
+  private stopAnswering(): void {
     if (this.serving) this.stoppedServingAt = this.parts.clock.now();
     this.serving = false;
     this.publish();

@@ -154,6 +154,11 @@ const OF_LOG: Partial<Readonly<Record<EventName, { readonly event: ClusterEventN
   'switchover.refused': { event: 'switchover_refused', ok: false },
   'rescue.completed': { event: 'wal_rescue', ok: true },
   'rescue.failed': { event: 'wal_rescue', ok: false },
+  'vip.taken': { event: 'vip_taken', ok: true },
+  'vip.released': { event: 'vip_released', ok: true },
+  'vip.stray': { event: 'vip_released', ok: false },
+  'vip.failed': { event: 'vip_failed', ok: false },
+  'vip.duplicate': { event: 'vip_failed', ok: false },
 };
 
 /** As a warning they tell of trouble. */

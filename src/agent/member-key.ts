@@ -95,6 +95,8 @@ export interface MemberFacts {
   readonly scheduledRestart: ScheduledRestart | null;
   /** The member whose server it receives from. */
   readonly receivesFrom: NodeName | null;
+  /** The virtual address, while it is here. */
+  readonly vip?: string | null;
   readonly dataDirectory: string | null;
   readonly sawPrimaryAt: Instant | null;
   readonly now: Instant;
@@ -126,6 +128,7 @@ export function writeMember(facts: MemberFacts): string {
     dataDirectory: facts.dataDirectory,
     ...(trouble === '' ? {} : { trouble }),
     ...progressOf(facts.operation),
+    ...(facts.vip == null ? {} : { vip: facts.vip }),
   };
   const standby = local.kind === 'standby' ? local : null;
   const pending = running === null || running.pendingRestart.length === 0 ? null : running.pendingRestart;

@@ -14,6 +14,7 @@ import type { Poolers } from '../ports/poolers.ts';
 import type { Postgres, ServerSettings } from '../ports/postgres.ts';
 import type { Random } from '../ports/random.ts';
 import type { StateFile } from '../ports/state-file.ts';
+import type { VirtualAddress } from '../ports/virtual-address.ts';
 
 export interface AgentParts {
   readonly clock: Clock;
@@ -29,6 +30,8 @@ export interface AgentParts {
   readonly chronicle: Chronicle;
   /** Left out: events are told to the operator's command alone. */
   readonly notices?: Notices;
+  /** Left out: none is configured. */
+  readonly virtualAddress?: VirtualAddress;
 }
 
 type Json = Readonly<Record<string, unknown>>;

@@ -18,6 +18,7 @@ import type { NodeName, Revision } from '../core/store.ts';
 import type { Instant, Millis, WallTime } from '../core/time.ts';
 import type { Leadership } from '../core/view.ts';
 import type { WalChunk } from '../ports/postgres.ts';
+import type { AddressShown } from './address-keeper.ts';
 import type { HealthView } from './sickness-watch.ts';
 import type { UpstreamCheck } from './upstream-watch.ts';
 
@@ -79,6 +80,8 @@ export interface Published {
   /** This standby asks to be no synchronous one any more: its Postgres is about to stop. Left out: it does not. */
   readonly leavesSyncSet?: boolean;
   readonly slots: SlotsView;
+  /** null, left out: none is configured. */
+  readonly virtualAddress?: AddressShown | null;
   readonly health: HealthView;
   /** Patroni's text for the state of Postgres: `running`, `starting`, `stopped`, `creating replica`, ... */
   readonly state: string;

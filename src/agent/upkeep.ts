@@ -138,6 +138,7 @@ export class Upkeep {
       standbyCluster: agent.remoteSource !== null,
       leavesSyncSet: agent.leavingSyncSet,
       scheduledRestart: agent.scheduledRestart,
+      vip: agent.address.shown?.held === true ? agent.address.shown.name : null,
       now,
     };
     // How long ago the primary was seen changes always and is no reason to write.

@@ -48,6 +48,7 @@ import {
   type SyslogFacility,
   settingAt,
   settingsBelow,
+  type VipConfig,
   type WebhookConfig,
   witnessSchema,
 } from './schema.ts';
@@ -301,6 +302,7 @@ function build(from: Builder): Config {
     restapi.connectAddress.host,
     ...(isWitness ? [] : [postgresql.connectAddress.host]),
   ]);
+  const vip = isWitness ? null : buildVip(from, postgresql, restapi);
   if (!isWitness) {
     checkPorts(from, postgresql, restapi);
     checkReachable(from, postgresql, etcd);
@@ -328,6 +330,7 @@ function build(from: Builder): Config {
     commands: buildCommands(from),
     notices: { webhook: buildWebhook(from), syslog: buildSyslog(from) },
     pgbouncer,
+    vip,
     runtimeDirectory,
   };
 }
@@ -1304,6 +1307,62 @@ const poolerPolicy = ({ poolers, pauseTimeout, maxPause }: PgbouncerConfig): Poo
   pauseTimeout,
   maxPause,
 });
+
+/** As the kernel takes and prints it; null: it is no address with a prefix that one interface can have. */
+function interfaceAddress(from: Builder, written: string): string | null {
+  const [address = '', length = '', ...rest] = written.trim().split('/');
+  const version = isIP(address);
+  const wrong = (message: string): null => {
+    complain(from, 'vip.address', `${written} ${message}`);
+    return null;
+  };
+  if (version === 0 || rest.length > 0) return wrong('is no IP address with the length of its prefix (10.0.0.100/24)');
+  const longest = version === 4 ? 32 : 128;
+  if (!written.includes('/'))
+    return wrong(`has no prefix: ${address}/${version === 4 ? '24' : '64'}, as its network has it, is expected`);
+  if (!/^\d{1,3}$/.test(length) || Number(length) < 1 || Number(length) > longest)
+    return wrong(`has a prefix that is none: 1 to ${longest} is expected`);
+  const canonical = version === 4 ? address : new URL(`http://[${address}]/`).hostname.slice(1, -1);
+  if (isLoopback(canonical) || isWildcard(canonical) || /^(22[4-9]|2[3-5]\d)\.|^f[ef][0-9a-f]{2}:/i.test(canonical))
+    return wrong('can not be reached by clients as the address of one machine');
+  return `${canonical}/${Number(length)}`;
+}
+
+function buildVip(
+  from: Builder,
+  { connectAddress, listen }: Pick<PostgresConfig, 'connectAddress' | 'listen'>,
+  restapi: Pick<RestApiConfig, 'connectAddress'>,
+): VipConfig | null {
+  if (!isGiven(from, 'vip')) return null;
+  const addresses = (lines(from, 'vip.address') ?? []).flatMap((written) => {
+    const address = interfaceAddress(from, written);
+    const host = address?.split('/')[0];
+    if (host !== undefined && [connectAddress.host, restapi.connectAddress.host].includes(host)) {
+      complain(
+        from,
+        'vip.address',
+        `${host} is this node's own address (connect_address), which it has whether it leads or not: the virtual one is another`,
+      );
+    }
+    const hears = listen.addresses.split(',').some((one) => isWildcard(one.trim()) || one.trim() === host);
+    if (host !== undefined && !hears && !hasProblem(from, 'postgresql.listen'))
+      complain(
+        from,
+        'vip.address',
+        `Postgres listens on ${listen.addresses} and would refuse every connection to ${host}: postgresql.listen has to be '*:${listen.port}'`,
+      );
+    return address === null ? [] : [address];
+  });
+  if (addresses.length === 0 && !hasProblem(from, 'vip.address'))
+    complain(from, 'vip.address', 'missing: the address that is to follow the primary, 10.0.0.100/24');
+  const device = text(from, 'vip.interface');
+  if (device === null) {
+    if (!hasProblem(from, 'vip.interface'))
+      complain(from, 'vip.interface', 'missing: the interface of this node that the address is put on');
+  } else if (!/^[\w.:@-]{1,15}$/.test(device))
+    complain(from, 'vip.interface', `${device} is no name of a network interface`);
+  return { addresses: [...new Set(addresses)], interface: device ?? '' };
+}
 
 /** The times of a cluster that this file makes: what `bootstrap.dcs` says, with this node's own values over it. */
 function checkTimes(from: Builder, overrides: Readonly<Record<string, unknown>>): void {

@@ -25,6 +25,7 @@ const FIXED: readonly Fixed[] = [
   ['postgresql.unix_socket_directory', ({ postgresql }) => postgresql.unixSocketDirectory],
   ['guard', ({ guard }) => guard],
   ['watchdog', ({ watchdog }) => watchdog],
+  ['vip', ({ vip }) => vip],
   ['log.file', ({ log }) => log.file],
   ['log.format', ({ log }) => log.format],
 ];

@@ -286,6 +286,13 @@ export interface PgbouncerConfig {
   readonly databasesFile: string | null;
 }
 
+/** The address that follows the primary. */
+export interface VipConfig {
+  /** `ADDRESS/LENGTH`, as the kernel prints them. Never empty. */
+  readonly addresses: readonly string[];
+  readonly interface: string;
+}
+
 export interface Config {
   readonly scope: string;
   /** `/service` */
@@ -308,6 +315,8 @@ export interface Config {
   readonly notices: NoticesConfig;
   /** null: there are none that pgha knows of. */
   readonly pgbouncer: PgbouncerConfig | null;
+  /** null: pgha moves none. */
+  readonly vip: VipConfig | null;
   /** On tmpfs: state file, guard's file, sockets. `/run/pgha/<scope>-<name>` when nothing is set. */
   readonly runtimeDirectory: string;
 }
@@ -1238,6 +1247,17 @@ export const localSchema: Section = section(
           'path',
           'Written on this node, for `%include` in the pgbouncer.ini of the pooler on this machine, which is told to read it again: its databases then lead to whoever leads.',
         ),
+      },
+    ),
+    vip: section(
+      'An address that is where the primary is, moved by pgha itself. The daemon needs the right to do so. See [vip.md](vip.md).',
+      {
+        address: setting(
+          'pgha',
+          'list',
+          'The address with the length of its prefix: `10.0.0.100/24`. Several, IPv4 and IPv6, move together.',
+        ),
+        interface: setting('pgha', 'text', 'The interface of this node that it is put on: `eth0`.', { minLength: 1 }),
       },
     ),
     watchdog: section(

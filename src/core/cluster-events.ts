@@ -52,6 +52,9 @@ export const CLUSTER_EVENTS = {
     'clients are held back in the poolers before a planned stop; false when not all transactions ended in time',
   poolers_resumed: 'clients go on in the poolers, after how long; false when a pooler was late',
   pooler_skipped: 'a pooler did not answer, or did not do as it was told',
+  vip_taken: 'this node has the virtual address from now on',
+  vip_released: 'this node has given the virtual address up; false when it was there and should not have been',
+  vip_failed: 'the virtual address could not be put on the interface, or removed, or another machine has it too',
   cluster_paused: 'maintenance has begun: nothing is done by itself',
   cluster_resumed: 'maintenance has ended',
   node_sick:

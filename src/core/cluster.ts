@@ -45,6 +45,8 @@ export interface MemberExtras {
   readonly trouble?: string;
   /** How far something long has come, for people: `copy 35 %`; absent: nothing is under way, or nobody knows. */
   readonly progress?: string;
+  /** The virtual address that it has; absent: it has none. */
+  readonly vip?: string;
 }
 
 export interface Member {
@@ -536,6 +538,7 @@ function readExtras(value: unknown): MemberExtras | null {
     dataDirectory: text(value['data_dir']),
     ...(typeof value['trouble'] === 'string' ? { trouble: value['trouble'] } : {}),
     ...(typeof value['progress'] === 'string' ? { progress: value['progress'] } : {}),
+    ...(typeof value['vip'] === 'string' ? { vip: value['vip'] } : {}),
   };
 }
 
@@ -554,6 +557,7 @@ export function writeExtras(extras: MemberExtras): Json {
     data_dir: extras.dataDirectory ?? undefined,
     trouble: extras.trouble,
     progress: extras.progress,
+    vip: extras.vip,
   };
 }
 

@@ -12,6 +12,7 @@
 import { chmodSync, unlinkSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import type { WatchdogState } from '../core/watchdog.ts';
+import { AddressRemover } from './address-remover.ts';
 import {
   endFamily,
   familyOf,
@@ -85,6 +86,7 @@ export class GuardProcess {
   private ping: { number: number; sentAt: number; answered: boolean } | null = null;
   private watchdog: WatchdogDevice | null;
   private watchdogSaid = '';
+  private remover: AddressRemover | null = null;
 
   constructor(parts: GuardProcessParts) {
     this.parts = parts;
@@ -95,6 +97,7 @@ export class GuardProcess {
     this.orders = orders;
     this.daemon = daemon;
     this.watchdog = this.openWatchdog();
+    this.takeAddress();
     this.server = createServer((socket) => this.welcome(socket));
   }
 
@@ -212,6 +215,7 @@ export class GuardProcess {
       this.parts.log(`the options of daemon ${id.pid} can't be read, the former ones stay: ${String(error)}`);
     }
     this.takeWatchdogOptions();
+    this.takeAddress();
     await this.standIn.end();
     this.parts.log(`daemon ${id.pid} is here; ${describe(this.orders)}`);
     const { build } = this.parts;
@@ -318,6 +322,7 @@ export class GuardProcess {
       clocks,
     });
     this.suspension.restart();
+    this.remover?.ready();
   }
 
   /** Whoever was struck goes down all the way before anybody may start it again. */
@@ -448,6 +453,15 @@ export class GuardProcess {
     if (this.master !== null) send(this.master.socket, { notice: 'watchdog', state });
   }
 
+  // --- the virtual address -----------------------------------------------------------------------------------------
+
+  private takeAddress(): void {
+    const { address } = this.options;
+    if (JSON.stringify(address) === JSON.stringify(this.remover?.removal ?? null)) return;
+    this.remover?.end();
+    this.remover = address === null ? null : new AddressRemover(address, this.parts.log);
+  }
+
   // --- the strike --------------------------------------------------------------------------------------------------
 
   /** Ends the family, and whatever of it appears later, until the daemon gives other orders. */
@@ -469,7 +483,10 @@ export class GuardProcess {
           try {
             const { graceMs } = this.options;
             // New orders are taken only once the family is empty: what runs after them is none of this strike's.
-            await endFamily(dataDirectory, { graceMs, postmaster, stillWanted: () => this.orders === struck });
+            const ended = endFamily(dataDirectory, { graceMs, postmaster, stillWanted: () => this.orders === struck });
+            // The first signals are sent by now.
+            this.remover?.remove();
+            await ended;
           } finally {
             clearInterval(watch);
           }
@@ -477,6 +494,7 @@ export class GuardProcess {
           this.parts.log(`seen empty after ${Math.round(monotonicMs() - from)} ms`);
           continue;
         }
+        this.remover?.remove();
         if (struck.proven !== undefined && !stopped) this.watchdog?.end(true);
         stopped = true;
         // In here too: an error that left this method would leave `striking` set, and no later deadline would count.

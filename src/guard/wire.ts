@@ -52,6 +52,15 @@ export interface GuardOptions {
   readonly unledGraceMs: number;
   /** null: no device is opened. */
   readonly watchdog: WatchdogOptions | null;
+  /** The virtual address, which goes when Postgres is ended; null: there is none. */
+  readonly address: AddressRemoval | null;
+}
+
+/** A program that is kept ready, and what it is told when the address is to go. */
+export interface AddressRemoval {
+  readonly program: string;
+  readonly args: readonly string[];
+  readonly input: string;
 }
 
 export const DEFAULT_OPTIONS: Omit<GuardOptions, 'dataDirectory'> = {
@@ -61,6 +70,7 @@ export const DEFAULT_OPTIONS: Omit<GuardOptions, 'dataDirectory'> = {
   leaveAfterMs: 30_000,
   unledGraceMs: 3_000,
   watchdog: null,
+  address: null,
 };
 
 /**

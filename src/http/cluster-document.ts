@@ -29,6 +29,8 @@ export interface ShownMember {
   readonly trouble?: string;
   /** How far a copy or a rewind has come. */
   readonly progress?: string;
+  /** The virtual address that it has now. */
+  readonly vip?: string;
 }
 
 export interface ShownCluster {
@@ -84,6 +86,7 @@ function shown(member: Member, view: ClusterView): ShownMember {
     ...(isLeader || isWitness ? {} : lags(member, view.status?.optime ?? lsn(0))),
     ...(member.pgha?.trouble === undefined ? {} : { trouble: member.pgha.trouble }),
     ...(member.pgha?.progress === undefined ? {} : { progress: member.pgha.progress }),
+    ...(member.pgha?.vip === undefined ? {} : { vip: member.pgha.vip }),
   };
 }
 

@@ -179,6 +179,10 @@ function ownMetrics(parts: HttpParts, addAll: AddAll): void {
     add('pgha_poolers_skipped', 'Poolers that were passed over in the last pause.', pause?.skipped.size ?? 0);
     add('pgha_pooler_pause_seconds', 'How long clients were held back last.', inSeconds(pause?.pauseMs));
   }
+  if (published.virtualAddress != null) {
+    flag('pgha_vip_held', 'This node has the virtual address.', published.virtualAddress.held);
+    flag('pgha_vip_trouble', 'It could not be put here, or removed.', published.virtualAddress.trouble !== null);
+  }
   lagMetrics(parts, addAll);
   takeoverMetrics(parts, addAll);
   add('pgha_slot_troubles', 'Replication slots that need somebody to look at them.', slots.troubles.length);

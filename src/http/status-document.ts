@@ -158,6 +158,7 @@ function pghaFields(published: Published, version: string, startedAt: string): F
     leadership: leadership.kind,
     term: leadership.kind === 'holding' ? leadership.term.toString() : null,
     guard: published.guard,
+    ...(published.virtualAddress == null ? {} : { vip: published.virtualAddress }),
     decision: {
       situation: decision.situation,
       rule: decision.rule,

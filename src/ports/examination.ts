@@ -57,6 +57,19 @@ export interface HostQuestion {
   /** Where programs are looked for, in this order. */
   readonly programDirectories: readonly string[];
   readonly programs: readonly string[];
+  /** The interface that an address is to be put on; left out: none is. */
+  readonly interface?: string;
+}
+
+/** What moving an address rests on. */
+export interface InterfaceFacts {
+  readonly exists: boolean;
+  /** Of `ip` and `arping`. */
+  readonly missing: readonly string[];
+  /** The capabilities of the daemon that runs, as /proc says them; null: none was found. */
+  readonly capabilities: bigint | null;
+  /** The kernel announces an IPv6 address that is put there. */
+  readonly announcesIpv6: boolean;
 }
 
 export interface HostFacts {
@@ -71,6 +84,8 @@ export interface HostFacts {
   readonly missingPrograms: readonly string[];
   /** null: nobody can say. */
   readonly timeIsKept: boolean | null;
+  /** Left out: it was not asked for. */
+  readonly interface?: InterfaceFacts;
 }
 
 export type PoolerFacts =

@@ -7,7 +7,8 @@ import { access, readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { type Millis, millis } from '../core/time.ts';
-import type { HostFacts, HostQuestion, PathFacts, Reach } from '../ports/examination.ts';
+import type { HostFacts, HostQuestion, InterfaceFacts, PathFacts, Reach } from '../ports/examination.ts';
+import { PROGRAM_PLACES } from './virtual-address.ts';
 
 export async function examineHost(question: HostQuestion, root = '/'): Promise<HostFacts> {
   const at = (path: string): string => join(root, path);
@@ -19,7 +20,27 @@ export async function examineHost(question: HostQuestion, root = '/'): Promise<H
     paths: await Promise.all(question.paths.map((path) => pathFacts(path, at(path)))),
     missingPrograms: await missing(question, at),
     timeIsKept: await timeIsKept(at),
+    ...(question.interface === undefined ? {} : { interface: await interfaceFacts(question.interface, at) }),
   };
+}
+
+async function interfaceFacts(device: string, at: (path: string) => string): Promise<InterfaceFacts> {
+  const notifies = async (of: string): Promise<boolean> =>
+    (await readFile(at(`proc/sys/net/ipv6/conf/${of}/ndisc_notify`), 'utf8').catch(() => '0')).trim() === '1';
+  return {
+    exists: await exists(at(`sys/class/net/${device}`)),
+    missing: await missing({ programs: ['ip', 'arping'], programDirectories: PROGRAM_PLACES }, at),
+    capabilities: await daemonsCapabilities(at),
+    announcesIpv6: (await notifies(device)) || (await notifies('all')),
+  };
+}
+
+async function daemonsCapabilities(at: (path: string) => string): Promise<bigint | null> {
+  const daemon = (await processes(at('proc'))).find(({ name }) => name === 'pgha' || name === 'pgha.js');
+  if (daemon === undefined) return null;
+  const status = await readFile(at(`proc/${daemon.pid}/status`), 'utf8').catch(() => '');
+  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1];
+  return effective === undefined ? null : BigInt(`0x${effective}`);
 }
 
 async function uidOf(passwd: string, user: string): Promise<number | null> {
@@ -91,7 +112,7 @@ async function pathFacts(path: string, there: string): Promise<PathFacts> {
 }
 
 async function missing(
-  { programs, programDirectories }: HostQuestion,
+  { programs, programDirectories }: Pick<HostQuestion, 'programs' | 'programDirectories'>,
   at: (path: string) => string,
 ): Promise<readonly string[]> {
   const absent: string[] = [];

@@ -319,6 +319,68 @@ describe('a deadline', () => {
   });
 });
 
+describe('the virtual address', () => {
+  /** Writes down what it is told, as `ip` would do it. */
+  const noting = (node: Node): string => {
+    const notes = join(node.runtime, 'notes');
+    writeFileSync(notes, '');
+    return notes;
+  };
+  const withAddress = (script: (notes: string) => string): { node: Node; notes: () => string } => {
+    const node = aNode();
+    const notes = noting(node);
+    const address = { program: '/bin/sh', args: ['-c', script(notes)], input: 'address del 10.0.0.100/24 dev eth0\n' };
+    return {
+      node: { ...node, options: { ...node.options, address } },
+      notes: () => readFileSync(notes, 'utf8'),
+    };
+  };
+  const NOTES = (notes: string): string => `while read -r line; do echo "$line" >> ${notes}; done`;
+
+  it('goes when the guard strikes, and not before', async () => {
+    const { node, notes } = withAddress(NOTES);
+    const daemon = await aDaemon(node);
+    aFakeFamily(node);
+    await eventually(() => familyOf(node.data).length === 1);
+    for (let i = 0; i < 3; i++) {
+      expect(await daemon.arm(node, 600)).toEqual({ kind: 'acked' });
+      await pause(200);
+    }
+    expect(notes()).toBe('');
+    kill(daemon.id, 'SIGSTOP');
+    await eventually(() => familyOf(node.data).length === 0);
+    await eventually(() => notes().startsWith('address del 10.0.0.100/24 dev eth0\n'));
+  });
+
+  it('goes also where Postgres was down before, and when another guard has taken over', async () => {
+    const { node, notes } = withAddress(NOTES);
+    const daemon = await aDaemon(node);
+    expect(await daemon.arm(node, 1_500)).toEqual({ kind: 'acked' });
+    kill(guardOf(node));
+    await eventually(() => daemon.heard.includes('replaced'));
+    await eventually(() => notes().includes('address del'));
+  });
+
+  it('does not hold the guard up where what removes it hangs, has ended, or is not there', async () => {
+    for (const script of ['sleep 60', 'exit 1']) {
+      const { node } = withAddress(() => script);
+      const daemon = await aDaemon(node);
+      aFakeFamily(node);
+      await eventually(() => familyOf(node.data).length === 1);
+      expect(await daemon.arm(node, 300)).toEqual({ kind: 'acked' });
+      kill(daemon.id, 'SIGSTOP');
+      await eventually(() => familyOf(node.data).length === 0);
+    }
+    const node = aNode({ address: { program: '/nowhere/ip', args: [], input: 'x\n' } });
+    const daemon = await aDaemon(node);
+    aFakeFamily(node);
+    await eventually(() => familyOf(node.data).length === 1);
+    expect(await daemon.arm(node, 300)).toEqual({ kind: 'acked' });
+    await eventually(() => familyOf(node.data).length === 0);
+    expect(guardLog(node)).toContain('/nowhere/ip, which is to remove the virtual address, does not run');
+  });
+});
+
 /** A fifo in the place of the device, and what was written to it. With ttl 5 its timeout is 3.5 s. */
 async function aFifo(node: Node): Promise<{ readonly path: string; readonly written: () => string }> {
   const path = join(node.runtime, 'watchdog');

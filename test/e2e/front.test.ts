@@ -7,7 +7,7 @@ import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { which } from '../../scripts/ensure.mjs';
-import { type Around, holdersOf, placeOf, startHaproxyWith, startKeepalived } from './lib/around.ts';
+import { AddressWatch, type Around, holdersOf, placeOf, startHaproxyWith, startKeepalived } from './lib/around.ts';
 import { repository, runOn } from './lib/client.ts';
 import type { Server } from './lib/client-messages.ts';
 import { Cluster } from './lib/cluster.ts';
@@ -20,6 +20,8 @@ import { until } from './lib/time.ts';
 const NODES = ['h1', 'h2', 'h3'];
 const FRONT = ['lb1', 'lb2'];
 const VIRTUAL = '10.77.0.10';
+/** The one that pgha moves itself. */
+const OURS = '10.77.0.20';
 const LIMIT_MS = 60_000;
 
 const recommended = (file: string): string => readFileSync(join(repository, 'config', file), 'utf8');
@@ -56,7 +58,12 @@ describeOnHosts('config/haproxy.cfg', () => {
     cluster = await Cluster.start({
       network,
       // keepalived's check asks on the loopback; and the address that comes and goes is Postgres' too.
-      node: () => ({ restapi: { listen: '0.0.0.0:8008', agent_check: '*:8009' }, postgresql: { listen: '*:5432' } }),
+      node: () => ({
+        restapi: { listen: '0.0.0.0:8008', agent_check: '*:8009' },
+        postgresql: { listen: '*:5432' },
+        vip: { address: `${OURS}/24`, interface: 'eth0' },
+      }),
+      capabilities: ['net_admin', 'net_raw'],
     });
   });
   afterEach(async () => {
@@ -89,11 +96,11 @@ describeOnHosts('config/haproxy.cfg', () => {
     ...cluster.node('h1').server,
     ...{ name: address, host: address, port },
   });
-  const arrives = (name: string, hosts: readonly Host[]): Promise<true> =>
+  const arrives = (name: string, hosts: readonly Host[], address = VIRTUAL): Promise<true> =>
     until(
       `${name} alone has the address`,
       LIMIT_MS,
-      async () => (await holdersOf(VIRTUAL, hosts)).join() === name,
+      async () => (await holdersOf(address, hosts)).join() === name,
     ).catch((error: unknown) => {
       const logs = running
         .filter(({ config }) => config.includes('keepalived'))
@@ -143,6 +150,52 @@ describeOnHosts('config/haproxy.cfg', () => {
     await arrives(await cluster.primary(), hosts);
     for (const { child } of all.values()) child.kill('SIGTERM');
     await until('the address is given back', LIMIT_MS, async () => (await holdersOf(VIRTUAL, hosts)).length === 0);
+  });
+
+  it('vip: an address that pgha moves itself is where the primary is, and never on two nodes at once', async () => {
+    const hosts = cluster.nodes.map(({ host }) => host);
+    const watch = new AddressWatch(OURS, cluster.directory, hosts);
+    try {
+      const first = cluster.node(await cluster.primary());
+      await arrives(first.name, hosts, OURS);
+      await cluster.startWriter({ servers: [through(OURS, 5432)] });
+
+      // Somebody removes it.
+      await runOn(first.host, ['ip', 'address', 'del', `${OURS}/24`, 'dev', 'eth0']);
+      await until('it is put back', LIMIT_MS, () => first.logText().includes('vip.restored'));
+      await arrives(first.name, hosts, OURS);
+
+      const [second = ''] = cluster.others(first.name).map(({ name }) => name);
+      await ctlDone(cluster, ['switchover', '--candidate', second, '--force']);
+      await arrives(second, hosts, OURS);
+      await cluster.waitForWrites(20, LIMIT_MS);
+      await cluster.waitAllStreaming();
+      cluster.killPostmaster(second);
+      const third = cluster.node(await cluster.waitForPrimary(LIMIT_MS, [second]));
+      await arrives(third.name, hosts, OURS);
+      await cluster.waitForWrites(20, LIMIT_MS);
+      await cluster.waitAllStreaming();
+
+      // A daemon that hangs: the guard ends Postgres, and takes the address away.
+      third.daemon.freeze();
+      await until('the guard has taken it away', LIMIT_MS, async () => {
+        return !(await holdersOf(OURS, hosts)).includes(third.name);
+      });
+      const fourth = await cluster.waitForPrimary(LIMIT_MS, [third.name]);
+      await arrives(fourth, hosts, OURS);
+      third.daemon.thaw();
+      await endsWell(cluster);
+      expect(watch.overlaps).toEqual([]);
+
+      // Whoever finds it where nobody leads removes it.
+      const [stray = first] = cluster.others(fourth);
+      await runOn(stray.host, ['ip', 'address', 'add', `${OURS}/24`, 'dev', 'eth0']);
+      stray.daemon.kill();
+      await arrives(fourth, hosts, OURS);
+      await until('it is told', LIMIT_MS, () => stray.logText().includes('vip.stray'));
+    } finally {
+      watch.end();
+    }
   });
 
   it('haproxy.cfg: the write port follows the primary, the read port the standbys', async () => {

@@ -127,7 +127,8 @@ export const SETTINGS: readonly Settings[] = [
  */
 export function drawPlan(seed: number, focus: readonly Story[] = [], shape: Partial<Plan> = {}): Plan {
   const poolers = new SeededRandom(`with poolers:${seed}`).chance(0.3) ? { poolers: 2 } : {};
-  const plan = { ...drawAny(seed, focus), ...poolers, ...shape };
+  const address = new SeededRandom(`with an address:${seed}`).chance(0.2) ? { virtualAddress: true as const } : {};
+  const plan = { ...drawAny(seed, focus), ...poolers, ...address, ...shape };
   // Drawn apart, so that plans are what they were but for this.
   const failsafe = new SeededRandom(`failsafe:${seed}`).chance(0.35);
   const drawn = drawSickness(failsafe ? { ...plan, config: { failsafe_mode: true, ...plan.config } } : plan, focus);

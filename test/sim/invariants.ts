@@ -453,6 +453,16 @@ export class Invariants {
     }
   }
 
+  /** What this node knows of its own window may be wrong by design (protocol.md 10). */
+  isUnknowing(name: string): boolean {
+    const ledger = this.ledger(name);
+    const { guard } = ledger.node;
+    const now = this.now();
+    const replaced =
+      now < this.byHandUntil && ledger.endless && this.leaderName !== null && this.leaderName !== ledger.node.name;
+    return this.justResumed(ledger, now) || guard.missedSuspension || guard.blind || replaced;
+  }
+
   /** protocol.md 10: from resumption to the guard's strike, or to the first refused beat. */
   private justResumed(ledger: Ledger, now: number): boolean {
     return !this.strict && now < ledger.node.clock.resumedAt + AFTER_SUSPENSION_MS;

@@ -24,6 +24,7 @@ const NAMED = [
   'guard cut its deadline after a suspension',
   'guard fired',
   'guard stopped an unvouched primary',
+  'ip hung',
   'key by acquire',
   'key by retake',
   'key by swap',
@@ -165,6 +166,8 @@ const CHECKED = [
   'S9 data of another cluster',
   'S9 no new cluster over old data',
   'S9 the scope keeps its cluster',
+  'V1 somebody has the address',
+  'V2 the leader has the address',
 ] as const;
 
 export const DECLARED: readonly string[] = [

@@ -200,6 +200,8 @@ export interface Plan {
   readonly guard?: 'off';
   /** So many poolers stand in front; absent: none. */
   readonly poolers?: number;
+  /** Absent: no address follows the leader. */
+  readonly virtualAddress?: true;
   /** A plan that has to fail: nobody is excused. */
   readonly canary?: true;
   /** The guard is a unit of its own, which the service manager starts again after so long; null: only the daemon does. */

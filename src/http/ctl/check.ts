@@ -272,6 +272,7 @@ const gatherHost: Gather = async (session, name, options) => {
       paths: isWitness ? secrets : [dataDir, parentOf(dataDir), ...secrets],
       programDirectories,
       programs: isWitness ? [] : PROGRAMS,
+      ...(config.vip === null ? {} : { interface: config.vip.interface }),
     }),
     view === null ? [] : clocksOf(session, view),
   ]);
@@ -281,6 +282,7 @@ const gatherHost: Gather = async (session, name, options) => {
     secrets,
     programDirectories: shown,
     clockOffsets,
+    ...(config.vip === null ? {} : { vip: config.vip }),
   };
   const { findings, figures } = judgeHost(facts, expected);
   const etcd = await latencyOf(session, view, options);

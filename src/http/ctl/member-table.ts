@@ -228,8 +228,10 @@ function withoutEmpty({ columns, rows }: Rows, extended: boolean, pretty = false
 }
 
 function footer({ scope, view }: NamedCluster): string[] {
-  const { pause, scheduled_switchover: wish } = clusterDocument(view, scope);
-  const said: string[] = [];
+  const { members, pause, scheduled_switchover: wish } = clusterDocument(view, scope);
+  const said: string[] = members.flatMap(({ name, vip }) =>
+    vip === undefined ? [] : [` Virtual address: ${vip} of ${name}`],
+  );
   if (pause === true) said.push(' Maintenance mode: on');
   if (wish !== undefined) {
     said.push(` Switchover scheduled at: ${wish.at}`);

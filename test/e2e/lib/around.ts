@@ -3,7 +3,7 @@
  * the caller has written. Here is only how they are started so that several stand side by side on one machine.
  */
 import type { ChildProcess } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { which } from '../../../scripts/ensure.mjs';
 import { runOn } from './client.ts';
@@ -73,4 +73,56 @@ export async function holdersOf(address: string, hosts: readonly Host[]): Promis
     }),
   );
   return answers.filter((name) => name !== null);
+}
+
+/** Every coming and going of an address on these hosts, as their kernels tell it. */
+export class AddressWatch {
+  private readonly address: string;
+  private readonly monitors: readonly { readonly host: string; readonly child: ChildProcess; readonly log: string }[];
+
+  constructor(address: string, directory: string, hosts: readonly Host[]) {
+    this.address = address;
+    this.monitors = hosts.map((host) => {
+      const place = placeOf(directory, 'monitor', host);
+      const log = join(place, 'addresses.log');
+      const args = ['-ts', 'monitor', 'address'];
+      return { host: host.name, log, child: launch({ host, program: 'ip', args, log, cwd: place, asServer: false }) };
+    });
+  }
+
+  /** Who had it when, in milliseconds since 1970; the end is infinite where it was not seen. */
+  get times(): readonly { readonly host: string; readonly from: number; readonly to: number }[] {
+    return this.monitors.flatMap(({ host, log }) => {
+      const found: { host: string; from: number; to: number }[] = [];
+      for (const line of readFileSync(log, 'utf8').split('\n')) {
+        const [, at = '', gone] = /^\[(\S+)\] (Deleted )?\d+: /.exec(line) ?? [];
+        if (at === '' || !line.includes(` ${this.address}/`)) continue;
+        const last = found.at(-1);
+        const isThere = last?.to === Number.POSITIVE_INFINITY;
+        if (gone !== undefined && isThere) last.to = Date.parse(at);
+        // Whatever prolongs it is told as well.
+        else if (gone === undefined && !isThere)
+          found.push({ host, from: Date.parse(at), to: Number.POSITIVE_INFINITY });
+      }
+      return found;
+    });
+  }
+
+  /** Sentences about each time that two hosts had it at once. */
+  get overlaps(): readonly string[] {
+    const { times } = this;
+    return times.flatMap((one, i) =>
+      times
+        .slice(i + 1)
+        .filter((other) => other.host !== one.host && one.from < other.to && other.from < one.to)
+        .map((other) => {
+          const ms = Math.min(one.to, other.to) - Math.max(one.from, other.from);
+          return `${one.host} and ${other.host} had it at once for ${ms} ms`;
+        }),
+    );
+  }
+
+  end(): void {
+    for (const { child } of this.monitors) child.kill('SIGTERM');
+  }
 }

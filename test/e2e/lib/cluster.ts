@@ -65,6 +65,8 @@ export interface ClusterOptions {
   readonly program?: (name: string) => Program;
   /** Over the environment of one node's daemon, and so of all that it starts. */
   readonly env?: (name: string) => Readonly<Record<string, string>>;
+  /** What the daemons may do although they are not root: `net_admin`. */
+  readonly capabilities?: readonly string[];
   /** Postgres parameters of every node. */
   readonly parameters?: Readonly<Record<string, string | number | boolean>>;
   readonly fsync?: boolean;
@@ -138,6 +140,7 @@ export class Node {
     env: Readonly<Record<string, string>> = {},
     first: Program | null = null,
     superuser = SUPERUSER,
+    capabilities: readonly string[] = [],
   ) {
     this.name = name;
     this.host = host;
@@ -150,7 +153,7 @@ export class Node {
     this.apiPort = host.port(8008);
     this.socketDirectory = join(directory, 'socket');
     this.program = first ?? 'pgha';
-    const both = { host, config: this.configFile, log: this.log, cwd: directory };
+    const both = { host, config: this.configFile, log: this.log, cwd: directory, capabilities };
     const forPgha = first === null ? env : { PGHA_RUNTIME_DIRECTORY: join(directory, 'run'), ...env };
     this.daemons = {
       pgha: new Daemon({ ...both, program, env: forPgha }),
@@ -277,7 +280,8 @@ export class Cluster {
       const own = published === undefined ? {} : publishedEnvironment(place);
       const env = { ...own, ...options.env?.(name) };
       const host = network.host(name);
-      return new Node(name, host, place, join(programs, 'pgha.js'), env, first, published?.superuser);
+      const program = join(programs, 'pgha.js');
+      return new Node(name, host, place, program, env, first, published?.superuser, options.capabilities);
     };
     const nodes = nodeNames.map(nodeOn);
     const witness = options.witness === true ? nodeOn('w1') : null;

@@ -22,6 +22,7 @@ export interface DaemonOptions {
   readonly log: string;
   readonly cwd: string;
   readonly env?: Readonly<Record<string, string>>;
+  readonly capabilities?: readonly string[];
 }
 
 export class Daemon {
@@ -50,6 +51,7 @@ export class Daemon {
       log: this.options.log,
       cwd: this.options.cwd,
       asServer: true,
+      capabilities: this.options.capabilities ?? [],
       ...(this.options.env === undefined ? {} : { env: this.options.env }),
     });
     this.child = child;

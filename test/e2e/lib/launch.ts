@@ -17,6 +17,8 @@ export interface LaunchOptions {
   readonly cwd: string;
   /** As user postgres when we are root. */
   readonly asServer: boolean;
+  /** What it may do although it is not root, as a unit's AmbientCapabilities: `net_admin`. */
+  readonly capabilities?: readonly string[];
   readonly ipc?: boolean;
   /** Two pipes besides: what is written to its descriptor 3, and read from its 4. */
   readonly pipes?: boolean;
@@ -25,7 +27,12 @@ export interface LaunchOptions {
 
 export function launch(options: LaunchOptions): ChildProcess {
   openRun();
-  const command = [...options.host.prefix, ...stepDown(options.asServer), options.program, ...options.args];
+  const command = [
+    ...options.host.prefix,
+    ...stepDown(options.asServer, options.capabilities),
+    options.program,
+    ...options.args,
+  ];
   const [first = '', ...rest] = command;
   const log = openSync(options.log, 'a');
   try {
@@ -51,10 +58,12 @@ export function launch(options: LaunchOptions): ChildProcess {
 }
 
 /** The part of a command that steps down from root to user postgres. */
-export function stepDown(asServer: boolean): string[] {
+export function stepDown(asServer: boolean, capabilities: readonly string[] = []): string[] {
   const account = asServer ? serverAccount() : null;
   if (account === null) return [];
-  return ['setpriv', `--reuid=${account.uid}`, `--regid=${account.gid}`, '--init-groups', '--'];
+  const added = capabilities.map((name) => `+${name}`).join();
+  const kept = added === '' ? [] : [`--inh-caps=${added}`, `--ambient-caps=${added}`];
+  return ['setpriv', `--reuid=${account.uid}`, `--regid=${account.gid}`, '--init-groups', ...kept, '--'];
 }
 
 export function environment(node: string, extra: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {

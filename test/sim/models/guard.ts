@@ -33,6 +33,7 @@ export class GuardProcess {
   private readonly random: SeededRandom;
   private readonly server: PostgresServer;
   private readonly events: GuardEvents;
+  private readonly address: { remove(): void } | null;
   alive = false;
   arming: Arming | null = null;
   /** Written before each ack, read by the next guard. */
@@ -66,6 +67,8 @@ export class GuardProcess {
     readonly random: SeededRandom;
     readonly server: PostgresServer;
     readonly events: GuardEvents;
+    /** The virtual address on this machine; null: there is none. */
+    readonly address?: { remove(): void } | null;
   }) {
     this.name = parts.name;
     this.scheduler = parts.scheduler;
@@ -73,6 +76,7 @@ export class GuardProcess {
     this.random = parts.random;
     this.server = parts.server;
     this.events = parts.events;
+    this.address = parts.address ?? null;
   }
 
   /** SIGSTOP. Goes on after `ms`, with all that came meanwhile. */
@@ -286,12 +290,14 @@ export class GuardProcess {
       this.events.mark('guard fired');
       this.server.stopImmediate();
     }
+    this.address?.remove();
     // Whatever of the family appears later is ended too, until the daemon gives other orders.
     let looks = 0;
     const look = (): void => {
       if (!this.alive || this.life !== life || this.arming !== arming) return;
       const { kind } = this.server.processes;
       if (kind !== 'none' && kind !== 'stopping') this.server.stopImmediate();
+      this.address?.remove();
       looks += 1;
       this.scheduler.after(looks < 60 ? 50 : 250, () => this.whenAwake(look));
     };

@@ -1458,4 +1458,46 @@ export const MUTANTS: readonly Mutant[] = [
     shape: { faults: [], profile: 'quiet' },
     seeds: 10,
   },
+  {
+    name: 'the key goes before the virtual address',
+    story: 'V1: who leads next takes the address while a slow kernel still has it here',
+    edits: [
+      {
+        file: ACT,
+        find: 'agent.downSince() !== null) await agent.address.letGo()',
+        replace: 'agent.downSince() !== null) agent.address.giveUp()',
+      },
+    ],
+    caughtBy: ['V1'],
+    shape: {
+      virtualAddress: true,
+      config: {},
+      faults: [3, 11, 19, 27, 35, 43, 51].map((second) => ({
+        when: { at: second * 1_000 },
+        fault: { kind: 'switchover', to: null },
+      })),
+    },
+    seeds: 60,
+  },
+  {
+    name: 'the virtual address outlives the window',
+    story: 'V1: its end in the kernel is counted from now, as a TTL, and nobody is there to take it away sooner',
+    edits: [
+      {
+        file: 'src/core/virtual-address.ts',
+        find: 'Math.floor(Math.min(ttl, between(now, deadline)) / SECOND)',
+        replace: 'Math.floor((between(now, deadline) > 0 ? 2 * ttl : 0) / SECOND)',
+      },
+    ],
+    caughtBy: ['V1'],
+    shape: {
+      virtualAddress: true,
+      guard: 'off',
+      faults: [3, 40].map((second) => ({
+        when: { at: second * 1_000 },
+        fault: { kind: 'daemon-pause', node: 'holder', for: 25_000 },
+      })),
+    },
+    seeds: 40,
+  },
 ];

@@ -12,6 +12,7 @@ import { type GuardProcess, SimulatedGuard } from '../models/guard.ts';
 import { SimulatedPostgres } from '../models/postgres-port.ts';
 import type { PostgresServer } from '../models/postgres-server.ts';
 import { SimulatedStateFile, type StoredOnMachine } from '../models/state-file.ts';
+import type { SimulatedInterface } from '../models/virtual-address.ts';
 import { Incarnation, type MachineClock } from './incarnation.ts';
 import type { SeededRandom } from './random.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -47,6 +48,8 @@ export class Machine {
   readonly clock: MachineClock;
   readonly server: PostgresServer;
   readonly guard: GuardProcess;
+  /** Where the virtual address may be. */
+  readonly interface: SimulatedInterface;
   private readonly parts: {
     readonly scheduler: Scheduler;
     readonly random: SeededRandom;
@@ -58,6 +61,7 @@ export class Machine {
     readonly woke: () => void;
     readonly guardUnitMs: number | null;
     readonly guardMode: 'on' | 'off';
+    readonly interface: SimulatedInterface;
   };
   private readonly stored: StoredOnMachine = { state: null };
   private running: Daemon | null = null;
@@ -70,6 +74,7 @@ export class Machine {
     this.server = server;
     this.guard = guard;
     this.parts = parts;
+    this.interface = parts.interface;
     const { guardUnitMs, scheduler } = parts;
     if (guardUnitMs !== null) {
       guard.whenItDies(() => {
@@ -185,6 +190,7 @@ export class Machine {
     this.killDaemon();
     this.server.powerLoss();
     this.guard.powerLoss();
+    this.interface.powerLoss();
     this.stored.state = null;
   }
 

@@ -10,6 +10,7 @@ import { millis } from '../../../src/core/time.ts';
 import type { Facts, Severity } from '../../../src/ports/event-log.ts';
 import type { ServerAddress } from '../../../src/ports/postgres.ts';
 import { NoPostgres } from '../../../src/postgres/none.ts';
+import { Addresses } from '../addresses.ts';
 import { Ailments } from '../ailments.ts';
 import { Clients } from '../clients.ts';
 import { Conduct } from '../conduct.ts';
@@ -24,6 +25,7 @@ import { SimulatedPoolers } from '../models/poolers.ts';
 import { SimulatedPostgres } from '../models/postgres-port.ts';
 import { PostgresServer, type ServerEvents } from '../models/postgres-server.ts';
 import { checkSimulatedServer } from '../models/server-check.ts';
+import { SimulatedInterface } from '../models/virtual-address.ts';
 import { WalArchive } from '../models/wal.ts';
 import { Operators } from '../operators.ts';
 import { Pace, paceOf } from '../pace.ts';
@@ -115,6 +117,7 @@ export class World {
   private readonly ailments: Ailments;
   private readonly synchrony: Synchrony;
   private readonly poolers: SimulatedPoolers;
+  private readonly addresses: Addresses;
   private readonly leaderTerms: bigint[] = [];
   /** Acknowledged writes that earlier promotions have cost. */
   private readonly lostBefore = new Set<number>();
@@ -210,6 +213,16 @@ export class World {
       etcd: this.etcd,
       mayLead: (name) => canLead(plan, name),
       now: () => this.queue.now(),
+      fail: (invariant, sentence) => this.fail(invariant, sentence),
+    });
+    this.addresses = new Addresses({
+      holders: () =>
+        this.machines.map((machine) => ({
+          name: machine.name,
+          interface: machine.interface,
+          isSuspended: machine.clock.isSuspended,
+          isExcused: this.invariants.isUnknowing(machine.name),
+        })),
       fail: (invariant, sentence) => this.fail(invariant, sentence),
     });
     this.pace = new Pace({
@@ -323,6 +336,7 @@ export class World {
       ...this.conduct.checked,
       ...this.ailments.checked,
       ...this.pace.checked,
+      ...this.addresses.checked,
       ...this.checked,
     }))
       if (times > 0) this.trace.marks.set(`checked ${what}`, times);
@@ -353,6 +367,7 @@ export class World {
     }
     this.invariants.check();
     this.synchrony.check();
+    if (this.plan.virtualAddress === true) this.addresses.check();
     const { reused } = this.archive;
     if (reused !== null && this.failure === null) {
       // Postgres picks the next number it knows of. Where the first primary was lost before anybody heard of its
@@ -620,6 +635,7 @@ export class World {
     this.checked['L2 it stays as it is'] += 1;
     if (this.writableLeader() !== leader)
       this.fail('L2', `all was well, and ${leader.name} does not lead any more: ${this.describe()}`);
+    if (this.plan.virtualAddress === true) this.addresses.settled(leader.name);
   }
 
   /** L2, second half: after the healing at most one more change of leader happens. */
@@ -813,6 +829,7 @@ export class World {
         return machine?.on === true ? machine.server : null;
       },
     });
+    const networkInterface = new SimulatedInterface(clock, new SeededRandom(`address:${plan.seed}:${name}`));
     const guard = new GuardProcess({
       name,
       scheduler: queue,
@@ -824,6 +841,7 @@ export class World {
         mark: (mark) => this.trace.mark(mark),
         armed: () => this.faults.occasion('guard-armed', name),
       },
+      address: networkInterface,
     });
     return new Machine(name, clock, server, guard, {
       scheduler: queue,
@@ -862,6 +880,14 @@ export class World {
             },
           }),
           poolers: this.poolers.endOf(process),
+          ...(plan.virtualAddress === true
+            ? {
+                virtualAddress: networkInterface.endOf(process, {
+                  others: () => this.othersWithAddress(name),
+                  mark: (mark) => this.trace.mark(mark),
+                }),
+              }
+            : {}),
           postgres: ports.postgres,
           guard: ports.guard,
           state: ports.state,
@@ -886,7 +912,12 @@ export class World {
       woke: () => this.conduct.woke(name),
       guardUnitMs: plan.guard === 'off' ? null : plan.guardUnitMs,
       guardMode: plan.guard ?? 'on',
+      interface: networkInterface,
     });
+  }
+
+  private othersWithAddress(name: string): readonly string[] {
+    return this.machines.filter((one) => one.name !== name && one.interface.has).map((one) => one.name);
   }
 
   /** What there is before the first daemon starts. */

@@ -59,6 +59,38 @@ describe('restapi.server_tokens', () => {
   });
 });
 
+describe('the section vip', () => {
+  const section = (lines: string, listen = '*:5432'): string =>
+    `${MINIMAL.replace("listen: '*:5432'", `listen: '${listen}'`)}vip:\n${lines}`;
+
+  it('names addresses, as the kernel prints them, and the interface', () => {
+    const { config } = load(section('  address: 10.0.0.100/24\n  interface: eth0\n'));
+    expect(config.vip).toEqual({ addresses: ['10.0.0.100/24'], interface: 'eth0' });
+    const several = load(section('  address: [10.0.0.100/24, FD00:0::0100/64]\n  interface: bond0.12\n'));
+    expect(several.config.vip?.addresses).toEqual(['10.0.0.100/24', 'fd00::100/64']);
+    expect(load(MINIMAL).config.vip).toBeNull();
+  });
+
+  it.each([
+    ['  interface: eth0\n', 'missing: the address that is to follow the primary'],
+    ['  address: 10.0.0.100/24\n', 'missing: the interface of this node'],
+    ['  address: 10.0.0.100\n  interface: eth0\n', 'has no prefix: 10.0.0.100/24'],
+    ['  address: 10.0.0.100/33\n  interface: eth0\n', 'has a prefix that is none: 1 to 32 is expected'],
+    ['  address: db.example.org/24\n  interface: eth0\n', 'is no IP address with the length of its prefix'],
+    ['  address: 127.0.0.9/8\n  interface: lo\n', 'can not be reached by clients'],
+    ['  address: 10.0.0.1/24\n  interface: eth0\n', "10.0.0.1 is this node's own address"],
+    ['  address: 10.0.0.100/24\n  interface: "eth0; reboot"\n', 'is no name of a network interface'],
+  ])('refuses %j', (lines, said) => {
+    expect(() => load(section(lines))).toThrow(said);
+  });
+
+  it('refuses an address on which Postgres does not listen', () => {
+    const text = '  address: 10.0.0.100/24\n  interface: eth0\n';
+    expect(() => load(section(text, '10.0.0.1,127.0.0.1:5432'))).toThrow("postgresql.listen has to be '*:5432'");
+    expect(load(section(text, '10.0.0.1,10.0.0.100:5432')).config.vip).not.toBeNull();
+  });
+});
+
 describe('the section pgbouncer', () => {
   const section = (lines: string): string => `${MINIMAL}pgbouncer:\n${lines}`;
 

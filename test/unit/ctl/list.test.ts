@@ -66,6 +66,14 @@ describe('pgha-ctl list', () => {
     expect((await ctl({ clusters: { demo } }, 'dsn', '-m', 'w')).code).toBe(1);
   });
 
+  it('says below the table who has the virtual address', async () => {
+    const demo = threeMembers();
+    expect((await ctl({ clusters: { demo } }, 'list')).out).not.toContain('Virtual address');
+    const vip = '10.0.0.100/24 on eth0';
+    demo['members/b'] = { ...(demo['members/b'] as object), pgha: { version: '0.1.0', vip } };
+    expect((await ctl({ clusters: { demo } }, 'list')).out).toContain(' Virtual address: 10.0.0.100/24 on eth0 of b');
+  });
+
   it('names the trouble of a member in the extended form only, and only while there is some', async () => {
     const demo = threeMembers();
     expect((await ctl({ clusters: { demo } }, 'list', '--extended')).out).not.toContain('Trouble');

@@ -400,6 +400,21 @@ describe('GET /metrics', () => {
   });
 });
 
+describe('the virtual address', () => {
+  const holding = { name: '10.0.0.100/24 on eth0', held: true, trouble: null };
+
+  it('is told by the node that has it, and by no other where none is configured', async () => {
+    const none = anApi(aControl());
+    expect((await none.inject('/patroni')).json().pgha).not.toHaveProperty('vip');
+    expect((await none.inject('/metrics')).body).not.toContain('pgha_vip');
+    const api = anApi(aControl({ state: aPublished({ virtualAddress: holding }) }));
+    expect((await api.inject('/patroni')).json().pgha.vip).toEqual(holding);
+    const { body } = await api.inject('/metrics');
+    expect(body).toMatch(/^pgha_vip_held\{.*\} 1$/m);
+    expect(body).toMatch(/^pgha_vip_trouble\{.*\} 0$/m);
+  });
+});
+
 describe('what a member says of itself', () => {
   it('is read back by the other members', async () => {
     const body = (

@@ -59,6 +59,7 @@ export function aConfig(
     },
     notices: { webhook: null, syslog: null },
     pgbouncer: null,
+    vip: null,
     etcd: { endpoints: [], srv: null, username: null, password: null, cacert: null, cert: null, key: null },
     restapi: {
       listen: { host: '127.0.0.1', port: 8008 },

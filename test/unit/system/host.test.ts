@@ -83,6 +83,39 @@ describe('the machine', () => {
   });
 });
 
+describe('an interface', () => {
+  it('is there or not, with what is needed to move an address, and what the daemon may do', async () => {
+    const root = mkdtempSync(join(tmpdir(), 'pgha-host-'));
+    const put = (path: string, text: string, mode = 0o644): void => {
+      mkdirSync(dirname(join(root, path)), { recursive: true });
+      writeFileSync(join(root, path), text, { mode });
+    };
+    const look = async (device: string) =>
+      (await examineHost({ paths: [], programDirectories: [], programs: [], interface: device }, root)).interface;
+    try {
+      expect(await look('eth0')).toEqual({
+        exists: false,
+        missing: ['ip', 'arping'],
+        capabilities: null,
+        announcesIpv6: false,
+      });
+      put('sys/class/net/eth0/mtu', '1500');
+      put('usr/sbin/ip', '', 0o755);
+      put('proc/sys/net/ipv6/conf/eth0/ndisc_notify', '1\n');
+      put('proc/77/cmdline', '/usr/lib/pgha/node\0/usr/lib/pgha/pgha.js\0/etc/pgha/pgha.yml\0');
+      put('proc/77/status', 'Name:\tnode\nCapPrm:\t0000000000003000\nCapEff:\t0000000000003000\n');
+      expect(await look('eth0')).toEqual({
+        exists: true,
+        missing: ['arping'],
+        capabilities: 0x3000n,
+        announcesIpv6: true,
+      });
+    } finally {
+      rmSync(root, { recursive: true, force: true });
+    }
+  });
+});
+
 describe('a port', () => {
   it('is open, or nobody listens there', async () => {
     const server = createServer().listen(0, '127.0.0.1');

@@ -11,6 +11,8 @@ export interface HostExpectation {
   readonly programDirectories: readonly string[];
   /** Seconds that the clocks of members are ahead of ours. */
   readonly clockOffsets: readonly { readonly member: string; readonly seconds: number }[];
+  /** The address that pgha moves; left out: it moves none. */
+  readonly vip?: { readonly addresses: readonly string[]; readonly interface: string };
 }
 
 export const PROGRAMS = ['postgres', 'initdb', 'pg_basebackup', 'pg_rewind', 'pg_controldata'];
@@ -63,6 +65,7 @@ export function judgeHost(facts: HostFacts, expected: HostExpectation): Judgemen
       ...judgeSecrets(facts, expected),
       judgePrograms(facts, expected),
       ...judgeClock(facts, expected),
+      ...judgeVip(facts, expected),
     ],
     figures: [],
   };
@@ -194,4 +197,63 @@ function judgeClock({ timeIsKept }: HostFacts, { clockOffsets }: HostExpectation
   return [
     { level: 'warning', about, said: 'nothing that sets it was found', todo: 'timedatectl set-ntp true, or chrony' },
   ];
+}
+
+/** capabilities(7) */
+const NET_ADMIN = 1n << 12n;
+const NET_RAW = 1n << 13n;
+const DROP_IN =
+  'install -D -m 644 /usr/share/doc/pgha/examples/vip.conf /etc/systemd/system/pgha.service.d/vip.conf; systemctl daemon-reload; systemctl restart pgha (on standbys first)';
+
+function judgeVip({ interface: facts }: HostFacts, { vip }: HostExpectation): Finding[] {
+  if (vip === undefined || facts === undefined) return [];
+  const about = 'vip';
+  const findings: Finding[] = [];
+  const { exists, missing, capabilities, announcesIpv6 } = facts;
+  const has = (kind: 'v4' | 'v6'): boolean => vip.addresses.some((one) => one.includes(':') === (kind === 'v6'));
+  if (!exists)
+    findings.push({
+      level: 'critical',
+      about,
+      said: `there is no interface ${vip.interface} on this machine`,
+      todo: 'ip link; then set vip.interface',
+    });
+  if (missing.includes('ip'))
+    findings.push({ level: 'critical', about, said: 'ip is not installed', todo: 'apt-get install iproute2' });
+  if (capabilities !== null && (capabilities & NET_ADMIN) === 0n)
+    findings.push({
+      level: 'critical',
+      about,
+      said: 'the daemon may not put an address on an interface (CAP_NET_ADMIN)',
+      todo: DROP_IN,
+    });
+  else if (capabilities !== null && (capabilities & NET_RAW) === 0n && has('v4'))
+    findings.push({
+      level: 'warning',
+      about,
+      said: 'the daemon may not tell the network where the address is (CAP_NET_RAW)',
+      todo: DROP_IN,
+    });
+  if (missing.includes('arping') && has('v4'))
+    findings.push({
+      level: 'warning',
+      about,
+      said: 'arping is not installed: others find out by themselves that the address has moved, which may take a minute',
+      todo: 'apt-get install iputils-arping',
+    });
+  if (!announcesIpv6 && has('v6'))
+    findings.push({
+      level: 'warning',
+      about,
+      said: `the kernel does not announce an IPv6 address that is put on ${vip.interface}`,
+      todo: `sysctl -w net.ipv6.conf.${vip.interface}.ndisc_notify=1, and into /etc/sysctl.d`,
+    });
+  if (capabilities === null)
+    findings.push({
+      level: 'warning',
+      about,
+      said: 'no daemon runs that could be asked whether it may move an address',
+    });
+  if (findings.length > 0) return findings;
+  return [{ level: 'ok', about, said: `${vip.addresses.join(', ')} can be put on ${vip.interface}` }];
 }

@@ -172,6 +172,8 @@ const EXPECTED: HostExpectation = {
   programDirectories: ['/usr/lib/postgresql/15/bin'],
   clockOffsets: [{ member: 'b', seconds: 0.4 }],
 };
+const VIP = { addresses: ['10.0.0.100/24'], interface: 'eth0' };
+const INTERFACE = { exists: true, missing: [], capabilities: (1n << 12n) | (1n << 13n), announcesIpv6: false };
 const unit = (name: string, script = false) => ({ enabled: [{ name, script }] });
 const path = (name: string, found: HostFacts['paths'][number]['found']) => ({
   paths: [...HOST.paths.filter((one) => one.path !== name), { path: name, found }],
@@ -283,6 +285,43 @@ describe('host', () => {
     ],
     ['a clock nobody sets', { timeIsKept: null }, { clockOffsets: [] }, ['warning clock: nothing that sets it']],
     ['a clock not set yet', { timeIsKept: false }, {}, ['warning clock: systemd-timesyncd']],
+    ['an address that can be moved', { interface: INTERFACE }, { vip: VIP }, []],
+    [
+      'no such interface',
+      { interface: { ...INTERFACE, exists: false } },
+      { vip: VIP },
+      ['critical vip: there is no interface eth0'],
+    ],
+    [
+      'no right to change it',
+      { interface: { ...INTERFACE, capabilities: 0n } },
+      { vip: VIP },
+      ['critical vip: the daemon may not put an address on an interface (CAP_NET_ADMIN)'],
+    ],
+    [
+      'nobody can be told',
+      { interface: { ...INTERFACE, capabilities: 1n << 12n, missing: ['arping'] } },
+      { vip: VIP },
+      ['warning vip: the daemon may not tell the network', 'warning vip: arping is not installed'],
+    ],
+    [
+      'nothing to do it with',
+      { interface: { ...INTERFACE, missing: ['ip'] } },
+      { vip: VIP },
+      ['critical vip: ip is not installed'],
+    ],
+    [
+      'an IPv6 address that nobody announces',
+      { interface: { ...INTERFACE, missing: ['arping'] } },
+      { vip: { ...VIP, addresses: ['fd00::100/64'] } },
+      ['warning vip: the kernel does not announce an IPv6 address'],
+    ],
+    [
+      'no daemon to ask',
+      { interface: { ...INTERFACE, capabilities: null } },
+      { vip: VIP },
+      ['warning vip: no daemon runs'],
+    ],
   ];
   it.each(ROWS)('%s', (_what, facts, expected, rows) => {
     const judgement = judgeHost({ ...HOST, ...facts }, { ...EXPECTED, ...expected });
