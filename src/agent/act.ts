@@ -504,7 +504,8 @@ async function untilAnswered(agent: Agent, signal: AbortSignal, txn: Txn): Promi
 async function claimScope(agent: Agent, over: Revision | null): Promise<boolean> {
   const { local } = agent.watch;
   if (local.kind !== 'primary' && local.kind !== 'stopped') return false;
-  const config = local.kind === 'primary' ? await asItRuns(agent) : agent.settings.initialConfig;
+  const config =
+    local.kind === 'primary' ? await asItRuns(agent) : (agent.storedSettings ?? agent.settings.initialConfig);
   if (config === null) return false;
   await agent.parts.dcs.txn(
     {
@@ -528,6 +529,8 @@ async function claimScope(agent: Agent, over: Revision | null): Promise<boolean>
 async function asItRuns(agent: Agent): Promise<Readonly<Record<string, unknown>> | null> {
   const { postgres } = agent.parts;
   const { initialConfig, merge } = agent.settings;
+  // etcd was emptied: the settings are not.
+  if (agent.storedSettings !== null) return agent.storedSettings;
   const parameters = await attempt(agent, 'read the settings of the server', () => postgres.sharedParameters());
   if (parameters === null) return null;
   return Object.keys(parameters).length === 0 ? initialConfig : merge({ postgresql: { parameters } }, initialConfig);

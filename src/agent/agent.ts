@@ -197,8 +197,8 @@ export class Agent implements Control {
   /** What the primary of a cluster that is not ours yet has said to our login for replication. */
   private login: { readonly at: Instant; readonly works: boolean | null } | null = null;
   private settingsRevision = -1n;
-  /** The cluster's settings as they could last be read; null: not yet. */
-  private stored: Json | null = null;
+  /** As etcd had them when they could be read last; null: this daemon has read none. */
+  storedSettings: Json | null = null;
   /** The leadership in which attempts to come back are counted. */
   private triedWith: Revision | null = null;
   private cancelTimer: CancelTimer | null = null;
@@ -519,7 +519,7 @@ export class Agent implements Control {
   /** This node's own file was read again. */
   settingsRead(): void {
     this.events.record('repmgrd_config_reload', true, 'the configuration file was read again');
-    this.resolved = this.settings.resolve(this.stored);
+    this.resolved = this.settings.resolve(this.storedSettings);
     this.upkeep.settingsChanged();
     this.keeper.poke();
     this.soon('the configuration file was read again');
@@ -533,8 +533,8 @@ export class Agent implements Control {
     // a standby cluster that becomes one of its own.
     if (cluster.config === null && (!first || this.policy.standbyCluster !== undefined)) return;
     this.settingsRevision = at;
-    this.stored = cluster.config?.value ?? null;
-    this.resolved = this.settings.resolve(this.stored);
+    this.storedSettings = cluster.config?.value ?? null;
+    this.resolved = this.settings.resolve(this.storedSettings);
     const { log } = this.parts;
     if (!first) log.write('info', 'config.changed', 'the cluster-wide settings changed', { revision: at.toString() });
     for (const line of [...this.resolved.adjustments, ...this.resolved.notUnderstood])
@@ -1517,8 +1517,8 @@ export class Agent implements Control {
   async patchConfig(patch: Json): Promise<ConfigOutcome> {
     const cluster = await this.readCluster();
     // Gone or garbled: the settings that count are written anew with the change, or nobody could end maintenance.
-    if (cluster?.config === null && this.stored !== null)
-      return this.storeConfig(this.settings.merge(this.stored, patch), null, null);
+    if (cluster?.config === null && this.storedSettings !== null)
+      return this.storeConfig(this.settings.merge(this.storedSettings, patch), null, null);
     if (cluster?.config == null)
       return { kind: 'refused', status: 503, sentence: 'the cluster-wide configuration cannot be read from etcd' };
     const { value, revision } = cluster.config;
@@ -1534,14 +1534,14 @@ export class Agent implements Control {
   async problemsOf(config: Json): Promise<readonly string[]> {
     if (this.handsOff) return ['this cluster is not handed over to pgha yet (pgha-ctl adopt take-over)'];
     // What is wrong already is not this edit's fault: it must not keep anybody from changing something else.
-    const known = new Set(this.settings.validate(this.stored ?? {}));
+    const known = new Set(this.settings.validate(this.storedSettings ?? {}));
     const problems = this.settings.validate(config).filter((problem) => !known.has(problem));
     return problems.length > 0 ? problems : this.objectionsOfPostgres(config);
   }
 
   /** Only where something changes for Postgres. */
   private async objectionsOfPostgres(config: Json): Promise<readonly string[]> {
-    const before = this.settings.resolve(this.stored).server;
+    const before = this.settings.resolve(this.storedSettings).server;
     const after = this.settings.resolve(config).server;
     if (JSON.stringify(before) === JSON.stringify(after)) return [];
     return objectionsInTime(this.parts, () => this.parts.postgres.objections(after, before));

@@ -4,11 +4,11 @@
  * with the next cycle.
  */
 import { isTriedBefore } from '../core/classify.ts';
-import { KEYS } from '../core/cluster.ts';
+import { type ClusterView, KEYS } from '../core/cluster.ts';
 import type { StatusFields } from '../core/leadership.ts';
 import { position } from '../core/local.ts';
 import { REMOTE } from '../core/policy.ts';
-import type { LeaseId } from '../core/store.ts';
+import { ABSENT, type LeaseId, type Revision } from '../core/store.ts';
 import { between, type Instant, LONG_AGO, millis } from '../core/time.ts';
 import type { Agent } from './agent.ts';
 import { writeMember } from './member-key.ts';
@@ -231,7 +231,7 @@ export class Upkeep {
       if (cluster.initialize === null || !/^\d+$/.test(cluster.initialize.value))
         await agent.put(KEYS.initialize, local.systemId);
     }
-    if (cluster.config === null) await agent.put(KEYS.config, JSON.stringify(agent.settings.initialConfig));
+    if (cluster.config === null) await this.restoreSettings(cluster, leadership.term);
     const wish = cluster.failover;
     // The wish that made us leader has come true, or one that we had given the key up for came to nothing.
     const over = wish !== null && isTriedBefore(wish, agent.self, leadership.term);
@@ -242,6 +242,37 @@ export class Upkeep {
       await agent.put(KEYS.failover, '{}');
     }
     await agent.writeHistoryLine();
+  }
+
+  /**
+   * Somebody deleted or garbled the cluster-wide settings, or etcd was emptied: those that count go on counting, also for
+   * a daemon that starts now. Where this daemon has read none since its start, it knows of none that count: a garbled
+   * key is left alone, and in an empty place goes what its file says.
+   */
+  private async restoreSettings({ garbledConfig }: ClusterView, term: Revision): Promise<void> {
+    const { agent } = this;
+    const { storedSettings: stored, parts, settings } = agent;
+    if (stored === null && garbledConfig !== null) return;
+    const answer = await parts.dcs.txn(
+      {
+        compare: [
+          { key: KEYS.leader, modRevision: term },
+          garbledConfig === null
+            ? { key: KEYS.config, createRevision: ABSENT }
+            : { key: KEYS.config, modRevision: garbledConfig },
+        ],
+        success: [
+          { op: 'put', key: KEYS.config, value: JSON.stringify(stored ?? settings.initialConfig), lease: null },
+        ],
+        failure: [],
+      },
+      STORE_LIMIT,
+    );
+    if (answer.kind !== 'answered' || !answer.succeeded) return;
+    const sentence = `the cluster-wide settings ${garbledConfig === null ? 'were missing in etcd' : 'in etcd could not be read'}: ${
+      stored === null ? 'what the file of this node says was written' : 'those that were read last were written again'
+    }`;
+    parts.log.write('warn', 'config.restored', sentence);
   }
 
   /** For people, also when this node is gone. */

@@ -167,6 +167,8 @@ export interface ClusterView {
     readonly lease: LeaseId | null;
   } | null;
   readonly config: { readonly value: Readonly<Record<string, unknown>>; readonly revision: Revision } | null;
+  /** Of a `config` that nobody can read; null: it can be read, or there is none. */
+  readonly garbledConfig: Revision | null;
   readonly failover: FailoverRequest | null;
   /** null: there is no such key. */
   readonly failsafe: FailsafeList | null;
@@ -266,6 +268,7 @@ export function readCluster(
         ? null
         : { value: initialize.value, revision: initialize.modRevision, lease: initialize.lease },
     config: config === undefined || configValue === null ? null : { value: configValue, revision: config.modRevision },
+    garbledConfig: config === undefined || configValue !== null ? null : config.modRevision,
     failover: readFailover(byKey.get(KEYS.failover), notUnderstood),
     failsafe: failsafe === undefined ? null : { members: addresses(failsafeValue), revision: failsafe.modRevision },
     sync: readSync(byKey.get(KEYS.sync), notUnderstood),

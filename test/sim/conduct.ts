@@ -43,9 +43,9 @@ const JUST_NOW_MS = 5_000;
 const ANSWER_MS = 2_500;
 /** What an election has heard may be that old. */
 const HEARD_MS = 4_000;
-/** What an operator has asked for takes its time. */
 /** Looked at, published and asked for by then. */
 const STREAMS_MS = 10_000;
+/** What an operator has asked for takes its time. */
 const REQUEST_MS = 120_000;
 const APPROVED_MS = 13_000;
 /** What was begun before its daemon was told otherwise goes on for so long. */
@@ -69,6 +69,7 @@ const noneChecked = () => ({
   'S12 another location takes over': 0,
   'S12 receivers have ended': 0,
   'S12 the validation command was asked': 0,
+  'S17 settings were written again': 0,
 });
 
 export class Conduct {
@@ -95,6 +96,10 @@ export class Conduct {
   /** What nobody has said yet of the last promotion: which acknowledged writes it cost, and whose promotion it was. */
   private toBeSaid: { readonly name: string; readonly lost: number; readonly end: number } | null = null;
   readonly checked = noneChecked();
+  /** The settings as each node's daemons have read them last. */
+  private readonly lastRead = new Map<string, Json>();
+  /** Since when nobody can read settings in etcd; null: they can be read. */
+  private unreadableSince: number | null = Number.NEGATIVE_INFINITY;
   private lastHolder: string | null = null;
   private takenAt = 0;
   private readonly heldUntil = new Map<string, number>();
@@ -137,8 +142,34 @@ export class Conduct {
     this.config = config;
   }
 
+  /**
+   * S17: nobody but an operator changes the settings. What a daemon writes by itself is what it read last, and where it
+   * has read none since its start, it knows none.
+   *
+   * @param config - null: what stands in etcd now is no settings, or nothing at all
+   * @param asked - an operator has asked somebody for a change not long ago
+   */
+  settingsPut(by: string, config: Json | null, asked: boolean): void {
+    if (config === null) {
+      this.unreadableSince ??= this.now();
+      return;
+    }
+    const daemon = this.actors.find((one) => one.name === by)?.daemon() ?? null;
+    const known = this.lastRead.get(by);
+    const since = this.unreadableSince ?? Number.POSITIVE_INFINITY;
+    this.unreadableSince = null;
+    if (asked || daemon === null || known === undefined || daemon.startedAt >= since) return;
+    this.checked['S17 settings were written again'] += 1;
+    if (JSON.stringify(config) !== JSON.stringify(known))
+      this.fail(
+        'S17',
+        `${by} changes the settings, and nobody has asked for it: from ${JSON.stringify(known)} to ${JSON.stringify(config)}`,
+      );
+  }
+
   /** A daemon has read the settings; null: it could not, and goes by the last, or by those that the cluster began with. */
   wasTold(name: string, read: Json | null): void {
+    if (read !== null) this.lastRead.set(name, read);
     const known = this.told.get(name) ?? { config: {}, since: new Map<string, number>() };
     const config = read ?? (this.told.has(name) ? known.config : (this.plan.config ?? {}));
     for (const setting of new Set([...Object.keys(config), ...Object.keys(known.config)]))

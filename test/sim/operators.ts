@@ -13,6 +13,8 @@ type Json = Readonly<Record<string, unknown>>;
 /** A restart waits for primary_start_timeout, 300 s by default; everything else is shorter. */
 const LONGEST_RESTART_MS = 400_000;
 const LONGEST_ELSE_MS = 70_000;
+/** A change of the settings lands by then or never. */
+const STORED_WITHIN_MS = 20_000;
 const TRY_AGAIN_MS = 1_000;
 
 export interface OperatorEvents {
@@ -40,6 +42,8 @@ export class Operators {
   /** When an operator last asked anybody for another leader. */
   handoverAsked: number | null = null;
 
+  private settingsAskedAt = Number.NEGATIVE_INFINITY;
+
   constructor(parts: {
     readonly scheduler: Scheduler;
     readonly random: SeededRandom;
@@ -50,6 +54,11 @@ export class Operators {
     this.random = parts.random;
     this.machines = parts.machines;
     this.events = parts.events;
+  }
+
+  /** A change of the settings may be stored now because somebody asks for it. */
+  get changesSettings(): boolean {
+    return this.scheduler.now() - this.settingsAskedAt < STORED_WITHIN_MS;
   }
 
   /** A change of the cluster-wide settings, until it is stored. */
@@ -64,6 +73,7 @@ export class Operators {
       return;
     }
     let answered = false;
+    this.settingsAskedAt = this.scheduler.now();
     this.ask<ConfigOutcome>(machine, `settings ${JSON.stringify(patch)}`, LONGEST_ELSE_MS, (control) =>
       control.patchConfig(patch).then((outcome) => {
         answered = true;

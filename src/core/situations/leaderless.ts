@@ -376,7 +376,9 @@ function elect(view: View, cluster: ClusterView, local: Standby, manual: boolean
   const validating = [...first.map((c) => c.name), ...(waitsForChosen ? [chosen] : [])].filter((name) =>
     mayBeValidating(view, name),
   );
-  if (validating.length > 0 && stoodBack < primaryNotificationTimeout) {
+  // While our own command runs, theirs changes nothing: it is asked once more when ours has said yes.
+  const oursRuns = view.policy.node.validates && view.validation.kind === 'running';
+  if (validating.length > 0 && !oursRuns && stoodBack < primaryNotificationTimeout) {
     return decision(
       'leaderless.stand-back',
       `${validating.join(', ')} may be asking its failover_validation_command; ranking: ${describeRanking(ranking)}`,

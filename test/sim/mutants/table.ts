@@ -277,6 +277,29 @@ export const MUTANTS: readonly Mutant[] = [
     seeds: 60,
   },
   {
+    name: 'settings that are gone from etcd become those of the file',
+    story: 'S17: somebody garbles the settings, and what operators had set since the cluster was made is forgotten',
+    edits: [
+      {
+        file: 'src/agent/upkeep.ts',
+        find: 'JSON.stringify(stored ?? settings.initialConfig)',
+        replace: 'JSON.stringify(settings.initialConfig)',
+      },
+    ],
+    caughtBy: ['S17'],
+    shape: {
+      profile: 'settings are garbled',
+      faults: [
+        {
+          when: { at: 1_000 },
+          fault: { kind: 'settings', patch: { maximum_lag_on_failover: 5_000_000 }, for: 90_000 },
+        },
+        { when: { at: 30_000 }, fault: { kind: 'garbage', key: 'config', value: 'not JSON' } },
+      ],
+    },
+    seeds: 60,
+  },
+  {
     name: 'acquire without R',
     story: '5: an acquire that hung lands on an absent key, behind a leadership it knows nothing of',
     edits: [inTxn(ACQUIRE_CONDITIONS, `      { key: KEYS.status, modRevision: statusRevision },\n`)],
@@ -826,9 +849,9 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: AGENT,
-        find: `    this.resolved = this.settings.resolve(this.stored);
+        find: `    this.resolved = this.settings.resolve(this.storedSettings);
     const { log } = this.parts;`,
-        replace: `    if (first) this.resolved = this.settings.resolve(this.stored);
+        replace: `    if (first) this.resolved = this.settings.resolve(this.storedSettings);
     const { log } = this.parts;`,
       },
     ],

@@ -245,7 +245,9 @@ export class World {
           this.conduct.etcdReplaced();
           this.synchrony.etcdReplaced();
           this.poolers.etcdReplaced();
-          this.settings(readConfig(this.etcd.keyNow(KEYS.config)?.value ?? ''));
+          const config = readConfig(this.etcd.keyNow(KEYS.config)?.value ?? '');
+          this.settings(config);
+          if (config === null) this.conduct.settingsPut('nobody', null, false);
           this.faults.occasion('key-gone', null);
         },
         byHand: () => {
@@ -1059,6 +1061,7 @@ export class World {
       if (op.op === 'put' && op.key === KEYS.initialize) this.conduct.named(by, op.value);
       if (op.op !== 'put' || op.key !== KEYS.config) continue;
       const config = readConfig(op.value);
+      this.conduct.settingsPut(by, config, this.operators.changesSettings);
       if (config?.['pause'] === true && this.etcd.keyNow(KEYS.leader) === null)
         this.trace.mark('maintenance began while nobody led');
       this.settings(config);

@@ -197,6 +197,7 @@ export function aCluster(over: ClusterOver = {}): ClusterView {
     lastTakeover: null,
     poolers: null,
     members: ['a', 'b', 'c'].map((name) => aMember(name)),
+    garbledConfig: null,
     notUnderstood: [],
     ...rest,
   };

@@ -46,6 +46,7 @@ const EMPTY = {
   lastTakeover: null,
   poolers: null,
   members: [],
+  garbledConfig: null,
 };
 
 describe('an empty scope', () => {
