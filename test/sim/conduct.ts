@@ -105,6 +105,7 @@ export class Conduct {
   private readonly heldUntil = new Map<string, number>();
   private readonly approvedAt = new Map<string, number>();
   private readonly heard = new Map<string, number>();
+  private readonly answers = new Map<string, number>();
   private statusAt = 0;
   private lastLine: Branch | null = null;
 
@@ -217,6 +218,11 @@ export class Conduct {
   statusWritten(): void {
     this.statusAt = this.now();
     this.ledOnce = true;
+  }
+
+  /** Somebody may be there between two looks only. */
+  answered(to: string, by: string): void {
+    this.answers.set(`${to} ${by}`, this.now());
   }
 
   validated(name: string, approved: boolean): void {
@@ -409,10 +415,10 @@ export class Conduct {
     if (former === null || former === name || this.locationOf(former) === this.locationOf(name)) return;
     const theirs = this.actors.filter((one) => this.locationOf(one.name) === this.locationOf(former));
     this.checked['S12 another location takes over'] += 1;
-    // Somebody who came back a moment ago may have been heard before the last look at who hears whom.
-    const heard = theirs.some(
-      (one) => this.hears(name, one) || this.now() - (this.heard.get(`${name} ${one.name}`) ?? -Infinity) < HEARD_MS,
-    );
+    // Somebody who came back a moment ago may have been heard before the last look at who hears whom, or between two.
+    const lately = (when: ReadonlyMap<string, number>, one: Actor): boolean =>
+      this.now() - (when.get(`${name} ${one.name}`) ?? -Infinity) < HEARD_MS;
+    const heard = theirs.some((one) => this.hears(name, one) || lately(this.heard, one) || lately(this.answers, one));
     if (!heard)
       this.fail(
         'S12',

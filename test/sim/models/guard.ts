@@ -88,7 +88,9 @@ export class GuardProcess {
 
   /** It stands still, or is gone, since before the machine came back from a suspension: nobody has looked at the clocks since. */
   get blind(): boolean {
-    return (this.paused || (!this.alive && this.file !== null)) && this.isUnseen();
+    // What came while it stood still is looked at in the instant in which it goes on.
+    const standsStill = this.paused || this.sleepers.length > 0;
+    return (standsStill || (!this.alive && this.file !== null)) && this.isUnseen();
   }
 
   private isUnseen(): boolean {

@@ -27,9 +27,11 @@ export interface PeersParts {
   readonly scheduler: Scheduler;
   readonly network: Network;
   readonly random: SeededRandom;
-  /** The living daemon of a node; null: nobody listens. 'off': the machine is off. */
   /** It asks somebody something. */
   readonly called: () => void;
+  /** An answer of that one has arrived. */
+  readonly answered: (by: string) => void;
+  /** The living daemon of a node; 'none': nobody listens. 'off': the machine is off. */
   readonly daemonOf: (name: string) => ReachableDaemon | 'none' | 'off';
   /** This member has confirmed our leadership for `hold`, asked at that (true) instant. */
   readonly confirmed: (by: string, askedAt: number, hold: Millis) => void;
@@ -90,6 +92,7 @@ export class SimulatedPeers implements Peers {
         if (!network.passes('daemon-daemon', to, self)) return;
         process.later(latency(), () => {
           give();
+          if (typeof value !== 'string') this.parts.answered(to);
           resolve(value);
         });
       };

@@ -902,6 +902,7 @@ export class World {
             daemonOf: (other) => this.daemonOf(other),
             confirmed: (by, askedAt, hold) => this.invariants.confirmed(name, by, askedAt, hold),
             called: () => this.pace.note(name, 'questions to others'),
+            answered: (by) => this.conduct.answered(name, by),
           }),
           log: {
             write: (severity, event, sentence, facts) => this.logged(name, process, severity, event, sentence, facts),
