@@ -170,6 +170,8 @@ export class Agent implements Control {
   /** This standby asks the leader to let it go from the synchronous ones: its Postgres is about to stop. */
   leavingSyncSet = false;
   private leaderlessSince: Instant | null = null;
+  /** Of the `status` whose hold has run out in the election that is under way; null: none is. */
+  private electionAfter: Revision | null = null;
   /** When something other than better candidates last kept this node from going in this election. */
   private heldBackAt: Instant | null = null;
   /** The operator's newest wish for another leader, and when it was first read. */
@@ -589,17 +591,19 @@ export class Agent implements Control {
     }
     const { leadership } = this.keeper;
     if (leadership.kind === 'holding' && leadership.windowOpen) this.operations.forgetFailures('prove');
-    const seeking = this.situationIsLeaderless();
-    if (seeking) {
-      // Without etcd nobody is elected: what an election waits for is waited for from its first answer on.
-      if (this.reader.answering) this.leaderlessSince ??= now;
-    } else {
+    const election = this.situationIsLeaderless() ? (this.keeper.gate?.revision ?? null) : null;
+    // Another version of status, and the gate is open again: somebody has led in between, whom no cycle here has seen
+    // lead, and what was waited for before that counts for nothing.
+    if (election === null || election !== this.electionAfter) {
       this.leaderlessSince = null;
       this.heldBackAt = null;
       this.peers.electionEnded();
       // The next election is another one, and asks again.
       if (this.validation.kind !== 'running') this.validation = { kind: 'not-asked' };
     }
+    this.electionAfter = election;
+    // Without etcd nobody is elected: what an election waits for is waited for from its first answer on.
+    if (election !== null && this.reader.answering) this.leaderlessSince ??= now;
   }
 
   /** Once when it begins and once when it ends. */
