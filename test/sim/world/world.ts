@@ -611,7 +611,7 @@ export class World {
       // What an operator has scheduled before is still to come.
       const quiet =
         !this.etcd.keyNow(KEYS.failover)?.value.includes('scheduled_at') &&
-        !this.etcd.entriesNow().some(({ value }) => value.includes('"scheduled_restart"'));
+        !up.some((one) => !left(one) && this.memberKeyOf(one.name).includes('"scheduled_restart"'));
       const held = this.poolers.holding.length > 0;
       if (
         this.heardSinceHealing &&
@@ -628,6 +628,10 @@ export class World {
         this.queue.after(SETTLE_MS, () => this.settled(leader));
       } else this.watchLiveness();
     });
+  }
+
+  private memberKeyOf(name: string): string {
+    return this.etcd.keyNow(`${KEYS.membersPrefix}${name}`)?.value ?? '';
   }
 
   /** L2, second half: whoever leads goes on. */
