@@ -252,6 +252,20 @@ describeOnHosts("Patroni's interface", () => {
         expect(await code('h1', `/read-only-sync`)).toBe('/read-only-sync 200');
         expect((await get('h1', '/cluster')).json['members']).toMatchObject([{}, { role: duty }]);
       }
+      // Whoever deletes or garbles the settings in etcd switches nothing off: the leader writes them again.
+      for (const spoil of [
+        ['del', '/service/e2e/config'],
+        ['put', '/service/e2e/config', 'synchronous_mode: off'],
+      ]) {
+        await cluster.etcd.etcdctl(...spoil);
+        await until('the settings are back', 10_000, async () => {
+          const stored = await cluster.etcd.etcdctl('get', '/service/e2e/config', '--print-value-only');
+          expect(JSON.parse(stored)).toMatchObject({ synchronous_mode: 'quorum' });
+          return true;
+        });
+        expect(await code('h2', '/quorum')).toBe('/quorum 200');
+      }
+      expect(cluster.node('h1').logText()).toContain('config.restored');
       await ctlDone(cluster, ['edit-config', '-s', 'synchronous_mode=null', '--force']);
       await until('nobody waits any more', 10_000, async () => (await code('h2', '/async')) === '/async 200');
     },
