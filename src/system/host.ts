@@ -51,16 +51,23 @@ async function uidOf(passwd: string, user: string): Promise<number | null> {
 
 const names = (directory: string): Promise<readonly string[]> => readdir(directory).catch(() => []);
 
-/** Links below *.wants, as `systemctl enable` makes them, and scripts of System V that are started. */
+/** Links below *.wants, as `systemctl enable` and generators make them, and scripts of System V that are started. */
 async function enabledAtBoot(at: (path: string) => string): Promise<HostFacts['enabled']> {
   const found = new Map<string, boolean>();
+  const wanted: { readonly by: string; readonly unit: string }[] = [];
   for (const base of ['etc/systemd/system', 'run/systemd/generator', 'run/systemd/generator.late']) {
     for (const directory of await names(at(base))) {
-      if (!/\.(wants|requires)$/.test(directory)) continue;
+      const by = /^(.+)\.(wants|requires)$/.exec(directory)?.[1];
+      if (by === undefined) continue;
       for (const unit of await names(at(join(base, directory))))
-        if (!(await isMasked(at, unit))) found.set(unit, false);
+        if (!(await isMasked(at, unit))) wanted.push({ by, unit });
     }
   }
+  // What a service wants starts with it, and only then: Debian's generator hangs every cluster of Postgres on postgresql.service,
+  // also where that one is disabled.
+  const byService = wanted.filter(({ by }) => by.endsWith('.service'));
+  for (const { by, unit } of wanted) if (!by.endsWith('.service')) found.set(unit, false);
+  for (const { by, unit } of byService) if (found.has(by)) found.set(unit, false);
   for (const level of ['etc/rc2.d', 'etc/rc3.d', 'etc/rc5.d', 'etc/rc.d/rc3.d']) {
     for (const script of await names(at(level))) {
       const name = /^S\d\d(.+)$/.exec(script)?.[1];

@@ -58,6 +58,15 @@ describe('the machine', () => {
     ]);
   });
 
+  it('what only a service wants that is not enabled does not start at boot', async () => {
+    link(
+      'run/systemd/generator/postgresql.service.wants/postgresql@15-main.service',
+      '/lib/systemd/system/postgresql@.service',
+    );
+    link('etc/systemd/system/db.target.requires/repmgrd.service', '/lib/systemd/system/repmgrd.service');
+    expect((await look()).enabled).toEqual([{ name: 'repmgrd.service', script: false }]);
+  });
+
   it('finds processes by their names, also behind an interpreter, and owners and programs', async () => {
     file('proc/12/cmdline', '/usr/bin/python3\0/usr/bin/patroni\0/etc/patroni.yml\0');
     file('proc/13/cmdline', '/usr/lib/postgresql/15/bin/repmgrd\0-f\0x\0');
