@@ -106,8 +106,10 @@ function treeAt(tree) {
     put(tree, `${units}/${unit}/pgha.conf`, read(`systemd/${unit}/pgha.conf`));
   const doc = 'usr/share/doc/pgha';
   put(tree, `${doc}/copyright`, read('scripts/package/copyright'));
-  put(tree, `${doc}/changelog.gz`, zipped(read('CHANGELOG.md')));
+  put(tree, `${doc}/changelog.gz`, zipped(debianChangelog()));
+  put(tree, `${doc}/CHANGELOG.md.gz`, zipped(read('CHANGELOG.md')));
   put(tree, `${doc}/third-party-licences.gz`, zipped(licences()));
+  put(tree, 'usr/share/lintian/overrides/pgha', read('scripts/package/lintian-overrides'));
   put(tree, `${doc}/README.md`, read('README.md'));
   cpSync(join(root, 'docs'), join(tree, doc), { recursive: true });
   for (const from of ['config', 'systemd/examples'])
@@ -125,6 +127,13 @@ function treeAt(tree) {
     put(tree, path, script);
   }
   return tree;
+}
+
+/** The form that Debian's tools read; what has changed stands in ours, beside it. */
+function debianChangelog() {
+  const maintainer = /^Maintainer: (.*)$/m.exec(read('scripts/package/control'))?.[1];
+  const date = new Date(epoch * 1000).toUTCString().replace('GMT', '+0000');
+  return `pgha (${version}) unstable; urgency=medium\n\n  * See CHANGELOG.md.gz.\n\n -- ${maintainer}  ${date}\n`;
 }
 
 /** The licences of what is bundled: their texts have to go with every copy. */
