@@ -35,7 +35,8 @@ export function importPgpool(
   addScope(draft, answers);
   const chosen = choose(backends, answers, mistakes);
   if (chosen !== null) {
-    takeBackend(draft, mistakes, chosen);
+    const forbidden = backends.length > 1 && backends.every(({ settings }) => mayNotFail(settings.get('flag')));
+    takeBackend(draft, mistakes, chosen, forbidden);
     tellOfOthers(draft, backends, chosen);
   }
   const last = new Map(settings.map((setting) => [setting.name, setting]));
@@ -49,10 +50,15 @@ export function importPgpool(
   }
   addEtcd(draft, answers);
   addApiPassword(draft);
+  draft.add(
+    'adopt_from',
+    'streaming',
+    'a cluster that runs goes on undisturbed: the daemon only watches until `pgha-ctl adopt take-over`. Take the line out for a new cluster, or one that is stopped',
+  );
   tellOfRivals(draft, null);
   draft.todo(
     'pgpool.conf',
-    "if pgpool stays in front, as a pooler and balancer: failover_command = '', backend_flag DISALLOW_TO_FAILOVER for every backend, failover_on_backend_error = off, detach_false_primary = on, and sr_check_* as they are; so it follows pgha and decides nothing",
+    "before `pgha-ctl adopt take-over`: failover_command = '' and backend_flag DISALLOW_TO_FAILOVER for every backend, so that nobody else promotes. If pgpool stays in front, as a pooler and balancer: config/pgpool.conf, with HAProxy between them. Backends that are the nodes themselves do not do: pgpool looks for the primary when it starts and after a failover of its own, and after one of pgha's it goes on writing to the old one",
   );
   return { draft, mistakes };
 }
@@ -117,7 +123,10 @@ function choose(backends: readonly Backend[], answers: Answers, mistakes: Mistak
   return null;
 }
 
-function takeBackend(draft: Draft, mistakes: Mistake[], { number, settings }: Backend): void {
+const mayNotFail = (flag: Setting | undefined): boolean => /\bDISALLOW_TO_FAILOVER\b/i.test(flag?.value ?? '');
+
+/** @param forbidden - of no backend pgpool may believe that it failed: somebody else decides, which says nothing of this one */
+function takeBackend(draft: Draft, mistakes: Mistake[], { number, settings }: Backend, forbidden: boolean): void {
   const host = settings.get('hostname');
   const port = settings.get('port');
   const directory = settings.get('data_directory');
@@ -152,7 +161,7 @@ function takeBackend(draft: Draft, mistakes: Mistake[], { number, settings }: Ba
     wrong(directory, `an absolute path is expected, not ${quoted(directory.value)}`);
   else takeDataDirectory(draft, originOf(directory), directory.value, false);
   takeWeight(draft, settings.get('weight'), wrong);
-  takeFlag(draft, settings.get('flag'));
+  takeFlag(draft, settings.get('flag'), forbidden);
   draft.todo(
     'postgresql.authentication',
     'pgpool.conf names no user of replication: `replicator` is taken, without a password, and `postgres` as superuser. Make that role, or write yours, with password_file',
@@ -185,11 +194,17 @@ function takeWeight(
   else draft.take(originOf(weight), 'tags.weight', number, 'published with the member, for whoever balances');
 }
 
-function takeFlag(draft: Draft, flag: Setting | undefined): void {
+function takeFlag(draft: Draft, flag: Setting | undefined, forbidden: boolean): void {
   if (flag === undefined) return;
   const origin = originOf(flag);
   for (const word of flag.value.split('|').map((one) => one.trim().toUpperCase())) {
-    if (word === 'DISALLOW_TO_FAILOVER') draft.take(origin, 'tags.nofailover', true, 'this node never leads');
+    if (word === 'DISALLOW_TO_FAILOVER' && forbidden)
+      draft.keepsDefault(
+        origin,
+        'tags.nofailover',
+        'it stands with every backend: another program decided. Every node may lead',
+      );
+    else if (word === 'DISALLOW_TO_FAILOVER') draft.take(origin, 'tags.nofailover', true, 'this node never leads');
     else if (word === 'ALLOW_TO_FAILOVER' || word === '')
       draft.keepsDefault(origin, 'tags.nofailover', 'every node may lead, as far as nothing else is said');
     else if (word === 'ALWAYS_PRIMARY')

@@ -401,6 +401,15 @@ describe('pgpool.conf', () => {
     );
     expect(made.config).toMatchObject({ name: 's1', node_id: 1, tags: { noloadbalance: true, nofailover: true } });
     expect(made.config['postgresql']).toMatchObject({ connect_address: '10.0.0.1:5433', listen: '*:5433' });
+    // What runs goes on undisturbed until it is handed over.
+    expect(made.config['adopt_from']).toBe('streaming');
+  });
+
+  it('DISALLOW_TO_FAILOVER with every backend keeps none of them from leading', () => {
+    const two = BACKEND + BACKEND.replaceAll(/^(backend_\w+)0/gm, '$11').replace('10.0.0.1', '10.0.0.2');
+    const made = good(`${two}backend_flag0 = 'DISALLOW_TO_FAILOVER'\nbackend_flag1 = 'DISALLOW_TO_FAILOVER'\n`);
+    expect(made.config['tags']).toBeUndefined();
+    expect(said(made, 'backend_flag0')).toContain('Every node may lead');
   });
 
   it.each([
