@@ -41,6 +41,9 @@ export const PROGRAMS = {
     what: 'repmgr',
   },
   chromium: { found: () => browser() !== null, debian: ['chromium-headless-shell'], what: 'Chromium' },
+  pgpool: { found: () => which('pgpool') !== null, debian: ['pgpool2'], what: 'pgpool-II' },
+  'ansible-playbook': { found: () => which('ansible-playbook') !== null, debian: ['ansible-core'], what: 'Ansible' },
+  lintian: { found: () => which('lintian') !== null, debian: ['lintian'], what: 'lintian' },
   promtool: { found: () => which('promtool') !== null, debian: ['prometheus'], what: 'promtool (Prometheus)' },
 };
 
@@ -55,6 +58,7 @@ const UNITS = {
   patroni: ['patroni.service'],
   repmgr: ['repmgrd.service'],
   prometheus: ['prometheus.service'],
+  pgpool2: ['pgpool2.service'],
 };
 
 /** The full path of a program, or null. */
@@ -224,7 +228,7 @@ export const SETS = {
   check: [],
   demo: ['postgres', 'etcd', 'etcdctl', 'haproxy', 'nsenter'],
   test: TEST,
-  all: [...TEST, 'promtool', 'chromium'],
+  all: [...TEST, 'promtool', 'chromium', 'pgpool', 'ansible-playbook', 'lintian'],
 };
 
 export function ensure(set) {

@@ -1,5 +1,5 @@
 /**
- * The programs that stand around a cluster: HAProxy, keepalived, PgBouncer, each on a host of the test network with a file that
+ * The programs that stand around a cluster: HAProxy, keepalived, PgBouncer, pgpool, each on a host of the test network with a file that
  * the caller has written. Here is only how they are started so that several stand side by side on one machine.
  */
 import type { ChildProcess } from 'node:child_process';
@@ -41,17 +41,47 @@ export function startPgbouncer(place: string, host: Host, text: string, users: s
   writeFileSync(config, text);
   writeFileSync(join(place, 'userlist.txt'), users, { mode: 0o644 });
   const command = [...stepDown(true), which('pgbouncer') ?? 'pgbouncer', config];
-  const args = [
-    '--mount',
-    '--',
-    'sh',
-    '-c',
-    'mount -t tmpfs tmpfs /tmp && chmod 1777 /tmp && exec "$@"',
-    'sh',
-    ...command,
-  ];
-  return { config, log, child: launch({ host, program: 'unshare', args, log, cwd: place, asServer: false }) };
+  return {
+    config,
+    log,
+    child: launch({ host, program: 'unshare', args: withOwnTmp(command), log, cwd: place, asServer: false }),
+  };
 }
+
+/**
+ * In a mount namespace with a /tmp of its own, where its sockets are put.
+ *
+ * @param login - whom it lets in, and logs in to Postgres
+ */
+export function startPgpool(
+  place: string,
+  host: Host,
+  text: string,
+  login: { readonly user: string; readonly password: string },
+): Around {
+  const config = join(place, 'pgpool.conf');
+  const log = join(place, 'pgpool.log');
+  const own = `unix_socket_directories = '/tmp'\npcp_socket_dir = '/tmp'\npid_file_name = '/tmp/pgpool.pid'\nlogdir = '/tmp'\n`;
+  writeFileSync(config, `${text}\n${own}`);
+  const beside = (name: string, lines: string): string => {
+    writeFileSync(join(place, name), lines, { mode: 0o644 });
+    return join(place, name);
+  };
+  beside('pool_passwd', `${login.user}:TEXT${login.password}\n`);
+  const hba = beside('pool_hba.conf', 'host all all all scram-sha-256\n');
+  const files = ['-f', config, '-F', beside('pcp.conf', ''), '-a', hba];
+  const command = [...stepDown(true), which('pgpool') ?? 'pgpool', '-n', ...files];
+  return {
+    config,
+    log,
+    child: launch({ host, program: 'unshare', args: withOwnTmp(command), log, cwd: place, asServer: false }),
+  };
+}
+
+const withOwnTmp = (command: readonly string[]): string[] => [
+  ...['--mount', '--', 'sh', '-c', 'mount -t tmpfs tmpfs /tmp && chmod 1777 /tmp && exec "$@"', 'sh'],
+  ...command,
+];
 
 /** As root, for it adds and removes an address; its scripts run as root too, as its file says nothing of a user. */
 export function startKeepalived(place: string, host: Host, text: string): Around {

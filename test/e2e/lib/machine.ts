@@ -28,9 +28,13 @@ const MASKED = [
   'cron.service',
   'etcd.service',
   'haproxy.service',
+  'keepalived.service',
   'nftables.service',
   'patroni.service',
+  'pgbouncer.service',
+  'pgpool2.service',
   'postgresql.service',
+  'repmgrd.service',
 ];
 
 /** Each has a branch of its own among the control groups: two that share one take each other's services for theirs. */
@@ -71,11 +75,22 @@ mount -t tmpfs tmpfs dev/shm
 mount -t tmpfs -o mode=755 tmpfs run
 mount -t tmpfs tmpfs tmp
 mkdir -p etc/systemd/system run/before
-for unit in ${MASKED.join(' ')}; do ln -sf /dev/null etc/systemd/system/$unit; done
+for unit in $2; do ln -sf /dev/null etc/systemd/system/$unit; done
 ip link set lo up
 pivot_root . run/before
 umount -l /run/before
 exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin container=pgha-test /lib/systemd/systemd --system --unit=multi-user.target --show-status=false
+`;
+
+/**
+ * To be typed on a machine that is to be like a new one with Debian's packages. A package that is installed already is taken as
+ * it is, without a look for a newer one: there is no network. The empty cluster that Debian makes is there, and what only this
+ * machine starts at boot is not.
+ */
+export const asDebianLeavesIt = `
+rm -rf /var/lib/apt/lists/*
+for unit in patroni repmgrd keepalived pgbouncer pgpool2; do rm -f /etc/systemd/system/*.wants/$unit.service /etc/rc?.d/S??$unit; done
+test -e /etc/postgresql/15/main/postgresql.conf || pg_createcluster 15 main > /dev/null
 `;
 
 export class Machine {
@@ -84,10 +99,15 @@ export class Machine {
   private readonly group: string;
   private child: ChildProcess | null = null;
   private first: number | null = null;
+  private readonly masked: readonly string[];
 
-  /** @param host - whose network it has */
-  constructor(host: Host) {
+  /**
+   * @param host - whose network it has
+   * @param units - services of the packages here that it has too; they start at boot where they do so on this machine
+   */
+  constructor(host: Host, units: readonly string[] = []) {
     this.host = host;
+    this.masked = MASKED.filter((unit) => !units.includes(unit));
     this.place = join(runDirectory, `machine-${host.name}`);
     this.group = `${runName}-${host.name}`;
     for (const name of ['changes', 'work', 'root']) mkdirSync(join(this.place, name), { recursive: true });
@@ -102,7 +122,7 @@ export class Machine {
 
   async boot(): Promise<void> {
     const namespaces = ['--mount', '--pid', '--fork', '--kill-child', '--uts', '--ipc', '--cgroup'];
-    const machine = ['unshare', ...namespaces, '--', 'sh', '-c', BOOT, 'boot', this.place];
+    const machine = ['unshare', ...namespaces, '--', 'sh', '-c', BOOT, 'boot', this.place, this.masked.join(' ')];
     this.child = launch({
       host: this.host,
       program: 'unshare',
@@ -164,6 +184,11 @@ export class Machine {
     throw new Error(
       `${this.host.name}: ${command.join(' ')} ended with ${code}:\n${stdout}${stderr}\n${journal.stdout}`,
     );
+  }
+
+  /** As root in one shell, which ends with the first line that fails. @throws then */
+  type(commands: string): Promise<string> {
+    return this.must(['bash', '-ec', `cd /root\n${commands}`]);
   }
 
   async write(path: string, text: string): Promise<void> {
