@@ -2,6 +2,7 @@
 import '../system/runtime-limits.ts';
 import { withFiles } from '../config/files.ts';
 import { validateConfig } from '../config/print.ts';
+import { printable } from '../config/text.ts';
 import { InvariantError } from '../core/invariant.ts';
 import { type Daemon, startDaemon } from '../daemon.ts';
 import { PghaError } from '../errors.ts';
@@ -63,7 +64,8 @@ process.on('unhandledRejection', (error) => fail(error));
 
 function fail(error: unknown): void {
   if (error instanceof PghaError) {
-    process.stderr.write(`${error.code}\n${error.text.happened}\n${error.text.untouched} ${error.text.todo}\n`);
+    const { happened, untouched, todo } = error.text;
+    process.stderr.write(printable(`${error.code}\n${happened}\n${untouched} ${todo}\n`));
     process.exit(error.code.startsWith('PGHA_CONFIG') ? EXIT_CONFIG : 1);
   }
   const what =

@@ -33,6 +33,9 @@ export interface Checked {
   readonly warnings: readonly Remark[];
 }
 
+/** Nobody reads more of them, and each takes a look through the whole file. */
+export const MOST_REMARKS = 100;
+
 /** How a scalar stands in the file (`0123` is no number 123 when it is a password); null: not known. */
 export type SourceOf = (path: Path) => string | null;
 
@@ -72,7 +75,8 @@ export function check(schema: Section, document: unknown, sourceOf: SourceOf = (
   const value = normaliseSection(schema, document, [], [], walk);
   const validate = validatorOf(schema);
   if (!validate(value)) {
-    for (const error of validate.errors ?? []) walk.problems.push(explain(schema, value, error, walk));
+    for (const error of validate.errors?.slice(0, MOST_REMARKS) ?? [])
+      walk.problems.push(explain(schema, value, error, walk));
   }
   return { value: isMap(value) ? value : {}, problems: walk.problems, warnings: walk.warnings };
 }

@@ -2,7 +2,30 @@
  * The text of a configuration file and where things stand in it: YAML into plain values, and paths back into line
  * numbers. It knows no setting.
  */
-import { type Document, isAlias, isMap, isPair, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isPair,
+  isScalar,
+  isSeq,
+  Lexer,
+  LineCounter,
+  type Node,
+  parseDocument,
+  visit,
+} from 'yaml';
+import { MOST_BYTES } from './text.ts';
+
+/** Of the mistakes in one file so many are told: what follows from one says nothing new. */
+const MOST_MISTAKES = 20;
+/** Nothing of ours is nested further than six deep; the reader's own limit is the stack of the process. */
+const DEEPEST = 100;
+/** A configuration has some hundreds of them; to look for what each of more may have meant takes minutes. */
+const MOST_NAMES = 10_000;
+/** So many aliases may stand in a file, and so much longer than any file may be what it is with them written out. */
+const MOST_ALIASES = 1_000;
+const MOST_WRITTEN_OUT = 8 * MOST_BYTES;
 
 export interface ParsedFile {
   readonly value: unknown;
@@ -10,7 +33,7 @@ export interface ParsedFile {
   readonly mistakes: readonly string[];
   /** The line of the deepest part of `path` that the file has; null when it has none of it. */
   lineOf(path: readonly string[]): number | null;
-  /** The same in words: `line 3`, and of several files with the name: `20-users.yml, line 3`. */
+  /** In words: `line 3, column 1`, and of several files with the name before it. */
   placeOf(path: readonly string[]): string | null;
   /** Where it begins in its file, both counted from 1; null when the file has none of it. */
   positionOf(path: readonly string[]): { readonly line: number; readonly column: number } | null;
@@ -27,22 +50,38 @@ export function parseFile(text: string): ParsedFile {
     return { line, column: col };
   };
   const lineOf = (path: readonly string[]): number | null => positionOf(path)?.line ?? null;
-  // `merge` because Patroni's reader knows `<<:`; YAML 1.2 keeps `on` and `off` as text, as Postgres wants them.
-  const document = parseDocument(text, { lineCounter: lines, merge: true, prettyErrors: false });
-  const mistakes = document.errors.map((error) => {
-    const at = lines.linePos(error.pos[0]);
-    return `line ${at.line}, column ${at.col}: ${error.message}`;
-  });
+  const mistakes: string[] = [];
+  const complain = (offset: number, message: string): void => {
+    const at = lines.linePos(offset);
+    mistakes.push(`line ${at.line}, column ${at.col}: ${message}`);
+  };
+  const tooDeep = bracketTooDeep(text);
+  // `merge` because Patroni's reader knows `<<:`; YAML 1.2 keeps `on` and `off` as text, as Postgres wants them. Whether
+  // names repeat is looked at below: the reader compares each with each.
+  const options = { lineCounter: lines, merge: true, prettyErrors: false, uniqueKeys: false } as const;
+  const document = parseDocument(tooDeep === null ? text : '', options);
+  if (tooDeep !== null) mistakes.push(`${tooDeep}: ${NESTED_TOO_DEEP}`);
+  for (const { pos, message } of document.errors.slice(0, MOST_MISTAKES))
+    complain(pos[0], /call stack/.test(message) ? NESTED_TOO_DEEP : message);
   let value: unknown = null;
   if (mistakes.length === 0) {
-    try {
-      value = document.toJS({ maxAliasCount: 1000 });
-      if (containsItself(value)) {
-        value = null;
-        mistakes.push('line 1, column 1: an alias stands inside of what it names');
+    const wrongAt = whatIsWrongAt(document);
+    if (wrongAt !== null) complain(wrongAt.offset, wrongAt.message);
+    else {
+      try {
+        value = document.toJS({ maxAliasCount: MOST_ALIASES });
+        const wrong = whyNoTree(value);
+        if (wrong !== null) {
+          value = null;
+          complain(firstAlias(document), wrong);
+        }
+      } catch (cause) {
+        const isTooMuch = cause instanceof ReferenceError && /alias count/.test(cause.message);
+        complain(
+          firstAlias(document),
+          isTooMuch ? ALIASES_MULTIPLY : cause instanceof Error ? cause.message : String(cause),
+        );
       }
-    } catch (cause) {
-      mistakes.push(cause instanceof Error ? cause.message : String(cause));
     }
   }
   return {
@@ -51,8 +90,8 @@ export function parseFile(text: string): ParsedFile {
     lineOf,
     positionOf,
     placeOf: (path) => {
-      const line = lineOf(path);
-      return line === null ? null : `line ${line}`;
+      const at = positionOf(path);
+      return at === null ? null : `line ${at.line}, column ${at.column}`;
     },
     sourceOf: (path) => {
       const found = deepest(document, path);
@@ -61,12 +100,89 @@ export function parseFile(text: string): ParsedFile {
   };
 }
 
-/** `a: &a {b: *a}`: without an end, for everybody who walks through it. */
-function containsItself(value: unknown, above: ReadonlySet<unknown> = new Set()): boolean {
-  if (typeof value !== 'object' || value === null) return false;
-  if (above.has(value)) return true;
-  const here = new Set(above).add(value);
-  return Object.values(value).some((inner) => containsItself(inner, here));
+const NESTED_TOO_DEEP = 'nested too deep: this is no configuration';
+/** Before a document, before a scalar, where a flow ends by itself: they stand in no text. */
+const MARKS_OF_LEXER: ReadonlySet<string> = new Set(['\x02', '\x1f', '\x18']);
+const ALIASES_MULTIPLY = 'aliases that multiply: written out, this is no configuration any more';
+
+/** Where brackets stand in one another too often; null: nowhere. What is indented so far has its own end, the stack. */
+function bracketTooDeep(text: string): string | null {
+  let depth = 0;
+  let before = '';
+  for (const token of new Lexer().lex(text)) {
+    if (token === '[' || token === '{') depth += 1;
+    else if (token === ']' || token === '}') depth -= 1;
+    if (depth > DEEPEST) {
+      const above = before.split('\n');
+      return `line ${above.length}, column ${(above.at(-1)?.length ?? 0) + 1}`;
+    }
+    if (!MARKS_OF_LEXER.has(token)) before += token;
+  }
+  return null;
+}
+
+/** A name that a map has already, something nested too deep by its indentation, too much of everything; null: nothing. */
+function whatIsWrongAt(document: Document.Parsed): { readonly offset: number; readonly message: string } | null {
+  let found: { offset: number; message: string } | null = null;
+  let count = 0;
+  visit(document, {
+    Collection: (_, node, path) => {
+      // Of a map the pair stands between.
+      if (path.length > 2 * DEEPEST) {
+        found = { offset: startOf(node) ?? 0, message: NESTED_TOO_DEEP };
+        return visit.BREAK;
+      }
+      const names = new Set<unknown>();
+      for (const item of node.items) {
+        const key = isPair(item) ? item.key : null;
+        if (!isScalar(key) || key.value === '<<') continue;
+        if (names.has(key.value)) {
+          found = { offset: startOf(key) ?? 0, message: 'Map keys must be unique' };
+          return visit.BREAK;
+        }
+        names.add(key.value);
+        count += 1;
+        if (count > MOST_NAMES) {
+          found = { offset: startOf(key) ?? 0, message: `more than ${MOST_NAMES} names: this is no configuration` };
+          return visit.BREAK;
+        }
+      }
+      return undefined;
+    },
+  });
+  return found;
+}
+
+function firstAlias(document: Document.Parsed): number {
+  let found = 0;
+  visit(document, {
+    Alias: (_, alias) => {
+      found = startOf(alias) ?? 0;
+      return visit.BREAK;
+    },
+  });
+  return found;
+}
+
+/** Aliases may make of a file what nobody can walk through: `a: &a {b: *a}` has no end, and others end too late. */
+function whyNoTree(value: unknown): string | null {
+  let length = 0;
+  const above = new Set<unknown>();
+  const look = (one: unknown): string | null => {
+    if (typeof one === 'string') length += one.length;
+    if (length > MOST_WRITTEN_OUT) return ALIASES_MULTIPLY;
+    if (typeof one !== 'object' || one === null) return null;
+    if (above.has(one)) return 'an alias stands inside of what it names';
+    above.add(one);
+    for (const [name, inner] of Object.entries(one)) {
+      length += name.length + 1;
+      const wrong = look(inner);
+      if (wrong !== null) return wrong;
+    }
+    above.delete(one);
+    return null;
+  };
+  return look(value);
 }
 
 /** So that remarks stand in the order of the files. */
@@ -92,7 +208,7 @@ export function parseFiles(files: readonly { readonly name: string; readonly tex
     },
     placeOf: (path) => {
       const one = parsed[whoHas(path) ?? -1];
-      return one === undefined ? null : `${one.name}, ${one.file.placeOf(path) ?? 'line 1'}`;
+      return one === undefined ? null : `${one.name}, ${one.file.placeOf(path) ?? 'line 1, column 1'}`;
     },
     positionOf: (path) => parsed[whoHas(path) ?? -1]?.file.positionOf(path) ?? null,
     sourceOf: (path) => parsed[whoHas(path) ?? -1]?.file.sourceOf(path) ?? null,

@@ -17,7 +17,7 @@ import { nodeName } from '../core/store.ts';
 import { type Millis, millis, seconds } from '../core/time.ts';
 import { PghaError } from '../errors.ts';
 import { PATRONI_LEVEL } from '../version.ts';
-import { check, isMap, isMethod, type Path, type Remark } from './check.ts';
+import { check, isMap, isMethod, MOST_REMARKS, type Path, type Remark } from './check.ts';
 import { type Environment, overlay } from './environment.ts';
 import { type ParsedFile, parseFile, parseFiles } from './file.ts';
 import type { Files } from './files.ts';
@@ -123,9 +123,16 @@ export function loadConfig(request: LoadRequest): Loaded {
     const where = file.placeOf(remark.path);
     return where === null ? `${name}: ${remark.message}` : `${where}, ${name}: ${remark.message}`;
   };
-  const inOrder = (remarks: readonly Remark[]): readonly string[] => [
-    ...new Set([...remarks].sort((a, b) => (file.lineOf(a.path) ?? 0) - (file.lineOf(b.path) ?? 0)).map(place)),
-  ];
+  const inOrder = (remarks: readonly Remark[]): readonly string[] => {
+    const placed = remarks
+      .slice(0, MOST_REMARKS)
+      .map((one) => ({ line: file.lineOf(one.path) ?? 0, said: place(one) }));
+    const more = remarks.length - placed.length;
+    return [
+      ...new Set(placed.sort((a, b) => a.line - b.line).map(({ said }) => said)),
+      ...(more > 0 ? [`and ${more} more`] : []),
+    ];
+  };
   if (problems.length > 0) throw invalid(calledBy, inOrder(problems));
   return { config: frozen(config), warnings: inOrder(warnings) };
 }

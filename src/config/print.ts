@@ -12,6 +12,7 @@ import type { Files } from './files.ts';
 import { loadConfig } from './load.ts';
 import { type Config, type Login, SERVICE_SETTINGS } from './schema.ts';
 import { commandLimits, resolveSettings } from './settings.ts';
+import { printable } from './text.ts';
 import { printAddress, printBytes, printSeconds } from './units.ts';
 
 export interface Validation {
@@ -25,10 +26,11 @@ export function validateConfig(path: string | undefined, env: Environment, files
   if (path === undefined || path === '') return { exitCode: 2, text: 'usage: pgha --validate-config FILE\n' };
   try {
     const { config, warnings } = loadConfig({ path, env, ...files });
-    return { exitCode: 0, text: `${path} is usable.\n\n${describeConfig(config, warnings)}` };
+    return { exitCode: 0, text: printable(`${path} is usable.\n\n${describeConfig(config, warnings)}`) };
   } catch (error) {
     if (!(error instanceof PghaError)) throw error;
-    return { exitCode: 1, text: `${error.code}\n${error.text.happened}\n${error.text.untouched} ${error.text.todo}\n` };
+    const { happened, untouched, todo } = error.text;
+    return { exitCode: 1, text: printable(`${error.code}\n${happened}\n${untouched} ${todo}\n`) };
   }
 }
 

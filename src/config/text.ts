@@ -18,6 +18,10 @@ export class NoText extends Error {
 
 const none = (why: string): Text => ({ kind: 'none', why });
 
+/** What files, members and etcd say is shown on a terminal: nothing in it may steer that, or turn its letters around. */
+export const printable = (text: string): string =>
+  text.replace(/[^\P{Cc}\n]|[\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu, '?');
+
 /** Settings are text: what is none is told of by where it stops being some. */
 export function readText(bytes: Uint8Array): Text {
   if (bytes.length > MOST_BYTES)

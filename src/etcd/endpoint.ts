@@ -34,6 +34,8 @@ const GRPC_OPTIONS = {
   'grpc.initial_reconnect_backoff_ms': 100,
   'grpc.max_reconnect_backoff_ms': 1_000,
   'grpc.enable_retries': 0,
+  // Of the surroundings of whoever types pgha-ctl; an etcd is never behind one.
+  'grpc.enable_http_proxy': 0,
 } as const;
 
 export class Endpoint {

@@ -175,7 +175,7 @@ function secretOf(path: string, readFile: (path: string) => string, draft: Draft
 }
 
 function split(sentence: string): { readonly path: string; readonly message: string } {
-  const match = /^(?:line \d+, )?([^\s:]+): (.*)$/s.exec(sentence);
+  const match = /^(?:line \d+, column \d+, )?([^\s:]+): (.*)$/s.exec(sentence);
   return { path: match?.[1] ?? '', message: match?.[2] ?? sentence };
 }
 

@@ -3,8 +3,10 @@
  * Reads a pgha node's file, Patroni's, patronictl's, the environment and the command line, leniently: of a node's file
  * only these sections matter here, and what is wrong elsewhere in it is the daemon's business.
  */
+import { readdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import type { ParsedFile } from '../../config/file.ts';
 import { readTextFile } from '../../config/files.ts';
 import { looksHashed } from '../../config/password-hash.ts';
 import type { CtlConfig, EtcdConfig } from '../../config/schema.ts';
@@ -57,22 +59,34 @@ async function readConfigFile(
   const places =
     named === undefined ? ['/etc/pgha/pgha.yml', join(homedir(), '.config/patroni/patronictl.yaml')] : [named];
   for (const path of places) {
-    let content: string;
+    let file: ParsedFile;
     try {
-      content = await readTextFile(path);
+      file = await parsedFrom(path);
     } catch (error) {
       if (error instanceof NoText) throw new Refusal(`${path}, ${error.message}`);
       const { code } = error as NodeJS.ErrnoException;
       if (named === undefined && (code === 'ENOENT' || code === 'EACCES')) continue;
       throw new Refusal(`${path} cannot be read: ${(error as Error).message}`);
     }
-    const { parseFile } = await import('../../config/file.ts');
-    const { value, mistakes } = parseFile(content);
     // Without the line itself, in which a password may stand.
-    if (mistakes.length > 0) throw new Refusal(`${path} is not YAML: ${mistakes[0] ?? ''}`);
-    return { path, content: section(value) };
+    if (file.mistakes.length > 0) throw new Refusal(`${path} is not YAML: ${file.mistakes[0] ?? ''}`);
+    return { path, content: section(file.value) };
   }
   return { path: null, content: {} };
+}
+
+/** Of a directory all files that the daemon would join. */
+async function parsedFrom(path: string): Promise<ParsedFile> {
+  const { parseFile, parseFiles } = await import('../../config/file.ts');
+  try {
+    return parseFile(await readTextFile(path));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EISDIR') throw error;
+    const files: { name: string; text: string }[] = [];
+    for (const name of (await readdir(path)).filter((one) => /\.ya?ml$/.test(one)).sort())
+      files.push({ name, text: await readTextFile(join(path, name)) });
+    return parseFiles(files);
+  }
 }
 
 type Setting = (name: string) => string | undefined;

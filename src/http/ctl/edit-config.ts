@@ -3,11 +3,13 @@
  * has written meanwhile: the compare is on the revision that the difference was made from.
  */
 import { spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { readTextFile } from '../../config/files.ts';
 import type { Config } from '../../config/schema.ts';
 import { mergePatch, validateStored } from '../../config/settings.ts';
+import { NoText } from '../../config/text.ts';
 import { type ClusterView, KEYS, type Member } from '../../core/cluster.ts';
 import { millis } from '../../core/time.ts';
 import { CHECK_CONFIG_PATH } from '../check-config.ts';
@@ -47,13 +49,13 @@ export async function editConfig(session: Session, name: string | undefined, opt
   const before = view.config.value as Settings;
   const after = await edited(terminal, before, options);
 
+  refuseMistakes(before, after);
   const yaml = await import('yaml');
   const difference = diffLines(yaml.stringify(before), yaml.stringify(after));
   if (difference === '') {
     return report(session, options.format, [{ action: 'edit-config', ok: true, said: 'Not changed' }], (o) => o.said);
   }
   if (options.quiet !== true && options.format === 'pretty') terminal.out(difference);
-  refuseMistakes(before, after);
   await askPostgres(session, view, after);
   if (options.force !== true) await confirm(terminal, 'Apply these changes?');
 
@@ -102,33 +104,36 @@ const isSettings = (value: unknown): value is Settings =>
 async function assignment(pair: string, below: readonly string[]): Promise<Settings> {
   const mark = pair.indexOf('=');
   if (mark < 1) throw new Misuse(`${pair}: expected KEY=VALUE`);
-  const { parse } = await import('yaml');
   const text = pair.slice(mark + 1);
   // A Postgres parameter's name may hold a dot itself (auto_explain.log_min_duration); a setting's path is made of them.
   const path = below.length > 0 ? [pair.slice(0, mark)] : pair.slice(0, mark).split('.');
-  const value: unknown = text === '' ? null : parse(text);
+  const value: unknown = text === '' ? null : await yamlOf(text, pair.slice(0, mark));
   return [...below, ...path].reduceRight<unknown>((inner, key) => ({ [key.trim()]: inner }), value) as Settings;
 }
 
 async function fromFile(terminal: Terminal, path: string): Promise<Settings> {
-  const text =
-    path === '-'
-      ? await terminal.readAll()
-      : await readFile(path, 'utf8').catch((error: Error) => {
-          throw new Refusal(`${path} cannot be read: ${error.message}`);
-        });
-  return await fromYaml(text, path);
+  return await fromYaml(path === '-' ? await terminal.readAll() : await read(path, path), path);
+}
+
+async function read(path: string, called: string): Promise<string> {
+  try {
+    return await readTextFile(path);
+  } catch (error) {
+    const { message } = error as Error;
+    throw new Refusal(error instanceof NoText ? `${called}, ${message}` : `${called} cannot be read: ${message}`);
+  }
 }
 
 async function fromYaml(text: string, from: string): Promise<Settings> {
-  const { parse } = await import('yaml');
-  let value: unknown;
-  try {
-    value = parse(text);
-  } catch (error) {
-    throw new Refusal(`${from} is not YAML: ${(error as Error).message}`);
-  }
+  const value = await yamlOf(text, from);
   if (!isSettings(value)) throw new Refusal(`${from} does not hold settings.`);
+  return value;
+}
+
+async function yamlOf(text: string, from: string): Promise<unknown> {
+  const { parseFile } = await import('../../config/file.ts');
+  const { value, mistakes } = parseFile(text);
+  if (mistakes.length > 0) throw new Refusal(`${from} is not YAML: ${mistakes.join('; ')}`);
   return value;
 }
 
@@ -147,7 +152,8 @@ async function inEditor(terminal: Terminal, before: Settings): Promise<Settings>
       editor.on('close', resolve);
     });
     if (code !== 0) throw new Refusal(`The editor ended with ${code ?? 'a signal'}: nothing was changed.`);
-    return await fromYaml(await readFile(path, 'utf8'), 'What you wrote');
+    const written = 'What you wrote';
+    return await fromYaml(await read(path, written), written);
   } finally {
     await rm(directory, { recursive: true, force: true });
   }

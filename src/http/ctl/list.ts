@@ -112,7 +112,7 @@ async function repeat(
       throw new Refusal(`There is no cluster ${missing.join(', ')} in etcd.`);
     }
     const drawn = await render(clusters);
-    if (pause !== null && terminal.interactive) terminal.out('\x1b[2J\x1b[H');
+    if (pause !== null) terminal.clearScreen();
     if (options.timestamp === true) terminal.out(timestamp(terminal.now()));
     terminal.out(drawn);
     return missing.length === 0 ? 0 : 1;

@@ -2,6 +2,9 @@
  * Text tables as patronictl draws them: the title stands in the top border, a cell may have several lines, and then a
  * rule stands between all rows. Also the same rows as tsv, JSON and YAML. Knows nothing of clusters.
  */
+import { printable } from '../../config/text.ts';
+
+export { printable };
 export type Format = 'pretty' | 'tsv' | 'json' | 'yaml' | 'yml';
 export const FORMATS: readonly Format[] = ['pretty', 'tsv', 'json', 'yaml', 'yml'];
 
@@ -18,9 +21,6 @@ export interface Rows {
   readonly columns: readonly Column[];
   readonly rows: readonly (readonly Cell[])[];
 }
-
-/** What members and etcd say is shown on a terminal: nothing in it may steer that. */
-export const printable = (text: string): string => text.replace(/[^\P{Cc}\n]/gu, '?');
 
 const lines = (cell: string): string[] => printable(cell).split('\n');
 

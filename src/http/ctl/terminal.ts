@@ -3,6 +3,7 @@
  * answers line by line from standard input, and takes its end for "aborted".
  */
 import { createInterface, type Interface } from 'node:readline';
+import { MOST_BYTES, printable, readText } from '../../config/text.ts';
 
 export interface Terminal {
   /** Standard output is a terminal: progress may be shown, screens may be cleared. */
@@ -15,11 +16,13 @@ export interface Terminal {
   err(text: string): void;
   /** Shown on a terminal only, and overwritten by what comes next. */
   progress(text: string): void;
+  /** Only where the output is a terminal. */
+  clearScreen(): void;
   /** The line that was typed; null when there is no more input. */
   ask(question: string): Promise<string | null>;
   /** The same without showing what is typed. */
   askSecret(question: string): Promise<string | null>;
-  /** Everything on standard input. */
+  /** Everything on standard input. @throws {Refusal} when it is no text, or too long */
   readAll(): Promise<string>;
   now(): Date;
   /** Minutes from local time to UTC at this instant, as Date has it. */
@@ -61,23 +64,28 @@ export class ProcessTerminal implements Terminal {
 
   out(text: string): void {
     this.#clearProgress();
-    process.stdout.write(`${text}\n`);
+    // A program gets what there is; whoever looks must not be steered by a name, a path or an answer.
+    process.stdout.write(`${this.interactive ? harmless(text) : text}\n`);
   }
 
   err(text: string): void {
     this.#clearProgress();
-    process.stderr.write(`${text}\n`);
+    process.stderr.write(`${harmless(text)}\n`);
   }
 
   progress(text: string): void {
     if (!process.stderr.isTTY) return;
-    process.stderr.write(`\r\x1b[K${text}`);
+    process.stderr.write(`\r\x1b[K${harmless(text)}`);
     this.#progressShown = true;
+  }
+
+  clearScreen(): void {
+    if (this.interactive) process.stdout.write('\x1b[2J\x1b[H');
   }
 
   async ask(question: string): Promise<string | null> {
     this.#clearProgress();
-    process.stdout.write(question);
+    process.stdout.write(harmless(question));
     if (this.#lines === null) {
       this.#reader = createInterface({ input: process.stdin });
       this.#lines = this.#reader[Symbol.asyncIterator]();
@@ -90,7 +98,7 @@ export class ProcessTerminal implements Terminal {
     if (process.stdin.isTTY !== true) return await this.ask(question);
     this.#clearProgress();
     // Not to standard output, which may go into a file.
-    process.stderr.write(question);
+    process.stderr.write(harmless(question));
     // What the terminal sends is read key by key, and not sent back.
     process.stdin.setRawMode(true);
     try {
@@ -104,8 +112,15 @@ export class ProcessTerminal implements Terminal {
 
   async readAll(): Promise<string> {
     const parts: Buffer[] = [];
-    for await (const part of process.stdin) parts.push(part as Buffer);
-    return Buffer.concat(parts).toString('utf8');
+    let length = 0;
+    for await (const part of process.stdin) {
+      parts.push(part as Buffer);
+      length += (part as Buffer).length;
+      if (length > MOST_BYTES) break;
+    }
+    const read = readText(Buffer.concat(parts));
+    if (read.kind === 'none') throw new Refusal(`standard input, ${read.why}`);
+    return read.text;
   }
 
   now(): Date {
@@ -130,6 +145,9 @@ export class ProcessTerminal implements Terminal {
     this.#progressShown = false;
   }
 }
+
+/** What may be shown to somebody. Tabs stay: they part the columns of tsv. */
+export const harmless = (text: string): string => text.split('\t').map(printable).join('\t');
 
 /** Until the return key; null: Ctrl-C, Ctrl-D, or the end of the terminal. */
 function typedInSecret(input: NodeJS.ReadStream): Promise<string | null> {

@@ -278,7 +278,7 @@ describe("Patroni's files", () => {
   const fixture = (name: string): string =>
     readFileSync(inRepository(`test/unit/config/fixtures/patroni-${name}.yml`), 'utf8');
   const without = (warnings: readonly string[]): readonly string[] =>
-    warnings.map((line) => /^line \d+, ([^:]+):/.exec(line)?.[1] ?? line);
+    warnings.map((line) => /^line \d+, column \d+, ([^:]+):/.exec(line)?.[1] ?? line);
 
   it('with TLS, hooks and a backup tool have their effect, down to what has no meaning here', () => {
     const { config, warnings } = load(fixture('tls'));
@@ -362,7 +362,7 @@ describe("Patroni's files", () => {
       postgresql: { database: 'ops', dataDir: '/srv/pg/main' },
     });
     expect(() => joined({ '/etc/patroni/20-log.yaml': 'log:\n  levle: INFO\n' })).toThrow(
-      /20-log\.yaml, line 2, log\.levle: unknown name; did you mean `level`/,
+      /20-log\.yaml, line 2, column 3, log\.levle: unknown name; did you mean `level`/,
     );
     expect(() => joined({ '/etc/patroni/20-log.yaml': 'a: [' })).toThrow(/20-log\.yaml, line \d+, column/);
     const empty = () => loadConfig({ path: '/etc/patroni', env: {}, readFile, readDirectory: () => ['x.txt'] });
@@ -382,10 +382,10 @@ describe('mistakes in a file', () => {
       'datadir',
     );
     expect(problems(text)).toEqual([
-      'line 2, ttll: unknown name; did you mean `ttl`?',
-      expect.stringMatching(/^line 3, loop_wait: must be a time in seconds .*, is "soon"$/),
-      'line 9, postgresql.data_dir: missing',
-      'line 12, postgresql.datadir: unknown name; did you mean `data_dir`?',
+      'line 2, column 1, ttll: unknown name; did you mean `ttl`?',
+      expect.stringMatching(/^line 3, column 1, loop_wait: must be a time in seconds .*, is "soon"$/),
+      'line 9, column 1, postgresql.data_dir: missing',
+      'line 12, column 3, postgresql.datadir: unknown name; did you mean `data_dir`?',
     ]);
   });
 
@@ -908,11 +908,9 @@ describe('secrets', () => {
   it('are refused when they are given twice, or when the file cannot be read', () => {
     const twice = withFile.replace('{password_file', '{password: hidden-one, password_file');
     expect(problems(twice, {}, { '/etc/pw': 'hidden-two' })[0]).toContain('remove one of them');
-    expect(problems(withFile)).toEqual(
-      [
-        'line 12, postgresql.authentication.superuser.password_file: /etc/pw could not be read: there is no such file',
-      ].map((line) => expect.stringContaining(line.split(', ')[1] ?? '')),
-    );
+    expect(problems(withFile)).toEqual([
+      'line 10, column 32, postgresql.authentication.superuser.password_file: /etc/pw could not be read: there is no such file',
+    ]);
   });
 
   it('never stand in a message', () => {

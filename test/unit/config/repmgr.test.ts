@@ -189,6 +189,6 @@ describe('service_start_command', () => {
 
 describe('a priority', () => {
   it('below 0 is a mistake, named with its line', () => {
-    expect(loaded('priority: -1\n').problems).toEqual(['line 6, priority: must be at least 0, is -1']);
+    expect(loaded('priority: -1\n').problems).toEqual(['line 6, column 1, priority: must be at least 0, is -1']);
   });
 });

@@ -6,7 +6,7 @@ import { run } from '../../../src/http/ctl/program.ts';
 import type { ApiAnswer, Examine, Outside } from '../../../src/http/ctl/session.ts';
 import type { SqlTarget } from '../../../src/http/ctl/sql.ts';
 import type { Rows } from '../../../src/http/ctl/table.ts';
-import { Refusal, type Terminal } from '../../../src/http/ctl/terminal.ts';
+import { harmless, Refusal, type Terminal } from '../../../src/http/ctl/terminal.ts';
 import type { Keys } from '../http/builders.ts';
 
 export interface Call {
@@ -63,8 +63,9 @@ export async function ctl(world: World, ...args: string[]): Promise<Ran> {
     interactive: world.interactive === true,
     keyboard: world.interactive === true,
     env: { ...CONFIG_ENV, ...world.env },
-    out: (text) => void out.push(text),
-    err: (text) => void err.push(text),
+    out: (text) => void out.push(world.interactive === true ? harmless(text) : text),
+    err: (text) => void err.push(harmless(text)),
+    clearScreen: () => undefined,
     progress: () => {},
     ask: async (question) => {
       asked.push(question);
