@@ -17,6 +17,8 @@ const STRAY_EVERY = millis(10_000);
 /** Whoever is to be let go before the key is waited for no longer. */
 const LET_GO_WITHIN = millis(1_000);
 const LET_GO_LOOK = millis(2);
+/** What was refused once may work the next time, and a key waits for it. */
+const LET_GO_AGAIN = millis(100);
 const ANNOUNCE_LIMIT = millis(5_000);
 /** When it is asked first who else answers under it: an old holder has had its time by then. */
 const OTHERS_AFTER = millis(3_000);
@@ -54,6 +56,8 @@ export class AddressKeeper {
   private acting = false;
   private again = false;
   private trouble: string | null = null;
+  /** What that came of: the other thing is tried at once. */
+  private troubleWith: AddressStep['do'] = 'nothing';
   private unannounced: string | null = null;
   private others = '';
   private askOthersAt: Instant | null = null;
@@ -156,15 +160,19 @@ export class AddressKeeper {
     const since = between(this.actedAt, this.now());
     switch (step.do) {
       case 'hold':
-        return this.held || this.trouble !== null ? Math.max(0, EVERY - since) : 0;
+        return this.held || this.failedLately(step) ? Math.max(0, EVERY - since) : 0;
       case 'let-go':
-        if (this.mayBeThere && this.trouble === null) return 0;
-        return Math.max(0, (this.trouble === null ? STRAY_EVERY : EVERY) - since);
+        if (this.mayBeThere) return this.failedLately(step) ? Math.max(0, LET_GO_AGAIN - since) : 0;
+        return Math.max(0, (this.failedLately(step) ? EVERY : STRAY_EVERY) - since);
       case 'nothing':
         return EVERY;
       default:
         return ((never: never) => never)(step);
     }
+  }
+
+  private failedLately(step: AddressStep): boolean {
+    return this.trouble !== null && this.troubleWith === step.do;
   }
 
   private async carryOut(address: VirtualAddress, step: AddressStep): Promise<void> {
@@ -188,7 +196,7 @@ export class AddressKeeper {
     this.mayBeThere = true;
     const outcome = await address.hold(lifetime, LIMIT);
     if (outcome.kind === 'failed') {
-      this.failed(`${name} could not be put here`, outcome.said);
+      this.failed('hold', `${name} could not be put here`, outcome.said);
       return;
     }
     const isNew = !this.held;
@@ -214,7 +222,7 @@ export class AddressKeeper {
     const found = this.mayBeThere ? ({ kind: 'here' } as const) : await address.look(LIMIT);
     const outcome = found.kind === 'here' ? await address.letGo(LIMIT) : found;
     if (outcome.kind === 'failed') {
-      this.failed(`${name} could not be ${found.kind === 'here' ? 'removed' : 'looked for'}`, outcome.said);
+      this.failed('let-go', `${name} could not be ${found.kind === 'here' ? 'removed' : 'looked for'}`, outcome.said);
       return;
     }
     const wasStray = found.kind === 'here' && !this.mayBeThere;
@@ -229,7 +237,8 @@ export class AddressKeeper {
   }
 
   /** Told once, until it is well again. */
-  private failed(what: string, said: string): void {
+  private failed(step: AddressStep['do'], what: string, said: string): void {
+    this.troubleWith = step;
     const sentence = `the virtual address ${what}: ${said}`;
     if (this.trouble === null) this.parts.log.write('error', 'vip.failed', sentence);
     this.trouble = sentence;
