@@ -64,7 +64,7 @@ export interface HostQuestion {
 /** What moving an address rests on. */
 export interface InterfaceFacts {
   readonly exists: boolean;
-  /** Of `ip` and `arping`. */
+  /** Of `ip`, `arping` and `setpriv`. */
   readonly missing: readonly string[];
   /** The capabilities of the daemon that runs, as /proc says them; null: none was found. */
   readonly capabilities: bigint | null;

@@ -29,7 +29,7 @@ async function interfaceFacts(device: string, at: (path: string) => string): Pro
     (await readFile(at(`proc/sys/net/ipv6/conf/${of}/ndisc_notify`), 'utf8').catch(() => '0')).trim() === '1';
   return {
     exists: await exists(at(`sys/class/net/${device}`)),
-    missing: await missing({ programs: ['ip', 'arping'], programDirectories: PROGRAM_PLACES }, at),
+    missing: await missing({ programs: ['ip', 'arping', 'setpriv'], programDirectories: PROGRAM_PLACES }, at),
     capabilities: await daemonsCapabilities(at),
     announcesIpv6: (await notifies(device)) || (await notifies('all')),
   };

@@ -69,10 +69,11 @@ export class InterfaceAddress implements VirtualAddress {
     const { addresses, interface: device } = this.config;
     const seconds = Math.round(lifetime / 1000);
     // Deprecated from the start: this machine's own connections never come from it. Without detection of duplicates,
-    // which would keep an IPv6 address from being used for a second or two.
+    // which would keep an IPv6 address from being used for a second or two; and without a route of its own, because the
+    // one of its network is there, and must not end with it.
     const put = addresses.map(
       (address) =>
-        `address replace ${address} dev ${device} valid_lft ${seconds} preferred_lft 0${isIPv6(host(address)) ? ' nodad' : ''}\n`,
+        `address replace ${address} dev ${device} valid_lft ${seconds} preferred_lft 0${isIPv6(host(address)) ? ' nodad noprefixroute' : ''}\n`,
     );
     const [before, after] = await this.tell(['', put.join('')], limit);
     if (after === undefined || after.kind === 'failed') return after ?? failed('nobody answers');

@@ -160,6 +160,44 @@ const DATA = '/var/lib/postgresql/15/main';
     await sql(name, 'insert into kept values (3)');
   }, 120_000);
 
+  it('moves an address once the drop-in of `vip` is there, its guard may remove it, and Postgres may not', async () => {
+    const address = '10.77.0.99';
+    const rights = async (one: Machine, pid: string): Promise<string> =>
+      (await one.must(['sed', '-n', 's/^CapEff:[[:space:]]*0*//p', `/proc/${pid.trim()}/status`])).trim();
+    const holders = async (): Promise<string> => {
+      const shown = await Promise.all(machines.map((one) => one.must(['ip', '-o', 'address', 'show', 'dev', 'eth0'])));
+      return NAMES.filter((_, at) => shown[at]?.includes(` ${address}/24 `)).join();
+    };
+    const drop = '/etc/systemd/system/pgha.service.d/vip.conf';
+    for (const one of machines) {
+      const section = `\\nvip:\\n  address: ${address}/24\\n  interface: eth0\\n`;
+      await one.must(['sh', '-c', `printf '${section}' >> /etc/pgha/pgha.yml`]);
+      await one.must(['install', '-D', '-m', '644', '/usr/share/doc/pgha/examples/vip.conf', drop]);
+      await one.must(['systemctl', 'daemon-reload']);
+      // Postgres and the guard are still those of before.
+      await one.must(['systemctl', 'kill', '--kill-who=main', '--signal=SIGUSR2', 'pgha']);
+    }
+    const name = await leader();
+    await until('the leader has the address', 60_000, async () => ((await holders()) === name ? true : null));
+    for (const one of machines) {
+      await until('a guard with the right to remove it', 60_000, async () => {
+        const { stdout } = await one.run(['pgrep', '-f', '/guard.js']);
+        const [pid = '', ...others] = stdout.trim().split('\n');
+        return others.length === 0 && pid !== '' && (await rights(one, pid)) === '3000' ? true : null;
+      });
+      expect(await rights(one, await one.show('pgha.service', 'MainPID'))).toBe('3000');
+      const { stdout } = await one.run(['pgha-ctl', 'check', 'host']);
+      expect(stdout).toContain(`${address}/24 can be put on eth0`);
+    }
+    const [next = ''] = NAMES.filter((other) => other !== name);
+    await machine(name).must(['pgha-ctl', 'switchover', '--candidate', next, '--force']);
+    await until('the address has followed', 60_000, async () => ((await holders()) === next ? true : null));
+    await allStream();
+    // Started by a daemon that may do more.
+    const postmaster = await machine(name).must(['head', '-n', '1', `${DATA}/postmaster.pid`]);
+    expect(await rights(machine(name), postmaster)).toBe('');
+  }, 180_000);
+
   it("keeps the distribution's unit from starting the same data directory", async () => {
     const one = machine('pg2');
     await one.run(['systemctl', 'start', 'postgresql@15-main']);

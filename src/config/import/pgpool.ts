@@ -338,7 +338,7 @@ const GROUPS: readonly Group[] = [
       /^delegate/.test(name)
         ? draft.decide(
             origin,
-            `an address that moves: let HAProxy or keepalived ask pgha's health check, config/ has files for both (${value})`,
+            `an address that moves: \`vip\` (docs/vip.md) with its prefix and an interface, or let HAProxy or keepalived ask pgha's health check, config/ has files for both (${value})`,
           )
         : draft.notNeeded(origin, 'no watchdog between poolers is needed to agree: etcd is asked'),
   },

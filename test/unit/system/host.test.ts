@@ -104,7 +104,7 @@ describe('an interface', () => {
     try {
       expect(await look('eth0')).toEqual({
         exists: false,
-        missing: ['ip', 'arping'],
+        missing: ['ip', 'arping', 'setpriv'],
         capabilities: null,
         announcesIpv6: false,
       });
@@ -115,7 +115,7 @@ describe('an interface', () => {
       put('proc/77/status', 'Name:\tnode\nCapPrm:\t0000000000003000\nCapEff:\t0000000000003000\n');
       expect(await look('eth0')).toEqual({
         exists: true,
-        missing: ['arping'],
+        missing: ['arping', 'setpriv'],
         capabilities: 0x3000n,
         announcesIpv6: true,
       });

@@ -234,6 +234,13 @@ function judgeVip({ interface: facts }: HostFacts, { vip }: HostExpectation): Fi
       said: 'the daemon may not tell the network where the address is (CAP_NET_RAW)',
       todo: DROP_IN,
     });
+  if (missing.includes('setpriv'))
+    findings.push({
+      level: 'warning',
+      about,
+      said: 'setpriv is not installed: Postgres is started with the rights of the daemon, and may change interfaces too',
+      todo: 'apt-get install util-linux',
+    });
   if (missing.includes('arping') && has('v4'))
     findings.push({
       level: 'warning',

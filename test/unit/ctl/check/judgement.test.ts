@@ -311,6 +311,12 @@ describe('host', () => {
       ['critical vip: ip is not installed'],
     ],
     [
+      'rights that Postgres would inherit',
+      { interface: { ...INTERFACE, missing: ['setpriv'] } },
+      { vip: VIP },
+      ['warning vip: setpriv is not installed'],
+    ],
+    [
       'an IPv6 address that nobody announces',
       { interface: { ...INTERFACE, missing: ['arping'] } },
       { vip: { ...VIP, addresses: ['fd00::100/64'] } },
