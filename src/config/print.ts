@@ -54,6 +54,9 @@ export function describeConfig(config: Config, warnings: readonly string[] = [])
       ['runtime directory', config.runtimeDirectory],
       ['guard', config.guard.mode],
       ['watchdog', config.watchdog.mode === 'off' ? 'off' : `${config.watchdog.mode}, ${config.watchdog.device}`],
+      ...(config.vip === null
+        ? []
+        : [['virtual address', `${config.vip.addresses.join(', ')} on ${config.vip.interface}`] as const]),
     ]),
     block('HTTP', [
       ['listens on', `${printAddress(config.restapi.listen)}${config.restapi.tls === null ? '' : ', TLS'}`],

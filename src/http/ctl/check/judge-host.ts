@@ -203,7 +203,7 @@ function judgeClock({ timeIsKept }: HostFacts, { clockOffsets }: HostExpectation
 const NET_ADMIN = 1n << 12n;
 const NET_RAW = 1n << 13n;
 const DROP_IN =
-  'install -D -m 644 /usr/share/doc/pgha/examples/vip.conf /etc/systemd/system/pgha.service.d/vip.conf; systemctl daemon-reload; systemctl restart pgha (on standbys first)';
+  'install -D -m 644 /usr/share/doc/pgha/examples/vip.conf /etc/systemd/system/pgha.service.d/vip.conf; systemctl daemon-reload; pgha-ctl restart-daemon';
 
 function judgeVip({ interface: facts }: HostFacts, { vip }: HostExpectation): Finding[] {
   if (vip === undefined || facts === undefined) return [];
