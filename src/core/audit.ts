@@ -141,7 +141,7 @@ function maskedValue(value: unknown): unknown {
   if (!isObject(value)) return value;
   return Object.fromEntries(
     Object.entries(value).map(([name, inner]) => {
-      const secret = SECRET_NAME.test(name) && (typeof inner === 'string' || typeof inner === 'number');
+      const secret = SECRET_NAME.test(name) && inner !== null && typeof inner !== 'boolean';
       return [name, secret ? '***' : maskedValue(inner)];
     }),
   );

@@ -68,7 +68,7 @@ test('a member that is gone is silent, and without a majority no read is confirm
 test('Postgres says whether it could be copied', async () => {
   const ask = async (user: string) => {
     const target = { host: '127.0.0.1', port: server.port, user: 'postgres', database: 'postgres' };
-    const { rows } = await runSql(target, copyQuestion(user));
+    const { rows } = await runSql(target, copyQuestion(user), 10_000);
     return { ...copyAnswer(rows[0] ?? []), replicationUser: user, free: 2 ** 40, dataDirectory: '/srv' };
   };
   const facts = await ask('postgres');

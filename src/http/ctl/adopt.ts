@@ -125,13 +125,7 @@ async function takeOver(run: Run): Promise<number> {
 
   const paused = await pauseRepmgrd(run, found);
   // It may have acted until just now.
-  const again = judgeAdoption(await facts(run));
-  const refused = stands(again)
-    ? again
-        .filter(({ level }) => level === 'critical')
-        .map(({ about, said }) => `${about}: ${said}`)
-        .join('; ')
-    : await askToLead(session, member);
+  const refused = (await newObjections(run)) ?? (await askToLead(run, member));
   if (refused !== null) {
     await unpauseRepmgrd(run, paused);
     throw new Refusal(`${refused}. Postgres was not touched${paused.length > 0 ? ', and repmgrd goes on' : ''}.`);
@@ -174,19 +168,41 @@ function afterwards({ origin }: Run): readonly string[] {
   ];
 }
 
-/** null: it has begun. */
-async function askToLead(session: Session, member: Member): Promise<string | null> {
+/** null: nothing stands against it. */
+async function newObjections(run: Run): Promise<string | null> {
   try {
-    const answer = await session.call(member, 'POST', '/pgha/take-over');
+    const found = judgeAdoption(await facts(run)).filter(({ level }) => level === 'critical');
+    return found.length === 0 ? null : found.map(({ about, said }) => `${about}: ${said}`).join('; ');
+  } catch (error) {
+    return messageOf(error);
+  }
+}
+
+/** null: it has begun, or may have. */
+async function askToLead(run: Run, member: Member): Promise<string | null> {
+  try {
+    const answer = await run.session.call(member, 'POST', '/pgha/take-over');
     return answer.status === 202 ? null : `${member.name} does not take the cluster over: ${plain(answer.text)}`;
   } catch (error) {
-    return `${member.name} was asked and did not answer: ${messageOf(error)}`;
+    const said = `${member.name} was asked and did not answer: ${messageOf(error)}`;
+    if ((error as NodeJS.ErrnoException).code === 'ECONNREFUSED') return said;
+    // Perhaps it leads in a moment: repmgrd must not go on beside it.
+    say(run, `${said}; waiting whether it leads`);
+    return null;
   }
 }
 
 /** Without the key repmgrd may go on; with it, it must not. */
 async function notLed(run: Run, member: Member, paused: readonly Paused[]): Promise<number> {
-  const { leader } = await run.session.read(run.scope);
+  const view = await run.session.read(run.scope).catch((error: unknown) => messageOf(error));
+  if (typeof view === 'string') {
+    const said = `whether it has the key of the cluster cannot be seen (${view}); repmgrd stays paused`;
+    const how = 'when etcd answers again: pgha-ctl list; where nobody leads: repmgr service unpause';
+    const unseen: Finding = { level: 'critical', about: member.name, said, todo: how };
+    show(run, [unseen]);
+    return end(run, 'take-over', false, [unseen], []);
+  }
+  const { leader } = view;
   const todo = `journalctl -u pgha on ${member.name} says why`;
   const finding: Finding =
     leader === null

@@ -212,9 +212,9 @@ export function copyAnswer(row: readonly unknown[]): Omit<CloneFacts, 'replicati
   };
 }
 
-const gatherClone: Gather = async (session, name, _options) => {
+const gatherClone: Gather = async (session, name, options) => {
   const { config } = await nodeConfig(session);
-  return await judgeCopy(session, name ?? config.scope, config.node.name);
+  return await judgeCopy(session, name ?? config.scope, config.node.name, limitOf(options));
 };
 
 /**
@@ -223,7 +223,7 @@ const gatherClone: Gather = async (session, name, _options) => {
  *
  * @throws {Refusal} when there is no leader, no file of a node, or no answer of Postgres
  */
-export async function judgeCopy(session: Session, scope: string, member: string): Promise<Judgement> {
+export async function judgeCopy(session: Session, scope: string, member: string, limit?: Millis): Promise<Judgement> {
   const { config } = await nodeConfig(session);
   const leader = leaderOf(await session.readExisting(scope));
   if (leader === null || leader.host === null)
@@ -237,7 +237,7 @@ export async function judgeCopy(session: Session, scope: string, member: string)
     database: config.postgresql.database,
     ...(superuser.password === null ? {} : { password: superuser.password }),
   };
-  const { rows } = await session.sql(target, copyQuestion(user));
+  const { rows } = await session.sql(target, copyQuestion(user), limit);
   const isHere = member === config.node.name && leader.name !== member;
   const free = isHere ? await session.examine.freeBytes(config.postgresql.dataDir) : null;
   return judgeClone({

@@ -53,7 +53,7 @@ export function realOutside(terminal: Terminal): Outside {
       if (!signalProcess(postmaster, 'SIGKILL'))
         throw new Refusal(`process ${postmaster.pid} could not be ended: run this as the user of Postgres.`);
     },
-    runSql: async (target, statement) => (await import('./sql.ts')).runSql(target, statement),
+    runSql: async (target, statement, limitMs) => (await import('./sql.ts')).runSql(target, statement, limitMs),
     async openApi(context) {
       const [{ HttpClient }, { readTrust }] = await Promise.all([
         import('../../peers/request.ts'),

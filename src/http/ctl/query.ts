@@ -40,6 +40,7 @@ export async function query(session: Session, name: string | undefined, options:
         ...(password === null ? {} : { password }),
       },
       statement,
+      null,
     );
     const text = await shown(rows, options);
     if (text !== '') terminal.out(text);

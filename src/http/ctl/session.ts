@@ -39,7 +39,8 @@ export interface Outside {
   /** Of a Postgres on this machine, at once. @throws {Refusal} when none runs there, or it is not ours to end */
   killPostmaster(dataDir: string): void;
   /** @throws {Refusal} when there is no connection, or Postgres refuses the statement */
-  runSql(target: SqlTarget, statement: string): Promise<Rows>;
+  /** @param limitMs - for connecting and the answer; null: a statement may take as long as it takes */
+  runSql(target: SqlTarget, statement: string, limitMs: number | null): Promise<Rows>;
 }
 
 /** What `check` looks at. */
@@ -50,6 +51,8 @@ export interface Examine extends Examiner {
 
 const READ_LIMIT = millis(5_000);
 export const ASK_LIMIT = millis(3_000);
+/** What we ask of Postgres ourselves is answered in milliseconds. */
+const SQL_LIMIT_MS = 10_000;
 
 export class Session {
   readonly terminal: Terminal;
@@ -140,8 +143,8 @@ export class Session {
     this.#outside.killPostmaster(dataDir);
   }
 
-  sql(target: SqlTarget, statement: string): Promise<Rows> {
-    return this.#outside.runSql(target, statement);
+  sql(target: SqlTarget, statement: string, limitMs: number | null = SQL_LIMIT_MS): Promise<Rows> {
+    return this.#outside.runSql(target, statement, limitMs);
   }
 
   async close(): Promise<void> {

@@ -2,6 +2,7 @@
  * A statement on a member's Postgres, for `pgha-ctl query`. Who connects and how is said as for psql: by the PG* variables
  * and ~/.pgpass, where the command line says nothing.
  */
+import type { Socket } from 'node:net';
 import type { Rows } from './table.ts';
 import { Refusal } from './terminal.ts';
 
@@ -14,9 +15,13 @@ export interface SqlTarget {
 }
 
 const CONNECT_LIMIT_MS = 5_000;
+const GOOD_BYE_MS = 50;
 
-/** @throws {Refusal} when there is no connection, or Postgres refuses the statement */
-export async function runSql(target: SqlTarget, statement: string): Promise<Rows> {
+/**
+ * @param limitMs - for everything; null: a statement may take as long as it takes
+ * @throws {Refusal} when there is no connection, no answer in time, or Postgres refuses the statement
+ */
+export async function runSql(target: SqlTarget, statement: string, limitMs: number | null): Promise<Rows> {
   const { default: pg } = await import('pg');
   const { database = process.env['PGDATABASE'] ?? 'postgres', ...rest } = target;
   const client = new pg.Client({
@@ -28,6 +33,10 @@ export async function runSql(target: SqlTarget, statement: string): Promise<Rows
     types: { getTypeParser: () => (text: string | Buffer) => String(text) },
   });
   client.on('error', () => undefined);
+  // With TLS it becomes another one on the way.
+  const { connection } = client as unknown as { connection: { stream: Socket } };
+  const tooLong = (): void => void connection.stream.destroy(new Error(`no answer within ${limitMs} ms`));
+  const over = limitMs === null ? undefined : setTimeout(tooLong, limitMs);
   try {
     await client.connect();
     // Of several statements the last one is shown, as psql does.
@@ -41,6 +50,9 @@ export async function runSql(target: SqlTarget, statement: string): Promise<Rows
   } catch (error) {
     throw new Refusal(`${target.host}:${target.port}: ${(error as Error).message}`);
   } finally {
-    await client.end().catch(() => undefined);
+    clearTimeout(over);
+    // Its good-bye is not waited for: one who hangs never answers it.
+    client.end().catch(() => undefined);
+    setTimeout(() => connection.stream.destroy(), GOOD_BYE_MS).unref();
   }
 }

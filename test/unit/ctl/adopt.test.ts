@@ -27,6 +27,7 @@ let servers: Server[] = [];
 let nodes: (string | number)[][] | Refusal = [];
 let world: World = { clusters: {} };
 /** What the leader-to-be says. */
+let answerIsLost = false;
 let taken: { status: number; text: string } = { status: 202, text: 'taken' };
 let told: string[] = [];
 
@@ -67,6 +68,7 @@ const member = (index: number, over: Record<string, unknown> = {}): Record<strin
 beforeEach(() => {
   told = [];
   taken = { status: 202, text: 'taken' };
+  answerIsLost = false;
   servers = NAMES.map((_, index) => ({
     recovery: index > 0,
     systemId: SYSTEM,
@@ -126,6 +128,7 @@ beforeEach(() => {
       if (method === 'POST' && path === '/pgha/take-over') {
         told.push(`${HOSTS[index]} take-over`);
         if (taken.status === 202) lead();
+        if (answerIsLost) throw Object.assign(new Error('socket hang up'), { code: 'ECONNRESET' });
         return taken;
       }
       if (method === 'PATCH') {
@@ -175,6 +178,37 @@ describe('adopt take-over', () => {
     expect(err).toContain('etcd does not answer. Postgres was not touched, and repmgrd goes on.');
     expect(told.slice(-3)).toEqual(['10.0.0.1 unpause', '10.0.0.2 unpause', '10.0.0.3 unpause']);
     expect(servers.map(({ paused }) => paused)).toEqual([false, false, false]);
+  });
+
+  it('has repmgrd go on where etcd fails between the pause and the question', async () => {
+    world = { ...world, etcdIsAway: () => told.some((one) => one.endsWith(' pause')) };
+    const { code, err } = await adopt('take-over', '--force');
+    expect([code, err]).toEqual([1, expect.stringContaining('etcd')]);
+    expect(told).not.toContain('10.0.0.1 take-over');
+    expect(servers.map(({ paused }) => paused)).toEqual([false, false, false]);
+  });
+
+  it('leaves repmgrd paused where the primary was asked and its answer is lost: it may lead in a moment', async () => {
+    answerIsLost = true;
+    const { code, out } = await adopt('take-over', '--force');
+    expect({ code, out }).toMatchObject({ code: 0, out: expect.stringContaining('a leads demo under pgha') });
+    expect(servers.map(({ paused }) => paused)).toEqual([true, true, true]);
+  });
+
+  it('has repmgrd go on where the primary did not answer and does not lead either', async () => {
+    answerIsLost = true;
+    taken = { status: 412, text: 'no' };
+    const { code, out } = await adopt('take-over', '--force');
+    expect({ code, out }).toMatchObject({ code: 1, out: expect.stringContaining('did not take the key in time') });
+    expect(servers.map(({ paused }) => paused)).toEqual([false, false, false]);
+  });
+
+  it('leaves repmgrd paused where nobody can say who leads', async () => {
+    answerIsLost = true;
+    world = { ...world, etcdIsAway: () => told.includes('10.0.0.1 take-over') };
+    const { code, out } = await adopt('take-over', '--force');
+    expect({ code, out }).toMatchObject({ code: 1, out: expect.stringContaining('repmgrd stays paused') });
+    expect(servers.map(({ paused }) => paused)).toEqual([true, true, true]);
   });
 
   it('has the others go on where one repmgrd cannot be paused, and asks nobody to lead', async () => {

@@ -31,6 +31,8 @@ export interface World {
   readonly interactive?: boolean;
   /** The Postgres of this machine is killed. */
   kill?: (dataDir: string) => void;
+  /** etcd does not answer now. */
+  etcdIsAway?: () => boolean;
   /** etcd takes nothing that is kept for people. */
   readonly chronicleRefuses?: true;
 }
@@ -87,11 +89,14 @@ export async function ctl(world: World, ...args: string[]): Promise<Ran> {
     terminal,
     operator: 'alice@db1',
     openStore: async (_context, scope) => ({
-      read: async () => ({
-        kind: 'answered',
-        header: { clusterId: '1', raftTerm: 1n, revision: revision(99) },
-        entries: entriesOf(world.clusters[scope] ?? {}).filter(({ key }) => !IN_CHRONICLE.test(key)),
-      }),
+      read: async () => {
+        if (world.etcdIsAway?.() === true) return { kind: 'unanswered', cause: 'no answer in time' };
+        return {
+          kind: 'answered',
+          header: { clusterId: '1', raftTerm: 1n, revision: revision(99) },
+          entries: entriesOf(world.clusters[scope] ?? {}).filter(({ key }) => !IN_CHRONICLE.test(key)),
+        };
+      },
       txn: async (txn) => {
         txns.push(txn);
         const keys = world.clusters[scope] ?? {};
