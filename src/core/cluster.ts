@@ -5,6 +5,7 @@
  */
 import { LONGEST_TTL_SECONDS } from './lease.ts';
 import { type Lsn, lsn, parseLsn, printLsn, type Timeline, timeline } from './lsn.ts';
+import { isNestedTooDeep } from './nesting.ts';
 import { type PoolerPause, readPoolerPause } from './poolers.ts';
 import type { SyncKey } from './quorum.ts';
 import type { Key, KeyValue, LeaseId, NodeName, Revision } from './store.ts';
@@ -226,8 +227,9 @@ export function readCluster(
     if (entry === undefined) return null;
     try {
       const value: unknown = JSON.parse(entry.value);
-      if (isObject(value)) return value;
-      notUnderstood.push({ key: entry.key, why: 'not a JSON object' });
+      if (isObject(value) && !isNestedTooDeep(entry.value)) return value;
+      const why = isObject(value) ? 'nested too deep' : 'not a JSON object';
+      notUnderstood.push({ key: entry.key, why });
     } catch {
       notUnderstood.push({ key: entry.key, why: 'not JSON' });
     }

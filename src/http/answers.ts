@@ -3,6 +3,7 @@
  * JSON. Also the reading of a request's JSON body, with Patroni's codes for bad ones.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { isNestedTooDeep } from '../core/nesting.ts';
 
 const REASONS = new Map([
   [400, 'Bad Request'],
@@ -72,6 +73,10 @@ export function readBody(request: FastifyRequest, reply: FastifyReply, optional 
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     sendPage(reply, 400, 'The body is JSON, but not an object.');
+    return null;
+  }
+  if (isNestedTooDeep(text)) {
+    sendPage(reply, 400, 'The object in the body is nested too deep.');
     return null;
   }
   if (!optional && Object.keys(value).length === 0) {

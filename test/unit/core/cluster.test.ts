@@ -103,6 +103,18 @@ describe('garbage', () => {
     );
   });
 
+  it('what is nested so deep that nobody could walk through it counts as garbage', () => {
+    const deep = `{"ttl":${'['.repeat(200_000)}${']'.repeat(200_000)}}`;
+    const read = cluster({ config: deep, 'members/a': deep });
+    expect(read.notUnderstood).toEqual([
+      { key: 'config', why: 'nested too deep' },
+      { key: 'members/a', why: 'nested too deep' },
+    ]);
+    expect(read.config).toBeNull();
+    // Brackets in a text are none.
+    expect(cluster({ config: { ttl: 20, x: '['.repeat(10_000) } }).notUnderstood).toEqual([]);
+  });
+
   it('is listed, and counts as if the key said nothing', () => {
     const read = cluster({ status: '{', config: '[]', failover: '7', history: '{}', 'members/a': 'x' });
     expect(read.notUnderstood.map(({ key }) => key).sort()).toEqual([

@@ -26,6 +26,12 @@ const BODIES: readonly (readonly [string, string, number])[] = [
   ['a number', '17', 400],
   ['true', 'true', 400],
   ['bytes that are no text', '\u0000\u0001\ufffd', 400],
+  [
+    'lists in lists',
+    `{"leader":"a","candidate":"b","member":"c","x":${'['.repeat(400_000)}${']'.repeat(400_000)}}`,
+    400,
+  ],
+  ['maps in maps', `{"leader":"a","candidate":"b","ttl":${'{"a":'.repeat(150_000)}1${'}'.repeat(150_000)}}`, 400],
   ['more than any request is', JSON.stringify({ leader: 'a'.repeat(1024 * 1024) }), 413],
 ];
 
