@@ -140,6 +140,24 @@ const DATA = '/var/lib/postgresql/15/main';
     await sql(name, 'insert into kept values (2)');
   }, 60_000);
 
+  it('tells journald what happens, with each fact in a field of its own', async () => {
+    const one = machine('pg1');
+    const told = "printf 'event_syslog: {to: local}\\n' >> /etc/pgha/pgha.yml && systemctl reload pgha";
+    await one.must(['sh', '-c', told]);
+    const entry = await until('the event stands in the journal', 20_000, async () => {
+      const which = ['-t', 'pgha', 'PGHA_EVENT=repmgrd_config_reload'];
+      const { stdout } = await one.run(['journalctl', '--no-pager', '-o', 'json', ...which]);
+      return stdout === '' ? null : (JSON.parse(stdout.split('\n')[0] ?? '') as Record<string, string>);
+    });
+    expect(entry).toMatchObject({
+      MESSAGE: expect.stringMatching(/^pg1 of \S+: repmgrd_config_reload: /),
+      PRIORITY: '5',
+      SYSLOG_FACILITY: '3',
+      PGHA_NODE: 'pg1',
+      PGHA_OK: '1',
+    });
+  }, 60_000);
+
   it('is upgraded to a later version, the leader first, without touching Postgres', async () => {
     const name = await leader();
     for (const one of [machine(name), ...machines.filter(({ host }) => host.name !== name)]) {
