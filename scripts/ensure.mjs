@@ -42,7 +42,11 @@ export const PROGRAMS = {
   },
   chromium: { found: () => browser() !== null, debian: ['chromium-headless-shell'], what: 'Chromium' },
   pgpool: { found: () => which('pgpool') !== null, debian: ['pgpool2'], what: 'pgpool-II' },
-  'ansible-playbook': { found: () => which('ansible-playbook') !== null, debian: ['ansible-core'], what: 'Ansible' },
+  'ansible-playbook': {
+    found: () => which('ansible-playbook') !== null && existsSync('/usr/lib/python3/dist-packages/apt'),
+    debian: ['ansible-core', 'python3-apt'],
+    what: 'Ansible, with its module for apt',
+  },
   lintian: { found: () => which('lintian') !== null, debian: ['lintian'], what: 'lintian' },
   promtool: { found: () => which('promtool') !== null, debian: ['prometheus'], what: 'promtool (Prometheus)' },
 };

@@ -4,7 +4,7 @@
  * a clock and devices of its own.
  */
 import type { ChildProcess } from 'node:child_process';
-import { copyFileSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type CommandResult, runOn } from './client.ts';
 import { launch } from './launch.ts';
@@ -89,7 +89,10 @@ exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin container=pgha-test /lib/systemd/
  */
 export const asDebianLeavesIt = `
 rm -rf /var/lib/apt/lists/*
-for unit in patroni repmgrd keepalived pgbouncer pgpool2; do rm -f /etc/systemd/system/*.wants/$unit.service /etc/rc?.d/S??$unit; done
+for unit in patroni repmgrd keepalived pgbouncer pgpool2; do
+  rm -f /etc/systemd/system/*.wants/$unit.service
+  update-rc.d $unit disable > /dev/null 2>&1 || true
+done
 test -e /etc/postgresql/15/main/postgresql.conf || pg_createcluster 15 main > /dev/null
 `;
 
@@ -113,11 +116,11 @@ export class Machine {
     for (const name of ['changes', 'work', 'root']) mkdirSync(join(this.place, name), { recursive: true });
   }
 
-  /** Puts a file of this machine there. Only while it is off. */
+  /** Puts a file or directory of this machine there. Only while it is off. */
   bring(file: string, path: string): void {
     const to = join(this.place, 'changes', path);
     mkdirSync(dirname(to), { recursive: true });
-    copyFileSync(file, to);
+    cpSync(file, to, { recursive: true });
   }
 
   async boot(): Promise<void> {
