@@ -180,7 +180,7 @@ else {
   await step(
     'end-to-end: real processes, kills and cut networks',
     [...privilege, ...keepEnvironment, ...vitest('e2e')],
-    (all ? 60 : 22) * minutes,
+    (all ? 80 : 22) * minutes,
     {
       report: reportOf('e2e'),
       again: true,
