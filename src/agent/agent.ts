@@ -292,6 +292,7 @@ export class Agent implements Control {
         writable: this.writable(),
         standby: this.watch.local.kind === 'standby',
         down: this.downSince() !== null,
+        clocksDoubted: this.keeper.clocksDoubted,
         maintenance: this.policy.pause,
         handsOff: this.handsOff,
       }),

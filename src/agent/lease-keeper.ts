@@ -293,7 +293,7 @@ export class LeaseKeeper {
         (!this.pausedBeat || this.parts.paused() || this.parts.isPrimary()) &&
         // The clock that says so may have stood still: what runs is the guard's, which has cut its deadline; nothing is
         // started or promoted before the next proof.
-        (this.suspectedAt <= this.provenAt || this.parts.isPrimary()),
+        (!this.clocksDoubted || this.parts.isPrimary()),
       until: this.pausedBeat ? deadline : tenure.until,
       deadline,
       gate: tenure.gate,
@@ -320,6 +320,11 @@ export class LeaseKeeper {
   /** For people: how often leadership was proven by this process, and when last; null: never. */
   get proofsSoFar(): { readonly count: number; readonly last: Instant | null } {
     return { count: this.proofs, last: this.proofs === 0 ? null : this.provenAt };
+  }
+
+  /** What looked like a suspension came after the last proof: deadlines are told by a clock that may have stood still. */
+  get clocksDoubted(): boolean {
+    return this.suspectedAt > this.provenAt;
   }
 
   get acknowledged(): boolean {

@@ -22,6 +22,8 @@ export interface AddressView {
   readonly givenUp: boolean;
   /** This process has put it there. */
   readonly held: boolean;
+  /** The machine may have been suspended, and nothing was proven since: how much of the window is left is not known. */
+  readonly clocksDoubted: boolean;
   readonly maintenance: boolean;
   /** What runs here is not handed over to pgha yet. */
   readonly handsOff: boolean;
@@ -52,6 +54,8 @@ export function nextForAddress(view: AddressView): AddressStep {
   if (view.standby) return letGo('Postgres here is a standby');
   if (leadership.releaseSent) return letGo('the leader key is handed over');
   if (!leadership.windowOpen) return letGo('the window is not open');
+  // The guard, which has cut its deadline, or the next proof says what becomes of it.
+  if (view.clocksDoubted) return NOTHING;
   const lifetime = lifetimeOf(leadership.deadline, leadership.ttl, now);
   if (lifetime === null) return letGo('the window closes');
   if (view.writable) return { do: 'hold', lifetime };

@@ -304,6 +304,12 @@ export class Invariants {
     ledger.confirmedUntil = Math.max(ledger.confirmedUntil, until);
   }
 
+  /** What it has written itself it goes by, also when etcd forgets it before its next beat. */
+  listPut(by: string): void {
+    const ledger = this.ledgers.find((one) => one.node.name === by);
+    if (ledger !== undefined) ledger.listed = this.etcd.listed();
+  }
+
   /** Nobody else stands in the list: there is nobody to ask. */
   private isAlone(ledger: Ledger): boolean {
     return standsAlone(ledger.listed, ledger) || standsAlone(this.etcd.listed(), ledger);

@@ -1019,7 +1019,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a window made stale by a suspension lets Postgres start again',
     story: 'protocol.md 24: the guard has ended it, and the daemon still believes what its clock says',
-    edits: [{ file: KEEPER, find: '(this.suspectedAt <= this.provenAt || this.parts.isPrimary()),', replace: 'true,' }],
+    edits: [{ file: KEEPER, find: '(!this.clocksDoubted || this.parts.isPrimary()),', replace: 'true,' }],
     caughtBy: ['P2', 'S2', 'P1', 'S1'],
     focus: ['suspended'],
     seeds: 60,

@@ -4,6 +4,7 @@
  */
 import { KEYS, readFailsafeKey, slotName } from '../../../src/core/cluster.ts';
 import { isListed } from '../../../src/core/failsafe.ts';
+import { readScheduledRestart } from '../../../src/core/schedule.ts';
 import { nodeName, type Txn } from '../../../src/core/store.ts';
 import type { Instant } from '../../../src/core/time.ts';
 import { millis } from '../../../src/core/time.ts';
@@ -611,7 +612,7 @@ export class World {
       // What an operator has scheduled before is still to come.
       const quiet =
         !this.etcd.keyNow(KEYS.failover)?.value.includes('scheduled_at') &&
-        !up.some((one) => !left(one) && this.memberKeyOf(one.name).includes('"scheduled_restart"'));
+        !up.some((one) => !left(one) && this.restartsSoon(one));
       const held = this.poolers.holding.length > 0;
       if (
         this.heardSinceHealing &&
@@ -630,8 +631,11 @@ export class World {
     });
   }
 
-  private memberKeyOf(name: string): string {
-    return this.etcd.keyNow(`${KEYS.membersPrefix}${name}`)?.value ?? '';
+  /** A restart of its Postgres was scheduled for a time that is still to come here, by its own clock. */
+  private restartsSoon({ name, clock }: Machine): boolean {
+    const member = readConfig(this.etcd.keyNow(`${KEYS.membersPrefix}${name}`)?.value ?? '');
+    const plan = readScheduledRestart(member?.['scheduled_restart']);
+    return plan !== null && Date.parse(plan.at) - clock.wall() < this.plan.livenessMs;
   }
 
   /** L2, second half: whoever leads goes on. */
@@ -1063,6 +1067,7 @@ export class World {
         this.conduct.statusWritten();
         this.heardSinceHealing = this.phase === 'liveness';
       }
+      if (op.op === 'put' && op.key === KEYS.failsafe) this.invariants.listPut(by);
       if (op.op === 'put' && op.key === KEYS.initialize) this.conduct.named(by, op.value);
       if (op.op !== 'put' || op.key !== KEYS.config) continue;
       const config = readConfig(op.value);

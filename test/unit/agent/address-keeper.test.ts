@@ -88,7 +88,15 @@ beforeEach(() => {
     clock,
     log,
     address,
-    view: () => ({ leadership: leadership(), writable, standby: !leads, down, maintenance: false, handsOff: false }),
+    view: () => ({
+      leadership: leadership(),
+      writable,
+      standby: !leads,
+      down,
+      clocksDoubted: false,
+      maintenance: false,
+      handsOff: false,
+    }),
     onChange: () => {
       changes += 1;
     },

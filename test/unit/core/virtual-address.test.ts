@@ -16,6 +16,7 @@ const view = (over: Partial<AddressView> = {}): AddressView => ({
   down: false,
   givenUp: false,
   held: true,
+  clocksDoubted: false,
   maintenance: false,
   handsOff: false,
   ...over,
@@ -28,6 +29,11 @@ describe('the virtual address', () => {
   it('is taken where writes are taken, for whole seconds that end before the guard would strike', () => {
     expect(next({ held: false })).toEqual({ do: 'hold', lifetime: 8_000 });
     expect(next({ leadership: leads(1_000) })).toEqual({ do: 'hold', lifetime: 1_000 });
+  });
+
+  it('is neither prolonged nor taken away while the machine may have been suspended and nothing was proven since', () => {
+    expect(next({ clocksDoubted: true })).toEqual({ do: 'nothing' });
+    expect(next({ clocksDoubted: true, leadership: { kind: 'none' } }).do).toBe('let-go');
   });
 
   it('never has an end beyond the TTL, also in maintenance, where the window has none', () => {
