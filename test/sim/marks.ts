@@ -131,6 +131,7 @@ const CHECKED = [
   'L2 all stream after the healing',
   'L2 it stays as it is',
   'L3 nobody is held back',
+  'C1 transactions end before the stop',
   'P1 a status while its writer writes',
   'P1 after the hold of another one',
   'P2 what the daemon believes',

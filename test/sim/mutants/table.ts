@@ -44,6 +44,10 @@ const CLASSIFY = 'src/core/classify.ts';
 const MAINTENANCE = 'src/core/situations/maintenance.ts';
 const REJOINING = 'src/core/situations/rejoining.ts';
 const SLOTS = 'src/core/slots.ts';
+const POOLERS = 'src/agent/poolers.ts';
+
+/** Two poolers in front. */
+const POOLED: Partial<Plan> = { poolers: 2 };
 
 /** Settings under which commits wait. */
 const ON: Partial<Plan> = { config: { synchronous_mode: 'on' } };
@@ -1522,5 +1526,88 @@ export const MUTANTS: readonly Mutant[] = [
       })),
     },
     seeds: 40,
+  },
+  {
+    name: 'clients are held back before it is written down',
+    story: 'poolers: a daemon dies between PAUSE and the record, and nobody knows that anybody waits',
+    edits: [
+      { file: POOLERS, find: 'const written = await this.write(pause, null);', replace: 'const written = true;' },
+      {
+        file: POOLERS,
+        find: 'if (!asWritten) await this.write(pause, this.pause?.revision ?? null);',
+        replace: 'if (asWritten || !asWritten) await this.write(pause, null);',
+      },
+    ],
+    caughtBy: ['L3'],
+    focus: ['interrupted handover'],
+    shape: POOLED,
+    seeds: 150,
+  },
+  {
+    name: 'clients are held back although etcd did not take it down',
+    story: 'poolers: PAUSE without a record',
+    edits: [{ file: POOLERS, find: 'if (!written) {', replace: 'if (!written && clock.wall() === 0) {' }],
+    caughtBy: ['L3'],
+    focus: ['interrupted handover'],
+    shape: POOLED,
+    seeds: 150,
+  },
+  {
+    name: 'a lost RESUME counts as done',
+    story: 'poolers: it is written that clients go on, and they wait for ever',
+    edits: [
+      {
+        file: POOLERS,
+        find: '          said = whatHappened(error);\n        } finally {',
+        replace: '          said = whatHappened(error);\n          return true;\n        } finally {',
+      },
+    ],
+    caughtBy: ['L3'],
+    focus: ['interrupted handover'],
+    shape: POOLED,
+    seeds: 60,
+  },
+  {
+    name: 'a pooler whose answer was lost counts as one that refused',
+    story: 'poolers: PAUSE came, its answer did not, and it stands in no record',
+    edits: [
+      {
+        file: POOLERS,
+        find: `        } else if (outcome.kind === 'unclear') {
+          late.set(address, outcome.said);`,
+        replace: `        } else if (outcome.kind === 'unclear') {
+          held.delete(address);`,
+      },
+    ],
+    caughtBy: ['L3'],
+    focus: ['interrupted handover'],
+    shape: POOLED,
+    seeds: 150,
+  },
+  {
+    name: 'those who are held back already are forgotten by the next pause',
+    story: 'poolers: a daemon died in the middle, and one pooler does not answer the next one',
+    edits: [
+      { file: POOLERS, find: 'const held = new Map(before);', replace: 'const held = new Map<string, HeldPooler>();' },
+    ],
+    caughtBy: ['L3'],
+    focus: ['interrupted handover'],
+    shape: POOLED,
+    seeds: 150,
+  },
+  {
+    name: 'Postgres is stopped while clients are still being held back',
+    story: 'poolers: their transactions end with an error',
+    edits: [
+      {
+        file: 'src/core/poolers.ts',
+        find: "return well && waited < limits.pauseTimeout + REACHED_WITHIN ? { kind: 'wait', waited } : null;",
+        replace: "return well && waited < 0 ? { kind: 'wait', waited } : null;",
+      },
+    ],
+    caughtBy: ['C1'],
+    focus: ['interrupted handover'],
+    shape: POOLED,
+    seeds: 150,
   },
 ];

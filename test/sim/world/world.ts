@@ -86,6 +86,8 @@ const TWICE = 'known limitation: timeline number given twice';
 const APART = 'timeline number given twice, at different positions';
 /** So long it has to stay as it is once all is well. */
 const SETTLE_MS = 10_000;
+/** No pooler is waited for longer, as makeAgent configures them. */
+const POOLERS_MS = 3_000;
 const STOP_AFTER_EVENTS = 1_500_000;
 
 export class World {
@@ -118,6 +120,8 @@ export class World {
   private readonly ailments: Ailments;
   private readonly synchrony: Synchrony;
   private readonly poolers: SimulatedPoolers;
+  /** Since when a node holds clients back for a stop, until it has said what came of it. */
+  private readonly holdingBack = new Map<string, number>();
   private readonly addresses: Addresses;
   private readonly leaderTerms: bigint[] = [];
   /** Acknowledged writes that earlier promotions have cost. */
@@ -138,6 +142,7 @@ export class World {
     'L2 all stream after the healing': 0,
     'L2 it stays as it is': 0,
     'L3 nobody is held back': 0,
+    'C1 transactions end before the stop': 0,
   };
   private readonly stops = new Map<string, number>();
 
@@ -1015,6 +1020,8 @@ export class World {
     if (event === 'decision.changed' && typeof rule === 'string') {
       this.trace.mark(`rule ${rule}`);
       this.ailments.decided(name, rule);
+      if (rule === 'switchover.pause-poolers') this.holdingBack.set(name, this.queue.now());
+      if (rule === 'switchover.stop') this.checkNobodyIsCutOff(name);
     }
     if (facts !== undefined && event.startsWith('failover.loss-')) this.conduct.said(name, facts);
     if (event === 'failover.completed') this.queue.after(1, () => this.conduct.saidToBeDone(name));
@@ -1026,9 +1033,25 @@ export class World {
     if (event === 'rescue.completed' && this.rescueFailed === name)
       this.trace.mark('a rescue went to another candidate');
     if (event.startsWith('postgres.') || event === 'lease.acquired') this.rescueFailed = null;
+    if (event === 'pooler.paused' || event === 'pooler.skipped' || event === 'action.failed')
+      this.holdingBack.delete(name);
     if (severity === 'debug') return;
     this.pace.note(name, 'log lines');
     this.say(name, `[${event}] ${sentence}`);
+  }
+
+  /** C1: a planned stop waits for the transactions that poolers still have, while Postgres is well. */
+  private checkNobodyIsCutOff(name: string): void {
+    if (this.poolers.addresses.length === 0) return;
+    this.checked['C1 transactions end before the stop'] += 1;
+    const since = this.holdingBack.get(name);
+    if (since === undefined || this.machine(name)?.server.acceptsWrites() !== true) return;
+    const waited = this.queue.now() - since;
+    if (waited < POOLERS_MS)
+      this.fail(
+        'C1',
+        `${name} stops its Postgres ${waited} ms after it began to hold clients back, and before that is done`,
+      );
   }
 
   // ---- what is sent, what is applied -------------------------------------------------------------------------
