@@ -54,8 +54,12 @@ export function timestamp(at: Date, fraction = false): string {
   return `${day} ${time}${fraction ? `.${String(at.getMilliseconds()).padStart(3, '0')}` : ''}`;
 }
 
-/** Server pages are HTML: the sentence in them, for a terminal. */
-export function plain(text: string): string {
+/** Longer than any page that a member sends; an answer may have 16 MB, and each `<` in it is looked at to the end. */
+const MOST_OF_PAGE = 8_000;
+
+/** Server pages are HTML: the sentence in them, for a terminal. Of what is no page of ours, the beginning. */
+export function plain(answer: string): string {
+  const text = answer.slice(0, MOST_OF_PAGE);
   const paragraph = /<p>([\s\S]*?)<\/p>/.exec(text)?.[1];
   return (paragraph ?? text)
     .replace(/<[^>]*>/g, '')

@@ -67,4 +67,11 @@ describe('pgha-ctl', () => {
       expect([ran.txns, ran.sql]).toEqual([[], []]);
     });
   }
+
+  it('is told the beginning of an answer that is no page, however long that is', async () => {
+    const api = ({ method }: Call) => ({ status: 500, text: method === 'GET' ? '{}' : '<'.repeat(4_000_000) });
+    const { code, out, err } = await ctl({ ...world(), api }, 'reload', 'demo', 'b', '--force');
+    expect(code).toBe(1);
+    expect(`${out}${err}`.length).toBeLessThan(10_000);
+  });
 });
