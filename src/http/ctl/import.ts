@@ -2,7 +2,7 @@
  * `import`: a file of repmgr, Patroni or pgpool becomes a pgha.yml, and a list says what became of every setting. Reads
  * that one file and writes one; it asks no cluster.
  */
-import { open, rename, rm, stat } from 'node:fs/promises';
+import { lstat, open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { readBounded, withFiles } from '../../config/files.ts';
 import type { Row, Verdict } from '../../config/import/draft.ts';
@@ -87,6 +87,10 @@ async function write(path: string, imported: string, yaml: string, force: boolea
     return;
   }
   if (await isSame(path, imported)) throw new Refusal(`${path} is the file that is imported; nothing was written.`);
+  // The rename below would put a file in the place of /dev/null.
+  const there = await lstat(path).catch(() => null);
+  if (there !== null && !there.isFile() && !there.isSymbolicLink() && !there.isDirectory())
+    throw new Refusal(`${path} is no regular file: it was left as it is, and nothing was written.`);
   const beside = join(dirname(path), `.${basename(path)}.${process.pid}.new`);
   try {
     await writeNew(beside, yaml);

@@ -72,6 +72,14 @@ describe('pgha-ctl import', () => {
     expect(readFileSync(at('repmgr.conf'))).toEqual(readFileSync(HOW_TO));
   });
 
+  it('puts no file in the place of a device, a pipe or a socket, --force or not', async () => {
+    execFileSync('mkfifo', [at('pipe')]);
+    const { code, err } = await run(HOW_TO, '-o', at('pipe'), '--force');
+    expect([code, err]).toEqual([1, expect.stringContaining('is no regular file')]);
+    expect(statSync(at('pipe')).isFIFO()).toBe(true);
+    expect(readdirSync(directory)).toEqual(['pipe']);
+  });
+
   it('prints everything as one object with --format json, without passwords in the rows', async () => {
     const { out } = await run(join(HOW_TO, '../patroni-otus.yml'), '--format', 'json');
     const said = JSON.parse(out) as { from: string; rows: unknown[]; yaml: string };
