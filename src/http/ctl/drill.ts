@@ -188,7 +188,7 @@ async function handOver(session: Session, scope: string, from: string, to: strin
 }
 
 async function kill(session: Session, scope: string, view: ClusterView, leader: string): Promise<Leg> {
-  const dataDir = await dataDirectoryHere(session, leader);
+  const dataDir = await dataDirectoryHere(session, scope, leader);
   return await observed(
     session,
     scope,
@@ -207,7 +207,7 @@ async function kill(session: Session, scope: string, view: ClusterView, leader: 
 }
 
 /** @throws {Refusal} unless this is the node that leads */
-async function dataDirectoryHere(session: Session, leader: string): Promise<string> {
+async function dataDirectoryHere(session: Session, scope: string, leader: string): Promise<string> {
   const { file } = await session.context();
   if (file === null) throw new Refusal("--kill-postgres wants the node's own file: -c /etc/pgha/pgha.yml");
   let config: ReturnType<typeof loadConfig>['config'];
@@ -216,6 +216,9 @@ async function dataDirectoryHere(session: Session, leader: string): Promise<stri
   } catch (error) {
     throw new Refusal(`${file} is no file of a node: ${messageOf(error)}`);
   }
+  // Several clusters on one host have nodes of one name.
+  if (config.scope !== scope)
+    throw new Refusal(`${file} is a node of cluster ${config.scope}, not of ${scope}. Nothing was done.`);
   if (config.node.name !== leader)
     throw new Refusal(`This is ${config.node.name}, and ${leader} leads: run it there. Nothing was done.`);
   return config.postgresql.dataDir;

@@ -1,5 +1,8 @@
 /** A rehearsal against a world in which members do as they are told. */
-import { describe, expect, it } from 'vitest';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Keys } from '../http/builders.ts';
 import { threeMembers } from '../http/builders.ts';
 import { type Call, ctl, type World } from './fakes.ts';
@@ -91,6 +94,40 @@ describe('pgha-ctl drill', () => {
     expect(out).toContain('Switchover from a to b: b is the primary.');
     expect(out).toContain('Switchover from b to a: a is the primary.');
     expect(out).toMatch(/\| writes stood still +\| +\d+ ms \| +120 ms \|/);
+  });
+
+  it('kills nothing of another cluster, whose node has the same name', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'pgha-drill-'));
+    onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+    const file = join(directory, 'pgha.yml');
+    writeFileSync(
+      file,
+      `scope: other
+name: a
+etcd3: {hosts: ['10.0.0.9:2379']}
+restapi: {connect_address: '10.0.0.1:8009'}
+postgresql: {data_dir: /srv/other, listen: '*:5433', connect_address: '10.0.0.1:5433'}
+`,
+    );
+    const killed: string[] = [];
+    const host = {
+      uid: 0,
+      postgresUid: 1,
+      enabled: [],
+      processes: [],
+      paths: [],
+      missingPrograms: [],
+      timeIsKept: true,
+    };
+    const world = aWorld({
+      kill: (dataDir) => void killed.push(dataDir),
+      examine: { host: async () => host },
+      env: { PGHA_SCOPE: '' },
+    });
+    const args = ['drill', 'failover', 'demo', '--kill-postgres', '--yes', '--regardless'];
+    const { code, err } = await ctl(world, '-c', file, ...args);
+    expect([code, killed]).toEqual([1, []]);
+    expect(err).toContain('is a node of cluster other');
   });
 
   it('kills nothing but the Postgres of the node that leads', async () => {
