@@ -57,6 +57,9 @@ export async function adopt(
 ): Promise<number> {
   const { config } = await nodeConfig(session);
   const scope = name ?? config.scope;
+  // Its logins and its repmgr are those of that cluster.
+  if (scope !== config.scope)
+    throw new Refusal(`This file is a node of cluster ${config.scope}, not of ${scope}. Nothing was touched.`);
   const origin = options.from ?? config.node.adoptFrom ?? 'repmgr';
   const run: Run = { session, options, config, scope, origin, done: [] };
   switch (step) {

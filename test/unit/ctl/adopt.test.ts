@@ -154,6 +154,12 @@ beforeEach(() => {
 const adopt = (...args: string[]) => ctl(world, '-c', file, 'adopt', ...args);
 const demo = (): Record<string, unknown> => world.clusters['demo'] as Record<string, unknown>;
 
+it.each(['check', 'take-over', 'back'])('adopt %s touches nothing with the file of another cluster', async (step) => {
+  const { code, err, txns, sql } = await adopt(step, 'another', '--force');
+  expect([code, told, txns, sql]).toEqual([1, [], [], []]);
+  expect(err).toContain('is a node of cluster demo, not of another');
+});
+
 describe('adopt take-over', () => {
   it('pauses repmgrd everywhere before pgha leads, and waits until the standbys follow', async () => {
     const { code, out } = await adopt('take-over', '--force');
