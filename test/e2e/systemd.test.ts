@@ -114,7 +114,7 @@ const DATA = '/var/lib/postgresql/15/main';
     }
     const files = await machine('pg1').must(['sh', '-c', 'pgha --version; man -w pgha pgha-ctl pgha.yml']);
     expect(files).toMatch(/^pgha \d/);
-  }, 120_000);
+  }, 300_000);
 
   it('runs with the lines of the README: one leads, the others stream', async () => {
     for (const [index, one] of machines.entries()) {
@@ -176,7 +176,7 @@ const DATA = '/var/lib/postgresql/15/main';
       return journal.includes('guard.replaced') ? true : null;
     });
     await sql(name, 'insert into kept values (3)');
-  }, 120_000);
+  }, 300_000);
 
   it('moves an address once the drop-in of `vip` is there, its guard may remove it, and Postgres may not', async () => {
     const address = '10.77.0.99';
@@ -250,7 +250,7 @@ const DATA = '/var/lib/postgresql/15/main';
   it("is a package that Debian's own checker has nothing to say about", () => {
     const strictly = ['--allow-root', '--display-info', '--fail-on', 'error,warning,info', deb];
     execFileSync('lintian', strictly, { stdio: ['ignore', 'inherit', 'inherit'] });
-  }, 120_000);
+  }, 300_000);
 
   it('leaves data and configuration where they are when the package is purged', async () => {
     const one = machine((await leader()) === 'pg3' ? 'pg2' : 'pg3');

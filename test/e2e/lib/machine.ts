@@ -180,8 +180,8 @@ export class Machine {
   }
 
   /** @throws when it ends with another code than 0 */
-  async must(command: readonly string[]): Promise<string> {
-    const { code, stdout, stderr } = await this.run(command);
+  async must(command: readonly string[], timeoutMs?: number): Promise<string> {
+    const { code, stdout, stderr } = await this.run(command, timeoutMs);
     if (code === 0) return stdout;
     const journal = await this.run(['journalctl', '--no-pager', '-n', '40']);
     throw new Error(
@@ -191,7 +191,7 @@ export class Machine {
 
   /** As root in one shell, which ends with the first line that fails. @throws then */
   type(commands: string): Promise<string> {
-    return this.must(['bash', '-ec', `cd /root\n${commands}`]);
+    return this.must(['bash', '-ec', `cd /root\n${commands}`], 180_000);
   }
 
   async write(path: string, text: string): Promise<void> {
