@@ -24,7 +24,7 @@ export class AddressRemover {
     this.ready();
   }
 
-  /** Before it is needed. */
+  /** Before it is needed, or once nothing is left that has to be ended: a program on a disk that hangs holds the guard up. */
   ready(): void {
     if (this.child !== null || monotonicMs() - this.startedAt < START_EVERY_MS) return;
     this.startedAt = monotonicMs();
@@ -46,12 +46,11 @@ export class AddressRemover {
     }
   }
 
-  /** Returns at once. What it is told while it hangs it does when it goes on. */
+  /** Returns at once, and starts nothing. What it is told while it hangs it does when it goes on. */
   remove(): void {
-    if (monotonicMs() - this.toldAt < TELL_EVERY_MS) return;
+    if (this.child === null || monotonicMs() - this.toldAt < TELL_EVERY_MS) return;
     this.toldAt = monotonicMs();
-    this.ready();
-    this.child?.stdin?.write(this.removal.input);
+    this.child.stdin?.write(this.removal.input);
   }
 
   end(): void {

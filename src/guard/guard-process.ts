@@ -322,7 +322,6 @@ export class GuardProcess {
       clocks,
     });
     this.suspension.restart();
-    this.remover?.ready();
   }
 
   /** Whoever was struck goes down all the way before anybody may start it again. */
@@ -457,7 +456,10 @@ export class GuardProcess {
 
   private takeAddress(): void {
     const { address } = this.options;
-    if (JSON.stringify(address) === JSON.stringify(this.remover?.removal ?? null)) return;
+    if (JSON.stringify(address) === JSON.stringify(this.remover?.removal ?? null)) {
+      this.remover?.ready();
+      return;
+    }
     this.remover?.end();
     this.remover = address === null ? null : new AddressRemover(address, this.parts.log);
   }
@@ -494,6 +496,7 @@ export class GuardProcess {
           this.parts.log(`seen empty after ${Math.round(monotonicMs() - from)} ms`);
           continue;
         }
+        this.remover?.ready();
         this.remover?.remove();
         if (struck.proven !== undefined && !stopped) this.watchdog?.end(true);
         stopped = true;

@@ -139,8 +139,9 @@ export class InterfaceAddress implements VirtualAddress {
       (so) => so.lines.length >= steps.length || /does not exist/.test(so.said),
     );
     const why = whatIsWrong(said);
-    // An interface that comes back has another number, which this one would not learn.
-    if (lines.length < steps.length || /^Cannot find device/m.test(said)) this.ip.end();
+    // One that hangs; and an interface that has gone and comes back has another number, which this one would not learn.
+    const isMissing = /does not exist|^Cannot find device/m.test(said);
+    if ((lines.length < steps.length && !isMissing) || /No such device/.test(said)) this.ip.end();
     if (lines.length < steps.length || (why !== null && !lax))
       return steps.map(() => failed(why ?? `ip did not answer within ${limit} ms`));
     return lines.map((text) => read(text, this.config.interface));

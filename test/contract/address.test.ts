@@ -109,6 +109,10 @@ describe.skipIf(process.getuid?.() !== 0)('an address on an interface', () => {
     ip('-n', ONE, 'link', 'add', 'eth7', 'type', 'bridge');
     try {
       expect(await missing.hold(millis(9_000), LIMIT)).toMatchObject({ kind: 'here' });
+      ip('-n', ONE, 'link', 'del', 'eth7');
+      expect(await missing.hold(millis(9_000), LIMIT)).toMatchObject({ kind: 'failed' });
+      ip('-n', ONE, 'link', 'add', 'eth7', 'type', 'bridge');
+      await until(async () => (await missing.hold(millis(9_000), LIMIT)).kind === 'here');
     } finally {
       ip('-n', ONE, 'link', 'del', 'eth7');
     }
