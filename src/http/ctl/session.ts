@@ -81,6 +81,8 @@ export class Session {
   }
 
   async store(scope: string): Promise<Store> {
+    // Below the namespace itself stand all clusters.
+    if (/^\/*$/.test(scope)) throw new Misuse(`"${scope}" is no name of a cluster.`);
     let open = this.#stores.get(scope);
     if (open === undefined) {
       open = this.context().then((context) => this.#outside.openStore(context, scope));

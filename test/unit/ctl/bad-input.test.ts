@@ -68,6 +68,21 @@ describe('pgha-ctl', () => {
     });
   }
 
+  it.each(['', '/', '//'])('takes %j for no name of a cluster: it would stand for all there are', async (name) => {
+    for (const words of [['list'], ['remove'], ['pause'], ['edit-config', '-s', 'ttl=20', '--force'], ['audit']]) {
+      const [command = '', ...rest] = words;
+      const all = { '': threeMembers(), '/': threeMembers(), '//': threeMembers() };
+      const ran = await ctl(
+        { ...world(), clusters: all, typed: [name, 'Yes I am aware', 'a'] },
+        command,
+        name,
+        ...rest,
+      );
+      expect([ran.code, ran.err]).toEqual([2, expect.stringContaining('is no name of a cluster')]);
+      expect([ran.txns, ran.calls]).toEqual([[], []]);
+    }
+  });
+
   it('is told the beginning of an answer that is no page, however long that is', async () => {
     const api = ({ method }: Call) => ({ status: 500, text: method === 'GET' ? '{}' : '<'.repeat(4_000_000) });
     const { code, out, err } = await ctl({ ...world(), api }, 'reload', 'demo', 'b', '--force');
