@@ -109,7 +109,7 @@ function jsonWriter(options: LogOptions, destination: DestinationStream): Write 
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
       formatters: { level: (label) => ({ level: label }) },
     },
-    destination,
+    { write: (line: string) => destination.write(escaped(line)) },
   );
   return (severity, event, sentence, facts) => logger[severity]({ event, ...asJson(facts) }, sentence);
 }
@@ -164,7 +164,7 @@ function plainWriter(destination: DestinationStream): Write {
       .map(([name, value]) => `${name}=${plain(value)}`)
       .join(' ');
     const line = `${localTime(new Date())} ${severity.padEnd(5)} ${event}  ${oneLine(sentence)}`;
-    destination.write(`${told === '' ? line : `${line}  ${told}`}\n`);
+    destination.write(`${harmless(told === '' ? line : `${line}  ${told}`)}\n`);
   };
 }
 
@@ -178,6 +178,13 @@ function plain(value: unknown): string {
   if (typeof shown === 'string') return /^[^\s="]+$/.test(shown) ? shown : JSON.stringify(shown);
   return JSON.stringify(shown);
 }
+
+/** Of the control characters JSON itself escapes the first 32 only. */
+const escaped = (json: string): string =>
+  json.replaceAll(/[\u007f-\u009f]/g, (one) => `\\u00${one.charCodeAt(0).toString(16)}`);
+
+/** What members, etcd and Postgres say is shown on terminals, and journalctl shows no line with such letters in it. */
+const harmless = (text: string): string => text.replaceAll('\t', ' ').replaceAll(/\p{Cc}/gu, '?');
 
 const oneLine = (text: string): string => text.replaceAll(/\s*\n\s*/g, ' ').trim();
 

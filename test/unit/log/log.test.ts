@@ -44,6 +44,17 @@ describe('the log for people', () => {
     );
   });
 
+  it('shows nothing that would steer a terminal, or keep journalctl from showing the line', () => {
+    const hostile = 'a\u001b[2J\u009b31m\u0007\tb';
+    for (const format of ['plain', 'json'] as const) {
+      const [line] = lines({ format }, (log) =>
+        log.write('warn', 'action.failed', hostile, { name: hostile, bare: '\u001b[2J', list: [hostile] }),
+      );
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
+      expect(line).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
+    }
+  });
+
   it('prints positions as Postgres does, errors with their code, and everything else on one line', () => {
     const facts = { at: lsn(0x5000060n), error: anError, list: [{ a: lsn(1n) }], text: 'two words', none: null };
     const [line] = lines({}, (log) => log.write('warn', 'action.failed', 'It\nfailed.', { ...facts, gone: undefined }));
