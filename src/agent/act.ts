@@ -507,15 +507,20 @@ async function claimScope(agent: Agent, over: Revision | null): Promise<boolean>
   const config =
     local.kind === 'primary' ? await asItRuns(agent) : (agent.storedSettings ?? agent.settings.initialConfig);
   if (config === null) return false;
+  const { config: standing = null, garbledConfig = null } = agent.reader.latest?.cluster ?? {};
   await agent.parts.dcs.txn(
     {
       compare: [
         over === null ? { key: KEYS.initialize, createRevision: ABSENT } : { key: KEYS.initialize, modRevision: over },
         { key: KEYS.leader, createRevision: ABSENT },
+        ...(standing === null ? [{ key: KEYS.config, modRevision: garbledConfig ?? ABSENT }] : []),
       ],
       success: [
         { op: 'put', key: KEYS.initialize, value: local.systemId, lease: null },
-        { op: 'put', key: KEYS.config, value: JSON.stringify(config), lease: null },
+        // Settings that somebody has stored in an empty scope are what he wants.
+        ...(standing === null
+          ? [{ op: 'put' as const, key: KEYS.config, value: JSON.stringify(config), lease: null }]
+          : []),
       ],
       failure: [],
     },

@@ -51,6 +51,8 @@ export class AddressKeeper {
   private held = false;
   /** It was to be put there, and was not seen to be gone since. */
   private mayBeThere = false;
+  /** The interface was seen since this process began: an earlier one may have left it there. */
+  private looked = false;
   private givenUp = false;
   private actedAt: Instant | null = null;
   private acting = false;
@@ -103,12 +105,12 @@ export class AddressKeeper {
     const { clock } = this.parts;
     this.giveUp();
     const until = laterBy(clock.now(), LET_GO_WITHIN);
-    while (this.mayBeThere && clock.now() < until) await clock.sleep(LET_GO_LOOK);
+    while (this.holds && clock.now() < until) await clock.sleep(LET_GO_LOOK);
   }
 
   /** Whether it has to be let go before the key is. */
   get holds(): boolean {
-    return this.mayBeThere;
+    return this.address !== null && (this.mayBeThere || !this.looked);
   }
 
   private schedule(afterMs: number): void {
@@ -162,7 +164,7 @@ export class AddressKeeper {
       case 'hold':
         return this.held || this.failedLately(step) ? Math.max(0, EVERY - since) : 0;
       case 'let-go':
-        if (this.mayBeThere) return this.failedLately(step) ? Math.max(0, LET_GO_AGAIN - since) : 0;
+        if (this.holds) return this.failedLately(step) ? Math.max(0, LET_GO_AGAIN - since) : 0;
         return Math.max(0, (this.failedLately(step) ? EVERY : STRAY_EVERY) - since);
       case 'nothing':
         return EVERY;
@@ -200,6 +202,7 @@ export class AddressKeeper {
       return;
     }
     const isNew = !this.held;
+    this.looked = true;
     this.held = true;
     this.trouble = null;
     if (isNew) {
@@ -225,6 +228,7 @@ export class AddressKeeper {
       this.failed('let-go', `${name} could not be ${found.kind === 'here' ? 'removed' : 'looked for'}`, outcome.said);
       return;
     }
+    this.looked = true;
     const wasStray = found.kind === 'here' && !this.mayBeThere;
     this.mayBeThere = false;
     this.held = false;

@@ -530,13 +530,15 @@ export class Agent implements Control {
 
   private takeSettings(cluster: ClusterView): void {
     const at = cluster.config?.revision ?? 0n;
-    if (at === this.settingsRevision) return;
+    const value = cluster.config?.value ?? null;
+    // In a restored etcd a revision is given once more, to something else.
+    if (at === this.settingsRevision && JSON.stringify(value) === JSON.stringify(this.storedSettings)) return;
     const first = this.settingsRevision === -1n;
     // Where they are gone, or garbled, the last ones count: nobody has asked for commits that wait for no standby, or for
     // a standby cluster that becomes one of its own.
     if (cluster.config === null && (!first || this.policy.standbyCluster !== undefined)) return;
     this.settingsRevision = at;
-    this.storedSettings = cluster.config?.value ?? null;
+    this.storedSettings = value;
     this.resolved = this.settings.resolve(this.storedSettings);
     const { log } = this.parts;
     if (!first) log.write('info', 'config.changed', 'the cluster-wide settings changed', { revision: at.toString() });
