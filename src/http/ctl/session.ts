@@ -38,8 +38,10 @@ export interface Outside {
   readonly examine: Examine;
   /** Of a Postgres on this machine, at once. @throws {Refusal} when none runs there, or it is not ours to end */
   killPostmaster(dataDir: string): void;
-  /** @throws {Refusal} when there is no connection, or Postgres refuses the statement */
-  /** @param limitMs - for connecting and the answer; null: a statement may take as long as it takes */
+  /**
+   * @param limitMs - for connecting and the answer; null: a statement may take as long as it takes
+   * @throws {Refusal} when there is no connection, or Postgres refuses the statement
+   */
   runSql(target: SqlTarget, statement: string, limitMs: number | null): Promise<Rows>;
 }
 
