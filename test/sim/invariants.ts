@@ -618,6 +618,8 @@ export class Invariants {
   private ownsKey(name: string, what: string): boolean {
     const ledger = this.ledger(name);
     const now = this.now();
+    // A promotion that its daemon has begun goes on without it.
+    this.noteExcuse(ledger, now);
     if (ledger.excused || this.justResumed(ledger, now) || this.isPardoned(ledger, now) || ledger.endless) return false;
     const leader = this.etcd.leader();
     if (leader?.name !== name)
