@@ -381,7 +381,9 @@ export class Conduct {
    */
   keyTaken(name: string, before: KeyValue | null): void {
     const { server } = this.actor(name);
-    const former = this.lastHolder;
+    // Whose key went with the etcd that held it, of him not everybody has heard.
+    const isForgotten = this.takenAt < this.replacedAt && this.replacedAt <= this.now();
+    const former = isForgotten ? null : this.lastHolder;
     this.lastHolder = name;
     this.takenAt = this.now();
     const wish = this.etcd.keyNow(KEYS.failover)?.value ?? '{}';
