@@ -8,7 +8,7 @@ import { type ClusterView, KEYS } from '../core/cluster.ts';
 import type { StatusFields } from '../core/leadership.ts';
 import { position } from '../core/local.ts';
 import { REMOTE } from '../core/policy.ts';
-import { ABSENT, type LeaseId, type Revision } from '../core/store.ts';
+import { ABSENT, type Key, type LeaseId, type Revision, type Txn } from '../core/store.ts';
 import { between, type Instant, LONG_AGO, millis } from '../core/time.ts';
 import type { Agent } from './agent.ts';
 import { writeMember } from './member-key.ts';
@@ -229,7 +229,7 @@ export class Upkeep {
     const { cluster } = reading;
     if (cluster.initialize?.value !== local.systemId) {
       if (cluster.initialize === null || !/^\d+$/.test(cluster.initialize.value))
-        await agent.put(KEYS.initialize, local.systemId);
+        await this.putAsLeader(KEYS.initialize, local.systemId, leadership.term);
     }
     if (cluster.config === null) await this.restoreSettings(cluster, leadership.term);
     const wish = cluster.failover;
@@ -239,9 +239,22 @@ export class Upkeep {
       wish !== null &&
       (over || wish.candidate === agent.self || (wish.leader !== null && wish.leader !== agent.self))
     ) {
-      await agent.put(KEYS.failover, '{}');
+      await this.putAsLeader(KEYS.failover, '{}', leadership.term);
     }
     await agent.writeHistoryLine();
+  }
+
+  /**
+   * Only with the key in hand: in an etcd that was emptied, `initialize` tells the others that there is a cluster, and
+   * without the key beside it that nobody leads it.
+   */
+  private async putAsLeader(key: Key, value: string, term: Revision): Promise<void> {
+    const txn: Txn = {
+      compare: [{ key: KEYS.leader, modRevision: term }],
+      success: [{ op: 'put', key, value, lease: null }],
+      failure: [],
+    };
+    await this.agent.parts.dcs.txn(txn, STORE_LIMIT);
   }
 
   /**
