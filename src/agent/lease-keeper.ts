@@ -53,6 +53,8 @@ import type { StateFile } from '../ports/state-file.ts';
 
 /** Of the boot clock against the monotonic one, beyond what reading both can differ by. */
 const STOOD_STILL = 100;
+/** Of the wall clock, which somebody may have set a little: by so much the guard doubts it too. */
+const RAN_AHEAD = 500;
 /** Without a beat that landed for so long, etcd keeps us from leading, and nothing of ours the others. */
 const LANDING_GAP = 5_000;
 /** Delayed writes of our own can only be so many; then something else is wrong. */
@@ -147,6 +149,8 @@ export class LeaseKeeper {
   private landedAt: Instant = LONG_AGO;
   /** When the newest proof that opened a window was sent. */
   private provenAt: Instant = LONG_AGO;
+  /** How the clocks stood then. */
+  private provenClocks: ClocksAhead | null = null;
   private proofs = 0;
   private swapTriedAt: Instant = LONG_AGO;
   /** Leases with which the key was written together with a beat, in transactions whose answer may have been lost. */
@@ -322,9 +326,15 @@ export class LeaseKeeper {
     return { count: this.proofs, last: this.proofs === 0 ? null : this.provenAt };
   }
 
-  /** What looked like a suspension came after the last proof: deadlines are told by a clock that may have stood still. */
+  /**
+   * The machine may have been suspended since the last proof: deadlines are told by a clock that may have stood still.
+   * The clocks themselves are asked too: a daemon that goes on may be here before the guard's word is.
+   */
   get clocksDoubted(): boolean {
-    return this.suspectedAt > this.provenAt;
+    if (this.suspectedAt > this.provenAt) return true;
+    if (this.provenClocks === null) return false;
+    const { boot, wall } = clocksAhead(this.parts.clock);
+    return boot - this.provenClocks.boot > STOOD_STILL || wall - this.provenClocks.wall > RAN_AHEAD;
   }
 
   get acknowledged(): boolean {
@@ -963,6 +973,7 @@ export class LeaseKeeper {
     if (this.parts.leadsStandbys()) {
       // Proven, and nothing opened by it: whatever comes to write here all the same is fenced.
       this.provenAt = proof.sentAt;
+      this.provenClocks = proof.clocks;
       this.proofs++;
       this.unopenedSince = null;
       return true;
@@ -989,6 +1000,7 @@ export class LeaseKeeper {
     if (this.tenure === null) return true;
     this.tenure = { ...this.tenure, until };
     this.provenAt = proof.sentAt;
+    this.provenClocks = proof.clocks;
     this.proofs++;
     this.unopenedSince = null;
     this.adopting = false;

@@ -74,8 +74,10 @@ export class Ailments {
   /** What of these its daemon must have noticed by now. */
   private noticed(one: Patient, kinds: readonly SimulatedSickness[]): SimulatedSickness | null {
     const daemon = one.daemon();
-    const every = this.ms('disk_check_interval', 5);
-    if (daemon === null || daemon.process.paused || every === 0) return null;
+    const checked = this.ms('disk_check_interval', 5);
+    if (daemon === null || daemon.process.paused || checked === 0) return null;
+    // What was examined is read with the next cycle.
+    const every = Math.max(checked, this.ms('loop_wait', 1));
     const found = kinds.find((kind) => {
       const since = Math.max(one.server.sickness.get(kind) ?? Number.POSITIVE_INFINITY, daemon.startedAt);
       const takes = 2 * every + (kind === 'hang' ? this.ms('disk_hang_timeout', 10) : 0) + SLACK_MS;

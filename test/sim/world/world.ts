@@ -87,6 +87,8 @@ const APART = 'timeline number given twice, at different positions';
 /** So long it has to stay as it is once all is well. */
 const SETTLE_MS = 10_000;
 /** No pooler is waited for longer, as makeAgent configures them. */
+/** How old a failed check may be that a decision goes by. */
+const CHECK_READ_WITHIN_MS = 2_000;
 const POOLERS_MS = 3_000;
 const STOP_AFTER_EVENTS = 1_500_000;
 
@@ -615,9 +617,7 @@ export class World {
       const up = this.machines.filter((one) => one.on);
       const left = (one: Machine): boolean => this.isStuck(one) || one.server.trouble.starts > 0;
       // What an operator has scheduled before is still to come.
-      const quiet =
-        !this.etcd.keyNow(KEYS.failover)?.value.includes('scheduled_at') &&
-        !up.some((one) => !left(one) && this.restartsSoon(one));
+      const quiet = !this.switchesSoon(leader) && !up.some((one) => !left(one) && this.restartsSoon(one));
       const held = this.poolers.holding.length > 0;
       if (
         this.heardSinceHealing &&
@@ -634,6 +634,13 @@ export class World {
         this.queue.after(SETTLE_MS, () => this.settled(leader));
       } else this.watchLiveness();
     });
+  }
+
+  /** A switchover was scheduled for a time that comes soon by the clock of whoever would do it. */
+  private switchesSoon(leader: Machine | null): boolean {
+    const wish = readConfig(this.etcd.keyNow(KEYS.failover)?.value ?? '');
+    const at = wish?.['scheduled_at'];
+    return typeof at === 'string' && leader !== null && Date.parse(at) - leader.clock.wall() < this.plan.livenessMs;
   }
 
   /** A restart of its Postgres was scheduled for a time that is still to come here, by its own clock. */
@@ -1040,12 +1047,14 @@ export class World {
     this.say(name, `[${event}] ${sentence}`);
   }
 
-  /** C1: a planned stop waits for the transactions that poolers still have, while Postgres is well. */
+  /** C1: a planned stop waits for the transactions that poolers still have, while Postgres seems well to its daemon. */
   private checkNobodyIsCutOff(name: string): void {
     if (this.poolers.addresses.length === 0) return;
     this.checked['C1 transactions end before the stop'] += 1;
     const since = this.holdingBack.get(name);
-    if (since === undefined || this.machine(name)?.server.acceptsWrites() !== true) return;
+    const server = this.machine(name)?.server;
+    if (since === undefined || server?.acceptsWrites() !== true) return;
+    if (this.queue.now() < server.trouble.checkFailsUntil + CHECK_READ_WITHIN_MS) return;
     const waited = this.queue.now() - since;
     if (waited < POOLERS_MS)
       this.fail(
