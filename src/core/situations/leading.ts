@@ -295,7 +295,11 @@ export function handOver(view: View, holding: Holding, cluster: ClusterView): De
   );
   // Whoever has everything may take over; those whom the operator has chosen to be synchronous go first.
   const complete = ranking.find((c) => c.position >= end && isMember(view, cluster, c.name));
-  const best = ranking.find((c) => c.name === wish) ?? complete ?? ranking[0];
+  // Whoever was asked for, and could not be given the rest, does not keep one from taking over who has it.
+  const wished = ranking.find(
+    (c) => c.name === wish && (c.position >= end || view.rescue?.failed.has(c.name) !== true),
+  );
+  const best = wished ?? complete ?? ranking[0];
   if (best === undefined) {
     const why = names.map((name) => whyNoCandidate(view, name)).join('; ');
     return alone(view, holding, local, why === '' ? 'nobody is on our timeline' : why);
