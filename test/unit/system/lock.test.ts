@@ -13,10 +13,13 @@ beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'pgha-lock-'));
 });
 
+/** Other threads of this process start programs too, and these have every descriptor until they are what they will be. */
+const soonFree = (): Promise<void> => vi.waitFor(() => lockNode(directory).release(), { timeout: 5_000 });
+
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
 describe('the lock of a node', () => {
-  it('is had by one, who is named to the second', () => {
+  it('is had by one, who is named to the second', async () => {
     const lock = lockNode(directory);
     expect(holderOf(join(directory, 'daemon.lock'))).toEqual(ownProcess());
     let refused: unknown;
@@ -29,14 +32,14 @@ describe('the lock of a node', () => {
     expect((refused as PghaError).code).toBe('PGHA_ALREADY_RUNNING');
     expect((refused as PghaError).message).toContain(String(process.pid));
     lock.release();
-    lockNode(directory).release();
+    await soonFree();
   });
 
   it('ends with its holder, however that ends, and no child of the holder inherits it', async () => {
     const lock = lockNode(directory);
     const child = spawn('/bin/sleep', ['30'], { stdio: 'ignore' });
     lock.release();
-    lockNode(directory).release();
+    await soonFree();
     child.kill('SIGKILL');
 
     const path = join(directory, 'daemon.lock');
@@ -45,6 +48,6 @@ describe('the lock of a node', () => {
     expect(() => lockNode(directory)).toThrow(PghaError);
     process.kill(-(holder.pid ?? 0), 'SIGKILL');
     // The shell that inherited the lock ends a moment after flock itself.
-    await vi.waitFor(() => lockNode(directory).release(), { timeout: 5_000 });
+    await soonFree();
   });
 });
