@@ -837,8 +837,8 @@ export class LeaseKeeper {
   }
 
   /**
-   * Maintenance has ended while no daemon was there: Postgres runs, and no guard has a deadline for it. A beat with a
-   * hold would tell the others when to promote, and nothing would end this one if we died then (protocol.md 10): it is
+   * Maintenance has ended while no daemon was there, or in front of a gate: Postgres runs, and no guard has a deadline for
+   * it. A beat with a hold would tell the others when to promote, and nothing would end this one if we died then (protocol.md 10): it is
    * fenced first. In maintenance itself the beats name no end.
    */
   private mayBeat(): boolean {
@@ -870,6 +870,7 @@ export class LeaseKeeper {
     // although its answer never comes. A new process knows that only once it has read the settings.
     if ((this.pausedBeat || this.standingDown) && !this.parts.paused() && this.parts.settled())
       await this.boundWindow(started, sentAt, clocks);
+    if (!this.mayBeat()) return false;
     const keepAlive = await dcs.keepAlive(started.lease, this.callLimit());
     if (keepAlive.kind === 'unanswered') return false;
     if (keepAlive.kind === 'renewed' && this.tenure !== null) this.tenure = { ...this.tenure, ttl: keepAlive.ttl };
@@ -1047,11 +1048,13 @@ export class LeaseKeeper {
     // From here on others may hear of an end: a process that follows finds a deadline, or fences.
     await this.store(this.gatePassedStored, false);
     if (sentAt < tenure.gate || this.parts.downSince() !== null) {
-      // Nothing writes that would have to go on: the first proof opens a window like any other. The one of before has lost
-      // its guard when maintenance began, and may not have passed yet.
+      // Nothing writes that might go on: the first proof opens a window like any other. The one of before has lost its
+      // guard when maintenance began, and may not have passed yet. What runs in front of a gate is fenced.
       this.tenure = { ...tenure, until: LONG_AGO };
       this.pausedBeat = false;
       this.standingDown = false;
+      this.unguarded = this.parts.downSince() === null;
+      this.parts.onChange('proof');
       return;
     }
     const until = laterBy(sentAt, holdFor({ ...tenure, until: LONG_AGO }, sentAt));
