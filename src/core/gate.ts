@@ -5,7 +5,7 @@
  */
 import type { Beat, ClusterView } from './cluster.ts';
 import { ABSENT, type Revision } from './store.ts';
-import { between, type Instant, LONG_AGO, laterBy, longest, type Millis, millis } from './time.ts';
+import { between, type Instant, LONG_AGO, laterBy, latest, longest, type Millis, millis } from './time.ts';
 
 export interface Gate {
   /** Of the `status` this gate comes from; 0 when the key does not exist. */
@@ -55,19 +55,27 @@ export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
     return { ...known, revision, arrived: arrival.at, storeRevision, readAt };
   }
   const hold = holdOf(arrival);
-  // What stands in a restored etcd may be a release that asks for no wait, and whoever led after it wrote versions that
-  // are lost: his window is as long as a TTL.
-  const least = restarted ? longestTtl(arrival) : millis(0);
   return {
     revision,
     arrived: arrival.at,
-    opensAt: hold === 'never' ? 'never' : laterBy(arrival.at, longest(hold, least)),
+    opensAt:
+      hold === 'never' ? 'never' : latest(laterBy(arrival.at, hold), restarted ? leastAfter(known, arrival) : LONG_AGO),
     beat: status?.beat ?? null,
     clusterId,
     storeRevision,
     readAt,
     beatless: status?.beatless === true ? termOfBeatless(arrival.cluster) : null,
   };
+}
+
+/**
+ * What stands in a restored etcd may be a release that asks for no wait, and whoever led after it wrote versions that are
+ * lost: his window is as long as a TTL. That of one who was seen to lead before may be longer, if the TTL has become
+ * shorter since.
+ */
+function leastAfter(known: Gate, arrival: Arrival): Instant {
+  const afterTtl = laterBy(arrival.at, longestTtl(arrival));
+  return known.opensAt === 'never' ? afterTtl : latest(afterTtl, known.opensAt);
 }
 
 /**

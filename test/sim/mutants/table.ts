@@ -253,8 +253,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'src/core/gate.ts',
-        find: 'const least = restarted ? longestTtl(arrival) : millis(0);',
-        replace: 'const least = millis(0);',
+        find: 'restarted ? leastAfter(known, arrival) : LONG_AGO',
+        replace: 'LONG_AGO',
       },
     ],
     caughtBy: ['P3', 'P1', 'S1'],
