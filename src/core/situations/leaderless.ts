@@ -336,6 +336,7 @@ function elect(view: View, cluster: ClusterView, local: Standby, manual: boolean
     asked !== null &&
     asked !== view.self &&
     ranking.some((c) => c.name === asked) &&
+    (wish?.forced === true || mayHaveAll(cluster, asked)) &&
     between(wishedSince, view.now) < Math.max(primaryNotificationTimeout, view.policy.cluster.ttl)
   ) {
     return decision(
@@ -467,6 +468,14 @@ function heldBySync(
     [{ do: 'ask-peers', waitFor: voters }],
     millis(500),
   );
+}
+
+/** Whether the `sync` key would let this one lead at best, with all other voters there and behind. */
+function mayHaveAll({ sync }: ClusterView, name: NodeName): boolean {
+  const key = sync?.key ?? null;
+  if (key === null) return true;
+  const votes = key.voters.filter((voter) => voter !== name).map((voter): Vote => ({ name: voter, heard: 'outdone' }));
+  return standing(key, name, votes).kind === 'may-win';
 }
 
 /** A position that may still grow by what the last leader sends counts only where it decides nothing. */
