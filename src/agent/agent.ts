@@ -103,6 +103,7 @@ const LEADS_FOR = millis(4_000);
 const HAND_ON_LIMIT = millis(1_500);
 /** A take-over that has not come about by then is not made later, when nobody expects it any more. */
 const TAKE_OVER_WITHIN = millis(5_000);
+const ASKING: RuleId = 'leaderless.ask-peers';
 const LOGIN_EVERY = millis(5_000);
 /** How often a standby that wants to go looks whether it may. */
 const LEAVE_LOOK = millis(50);
@@ -210,6 +211,8 @@ export class Agent implements Control {
   private lastActed: { readonly rule: string; readonly at: Instant } | null = null;
   private shown: Published;
   private decided: DecisionView;
+  /** What the log last said of asking the others in this situation, and of what came of it. */
+  private told = { situation: '', asked: '', answered: '' };
   private readonly leftWaiters: (() => void)[] = [];
 
   constructor(given: AgentParts, settings: AgentSettings) {
@@ -754,6 +757,16 @@ export class Agent implements Control {
 
   // ------------------------------------------------------------------ tell
 
+  /** Whoever waits for others asks them again and again: that, and the same answer each time, is told once. */
+  private isToldAgain(situation: string, { rule, reason }: Decision): boolean {
+    const before = this.told.situation === situation ? this.told : { situation, asked: '', answered: '' };
+    const asks = rule === ASKING;
+    const said = `${rule} ${reason}`;
+    const again = asks ? before.asked === said : this.decided.rule === ASKING && before.answered === said;
+    this.told = asks ? { ...before, asked: said } : { ...before, answered: said };
+    return again;
+  }
+
   private tell(situation: string, decision: Decision, view: View): void {
     const { clock, log } = this.parts;
     if (this.decided.rule === decision.rule && this.decided.situation === situation) {
@@ -764,7 +777,8 @@ export class Agent implements Control {
     // People look for this word.
     const sentence = view.policy.cluster.pause ? `PAUSE: ${decision.reason}` : decision.reason;
     // What is under way has told its start itself.
-    log.write(decision.rule === 'node.busy' ? 'debug' : 'info', 'decision.changed', sentence, {
+    const known = decision.rule === 'node.busy' || this.isToldAgain(situation, decision);
+    log.write(known ? 'debug' : 'info', 'decision.changed', sentence, {
       rule: decision.rule,
       situation,
       from: this.decided.rule,
