@@ -39,6 +39,7 @@ export class Addresses {
   }
 
   settled(leader: string): void {
+    if (this.holders().some((one) => one.interface.failedLately)) return;
     this.checked['V2 the leader has the address'] += 1;
     const names = this.holders()
       .filter((one) => one.interface.has)

@@ -156,7 +156,7 @@ export class Synchrony {
 
   /** By what is true of those that are there: could this one be elected as far as acknowledged commits go? */
   couldWin(one: Keeper, among: readonly Keeper[] | null = null): boolean {
-    const { key } = this;
+    const key = this.keyNow();
     const keepers = among ?? this.keepers.filter((keeper) => keeper.on);
     if (key === null || one.server.data === null) return true;
     if (this.mode !== 'quorum' && key.leader !== one.name && !key.voters.some((name) => name === one.name))
