@@ -469,9 +469,9 @@ export class Invariants {
     return this.justResumed(ledger, now) || guard.missedSuspension || guard.blind || replaced;
   }
 
-  /** protocol.md 10: from resumption to the guard's strike, or to the first refused beat. */
-  private justResumed(ledger: Ledger, now: number): boolean {
-    return !this.strict && now < ledger.node.clock.resumedAt + AFTER_SUSPENSION_MS;
+  /** protocol.md 10: from resumption, of a guard that was stopped too, to its strike, or to the first refused beat. */
+  private justResumed({ node: { clock, guard } }: Ledger, now: number): boolean {
+    return !this.strict && now < Math.max(clock.resumedAt, guard.wokeLateAt) + AFTER_SUSPENSION_MS;
   }
 
   /**

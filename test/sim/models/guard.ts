@@ -53,6 +53,8 @@ export class GuardProcess {
   private readonly sleepers: (() => void)[] = [];
   private waking = false;
   private lookedAt = Number.NEGATIVE_INFINITY;
+  /** When it went on, that stood still as the machine came back from its last suspension: only then could it look at the clocks. */
+  wokeLateAt = Number.NEGATIVE_INFINITY;
   private armedAt = Number.NEGATIVE_INFINITY;
   /**
    * Its file says a deadline from before a suspension: it was not there when the machine came back, or no clock told of
@@ -218,6 +220,7 @@ export class GuardProcess {
   private lookAtClocks(): void {
     const comesBack = this.isUnseen();
     this.lookedAt = this.scheduler.now();
+    if (comesBack && this.lookedAt - this.clock.resumedAt > LOOK_MS) this.wokeLateAt = this.lookedAt;
     const lead = this.readLead();
     const ahead = this.isAhead(this.lead);
     this.lead = ahead ? lead : { boot: Math.min(lead.boot, this.lead.boot), wall: Math.min(lead.wall, this.lead.wall) };
