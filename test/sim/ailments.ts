@@ -125,9 +125,14 @@ export class Ailments {
       this.fail('S16', `the disk of ${leader.name} hangs, and it goes on leading although ${by.name} is well`);
   }
 
+  /** Who gave the key up because it was sick: crashes are remembered for long after they have ended. */
+  gaveUp: string | null = null;
+
   /** A daemon says by which rule it acts. */
   decided(name: string, rule: string): void {
+    if (rule === 'leading.primary') this.gaveUp = null;
     if (rule !== 'leading.sick-hands-over' && rule !== 'leading.sick-gives-up') return;
+    this.gaveUp = name;
     this.checked['S16 a sick leader gives up'] += 1;
     if (this.config['failover'] === 'manual' && this.now() - this.settledAt > SLACK_MS)
       this.fail('S16', `${name} gives up because it is sick (${rule}), and failover is manual`);

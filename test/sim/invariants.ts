@@ -83,6 +83,8 @@ interface Ledger {
   confirmedUntil: number;
   /** The failsafe list when its newest beat was applied: what it goes by until the next one, also when etcd forgets it. */
   listed: readonly string[] | null;
+  /** etcd was replaced in maintenance: what runs here since is taken in like a server that ran before anybody led. */
+  ranThrough: boolean;
   /** Since when the health check says 200 although writes do not work. */
   wrong200Since: number | null;
 }
@@ -170,6 +172,7 @@ export class Invariants {
       endless: false,
       pardonedLease: null,
       pardonedUntil: Number.NEGATIVE_INFINITY,
+      ranThrough: false,
       rounds: new Map(),
       confirmedUntil: Number.NEGATIVE_INFINITY,
       wrong200Since: null,
@@ -276,7 +279,12 @@ export class Invariants {
    */
   etcdReplaced(status: string | null): void {
     this.replacedAt = this.now();
-    for (const ledger of this.ledgers) this.pardon(ledger);
+    for (const ledger of this.ledgers) {
+      this.pardon(ledger);
+      // In maintenance nothing is armed; whoever brings the scope back is taken in as it runs.
+      const { guard } = ledger.node;
+      if (ledger.endless && guard.written === null) ledger.ranThrough = true;
+    }
     const known = status === null ? null : statusOf(status);
     this.endless = known !== null && known.holdMs === null;
   }
@@ -531,8 +539,11 @@ export class Invariants {
     // In maintenance nobody promotes, and nothing is armed: the node may write for as long as it is the last that leads.
     if (this.paused || this.endless || ledger.endless) return;
     // A server that ran before anybody led here may go on until its first window opens; then it is one like any other.
-    if (armed !== null) ledger.node.server.managed = true;
-    if (!ledger.node.server.managed) return;
+    if (armed !== null) {
+      ledger.node.server.managed = true;
+      ledger.ranThrough = false;
+    }
+    if (!ledger.node.server.managed || ledger.ranThrough) return;
     // Rule 21: armed before Postgres starts as primary or is promoted.
     if (this.guarded) this.checked['S2 armed before it writes'] += 1;
     if (this.guarded && armed === null) this.fail('S2', `${name} accepts writes and its guard was not armed`);
