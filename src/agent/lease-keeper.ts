@@ -126,6 +126,8 @@ export class LeaseKeeper {
   private adopting = false;
   /** A running primary is taken in no longer than this without a proof: beyond it only the lease speaks for us. */
   private adoptingUntil: Instant = LONG_AGO;
+  /** The key was asked for, for a primary to be taken in as it runs, and no answer has come. */
+  private adoption: { readonly session: Session; readonly status: Revision; readonly gate: Gate } | null = null;
   /** The newest beat said `hold_ms: null`: maintenance, no deadline. */
   private pausedBeat = false;
   /** The guard was told to stand down and has not answered: it may strike at its deadline, and may never. */
@@ -380,10 +382,19 @@ export class LeaseKeeper {
     const { leader } = cluster;
     this.leaderSeen = leader;
     this.listSeen = cluster.failsafe;
+    const { adoption } = this;
+    const adopts =
+      adoption !== null &&
+      leader?.name === this.parts.self &&
+      leader.lease === adoption.session.lease &&
+      this.known.revision === adoption.status &&
+      this.parts.clock.now() < this.adoptingUntil;
     // With a Postgres that may write it is not ours to take up: that one is stopped first, and should it not end, our
-    // beats would only keep everybody else from leading.
+    // beats would only keep everybody else from leading. What is to be taken in as it runs is what we took it for.
     const mayTakeUp = nameIsOurs && (this.parts.downSince() !== null || this.parts.paused());
-    if (leader?.name === this.parts.self && this.tenure === null && leader.lease !== null && mayTakeUp) {
+    if (this.tenure === null && adopts && nameIsOurs)
+      this.won(leader.term, adoption.session, adoption.gate, false, true);
+    else if (leader?.name === this.parts.self && this.tenure === null && leader.lease !== null && mayTakeUp) {
       const behind = this.gate?.opensAt ?? 'never';
       const gate = behind === 'never' ? this.parts.clock.now() : behind;
       const ttl = this.session?.lease === leader.lease ? this.session.ttl : this.parts.wantedTtl();
@@ -442,7 +453,10 @@ export class LeaseKeeper {
           ? acquireTxn(self, session.lease, status, listRevision)
           : takeOverTxn(self, session.lease, standing, status, listRevision);
       this.acquiredOn = status;
+      this.adoption = adopting ? { session, status, gate } : null;
       const answer = await dcs.txn(sync === null ? txn : withSync(txn, sync), this.callLimit());
+      // A read was faster than the answer.
+      if (adopting && this.isAdopting()) return 'ours';
       if (answer.kind === 'unknown') return 'unknown';
       if (answer.kind === 'failed') {
         if (answer.reason === 'lease-not-found') this.session = null;
@@ -492,6 +506,7 @@ export class LeaseKeeper {
 
   private begin(tenure: Tenure): void {
     this.tenure = tenure;
+    this.adoption = null;
     this.wonTerm = null;
     this.since = this.parts.clock.now();
     this.adopting = false;
