@@ -130,7 +130,7 @@ export class LeaseKeeper {
   private adoption: { readonly session: Session; readonly status: Revision; readonly gate: Gate } | null = null;
   /** The newest beat said `hold_ms: null`: maintenance, no deadline. */
   private pausedBeat = false;
-  /** The guard was told to stand down and has not answered: it may strike at its deadline, and may never. */
+  /** The guard was told to stand down, or to stand by again, and has not answered: it may strike at a deadline, and may never. */
   private standingDown = false;
   /** A primary that an earlier process left with a guard that is not armed: nothing but us ends it. */
   private unguarded = false;
@@ -1042,7 +1042,8 @@ export class LeaseKeeper {
   }
 
   private async enterPause(): Promise<boolean> {
-    if (this.pausedBeat) return true;
+    // While one that was to stand by again has not answered there is no maintenance to go back to, unless it is on once more.
+    if (this.pausedBeat && !(this.standingDown && this.parts.paused())) return true;
     // A guard that has not stood down strikes at its deadline: until it has, there is one. Should maintenance end before
     // it answers, it is armed again before any beat names an end.
     this.standingDown = true;
@@ -1080,10 +1081,11 @@ export class LeaseKeeper {
       GUARD_LIMIT,
     );
     this.guardAcks = answer.kind === 'acked';
+    // It may have heard: should maintenance begin once more, it has to be told to stand down again.
+    this.standingDown = !this.guardAcks;
     if (!this.guardAcks) return;
     this.tenure = { ...tenure, until };
     this.pausedBeat = false;
-    this.standingDown = false;
   }
 
   /** Rule 6: inside of an open window, with our own primary running, the key is taken again at once. */

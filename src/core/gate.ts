@@ -54,12 +54,10 @@ export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
   if (known !== null && !restarted && sameBeatless(known, arrival)) {
     return { ...known, revision, arrived: arrival.at, storeRevision, readAt };
   }
-  const hold = holdOf(arrival);
   return {
     revision,
     arrived: arrival.at,
-    opensAt:
-      hold === 'never' ? 'never' : latest(laterBy(arrival.at, hold), restarted ? leastAfter(known, arrival) : LONG_AGO),
+    opensAt: opensAt(known, arrival, restarted),
     beat: status?.beat ?? null,
     clusterId,
     storeRevision,
@@ -68,14 +66,22 @@ export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
   };
 }
 
-/**
- * What stands in a restored etcd may be a release that asks for no wait, and whoever led after it wrote versions that are
- * lost: his window is as long as a TTL. That of one who was seen to lead before may be longer, if the TTL has become
- * shorter since.
- */
-function leastAfter(known: Gate, arrival: Arrival): Instant {
-  const afterTtl = laterBy(arrival.at, longestTtl(arrival));
-  return known.opensAt === 'never' ? afterTtl : latest(afterTtl, known.opensAt);
+function opensAt(known: Gate | null, arrival: Arrival, restarted: boolean): Gate['opensAt'] {
+  const hold = holdOf(arrival);
+  if (hold === 'never') return 'never';
+  const opens = laterBy(arrival.at, hold);
+  if (known === null || (!restarted && vouches(arrival))) return opens;
+  // A leader in maintenance goes on without an end until somebody who has led after him says so.
+  if (known.opensAt === 'never') return 'never';
+  // What stands in a restored etcd may be a release that asks for no wait, and whoever led after it wrote versions that are
+  // lost: his window is as long as a TTL. That of one who was seen to lead before may be longer, if the TTL has become
+  // shorter since.
+  return latest(latest(opens, laterBy(arrival.at, longestTtl(arrival))), known.opensAt);
+}
+
+/** Who leads, with pgha or with Patroni, knows of all before him. Of what stands there otherwise nobody knows who wrote it. */
+function vouches({ cluster: { status } }: Arrival): boolean {
+  return status !== null && (status.beat !== null || status.beatless === true);
 }
 
 /**

@@ -117,6 +117,7 @@ export const noneChecked = () => ({
   'S10 conditions of a write': 0,
   'S10 a lease is revoked': 0,
   'S11 an answer of 200': 0,
+  'S12 a guard strikes beside its daemon': 0,
   'P1 after the hold of another one': 0,
   'P1 a status while its writer writes': 0,
   'P2 what the guard was told': 0,
@@ -286,7 +287,8 @@ export class Invariants {
       if (ledger.endless && guard.written === null) ledger.ranThrough = true;
     }
     const known = status === null ? null : statusOf(status);
-    this.endless = known !== null && known.holdMs === null;
+    // Whoever went in maintenance goes on without an end, and those who have heard of it know that.
+    this.endless ||= known !== null && known.holdMs === null;
   }
 
   /**
@@ -585,6 +587,19 @@ export class Invariants {
     }
   }
 
+  /**
+   * S12: in maintenance no guard ends Postgres. It has stood down before the daemon takes its window for one without an
+   * end; what it hears at the end of maintenance is taken back when that begins once more.
+   */
+  guardStrikes(name: string): void {
+    const daemon = this.ledger(name).node.daemon();
+    if (daemon === null || daemon.process.paused) return;
+    this.checked['S12 a guard strikes beside its daemon'] += 1;
+    const leadership = daemon.control.leadershipNow();
+    if (!this.paused || leadership.kind !== 'holding' || Number.isFinite(leadership.deadline)) return;
+    this.fail('S12', `the guard of ${name} ends Postgres in maintenance, and its daemon knows of no deadline`);
+  }
+
   // ---- promotions --------------------------------------------------------------------------------------------
 
   /**
@@ -596,7 +611,8 @@ export class Invariants {
     const others = this.lastStatus.filter((one) => one.writer !== name);
     const last = others[others.length - 1];
     if (last !== undefined) this.checked['P3 the hold of another one'] += 1;
-    if (last !== undefined && last.hold === null && now >= this.byHandUntil && this.endless) {
+    const unheard = last !== undefined && this.couldNotKnow(this.ledger(name), last);
+    if (last !== undefined && last.hold === null && now >= this.byHandUntil && this.endless && !unheard) {
       this.fail('P3', `${name} promotes although ${last.writer} went in maintenance and may write without an end`);
     }
     const ledger = this.ledger(name);

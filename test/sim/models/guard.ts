@@ -18,6 +18,8 @@ export interface GuardEvents {
   trace(who: string, what: string): void;
   mark(name: string): void;
   armed(arming: Arming): void;
+  /** It is about to end what runs. */
+  strikes(): void;
 }
 
 /** While armed: how often the clocks are looked at. */
@@ -293,6 +295,7 @@ export class GuardProcess {
     if (family !== 'none') {
       this.events.trace(this.name, `guard strikes (postgres is ${family})`);
       this.events.mark('guard fired');
+      this.events.strikes();
       this.server.stopImmediate();
     }
     this.address?.remove();

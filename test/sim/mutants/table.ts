@@ -253,8 +253,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'src/core/gate.ts',
-        find: 'restarted ? leastAfter(known, arrival) : LONG_AGO',
-        replace: 'LONG_AGO',
+        find: '(!restarted && vouches(arrival))',
+        replace: 'vouches(arrival)',
       },
     ],
     caughtBy: ['P3', 'P1', 'S1'],

@@ -870,6 +870,7 @@ export class World {
         trace: (who, what) => this.say(who, what),
         mark: (mark) => this.trace.mark(mark),
         armed: () => this.faults.occasion('guard-armed', name),
+        strikes: () => this.invariants.guardStrikes(name),
       },
       address: networkInterface,
     });

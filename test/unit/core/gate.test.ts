@@ -12,6 +12,8 @@ interface Seen {
   readonly revision?: number | null;
   /** null: Patroni wrote it. */
   readonly beat?: Beat | null;
+  /** Nobody understands it. */
+  readonly garbled?: true;
   /** The term of a leader that runs Patroni; null: nobody leads. */
   readonly patroni?: number | null;
   readonly readAt?: number;
@@ -33,7 +35,7 @@ function arrival(version: Seen): Arrival {
           ? null
           : aStatus({
               revision: revision(at),
-              beat: version.beat === undefined ? aBeat() : version.beat,
+              beat: version.garbled ? null : version.beat === undefined ? aBeat() : version.beat,
               ...(version.beat === null ? { beatless: true } : {}),
             }),
       leader:
@@ -116,6 +118,21 @@ describe('the gate', () => {
 
   it('opens behind maintenance with a newer version that says a hold', () => {
     expect(seen({ at: 1_000, beat: aBeat({ holdMs: null }) }, { at: 5_000, revision: 51 }).opensAt).toBe(15_000);
+  });
+
+  it('stays closed behind maintenance when etcd is restored to before it, or emptied, until somebody leads again', () => {
+    const paused = { at: 1_000, beat: aBeat({ holdMs: null }) };
+    expect(seen(paused, { at: 5_000, revision: 49 }).opensAt).toBe('never');
+    expect(seen(paused, { at: 5_000, revision: null, clusterId: 'two' }).opensAt).toBe('never');
+    expect(seen(paused, { at: 5_000, revision: 49 }, { at: 6_000, revision: 52 }).opensAt).toBe(16_000);
+  });
+
+  it('is not opened sooner by a status that nobody understands, and not at all behind maintenance', () => {
+    expect(seen({ at: 1_000, garbled: true }).opensAt).toBe(31_000);
+    const long = { at: 1_000, beat: aBeat({ holdMs: 60_000 }) };
+    expect(seen(long, { at: 5_000, revision: 51, garbled: true }).opensAt).toBe(61_000);
+    const paused = { at: 1_000, beat: aBeat({ holdMs: null }) };
+    expect(seen(paused, { at: 5_000, revision: 51, garbled: true }).opensAt).toBe('never');
   });
 
   it('starts all over when the cluster id changes, also with the same revision', () => {
