@@ -43,6 +43,7 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
       return agent.operations.start('stop', 'stop Postgres in order', async () => {
         await agent.beforeStop();
         await postgres.stop('fast', agent.policy.primaryStopTimeout);
+        if (action.handsOver === true) agent.handedOver = true;
       });
     case 'end-family':
       await agent.endFamily(END_LIMIT);
@@ -285,6 +286,7 @@ function promote(agent: Agent): boolean {
     const endTimer = clock.timer(limit, () => tooLong.abort(new Error(`it was not done after ${limit / 1000} s`)));
     try {
       const { synchronous } = agent.resolved.server;
+      agent.promotionSent = true;
       await postgres.promote(allowed, AbortSignal.any([cancelled, tooLong.signal]), synchronous);
     } finally {
       endTimer();

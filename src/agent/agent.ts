@@ -179,6 +179,8 @@ export class Agent implements Control {
   private wishSeen: { readonly revision: Revision; readonly at: Instant } | null = null;
   /** Where another machine answers under this node's name. */
   nameTakenBy: string | null = null;
+  /** Postgres was told to promote and has not been down since: it may still do so. */
+  promotionSent = false;
   /** Postgres was stopped for a switchover and has not run since. */
   handedOver = false;
   /** Our receiver was ended for an election, and nobody was followed since. */
@@ -356,6 +358,9 @@ export class Agent implements Control {
     this.events.record('repmgrd_start', true, `pgha ${PGHA_VERSION} runs for ${this.self}`);
     await this.lookNow();
     await this.keeper.start();
+    // What an earlier process of this term has told its standby is not known.
+    const { leadership } = this.keeper;
+    this.promotionSent = leadership.kind === 'holding' && this.remoteSource === null;
     this.reader.start();
     this.window.start();
     this.children.start();
@@ -586,6 +591,7 @@ export class Agent implements Control {
       this.triedWith = term;
       this.operations.forgetFailures('rewind', 'copy');
     }
+    if (local.kind === 'stopped') this.promotionSent = false;
     if (local.kind !== 'stopped') {
       this.operations.forgetFailures('find-end');
       this.endOfWal = null;
@@ -674,6 +680,7 @@ export class Agent implements Control {
       peers: this.peers.answers,
       operation: this.operations.running,
       attempts: this.operations.attempts,
+      promotionSent: this.promotionSent,
       endOfWal: this.endOfWal?.lsn ?? null,
       lineage: this.lineage,
       upstreamLineage: this.upstreamLineage,

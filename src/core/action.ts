@@ -9,7 +9,8 @@ import type { Millis } from './time.ts';
 export type Action =
   /** Ends Postgres without a checkpoint, now: fencing. */
   | { readonly do: 'stop-immediately' }
-  | { readonly do: 'stop-in-order' }
+  /** `handsOver`: for somebody else who is to lead; a standby of his afterwards. */
+  | { readonly do: 'stop-in-order'; readonly handsOver?: true }
   /** Ends the children that outlived their postmaster. */
   | { readonly do: 'end-family' }
   | { readonly do: 'start-primary' }

@@ -7,7 +7,7 @@ import { endOrphans, stopWriting } from './situations/fencing.ts';
 import { follow } from './situations/following.ts';
 import { join } from './situations/joining.ts';
 import { seekLeader } from './situations/leaderless.ts';
-import { lead } from './situations/leading.ts';
+import { afterPromotion, lead } from './situations/leading.ts';
 import { leave } from './situations/leaving.ts';
 import { standAside } from './situations/maintenance.ts';
 import { rejoin } from './situations/rejoining.ts';
@@ -23,7 +23,7 @@ export interface Judgement {
 
 export function decide(view: View): Judgement {
   const situation = classify(view);
-  return { situation: situation.kind, decision: inSituation(view, situation) };
+  return { situation: situation.kind, decision: afterPromotion(view, inSituation(view, situation)) };
 }
 
 function inSituation(view: View, situation: Situation): Decision {

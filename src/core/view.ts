@@ -151,6 +151,8 @@ export interface View {
   readonly peers: ReadonlyMap<NodeName, PeerAnswer>;
   readonly operation: RunningOperation | null;
   readonly attempts: ReadonlyMap<OperationKind, Attempts>;
+  /** Postgres here was told to promote, and has not been down since. */
+  readonly promotionSent: boolean;
   /** End of the local WAL, found since Postgres stopped; null: not looked for yet. */
   readonly endOfWal: Lsn | null;
   readonly lineage: LearnedLineage | null;

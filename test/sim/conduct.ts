@@ -272,6 +272,9 @@ export class Conduct {
     return found;
   }
 
+  /** Whose last deed was to stop its Postgres, and not in maintenance. */
+  private readonly stoppedBefore = new Set<string>();
+
   private isForeign({ server: { data } }: Actor): boolean {
     return data !== null && this.clusterId !== null && data.systemId !== this.clusterId;
   }
@@ -301,8 +304,13 @@ export class Conduct {
     const asked = this.wasAsked(name);
     // S12: in maintenance nothing is promoted, stopped or rebuilt, unless an operator asks for it.
     const bound = deed === 'stop' && this.isBound(name);
-    if (this.knows(name, 'pause', true) && !asked && !bound && !this.handsOver(deed))
+    const paused = this.knows(name, 'pause', true);
+    // What its own daemon stopped before maintenance, to hand over, comes back.
+    const comesBack = deed === 'start as a standby' && this.stoppedBefore.has(name);
+    if (paused && !asked && !bound && !comesBack && !this.handsOver(deed))
       this.fail('S12', `${name} does '${deed}' in maintenance`);
+    if (deed === 'stop' && !paused) this.stoppedBefore.add(name);
+    else this.stoppedBefore.delete(name);
     if (deed === 'promote' && this.knows(name, 'pause', true)) this.protectPrimary(name);
     this.protectData(name, deed, source, asked);
     this.protectBrought(name, deed);

@@ -109,6 +109,21 @@ function promotionFailed(view: View, holding: Holding): Attempts | null {
 }
 
 /**
+ * A promotion that failed, was cancelled, or was begun by a daemon that has died may still be under way: whatever the key
+ * is given up for, it goes only once Postgres is down.
+ * The operator who hands over in maintenance gets this node back as a standby.
+ */
+export function afterPromotion(view: View, wanted: Decision): Decision {
+  const { leadership, local, policy } = view;
+  if (leadership.kind !== 'holding' || local.kind !== 'standby' || !view.promotionSent) return wanted;
+  if (!wanted.actions.some(({ do: does }) => does === 'release')) return wanted;
+  const why = `${wanted.reason}; Postgres was told to promote and may still do so: it is stopped before the key goes`;
+  return decision('leading.promotion-failed', why, [
+    policy.cluster.pause ? { do: 'stop-in-order', handsOver: true } : { do: 'stop-immediately' },
+  ]);
+}
+
+/**
  * Our beats go through and our proofs do not: they would keep everybody else from leading for ever. Only for a while, for
  * a guard that died is back in no time. While etcd is silent nothing is kept from anybody: the hold of the last beat runs
  * out by itself.

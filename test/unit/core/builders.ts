@@ -400,6 +400,7 @@ export function aView(over: ViewOver = {}): View {
     peers: new Map(),
     operation: null,
     attempts: new Map(),
+    promotionSent: false,
     endOfWal: null,
     lineage: null,
     upstreamLineage: null,
