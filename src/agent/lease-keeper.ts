@@ -919,7 +919,7 @@ export class LeaseKeeper {
           continue;
         case 'key-absent':
           this.tenure = { ...tenure, seq, statusRevision: verdict.statusRevision };
-          if (this.mayHaveBeenSucceeded(verdict)) {
+          if (this.mayHaveBeenSucceeded(verdict, tenure.statusRevision)) {
             await this.lose('the key is gone, and somebody else has led since');
             return true;
           }
@@ -968,13 +968,16 @@ export class LeaseKeeper {
 
   /**
    * That nobody can have led since is what an open window says. Not one without an end, in maintenance, when an operator may
-   * have made somebody lead. And not one on a clock that stood still: status tells, as who led after us has written it.
+   * have made somebody lead. And not one on a clock that stood still: status tells, as who led after us has written it;
+   * an earlier one than we know of does not, as etcd was restored or emptied.
    */
-  private mayHaveBeenSucceeded({ ours, later, by }: Extract<BeatVerdict, { kind: 'key-absent' }>): boolean {
+  private mayHaveBeenSucceeded(found: Extract<BeatVerdict, { kind: 'key-absent' }>, known: Revision): boolean {
+    const { ours, later, by } = found;
+    if (!this.pausedBeat && this.clocksDoubted && found.statusRevision < known) return true;
     if (ours) return false;
     if (this.pausedBeat) return true;
     // By our own name: a retake whose answer was lost. An earlier term: etcd was restored.
-    return by !== this.parts.self && (later || this.suspectedAt > this.provenAt);
+    return by !== this.parts.self && (later || this.clocksDoubted);
   }
 
   private async openWindow(proof: {

@@ -184,6 +184,11 @@ export class Conduct {
     this.told.delete(name);
   }
 
+  /** A process has started: what the one before it had read is not known to it. */
+  started(name: string): void {
+    this.lastRead.delete(name);
+  }
+
   etcdReplaced(): void {
     this.replacedAt = this.now();
     if (this.clusterId !== null && this.actors.some((one) => one.on && one.server.data === null))
@@ -489,7 +494,8 @@ export class Conduct {
     if (toBeSaid === null || toBeSaid.name !== name || typeof facts['lost'] !== 'string') return;
     this.toBeSaid = null;
     const { lost, end } = toBeSaid;
-    if (lost === 0) return;
+    // Who led before etcd was emptied, and how far, may be known to nobody.
+    if (lost === 0 || this.replaced()) return;
     this.checked['S5 what is said of a promotion'] += 1;
     const upTo = typeof facts['to'] === 'string' ? Number(parseLsn(facts['to'])) : 0;
     if (facts['lost'] === 'nothing')
@@ -504,7 +510,7 @@ export class Conduct {
   /** The promotion is told as done, in the same breath as what it cost. */
   saidToBeDone(name: string): void {
     const { toBeSaid } = this;
-    if (toBeSaid?.name !== name || toBeSaid.lost === 0) return;
+    if (toBeSaid?.name !== name || toBeSaid.lost === 0 || this.replaced()) return;
     this.fail('S5', `${name} has lost ${toBeSaid.lost} acknowledged writes by its promotion and says nothing of it`);
   }
 }

@@ -458,6 +458,9 @@ export class Invariants {
     } else if (guard.missedSuspension || (guard.blind && !this.justResumed(ledger, now))) {
       ledger.excused = true;
       this.mark('excused: the guard was not there when the machine came back');
+    } else if (this.sleptThroughRestore(ledger, now)) {
+      ledger.excused = true;
+      this.mark('excused: the machine stood still while etcd was restored');
     } else if (
       now < this.byHandUntil &&
       ledger.endless &&
@@ -469,6 +472,13 @@ export class Invariants {
     }
   }
 
+  /** Who led meanwhile stands nowhere, and its own key stands again (docs/failsafe.md). */
+  private sleptThroughRestore(ledger: Ledger, now: number): boolean {
+    const { clock } = ledger.node;
+    if (clock.resumedAt < this.replacedAt || clock.resumedAt - clock.stoodStillFor > this.replacedAt) return false;
+    return this.ledgers.some((one) => one !== ledger && now <= one.windowBound);
+  }
+
   /** What this node knows of its own window may be wrong by design (protocol.md 10). */
   isUnknowing(name: string): boolean {
     const ledger = this.ledger(name);
@@ -476,6 +486,7 @@ export class Invariants {
     const now = this.now();
     const replaced =
       now < this.byHandUntil && ledger.endless && this.leaderName !== null && this.leaderName !== ledger.node.name;
+    if (this.sleptThroughRestore(ledger, now)) return true;
     return this.justResumed(ledger, now) || guard.missedSuspension || guard.blind || replaced;
   }
 

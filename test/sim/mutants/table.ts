@@ -453,7 +453,7 @@ export const MUTANTS: readonly Mutant[] = [
       // That status tells of the next one would hide it.
       {
         file: KEEPER,
-        find: 'if (this.mayHaveBeenSucceeded(verdict)) {',
+        find: 'if (this.mayHaveBeenSucceeded(verdict, tenure.statusRevision)) {',
         replace: 'if (this.pausedBeat && !verdict.ours) {',
       },
     ],

@@ -937,6 +937,7 @@ export class World {
             write: (severity, event, sentence, facts) => this.logged(name, process, severity, event, sentence, facts),
           },
         };
+        this.conduct.started(name);
         return makeAgent(parts, plan, this.poolers.addresses);
       },
       daemonFailed: (what, error) => this.fail('X1', `the daemon of ${name} failed: ${what}: ${describe(error)}`),
