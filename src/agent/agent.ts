@@ -104,6 +104,8 @@ const HAND_ON_LIMIT = millis(1_500);
 /** A take-over that has not come about by then is not made later, when nobody expects it any more. */
 const TAKE_OVER_WITHIN = millis(5_000);
 const ASKING: RuleId = 'leaderless.ask-peers';
+/** A beat is no reason to wake a standby: while one is waited for, etcd is read. */
+const UNHEARD: RuleId = 'following.leader-unheard';
 const LOGIN_EVERY = millis(5_000);
 /** How often a standby that wants to go looks whether it may. */
 const LEAVE_LOOK = millis(50);
@@ -499,7 +501,7 @@ export class Agent implements Control {
   private async observe(): Promise<void> {
     const { clock } = this.parts;
     const seeking = this.keeper.leadership.kind === 'none' && this.leaderlessSince !== null ? this.decided.rule : null;
-    const due = this.reader.isDue(this.policy.loopWait, seeking);
+    const due = this.decided.rule === UNHEARD || this.reader.isDue(this.policy.loopWait, seeking);
     // Cycles that follow each other within milliseconds rest on one look, unless something was done to Postgres since.
     const fresh = this.watch.certain && between(this.watch.at, clock.now()) < FRESH_LOOK;
     await Promise.all([fresh ? Promise.resolve() : this.lookNow(), due ? this.readCluster() : Promise.resolve()]);

@@ -12,6 +12,8 @@ export interface Gate {
   readonly revision: Revision;
   /** When that version arrived here. */
   readonly arrived: Instant;
+  /** When another version was last read: this one was written later. LONG_AGO: it stood there when this process began. */
+  readonly writtenAfter: Instant;
   /** 'never': pause mode; only a newer version opens it. */
   readonly opensAt: Instant | 'never';
   readonly beat: Beat | null;
@@ -37,6 +39,9 @@ export interface Arrival {
   readonly ownTtl: Millis;
 }
 
+/** A read may be answered so long after etcd has done it. */
+const READ_MS = 2_000;
+
 /** @param known - the gate so far; null: nothing was seen since the start, so whatever is read arrives now (rule 11) */
 export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
   const { status, clusterId, revision: storeRevision } = arrival.cluster;
@@ -52,11 +57,12 @@ export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
   const { readAt } = arrival;
   if (known !== null && !restarted && revision === known.revision) return { ...known, storeRevision, readAt };
   if (known !== null && !restarted && sameBeatless(known, arrival)) {
-    return { ...known, revision, arrived: arrival.at, storeRevision, readAt };
+    return { ...known, revision, arrived: arrival.at, writtenAfter: known.readAt, storeRevision, readAt };
   }
   return {
     revision,
     arrived: arrival.at,
+    writtenAfter: known === null || restarted ? LONG_AGO : known.readAt,
     opensAt: opensAt(known, arrival, restarted),
     beat: status?.beat ?? null,
     clusterId,
@@ -117,6 +123,15 @@ function longestTtl({ clusterTtl, ownTtl }: Arrival): Millis {
 /** May this node promote or acquire as far as the gate is concerned? */
 export function gateOpen(gate: Gate | null, now: Instant): boolean {
   return gate !== null && gate.opensAt !== 'never' && now >= gate.opensAt;
+}
+
+/**
+ * Whether the newest beat is so young that nobody's gate behind it can have passed, however early it arrived there. In
+ * maintenance none passes with time.
+ */
+export function isYoung({ beat, writtenAfter }: Gate, now: Instant): boolean {
+  if (beat === null || beat.release !== null) return false;
+  return beat.holdMs === null || between(writtenAfter, now) < beat.holdMs - READ_MS;
 }
 
 /** The gate as an inherited instant for one who takes the key now; a gate that never opens must not be inherited. */

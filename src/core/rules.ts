@@ -122,6 +122,8 @@ export const RULES = {
     'the upstream sends nothing while the leader goes on: the next one up is followed, and the leader stays',
   'following.waiting-to-stream': 'this standby follows its upstream and does not receive from it yet',
   'following.leader-not-ready': 'the leader is not a running primary yet',
+  'following.leader-unheard':
+    'this voter may have said to a candidate that it receives nothing: it waits for a beat of the leader before it does again',
   'following.learn-lineage': 'the leader is new: its history is compared with ours before we follow it',
   'following.follow': "our history is part of the leader's: receive from it",
   'following.diverged-stop': 'this standby has WAL that the leader never had: it stops to be rewound',

@@ -103,8 +103,10 @@ export class Synchrony {
   /** S4. Nobody may have stopped the last leader: then its commits wait for ever. An operator may have vouched for it. */
   private heardAfterwards(server: PostgresServer, entry: WalEntry): void {
     const next = this.server(this.key?.leader ?? '');
-    if (next?.processes.kind !== 'running' || next.processes.recovery || this.vouched) return;
-    if (!holds(next, entry))
+    if (next === null || this.vouched) return;
+    // Whoever has taken the key and is not promoted yet has to have it when he is.
+    if (next.processes.kind !== 'running' || next.processes.recovery) this.protectedEntries.push(entry);
+    else if (!holds(next, entry))
       this.fail(
         'S4',
         `${server.name} acknowledges a commit that ${next.name} lacks, which leads with synchronous standbys`,

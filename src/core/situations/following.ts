@@ -4,6 +4,7 @@
  */
 import type { ClusterView, LeaderKey, Member } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
+import { isYoung } from '../gate.ts';
 import { position, type Standby } from '../local.ts';
 import { printLsn } from '../lsn.ts';
 import { standbySource } from '../standby-cluster.ts';
@@ -12,6 +13,7 @@ import { kinship } from '../timeline.ts';
 import { chooseUpstream, type UpstreamChoice } from '../upstream.ts';
 import { type LearnedLineage, memberNamed, ownHistory, type View } from '../view.ts';
 import { backingOff } from './backing-off.ts';
+import { isCounted } from './leaderless.ts';
 import { restartAsScheduled } from './restarting.ts';
 
 /** A standby that follows and receives nothing for so long has its history compared again. */
@@ -20,6 +22,8 @@ const RECOMPARE_MS = 5_000;
 const FOLLOW_AGAIN_MS = 5_000;
 /** The leader's lineage is asked for again after this while we wait for it to be promoted. */
 const ASK_AGAIN_MS = 50;
+/** etcd is read again after this while we wait for a beat. */
+const UNHEARD_AGAIN_MS = 200;
 
 export function follow(view: View, cluster: ClusterView, leader: LeaderKey): Decision {
   const { local } = view;
@@ -48,6 +52,9 @@ export function follow(view: View, cluster: ClusterView, leader: LeaderKey): Dec
 
 function asStandby(view: View, cluster: ClusterView, leader: LeaderKey, local: Standby): Decision {
   if (view.policy.node.noStream === true) return fromArchive(view, cluster, leader, local);
+  const receivesNothing = local.follows === null && local.receiver === null;
+  const unheard = receivesNothing ? awaitsBeat(view, cluster, leader) : null;
+  if (unheard !== null) return unheard;
   const choice = chooseUpstream(view, cluster, leader, local, lineageOf(view, leader));
   return askFirst(view, leader, choice, receiveFrom(view, cluster, leader, local, choice));
 }
@@ -77,6 +84,25 @@ function fromArchive(view: View, cluster: ClusterView, leader: LeaderKey, local:
       { do: 'follow', upstream: null },
     ]);
   return decision('following.archive', `fed by the archive up to ${printLsn(position(local))}`);
+}
+
+/**
+ * A voter that has ended its receiver may have said so to a candidate, before its daemon was restarted: what the candidate
+ * does rests on it. So it receives again only behind a beat of the leader's that is too young for anybody to be elected.
+ *
+ * @returns null: nothing stands against it
+ */
+export function awaitsBeat(view: View, { sync }: ClusterView, leader: LeaderKey): Decision | null {
+  const { gate } = view;
+  const key = sync?.key ?? null;
+  if (key === null || !key.voters.includes(view.self) || !isCounted(view, key)) return null;
+  if (gate?.beat?.term !== leader.term || isYoung(gate, view.now)) return null;
+  return decision(
+    'following.leader-unheard',
+    `${leader.name} holds the key and may be gone; ${view.self} may have said that it receives nothing: the next beat is waited for`,
+    [],
+    millis(UNHEARD_AGAIN_MS),
+  );
 }
 
 /** Another standby that could feed this one is asked for its history, beside what is done or instead of a detour. */

@@ -204,7 +204,7 @@ function voterEndsReceiver(view: View, cluster: ClusterView, local: Standby): De
 }
 
 /** Somebody may have to outdo a voter before he leads. */
-const isCounted = (view: View, key: SyncKey): boolean =>
+export const isCounted = (view: View, key: SyncKey): boolean =>
   key.quorum > 0 || view.policy.cluster.synchronous.mode === 'quorum';
 
 /** By his own word. One who only had the key speaks of himself, not of whoever led before him. */

@@ -8,7 +8,7 @@ import { between, millis } from '../time.ts';
 import { kinship } from '../timeline.ts';
 import { memberNamed, ownHistory, type View } from '../view.ts';
 import { backingOff } from './backing-off.ts';
-import { lineageOf } from './following.ts';
+import { awaitsBeat, lineageOf } from './following.ts';
 
 /** After so many failed rewinds the directory is copied anew. */
 const REWINDS = 2;
@@ -71,8 +71,9 @@ export function rejoin(view: View, cluster: ClusterView, leader: LeaderKey): Dec
     local.timeline === lineage.timeline &&
     (kin.kind === 'diverged' || (local.wasPrimary && !local.standbySignal && !lineage.inRecovery));
   if (kin.kind === 'same-line' && !numberGivenTwice) {
-    const again = backingOff(view, 'start');
-    if (again !== null) return again;
+    const wait =
+      backingOff(view, 'start') ?? (view.policy.node.noStream === true ? null : awaitsBeat(view, cluster, leader));
+    if (wait !== null) return wait;
     return decision(
       'rejoin.start',
       `our WAL ends at ${printLsn(end)} on timeline ${local.timeline}, which ${leader.name} has: no rewind`,

@@ -207,6 +207,7 @@ export function aCluster(over: ClusterOver = {}): ClusterView {
 export const aGate = (over: Partial<Gate> = {}): Gate => ({
   revision: STATUS,
   arrived: before(15_000),
+  writtenAfter: before(16_000),
   opensAt: before(5_000),
   beat: aBeat(),
   clusterId: 'one',

@@ -1,7 +1,8 @@
 /** Protocol 10 to 12: not before the gate may a candidate promote, and the gate is counted on its own clock. */
 import { describe, expect, it } from 'vitest';
 import type { Beat } from '../../../src/core/cluster.ts';
-import { type Arrival, type Gate, gateOpen, inheritedGate, noteStatus } from '../../../src/core/gate.ts';
+import { type Arrival, type Gate, gateOpen, inheritedGate, isYoung, noteStatus } from '../../../src/core/gate.ts';
+import { lsn } from '../../../src/core/lsn.ts';
 import { leaseId, nodeName, revision } from '../../../src/core/store.ts';
 import { instant, LONG_AGO, seconds } from '../../../src/core/time.ts';
 import { aBeat, aMember, aStatus } from './builders.ts';
@@ -174,6 +175,25 @@ describe('the gate', () => {
 
   it('is closed while nothing was seen', () => {
     expect(gateOpen(null, instant(1e12))).toBe(false);
+  });
+
+  it('knows since when its beat can have been written: whether nobody else can have waited its hold out', () => {
+    const beat = aBeat({ holdMs: 10_000 });
+    const first = seen({ at: 1_000, beat });
+    expect(isYoung(first, instant(1_000))).toBe(false);
+    const second = seen({ at: 1_000, beat }, { at: 2_000, beat }, { at: 3_000, revision: 51, beat });
+    expect(second.writtenAfter).toBe(2_000);
+    // As long as its hold, less what a read may take.
+    expect(isYoung(second, instant(9_999))).toBe(true);
+    expect(isYoung(second, instant(10_000))).toBe(false);
+    const restored = seen({ at: 1_000, beat }, { at: 3_000, revision: 51, beat, clusterId: 'two' });
+    expect(isYoung(restored, instant(3_000))).toBe(false);
+  });
+
+  it('calls a beat of a leader in maintenance young at any time, and a release never', () => {
+    expect(isYoung(seen({ at: 1_000, beat: aBeat({ holdMs: null }) }), instant(1e9))).toBe(true);
+    const release = aBeat({ holdMs: 10_000, release: { lsn: lsn(1n), candidate: null } });
+    expect(isYoung(seen({ at: 1_000 }, { at: 2_000, revision: 51, beat: release }), instant(2_000))).toBe(false);
   });
 
   it('is inherited by who takes the key, unless it never opens', () => {

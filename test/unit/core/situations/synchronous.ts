@@ -4,11 +4,12 @@
  */
 import type { SyncKey } from '../../../../src/core/quorum.ts';
 import { nodeName, revision } from '../../../../src/core/store.ts';
-import { millis } from '../../../../src/core/time.ts';
+import { LONG_AGO, millis } from '../../../../src/core/time.ts';
 import {
   aCluster,
   after,
   aGate,
+  aLineage,
   aPeer,
   aRelease,
   aRequest,
@@ -58,6 +59,13 @@ const taking = (next: SyncKey | null) => ({
   adopting: false,
   sync: { revision: SYNC, key: next },
 });
+/** `a` holds the key; this voter's receiver was ended in an election, perhaps by an earlier daemon. */
+const withdrawnVoter: ViewOver = {
+  local: aStandby({ receiver: null, follows: null }),
+  cluster: aCluster({ sync: key([B, C], 1) }),
+  lineage: aLineage(),
+  set: mode('quorum'),
+};
 const waitsFor = (...names: (typeof A)[]) => [{ do: 'ask-peers' as const, waitFor: names }];
 
 export const synchronously: readonly Case[] = [
@@ -298,6 +306,55 @@ export const synchronously: readonly Case[] = [
     }),
     rule: 'switchover.stop',
     actions: ['stop-for-switchover'],
+  },
+  {
+    name: 'quorum: a voter that receives nothing, and knows of no beat that is young, waits for one before it receives again',
+    view: aView({
+      ...withdrawnVoter,
+      gate: aGate({ opensAt: after(9_000), arrived: before(1_000), writtenAfter: LONG_AGO }),
+    }),
+    rule: 'following.leader-unheard',
+    actions: [],
+  },
+  {
+    name: 'quorum: the same before its Postgres is started as a standby of his',
+    view: aView({
+      ...withdrawnVoter,
+      local: aStopped({ wasPrimary: false, standbySignal: true }),
+      gate: aGate({ opensAt: after(9_000), arrived: before(1_000), writtenAfter: LONG_AGO }),
+    }),
+    rule: 'following.leader-unheard',
+    actions: [],
+  },
+  {
+    name: 'quorum: behind a young beat it receives again',
+    view: aView({
+      ...withdrawnVoter,
+      gate: aGate({ opensAt: after(9_000), arrived: before(1_000), writtenAfter: before(3_000) }),
+    }),
+    rule: 'following.follow',
+    actions: [{ do: 'follow', upstream: A }],
+  },
+  {
+    name: 'quorum: one whose receiver was never ended receives on, whatever it knows of beats',
+    view: aView({
+      ...withdrawnVoter,
+      local: aStandby(),
+      gate: aGate({ opensAt: after(9_000), arrived: before(1_000), writtenAfter: LONG_AGO }),
+    }),
+    rule: 'following.streaming',
+    actions: [],
+  },
+  {
+    name: 'on: nobody is elected without the only voter, who need not wait for a beat',
+    view: aView({
+      ...withdrawnVoter,
+      set: mode('on'),
+      cluster: aCluster({ sync: key([B], 0) }),
+      gate: aGate({ opensAt: after(9_000), arrived: before(1_000), writtenAfter: LONG_AGO }),
+    }),
+    rule: 'following.follow',
+    actions: [{ do: 'follow', upstream: A }],
   },
   {
     name: 'a synchronous standby whose service stops waits until no commit waits for it',
