@@ -40,6 +40,9 @@ const WISH_MS = 30_000;
 const WITHOUT_WINDOW_MS = 10_000;
 const WITHOUT_WINDOW_LONGEST_MS = 60_000;
 
+/** After so many failed promotions the key goes to somebody else. */
+export const PROMOTIONS = 2;
+
 /** Rules that keep this node from going, whoever is better. */
 export const HELD_BACK: ReadonlySet<RuleId> = new Set([
   'leaderless.not-eligible',
@@ -894,6 +897,9 @@ function whyNot(view: View, cluster: ClusterView, local: Standby): string | null
   const refusedFor = refused === undefined ? 0 : policy.ttl - between(refused.lastFailedAt, view.now);
   if (refusedFor > 0)
     return `pre_promote said no here (${refused?.said ?? ''}): ${view.self} stays out for another ${Math.ceil(refusedFor / 1000)} s`;
+  const failed = view.attempts.get('promote');
+  const again = failed === undefined || failed.failures < PROMOTIONS ? null : backingOff(view, 'promote', policy.ttl);
+  if (again !== null) return `${view.self} had the key and was not promoted: ${again.reason}`;
   // Its line and its positions are the other cluster's, which has them all.
   if (followsAnother(view, cluster)) return null;
   const newest = cluster.history.reduce((most, line) => Math.max(most, line.timeline + 1), 0);

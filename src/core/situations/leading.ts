@@ -14,12 +14,10 @@ import { between, type Instant, laterBy, millis } from '../time.ts';
 import type { Attempts, View } from '../view.ts';
 import { treat, triedToHandOver } from './ailing.ts';
 import { backingOff } from './backing-off.ts';
-import { compared, contenders, describeSightings, isMember, sightings } from './leaderless.ts';
+import { compared, contenders, describeSightings, isMember, PROMOTIONS, sightings } from './leaderless.ts';
 import { leadStandbys } from './leading-standbys.ts';
 import { restartAsScheduled } from './restarting.ts';
 
-/** After so many failed promotions the key goes to somebody else. */
-const PROMOTIONS = 2;
 /** After so many failed starts Postgres does not come up here. */
 const STARTS = 3;
 /** After so many searches in vain the end of the local WAL counts as unknown. */

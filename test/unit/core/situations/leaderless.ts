@@ -219,6 +219,24 @@ export const eligible: readonly Case[] = [
     actions: [acquire()],
   },
   {
+    name: 'stays out for a while after its promotions failed, longer with each one',
+    view: seeks({ attempts: failed('promote', 3, before(3_999)) }),
+    rule: 'leaderless.not-eligible',
+    actions: [],
+  },
+  {
+    name: 'tries again after that while, which is never longer than a TTL',
+    view: seeks({ attempts: failed('promote', 30, before(10_000)) }),
+    rule: 'leaderless.acquire',
+    actions: [acquire()],
+  },
+  {
+    name: 'goes again at once after one promotion that failed',
+    view: seeks({ attempts: failed('promote', 1, before(0)) }),
+    rule: 'leaderless.acquire',
+    actions: [acquire()],
+  },
+  {
     name: 'does not lead on a timeline that the cluster has left',
     view: seeks({ cluster: aCluster({ leader: null, history: [aHistoryLine(1), aHistoryLine(2)] }) }),
     rule: 'leaderless.not-eligible',
