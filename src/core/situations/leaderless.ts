@@ -382,7 +382,9 @@ function elect(view: View, cluster: ClusterView, local: Standby, manual: boolean
   );
   // While our own command runs, theirs changes nothing: it is asked once more when ours has said yes.
   const oursRuns = view.policy.node.validates && view.validation.kind === 'running';
-  if (validating.length > 0 && !oursRuns && stoodBack < primaryNotificationTimeout) {
+  // Counted from the beginning: two whose commands hang could take turns for ever.
+  const waited = between(view.heldBackAt ?? since, view.now);
+  if (validating.length > 0 && !oursRuns && waited < primaryNotificationTimeout) {
     return decision(
       'leaderless.stand-back',
       `${validating.join(', ')} may be asking its failover_validation_command; ranking: ${describeRanking(ranking)}`,
