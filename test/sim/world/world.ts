@@ -641,11 +641,12 @@ export class World {
     });
   }
 
-  /** A switchover was scheduled for a time that comes soon by the clock of whoever would do it. */
+  /** What an operator has asked for is done at once, or at a time that comes soon by the clock of whoever would do it. */
   private switchesSoon(leader: Machine | null): boolean {
     const wish = readConfig(this.etcd.keyNow(KEYS.failover)?.value ?? '');
     const at = wish?.['scheduled_at'];
-    return typeof at === 'string' && leader !== null && Date.parse(at) - leader.clock.wall() < this.plan.livenessMs;
+    if (typeof at !== 'string') return Object.keys(wish ?? {}).length > 0;
+    return leader !== null && Date.parse(at) - leader.clock.wall() < this.plan.livenessMs;
   }
 
   /** A restart of its Postgres was scheduled for a time that is still to come here, by its own clock. */
