@@ -645,7 +645,7 @@ export class World {
   private switchesSoon(leader: Machine | null): boolean {
     const wish = readConfig(this.etcd.keyNow(KEYS.failover)?.value ?? '');
     const at = wish?.['scheduled_at'];
-    if (typeof at !== 'string') return Object.keys(wish ?? {}).length > 0;
+    if (typeof at !== 'string') return typeof (wish?.['member'] ?? wish?.['leader']) === 'string';
     return leader !== null && Date.parse(at) - leader.clock.wall() < this.plan.livenessMs;
   }
 
