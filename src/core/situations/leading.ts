@@ -331,14 +331,20 @@ export function handOver(view: View, holding: Holding, cluster: ClusterView): De
   if (rescued !== null) return rescued;
   const { walRescue, primaryCrash } = policy.cluster;
   const loses = walRescue === 'lose' || (walRescue === 'auto' && primaryCrash === 'failover');
-  const withinLimit = missing <= policy.cluster.maximumLagOnFailoverBytes;
-  const keeps = hasEveryCommit(view, cluster, local, best);
-  if ((loses || cannotStart) && withinLimit && keeps && !view.leaving) {
-    return decision(
-      'leading.hand-over-with-loss',
-      `the last ${missing} bytes, from ${printLsn(best.position)} to ${printLsn(end)}, cannot be brought to ${best.name}`,
-      [{ do: 'release', lsn: end, candidate: best.name, lost: { from: best.position, to: end } }],
+  if ((loses || cannotStart) && !view.leaving) {
+    // One that is further may be none that commits wait for: it may lack some all the same, and never leads.
+    const next = [best, ...ranking].find(
+      (one) =>
+        distance(one.position, end) <= policy.cluster.maximumLagOnFailoverBytes &&
+        hasEveryCommit(view, cluster, local, one),
     );
+    if (next !== undefined) {
+      return decision(
+        'leading.hand-over-with-loss',
+        `the last ${distance(next.position, end)} bytes, from ${printLsn(next.position)} to ${printLsn(end)}, cannot be brought to ${next.name}`,
+        [{ do: 'release', lsn: end, candidate: next.name, lost: { from: next.position, to: end } }],
+      );
+    }
   }
   return alone(view, holding, local, `${best.name} lacks ${missing} bytes and they cannot be brought there`);
 }

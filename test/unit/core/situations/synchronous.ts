@@ -288,6 +288,21 @@ export const synchronously: readonly Case[] = [
     actions: ['release'],
   },
   {
+    name: 'on: gives it to the synchronous standby when it cannot be started here, also where another one is further',
+    view: leads({
+      set: mode('on'),
+      cluster: aCluster({ leader: 'b', sync: key([A], 0, B) }),
+      local: aStopped(),
+      localSince: before(200),
+      endOfWal: END,
+      rescue: { since: before(6_000), endedAt: before(300), rounds: 0, failed: new Set([A, C]) },
+      attempts: failed('start', 3),
+      peers: peers({ a: aPeer('a', { position: BEHIND }), c: aPeer('c', { position: at('0/5000030') }) }),
+    }),
+    rule: 'leading.hand-over-with-loss',
+    actions: [{ do: 'release', lsn: END, candidate: A, lost: { from: BEHIND, to: END } }],
+  },
+  {
     name: 'a switchover to a standby that is not synchronous is refused',
     view: leads({
       set: mode('on'),
