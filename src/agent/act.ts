@@ -201,7 +201,7 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
       log.write('warn', 'switchover.refused', `the switchover was refused: ${action.why}`);
       agent.lastRefusal = action.why;
       agent.switchoverAbandoned();
-      await agent.put(KEYS.failover, '{}');
+      await agent.dropWish();
       await agent.readCluster();
       return true;
     case 'restart':

@@ -1639,7 +1639,21 @@ export class Agent implements Control {
 
   // ------------------------------------------------------------------ small things that several need
 
-  /** One unconditional write of a key that only people and the leader write. */
+  /** The operator's wish that was read last; not one that he has written over it since. */
+  async dropWish(): Promise<void> {
+    const wish = this.reader.latest?.cluster.failover ?? null;
+    if (wish === null) return;
+    await this.parts.dcs.txn(
+      {
+        compare: [{ key: KEYS.failover, modRevision: wish.revision }],
+        success: [{ op: 'put', key: KEYS.failover, value: '{}', lease: null }],
+        failure: [],
+      },
+      READ_LIMIT,
+    );
+  }
+
+  /** One unconditional write of a key that only people write. */
   async put(key: Key, value: string): Promise<boolean> {
     const answer = await this.parts.dcs.txn(
       { compare: [], success: [{ op: 'put', key, value, lease: null }], failure: [] },
@@ -1659,16 +1673,20 @@ export class Agent implements Control {
     return { op: 'put', key: KEYS.failover, value, lease: null };
   }
 
-  /** The line of history that this node's promotion adds (reference: 2.2). */
-  async writeHistoryLine(): Promise<void> {
+  /**
+   * The history with the line that this node's promotion adds (reference: 2.2).
+   *
+   * @returns as the key is to say it; null: it says all of it
+   */
+  async historyWithOwn(): Promise<string | null> {
     const { local } = this.watch;
     const cluster = this.reader.latest?.cluster;
-    if (local.kind !== 'primary' || cluster === undefined) return;
+    if (local.kind !== 'primary' || cluster === undefined) return null;
     const last = cluster.history.at(-1);
-    if (local.timeline <= 1 || (last !== undefined && last.timeline >= local.timeline - 1)) return;
+    if (local.timeline <= 1 || (last !== undefined && last.timeline >= local.timeline - 1)) return null;
     const own = await this.parts.postgres.ownHistory(local.timeline);
     const switched = own.at(-1);
-    if (switched === undefined) return;
+    if (switched === undefined) return null;
     const lines = own
       .filter((entry) => !cluster.history.some((line) => line.timeline === entry.timeline))
       .map((entry) => ({
@@ -1680,6 +1698,6 @@ export class Agent implements Control {
       }));
     const { maxTimelinesHistory: most } = this.policy;
     const all = [...cluster.history, ...lines];
-    await this.put(KEYS.history, writeHistory(most > 0 ? all.slice(-most) : all));
+    return writeHistory(most > 0 ? all.slice(-most) : all);
   }
 }

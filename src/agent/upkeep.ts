@@ -239,18 +239,21 @@ export class Upkeep {
       wish !== null &&
       (over || wish.candidate === agent.self || (wish.leader !== null && wish.leader !== agent.self))
     ) {
-      await this.putAsLeader(KEYS.failover, '{}', leadership.term);
+      await this.putAsLeader(KEYS.failover, '{}', leadership.term, [
+        { key: KEYS.failover, modRevision: wish.revision },
+      ]);
     }
-    await agent.writeHistoryLine();
+    const history = await agent.historyWithOwn();
+    if (history !== null) await this.putAsLeader(KEYS.history, history, leadership.term);
   }
 
   /**
    * Only with the key in hand: in an etcd that was emptied, `initialize` tells the others that there is a cluster, and
    * without the key beside it that nobody leads it.
    */
-  private async putAsLeader(key: Key, value: string, term: Revision): Promise<void> {
+  private async putAsLeader(key: Key, value: string, term: Revision, also: Txn['compare'] = []): Promise<void> {
     const txn: Txn = {
-      compare: [{ key: KEYS.leader, modRevision: term }],
+      compare: [{ key: KEYS.leader, modRevision: term }, ...also],
       success: [{ op: 'put', key, value, lease: null }],
       failure: [],
     };
