@@ -147,7 +147,10 @@ function asStandby(view: View, cluster: ClusterView, local: Standby): Decision {
   const release = view.gate?.beat?.release ?? null;
   // The last leader handed over because an operator had asked him to.
   const ordered = release?.asked === true && release.candidate === view.self;
-  const manual = view.policy.cluster.failover === 'manual' && request?.candidate !== view.self && !ordered;
+  // And nobody has come of it: the one who gave the key up for him has everything, and goes on.
+  const backAgain = release?.asked === true && cluster.status?.leader === view.self;
+  const named = request?.candidate === view.self || ordered || backAgain;
+  const manual = view.policy.cluster.failover === 'manual' && !named;
   const complete = release !== null && position(local) >= release.lsn;
   if (
     release !== null &&

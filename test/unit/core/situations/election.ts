@@ -18,6 +18,7 @@ import {
   aRequest,
   aSilentPeer,
   aStandby,
+  aStatus,
   at,
   before,
   type Case,
@@ -641,6 +642,17 @@ export const byOnlookers: readonly Case[] = [
 
 const wish = (candidate: string) => aCluster({ leader: null, failover: aRequest({ candidate }) });
 
+/** An operator asked for a switchover to `candidate`, who is not there; `by` led last, and is a standby now. */
+const gaveItUpFor = (candidate: string, by: string): ViewOver => {
+  const beat = aBeat({ holdMs: 0, release: { lsn: END, candidate: nodeName(candidate), asked: true } });
+  return {
+    gate: aGate({ beat }),
+    lastLeader: nodeName(by),
+    cluster: aCluster({ leader: null, status: aStatus({ beat, leader: nodeName(by) }) }),
+    peers: peers({ a: aSilentPeer(), c: aSilentPeer() }),
+  };
+};
+
 export const byHandOnly: readonly Case[] = [
   {
     name: 'manual: a handover that an operator asked for is an order',
@@ -652,6 +664,18 @@ export const byHandOnly: readonly Case[] = [
     ),
     rule: 'leaderless.chosen',
     actions: ['acquire'],
+  },
+  {
+    name: 'manual: the one who gave the key up for somebody whom an operator had asked for takes it back when that one does not come',
+    view: seeks(after(NOW, { set: { failover: 'manual' }, ...gaveItUpFor('c', 'b') })),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'manual: nobody else takes it then',
+    view: seeks(after(NOW, { set: { failover: 'manual' }, ...gaveItUpFor('c', 'a') })),
+    rule: 'leaderless.manual',
+    actions: [],
   },
   {
     name: 'asks its validation command nothing about a handover that an operator asked for',
