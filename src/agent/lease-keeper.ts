@@ -124,6 +124,8 @@ export class LeaseKeeper {
   private wonTerm: Revision | null = null;
   private since: Instant = LONG_AGO;
   private adopting = false;
+  /** The term of a key with our name that a replaced etcd has brought back: it is left to run out. */
+  private disowned: Revision | null = null;
   /** A running primary is taken in no longer than this without a proof: beyond it only the lease speaks for us. */
   private adoptingUntil: Instant = LONG_AGO;
   /** The key was asked for, for a primary to be taken in as it runs, and no answer has come. */
@@ -297,6 +299,7 @@ export class LeaseKeeper {
         !tenure.releaseSent &&
         now < deadline &&
         (!this.pausedBeat || this.parts.paused() || this.parts.isPrimary()) &&
+        this.disowned !== tenure.term &&
         // The clock that says so may have stood still: what runs is the guard's, which has cut its deadline; nothing is
         // started or promoted before the next proof.
         (!this.clocksDoubted || this.parts.isPrimary()),
@@ -380,6 +383,7 @@ export class LeaseKeeper {
       (historyRestarted || before.clusterId !== this.known.clusterId || cluster.revision < before.storeRevision);
     this.doubtList(cluster, restarted);
     const { leader } = cluster;
+    if (restarted && leader?.name === this.parts.self) this.disown(leader.term);
     this.leaderSeen = leader;
     this.listSeen = cluster.failsafe;
     const { adoption } = this;
@@ -394,7 +398,13 @@ export class LeaseKeeper {
     const mayTakeUp = nameIsOurs && (this.parts.downSince() !== null || this.parts.paused());
     if (this.tenure === null && adopts && nameIsOurs)
       this.won(leader.term, adoption.session, adoption.gate, false, true);
-    else if (leader?.name === this.parts.self && this.tenure === null && leader.lease !== null && mayTakeUp) {
+    else if (
+      leader?.name === this.parts.self &&
+      this.tenure === null &&
+      leader.lease !== null &&
+      leader.term !== this.disowned &&
+      mayTakeUp
+    ) {
       const behind = this.gate?.opensAt ?? 'never';
       const gate = behind === 'never' ? this.parts.clock.now() : behind;
       const ttl = this.session?.lease === leader.lease ? this.session.ttl : this.parts.wantedTtl();
@@ -506,6 +516,7 @@ export class LeaseKeeper {
 
   private begin(tenure: Tenure): void {
     this.tenure = tenure;
+    this.disowned = null;
     this.adoption = null;
     this.wonTerm = null;
     this.since = this.parts.clock.now();
@@ -532,6 +543,36 @@ export class LeaseKeeper {
         error,
       });
     });
+  }
+
+  /**
+   * What a backup of etcd holds may be a key that was lost since: whoever led after that has a window open, and commits
+   * that this node may lack. So it is left to run out, and who leads is found out anew. Not where this node leads with a
+   * Postgres that writes: inside of an open window nobody else can have led.
+   */
+  private disown(term: Revision): void {
+    if (this.tenure !== null && (this.tenure.term !== term || this.mayWriteNow(this.tenure))) return;
+    this.disowned = term;
+    if (this.tenure === null) return;
+    const dropped = this.alone(async () => {
+      if (this.tenure?.term !== term) return;
+      this.parts.log.write('warn', 'lease.lost', 'leadership is lost: etcd was replaced while Postgres here was down', {
+        term: term.toString(),
+      });
+      await this.end();
+      // Not renewed any more: the key goes with it.
+      this.session = null;
+      this.parts.onChange('lost');
+    });
+    dropped.catch((error: unknown) => {
+      this.parts.log.write('error', 'action.failed', 'that leadership is lost could not be stored', { error });
+    });
+  }
+
+  private mayWriteNow({ until, ttl }: Tenure): boolean {
+    if (this.parts.downSince() !== null) return false;
+    const isOpen = this.pausedBeat || this.parts.clock.now() < deadlineOf(until, ttl);
+    return this.isAdopting() || (isOpen && !this.clocksDoubted);
   }
 
   private forgetList(): void {
@@ -878,6 +919,8 @@ export class LeaseKeeper {
       this.swapTriedAt = clock.now();
       return this.swapLease(started);
     }
+    // A beat without an end has landed: the guard is all that maintenance waits for, also while etcd is away.
+    if (this.standingDown && this.parts.paused()) await this.enterPause();
     // Before S is read: while the machine stands still in between, S is younger than it looks, and the guard has to see it.
     const clocks = clocksAhead(clock);
     const sentAt = clock.now();

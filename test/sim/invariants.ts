@@ -286,6 +286,13 @@ export class Invariants {
       const { guard } = ledger.node;
       if (ledger.endless && guard.written === null) ledger.ranThrough = true;
     }
+    const leader = this.etcd.leader();
+    this.leaderName = leader?.name ?? null;
+    const owner = this.ledgers.find((one) => one.node.name === leader?.name);
+    if (leader !== null && owner !== undefined) {
+      owner.lease = leader.lease;
+      owner.pardonedLease = leader.lease;
+    }
     const known = status === null ? null : statusOf(status);
     // Whoever went in maintenance goes on without an end, and those who have heard of it know that.
     this.endless ||= known !== null && known.holdMs === null;

@@ -42,6 +42,12 @@ interface Member {
   inbox: (() => void)[];
 }
 
+/** What a snapshot of etcd holds: verified with the real one, which also answers a keepalive of a lease in it. */
+export interface Backup {
+  readonly store: KeyStore;
+  readonly leases: readonly { readonly id: LeaseId; readonly ttl: Millis }[];
+}
+
 interface Lease {
   readonly id: LeaseId;
   readonly ttl: Millis;
@@ -215,9 +221,10 @@ export class EtcdModel {
     this.outOfSpace = outOfSpace;
   }
 
-  /** A copy of all keys, for `restore`. */
-  backup(): KeyStore {
-    return new KeyStore(this.store);
+  /** A copy of all keys and leases, for `restore`. */
+  backup(): Backup {
+    const leases = [...this.leases.values()].map(({ id, ttl }) => ({ id, ttl }));
+    return { store: new KeyStore(this.store), leases };
   }
 
   /**
@@ -228,11 +235,14 @@ export class EtcdModel {
     this.stopped = true;
   }
 
-  /** Back to an older state: revisions go back, leases are gone and the keys that hung on them too. */
-  restore(backup: KeyStore, { newCluster }: { readonly newCluster: boolean }): void {
-    this.store = new KeyStore(backup);
-    for (const { lease } of this.store.entries()) if (lease !== null) this.store.deleteAttachedTo(lease);
-    this.leases = new Map();
+  /** Back to an older state: revisions go back. Its leases are there as well, and begin anew with the next leader. */
+  restore({ store, leases }: Backup, { newCluster }: { readonly newCluster: boolean }): void {
+    this.store = new KeyStore(store);
+    const now = this.scheduler.now();
+    this.leases = new Map(
+      leases.map(({ id, ttl }) => [id, { id, ttl, deadline: now + ttl, revoking: false, late: [] }]),
+    );
+    this.lookForExpired();
     this.deposed = null;
     this.waiting = [];
     this.stopped = false;
@@ -254,7 +264,7 @@ export class EtcdModel {
   }
 
   wipe(): void {
-    this.restore(new KeyStore(), { newCluster: true });
+    this.restore({ store: new KeyStore(), leases: [] }, { newCluster: true });
   }
 
   // ---- for invariants -----------------------------------------------------------------------------------------------

@@ -4,8 +4,7 @@
  */
 import { KEYS } from '../../../src/core/cluster.ts';
 import type { Fate, RequestKind } from '../models/dcs-line.ts';
-import type { EtcdModel } from '../models/etcd.ts';
-import type { KeyStore } from '../models/etcd-store.ts';
+import type { Backup, EtcdModel } from '../models/etcd.ts';
 import type { Operators } from '../operators.ts';
 import type { Fault, FaultyRequest, NodeRef, Occasion, Plan, PlannedFault } from '../plan.ts';
 import type { Machine } from './machine.ts';
@@ -46,7 +45,7 @@ export class Faults {
   private readonly tied: Tied[] = [];
   private readonly requests: { node: string; request: FaultyRequest; fate: Fate; left: number }[] = [];
   private readonly heal: (() => void)[] = [];
-  private readonly backups: { readonly at: number; readonly store: KeyStore }[] = [];
+  private readonly backups: { readonly at: number; readonly taken: Backup }[] = [];
   /** A node whose keepalives reach one etcd member only. */
   private attached: { readonly node: string; readonly member: number } | null = null;
   private striking = false;
@@ -95,7 +94,7 @@ export class Faults {
   }
 
   private keepBackups(): void {
-    this.backups.push({ at: this.queue.now(), store: this.etcd.backup() });
+    this.backups.push({ at: this.queue.now(), taken: this.etcd.backup() });
     if (this.backups.length > 60) this.backups.shift();
     this.queue.after(BACKUP_EVERY_MS, () => {
       if (this.striking) this.keepBackups();
@@ -334,7 +333,7 @@ export class Faults {
         if (backup === undefined) return;
         etcd.stop();
         this.healLater(REPLACING_MS, () => {
-          etcd.restore(backup.store, { newCluster: fault.newCluster });
+          etcd.restore(backup.taken, { newCluster: fault.newCluster });
           this.events.etcdReplaced('restored');
         });
         return;

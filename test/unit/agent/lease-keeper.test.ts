@@ -732,6 +732,52 @@ describe('a key of our own that no answer told us about', () => {
   });
 });
 
+describe('a key of our own that a restored etcd has brought back', () => {
+  const noteRestored = (): void =>
+    keeper.note(
+      readCluster(etcd.store.entries(), { clusterId: etcd.clusterId, revision: etcd.store.revision }),
+      clock.now(),
+      clock.now(),
+      true,
+      true,
+    );
+
+  it('is not taken up: somebody else has led since, and may have what this node lacks', async () => {
+    await keeper.start();
+    await clock.pass(10);
+    lastLeaderSaid(0);
+    note();
+    etcd.put('leader', 'b', THEIR_LEASE);
+    noteRestored();
+    expect(keeper.leadership.kind).toBe('none');
+    note();
+    expect(keeper.leadership.kind).toBe('none');
+  });
+
+  it('is left to run out where this node had it all the time and its Postgres is down', async () => {
+    await leads();
+    local = { downSince: clock.now(), isPrimary: false };
+    noteRestored();
+    expect(keeper.leadership).toMatchObject({ windowOpen: false });
+    await clock.pass(10);
+    expect(keeper.leadership.kind).toBe('none');
+    const { seq } = etcd.beat ?? { seq: 0 };
+    note();
+    await clock.pass(5_000);
+    expect(keeper.leadership.kind).toBe('none');
+    expect(etcd.beat?.seq).toBe(seq);
+    expect(etcd.key('leader')?.value).toBe('b');
+  });
+
+  it('is kept by a primary whose window is open: nobody can have led since', async () => {
+    await leads();
+    noteRestored();
+    await clock.pass(1_100);
+    expect(held().windowOpen).toBe(true);
+    expect(lost).toEqual([]);
+  });
+});
+
 describe('leadership that is left to run out', () => {
   it('is proven no more, and the key is left to its lease', async () => {
     await leads();

@@ -207,6 +207,21 @@ describe('the model of etcd', () => {
     expect(answer).toMatchObject({ kind: 'answered', entries: [], header: { clusterId: '1002', revision: 1n } });
   });
 
+  it('has the leases of the backup again, which begin anew, and the keys that hang on them', async () => {
+    const id = await leading(5_000);
+    const backup = model.backup();
+    await pass(4_000);
+    model.expireLeaseEarly(id);
+    await pass(100);
+    expect(model.keyNow('leader')).toBeNull();
+    model.restore(backup, { newCluster: false });
+    await pass(4_000);
+    expect(model.keyNow('leader')).not.toBeNull();
+    expect((await outcomeOf(a.keepAlive(id, LIMIT))).kind).toBe('renewed');
+    await pass(7_000);
+    expect(model.keyNow('leader')).toBeNull();
+  });
+
   it('takes nothing any more while it is stopped for that, and what was applied before is told', async () => {
     const backup = model.backup();
     const b = model.client('b');
