@@ -43,7 +43,7 @@ import {
 import { deadlineOf, LONGEST_TTL_SECONDS, margin } from '../core/lease.ts';
 import { type Lsn, printLsn } from '../core/lsn.ts';
 import { ABSENT, type KeyValue, type LeaseId, type NodeName, type Op, type Revision } from '../core/store.ts';
-import { between, type Instant, LONG_AGO, laterBy, latest, type Millis, millis } from '../core/time.ts';
+import { between, type Instant, LONG_AGO, laterBy, latest, longest, type Millis, millis } from '../core/time.ts';
 import type { Leadership } from '../core/view.ts';
 import type { CancelTimer, Clock } from '../ports/clock.ts';
 import type { Dcs, TxnAnswer } from '../ports/dcs.ts';
@@ -134,7 +134,7 @@ export class LeaseKeeper {
   private pausedBeat = false;
   /** The guard was told to stand down, or to stand by again, and has not answered: it may strike at a deadline, and may never. */
   private standingDown = false;
-  /** A primary that an earlier process left with a guard that is not armed: nothing but us ends it. */
+  /** What may write here was left by an earlier process with a guard that is not armed: nothing but us ends it. */
   private unguarded = false;
   private guardAcks = true;
   private known: Gate | null = null;
@@ -210,7 +210,8 @@ export class LeaseKeeper {
         // In maintenance nothing ends but by a newer status, and one that names an end is ours to write: Postgres goes on,
         // and gets its deadline before the first of those (rule 10).
         this.pausedBeat = stored.unbounded && armed === null && isPrimary;
-        this.unguarded = armed === null && isPrimary && !this.pausedBeat;
+        // What its postmaster has left may write as well, and so may one that does not answer.
+        this.unguarded = armed === null && this.parts.downSince() === null && !this.pausedBeat;
         // What was written in this term nobody else has changed since (rule 28), and each beat behind the gate has bound
         // the others for a whole TTL.
         this.list = stored.list;
@@ -370,7 +371,8 @@ export class LeaseKeeper {
     const before = this.known;
     const clusterTtl = clusterTtlOf(cluster) ?? this.parts.wantedTtl();
     const ownTtl = this.parts.wantedTtl();
-    this.known = noteStatus(before, { cluster, at: arrivedAt, readAt, clusterTtl, ownTtl, historyRestarted });
+    const { self } = this.parts;
+    this.known = noteStatus(before, { cluster, at: arrivedAt, readAt, clusterTtl, ownTtl, historyRestarted, self });
     if (before !== null && before.clusterId !== this.known.clusterId) {
       log.write(
         'warn',
@@ -383,7 +385,9 @@ export class LeaseKeeper {
       (historyRestarted || before.clusterId !== this.known.clusterId || cluster.revision < before.storeRevision);
     this.doubtList(cluster, restarted);
     const { leader } = cluster;
-    if (restarted && leader?.name === this.parts.self) this.disown(leader.term);
+    const endless = this.known.opensAt === 'never';
+    // Behind one that went in maintenance nobody could take over, so he goes on.
+    if (restarted && leader?.name === self && !endless) this.disown(leader.term);
     this.leaderSeen = leader;
     this.listSeen = cluster.failsafe;
     const { adoption } = this;
@@ -406,7 +410,8 @@ export class LeaseKeeper {
       mayTakeUp
     ) {
       const behind = this.gate?.opensAt ?? 'never';
-      const gate = behind === 'never' ? this.parts.clock.now() : behind;
+      const anew = restarted ? laterBy(arrivedAt, longest(clusterTtl, ownTtl)) : this.parts.clock.now();
+      const gate = behind === 'never' ? anew : behind;
       const ttl = this.session?.lease === leader.lease ? this.session.ttl : this.parts.wantedTtl();
       this.session = { lease: leader.lease, ttl, grantedFor: this.parts.wantedTtl() };
       const seq = this.seqOfNewProcess();

@@ -4,7 +4,7 @@
  * (protocol.md 4). What was never seen counts as arriving now.
  */
 import type { Beat, ClusterView } from './cluster.ts';
-import { ABSENT, type Revision } from './store.ts';
+import { ABSENT, type NodeName, type Revision } from './store.ts';
 import { between, type Instant, LONG_AGO, laterBy, latest, longest, type Millis, millis } from './time.ts';
 
 export interface Gate {
@@ -17,6 +17,8 @@ export interface Gate {
   /** 'never': pause mode; only a newer version opens it. */
   readonly opensAt: Instant | 'never';
   readonly beat: Beat | null;
+  /** Who said for how long. Absent: that is not known. */
+  readonly writer?: NodeName;
   readonly clusterId: string;
   /** Of the whole store when it was last read. It only grows, unless etcd was restored. */
   readonly storeRevision: Revision;
@@ -35,6 +37,8 @@ export interface Arrival {
   readonly clusterTtl: Millis;
   /** The watch had told of more than is there now: etcd was restored, and versions that were not read are lost. */
   readonly historyRestarted?: boolean;
+  /** This node: what it said itself keeps others waiting, and not itself. */
+  readonly self?: NodeName;
   /** This node's own TTL: with no status at all, the larger of the two is waited. */
   readonly ownTtl: Millis;
 }
@@ -59,12 +63,16 @@ export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
   if (known !== null && !restarted && sameBeatless(known, arrival)) {
     return { ...known, revision, arrived: arrival.at, writtenAfter: known.readAt, storeRevision, readAt };
   }
+  const opens = opensAt(known, arrival, restarted);
+  const isKept = opens === 'never' && holdOf(arrival) !== 'never';
+  const writer = isKept ? known?.writer : status?.leader;
   return {
     revision,
     arrived: arrival.at,
     writtenAfter: known === null || restarted ? LONG_AGO : known.readAt,
-    opensAt: opensAt(known, arrival, restarted),
+    opensAt: opens,
     beat: status?.beat ?? null,
+    ...(writer == null ? {} : { writer }),
     clusterId,
     storeRevision,
     readAt,
@@ -78,11 +86,13 @@ function opensAt(known: Gate | null, arrival: Arrival, restarted: boolean): Gate
   const opens = laterBy(arrival.at, hold);
   if (known === null || (!restarted && vouches(arrival))) return opens;
   // A leader in maintenance goes on without an end until somebody who has led after him says so.
-  if (known.opensAt === 'never') return 'never';
+  const isOurs = known.writer !== undefined && known.writer === arrival.self;
+  if (known.opensAt === 'never' && !isOurs) return 'never';
   // What stands in a restored etcd may be a release that asks for no wait, and whoever led after it wrote versions that are
   // lost: his window is as long as a TTL. That of one who was seen to lead before may be longer, if the TTL has become
   // shorter since.
-  return latest(latest(opens, laterBy(arrival.at, longestTtl(arrival))), known.opensAt);
+  const least = latest(opens, laterBy(arrival.at, longestTtl(arrival)));
+  return known.opensAt === 'never' ? least : latest(least, known.opensAt);
 }
 
 /** Who leads, with pgha or with Patroni, knows of all before him. Of what stands there otherwise nobody knows who wrote it. */

@@ -319,7 +319,7 @@ export const MUTANTS: readonly Mutant[] = [
       ...ACQUIRE_EARLY,
       {
         file: KEEPER,
-        find: `const gate = behind === 'never' ? this.parts.clock.now() : behind;`,
+        find: `const gate = behind === 'never' ? anew : behind;`,
         replace: 'const gate = this.parts.clock.now();',
       },
     ],

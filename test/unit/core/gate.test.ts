@@ -128,6 +128,20 @@ describe('the gate', () => {
     expect(seen(paused, { at: 5_000, revision: 49 }, { at: 6_000, revision: 52 }).opensAt).toBe(16_000);
   });
 
+  it('is not kept closed by what this node itself said before, in maintenance', () => {
+    const paused = arrival({ at: 1_000, beat: aBeat({ holdMs: null }) });
+    const ours = {
+      ...paused.cluster,
+      status: aStatus({ revision: revision(50), beat: aBeat({ holdMs: null }), leader: nodeName('a') }),
+    };
+    const before = noteStatus(null, { ...paused, cluster: ours, self: nodeName('a') });
+    const restored = { ...arrival({ at: 5_000, revision: 49 }), self: nodeName('a') };
+    expect(noteStatus(before, restored).opensAt).toBe(35_000);
+    const once = noteStatus(before, { ...restored, self: nodeName('c') });
+    expect(once.opensAt).toBe('never');
+    expect(noteStatus(once, { ...arrival({ at: 6_000, revision: 48 }), self: nodeName('a') }).opensAt).toBe(36_000);
+  });
+
   it('is not opened sooner by a status that nobody understands, and not at all behind maintenance', () => {
     expect(seen({ at: 1_000, garbled: true }).opensAt).toBe(31_000);
     const long = { at: 1_000, beat: aBeat({ holdMs: 60_000 }) };
