@@ -457,7 +457,7 @@ export class Conduct {
       this.fail('S12', `${name} takes the key and has not ended its receiver (standby_disconnect_on_failover)`);
     for (const other of this.actors) {
       const { receiver } = other.server;
-      const heard = now - (this.heard.get(`${name} ${other.name}`) ?? -Infinity) < 600;
+      const heard = now - (this.answers.get(`${name} ${other.name}`) ?? -Infinity) < 600;
       if (other.name === name || receiver === null || !heard || other.daemon() === null) continue;
       // It may have come up since it was asked.
       if (receiver.from.name === name || now - receiver.began < ANSWER_MS) continue;
