@@ -20,6 +20,8 @@ import { restartAsScheduled } from './restarting.ts';
 
 /** After so many failed starts Postgres does not come up here. */
 const STARTS = 3;
+/** The same where others cannot be asked: by then, after a quarter of a minute, the keys of those who are gone have mostly run out. */
+const STARTS_UNHEARD = 5;
 /** After so many searches in vain the end of the local WAL counts as unknown. */
 const SEARCHES = 3;
 /** Answers of candidates older than this are asked for again. */
@@ -315,6 +317,10 @@ export function handOver(view: View, holding: Holding, cluster: ClusterView): De
   const best = wished ?? complete ?? ranking[0];
   if (best === undefined) {
     const why = names.map((name) => whyNoCandidate(view, name)).join('; ');
+    // Who does not answer here, and has a key that lives, may well be there for the others.
+    const unheard = names.some((name) => view.peers.get(name)?.kind !== 'answered');
+    if ((view.attempts.get('start')?.failures ?? 0) >= STARTS_UNHEARD && unheard && !policy.cluster.pause)
+      return giveUp(view, `Postgres does not start here; ${why}`);
     return alone(view, holding, local, why === '' ? 'nobody is on our timeline' : why);
   }
   if (policy.cluster.pause && best.name !== wish)

@@ -544,6 +544,27 @@ export const handingOver: readonly Case[] = [
     actions: ['release'],
   },
   {
+    name: 'gives the key up for nobody by name when Postgres does not start for long and somebody cannot be asked',
+    view: leadsWithPostgresDown({ peers: peers({ a: aSilentPeer(), c: aSilentPeer() }), attempts: failed('start', 5) }),
+    rule: 'leading.cannot-lead',
+    actions: [release(null)],
+  },
+  {
+    name: 'and not before',
+    view: leadsWithPostgresDown({ peers: peers({ a: aSilentPeer(), c: aSilentPeer() }), attempts: failed('start', 4) }),
+    rule: 'leading.start-here',
+    actions: ['start-primary'],
+  },
+  {
+    name: 'nor where all have answered that they cannot lead',
+    view: leadsWithPostgresDown({
+      peers: peers({ a: aPeer('a', { noFailover: true }), c: aPeer('c', { priority: 0 }) }),
+      attempts: failed('start', 5),
+    }),
+    rule: 'leading.start-here',
+    actions: ['start-primary'],
+  },
+  {
     name: 'gives the key to nobody on another timeline',
     view: leadsWithPostgresDown({ peers: peers({ a: aPeer('a', { timeline: timeline(3) }), c: aSilentPeer() }) }),
     rule: 'leading.start-here',
