@@ -429,9 +429,14 @@ export class SimulatedPostgres implements Postgres {
   }
 
   async prepareSwitchover(signal: AbortSignal): Promise<void> {
-    await this.step(this.server.random.between(10, 80), signal);
-    this.server.shed();
-    this.server.checkpoint();
+    const { server } = this;
+    await this.step(server.random.between(10, 80), signal);
+    // A checkpoint waits for a disk that hangs, for minutes, and for nobody who only looks on.
+    await this.until(() => !server.hung || signal.aborted || server.processes.kind === 'none', 600_000);
+    await this.step(0.1, signal);
+    this.needAnswer();
+    server.shed();
+    server.checkpoint();
   }
 
   async afterSwitchover(): Promise<void> {

@@ -150,6 +150,36 @@ export const promoting: readonly Case[] = [
     actions: [],
   },
   {
+    name: 'ends a Postgres that does not answer also while a hand-over is being prepared, which may wait for its disk for minutes',
+    view: leads(unwell(4, { operation: { kind: 'switchover', since: before(3_000) } })),
+    rule: 'leading.give-up-silent',
+    actions: ['stop-immediately'],
+  },
+  {
+    name: 'also when the service stops',
+    view: leads(unwell(4, { operation: { kind: 'switchover', since: before(3_000) }, leaving: true })),
+    rule: 'leading.give-up-silent',
+    actions: ['stop-immediately'],
+  },
+  {
+    name: 'counts the checks that fail meanwhile',
+    view: leads(unwell(2, { operation: { kind: 'switchover', since: before(3_000) } })),
+    rule: 'leading.check-failed',
+    actions: [],
+  },
+  {
+    name: 'leaves a Postgres alone that was told to stop for the hand-over: that stop has a limit of its own',
+    view: leads(unwell(4, { operation: { kind: 'switchover', since: before(3_000) }, handedOver: true })),
+    rule: 'node.busy',
+    actions: [],
+  },
+  {
+    name: 'lets the preparations go on while Postgres answers',
+    view: leads({ operation: { kind: 'switchover', since: before(3_000) } }),
+    rule: 'node.busy',
+    actions: [],
+  },
+  {
     name: 'does not promote a standby that does not answer: it may have been promoted already, and hang',
     view: leads(unwell(1, { local: aLoneStandby({ failing: FAILING }) })),
     rule: 'leading.check-failed',
