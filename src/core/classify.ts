@@ -39,9 +39,9 @@ export function classify(view: View): Situation {
   // Children without their postmaster may go on committing for seconds; nothing about this node is certain until they
   // are gone, not even in maintenance.
   if (local.kind === 'orphans' && !view.policy.cluster.pause) return { kind: 'orphans' };
-  // Before what runs: a checkpoint that waits for a disk that hangs does so for minutes, and meanwhile nobody accepts writes.
-  const ailing = failsWhilePreparing(view);
-  if (ailing !== null) return ailing;
+  // Before what runs: on a disk that hangs a checkpoint, or a promotion, waits for minutes, and nobody accepts writes.
+  const failing = failsMeanwhile(view);
+  if (failing !== null) return failing;
   // One thing at a time: what runs has been decided, and ends or is ended by its own limits.
   if (view.operation !== null) return { kind: 'busy' };
   if (view.leaving) return { kind: 'leaving' };
@@ -77,11 +77,15 @@ export function classify(view: View): Situation {
   return { kind: 'following', cluster, leader };
 }
 
-/** A hand-over is being prepared, Postgres was not told to stop yet, and does not answer: it is judged like any other primary. */
-function failsWhilePreparing({ operation, handedOver, local, leadership, policy, dcs }: View): Situation | null {
-  if (operation?.kind !== 'switchover' || handedOver || policy.cluster.pause) return null;
-  const fails = local.kind === 'silent' || (local.kind === 'primary' && local.failing !== null);
-  if (!fails || leadership.kind !== 'holding' || dcs.kind !== 'read') return null;
+/**
+ * Postgres of the leader does not answer while it is promoted, or while a hand-over is being prepared and it was not told
+ * to stop yet: it is judged as it would be without.
+ */
+function failsMeanwhile({ operation, handedOver, local, leadership, policy, dcs }: View): Situation | null {
+  if (operation?.kind !== 'promote' && (operation?.kind !== 'switchover' || handedOver)) return null;
+  const runs = local.kind === 'primary' || (local.kind === 'standby' && operation.kind === 'promote');
+  const fails = local.kind === 'silent' || (runs && local.failing !== null);
+  if (!fails || policy.cluster.pause || leadership.kind !== 'holding' || dcs.kind !== 'read') return null;
   return { kind: 'leading', holding: leadership, cluster: dcs.cluster };
 }
 

@@ -174,6 +174,20 @@ export const promoting: readonly Case[] = [
     actions: [],
   },
   {
+    name: 'ends one that does not answer while it is promoted: somebody else may lead',
+    view: leads(
+      unwell(4, { local: aLoneStandby({ failing: FAILING }), operation: { kind: 'promote', since: before(3_000) } }),
+    ),
+    rule: 'leading.give-up-silent',
+    actions: ['stop-immediately'],
+  },
+  {
+    name: 'gives a promotion the time it takes while Postgres answers',
+    view: leads({ local: aLoneStandby(), operation: { kind: 'promote', since: before(100_000) } }),
+    rule: 'node.busy',
+    actions: [],
+  },
+  {
     name: 'lets the preparations go on while Postgres answers',
     view: leads({ operation: { kind: 'switchover', since: before(3_000) } }),
     rule: 'node.busy',
