@@ -1479,6 +1479,8 @@ export class Agent implements Control {
     }
     if (!this.mayStartPrimary()) throw new Error('the window is not open');
     await postgres.stop('fast', limit);
+    // It was ended meanwhile because it did not answer: what comes of it is decided, not gone on with.
+    signal.throwIfAborted();
     if (!this.mayStartPrimary()) throw new Error('the window closed before Postgres could be started again');
     await postgres.startPrimary(this.resolved.server, () => this.mayStartPrimary());
   }

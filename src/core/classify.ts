@@ -78,13 +78,14 @@ export function classify(view: View): Situation {
 }
 
 /**
- * Postgres of the leader does not answer while it is promoted, or while a hand-over is being prepared and it was not told
- * to stop yet: it is judged as it would be without.
+ * Postgres of the leader does not answer while it is promoted or restarted, or while a hand-over is being prepared and it
+ * was not told to stop yet: it is judged as it would be without. One that says that it is stopping has answered.
  */
 function failsMeanwhile({ operation, handedOver, local, leadership, policy, dcs }: View): Situation | null {
-  if (operation?.kind !== 'promote' && (operation?.kind !== 'switchover' || handedOver)) return null;
-  const runs = local.kind === 'primary' || (local.kind === 'standby' && operation.kind === 'promote');
-  const fails = local.kind === 'silent' || (runs && local.failing !== null);
+  const kind = operation?.kind;
+  if (kind !== 'promote' && kind !== 'restart' && (kind !== 'switchover' || handedOver)) return null;
+  const runs = local.kind === 'primary' || (local.kind === 'standby' && kind === 'promote');
+  const fails = (local.kind === 'silent' && kind !== 'restart') || (runs && local.failing !== null);
   if (!fails || policy.cluster.pause || leadership.kind !== 'holding' || dcs.kind !== 'read') return null;
   return { kind: 'leading', holding: leadership, cluster: dcs.cluster };
 }

@@ -182,6 +182,21 @@ export const promoting: readonly Case[] = [
     actions: ['stop-immediately'],
   },
   {
+    name: 'ends one that does not answer while it is restarted',
+    view: leads(unwell(4, { operation: { kind: 'restart', since: before(3_000) } })),
+    rule: 'leading.give-up-silent',
+    actions: ['stop-immediately'],
+  },
+  {
+    name: 'waits for a restart that says that Postgres is stopping',
+    view: leads({
+      local: { kind: 'stopping', since: millis(8_000) },
+      operation: { kind: 'restart', since: before(9_000) },
+    }),
+    rule: 'node.busy',
+    actions: [],
+  },
+  {
     name: 'gives a promotion the time it takes while Postgres answers',
     view: leads({ local: aLoneStandby(), operation: { kind: 'promote', since: before(100_000) } }),
     rule: 'node.busy',
