@@ -60,6 +60,7 @@ import { patroniRole, patroniState } from './member-key.ts';
 import { objectionsInTime } from './objections.ts';
 import { Operations } from './operation.ts';
 import type { AgentParts, AgentSettings, ResolvedSettings } from './parts.ts';
+import { Patience } from './patience.ts';
 import { PeerAnswers } from './peer-answers.ts';
 import { PoolerKeeper } from './poolers.ts';
 import type {
@@ -122,6 +123,8 @@ export class Agent implements Control {
   readonly watch: LocalWatch;
   readonly operations: Operations;
   readonly toldFailures = new ToldFailures();
+  /** With the operator's before_stop. */
+  private readonly stopPatience = new Patience();
   readonly window: WindowWatch;
   readonly takeovers = new TakeoverRecorder();
   /** What is told to people and their scripts: `events.record(...)` never waits and never throws. */
@@ -348,6 +351,7 @@ export class Agent implements Control {
       // It may be started again at once: the address stays meanwhile.
       if (this.serving && this.watch.local.kind === 'primary') this.stopAnswering();
       this.poolers.letGo('the postmaster is gone');
+      this.stopPatience.end();
       log.write('warn', 'postgres.died', 'the postmaster is gone');
       this.soon('postmaster died');
     });
@@ -1111,6 +1115,7 @@ export class Agent implements Control {
     if (!this.unending) this.events.record('fenced', true, `Postgres is ended here: ${why}`);
     // Until it was looked at again it may be anything: nobody disarms the guard meanwhile.
     this.watch.doubt();
+    this.stopPatience.end();
     try {
       const cancelled = this.operations.cancel(why);
       await this.parts.postgres.stop('immediate', END_LIMIT);
@@ -1458,12 +1463,13 @@ export class Agent implements Control {
     return outcome;
   }
 
-  /** The operator's before_stop, bounded; not where a primary has to be gone in time. */
+  /** The operator's before_stop, bounded; not where a primary has to be gone in time, or is gone already. */
   async beforeStop(): Promise<void> {
     const { local } = this.watch;
     const { leadership } = this.keeper;
     const leads = leadership.kind === 'holding' && leadership.windowOpen;
-    if (local.kind === 'standby' || (local.kind === 'primary' && leads)) await this.parts.commands.beforeStop();
+    if (local.kind !== 'standby' && (local.kind !== 'primary' || !leads)) return;
+    await this.stopPatience.until(this.parts.commands.beforeStop());
   }
 
   /** The stop may take longer than the window is open: it is looked at again in between (rule 27). */
