@@ -284,7 +284,7 @@ export class Agent implements Control {
       log,
       postgres,
       leadership: () => this.keeper.leadership,
-      mayWrite: () => mayWrite(this.watch.local) || this.downSince() === null,
+      mayWrite: () => mayWrite(this.watch.local) || this.downSince() === null || this.mayYetPromote,
       onStop: () => {
         this.happenings.onPurpose();
         this.soon('stopped before the window closed');
@@ -1018,6 +1018,11 @@ export class Agent implements Control {
     const kind = this.operations.running?.kind;
     if (kind === 'promote' || kind === 'start' || kind === 'restart') return null;
     return this.watch.downSince;
+  }
+
+  /** A standby that was told to promote does so whenever it can, also when nobody waits for it any more. */
+  private get mayYetPromote(): boolean {
+    return this.promotionSent && this.watch.local.kind === 'standby';
   }
 
   /** What was prepared for it is undone. */
