@@ -124,6 +124,8 @@ export class LeaseKeeper {
   private wonTerm: Revision | null = null;
   private since: Instant = LONG_AGO;
   private adopting = false;
+  /** etcd was replaced: before that what it says of who leads binds this node to nobody. */
+  private confirmsAfter: Instant = LONG_AGO;
   /** The term of a key with our name that a replaced etcd has brought back: it is left to run out. */
   private disowned: Revision | null = null;
   /** A running primary is taken in no longer than this without a proof: beyond it only the lease speaks for us. */
@@ -197,8 +199,10 @@ export class LeaseKeeper {
       const isPrimary = this.parts.isPrimary();
       // A guard that does not answer may hold a deadline beyond the next beat's hold: until when Postgres may write here
       // is not known then, and nothing may be said of it (rule 25). Postgres is fenced, and the key found by rule 14.
-      if (armed !== 'silent' && (isPrimary || stored.gatePassed)) {
-        const until = deadline === null ? LONG_AGO : laterBy(deadline, margin(stored.ttl));
+      const until = deadline === null ? LONG_AGO : laterBy(deadline, margin(stored.ttl));
+      // The key has run out long ago; should it stand all the same, etcd may have been restored.
+      const isOver = deadline !== null && !isPrimary && this.parts.clock.now() >= laterBy(until, stored.ttl);
+      if (armed !== 'silent' && !isOver && (isPrimary || stored.gatePassed)) {
         this.tenure = {
           ...begin(stored.term, stored.lease, stored.ttl, ABSENT, LONG_AGO),
           seq: this.seqOfNewProcess(),
@@ -385,6 +389,7 @@ export class LeaseKeeper {
       (historyRestarted || before.clusterId !== this.known.clusterId || cluster.revision < before.storeRevision);
     this.doubtList(cluster, restarted);
     const { leader } = cluster;
+    if (restarted) this.confirmsAfter = laterBy(arrivedAt, longest(clusterTtl, ownTtl));
     const endless = this.known.opensAt === 'never';
     // Behind one that went in maintenance nobody could take over, so he goes on.
     if (restarted && leader?.name === self && !endless) this.disown(leader.term);
@@ -865,16 +870,19 @@ export class LeaseKeeper {
     const { clock, log, state } = this.parts;
     const termOnDisk = (await state.read()) !== null;
     const ttl = this.parts.wantedTtl();
-    const why = whyNotConfirmed(request, {
-      self: this.parts.self,
-      gate: this.known,
-      leader: this.leaderSeen,
-      holdsKey: this.tenure !== null,
-      termOnDisk,
-      acquiredOn: this.acquiredOn,
-      postgresIsHarmless: this.parts.downSince() !== null && !this.parts.isPrimary(),
-      ttl,
-    });
+    const isTooSoon = clock.now() < this.confirmsAfter;
+    const why = isTooSoon
+      ? 'etcd was replaced, and may know nothing of who has led since'
+      : whyNotConfirmed(request, {
+          self: this.parts.self,
+          gate: this.known,
+          leader: this.leaderSeen,
+          holdsKey: this.tenure !== null,
+          termOnDisk,
+          acquiredOn: this.acquiredOn,
+          postgresIsHarmless: this.parts.downSince() !== null && !this.parts.isPrimary(),
+          ttl,
+        });
     if (why !== null) {
       log.write('debug', 'failsafe.refused', `${request.name} asked for a confirmation and got none: ${why}`);
       return why;
