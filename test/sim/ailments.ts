@@ -76,11 +76,11 @@ export class Ailments {
     const daemon = one.daemon();
     const checked = this.ms('disk_check_interval', 5);
     if (daemon === null || daemon.process.paused || checked === 0) return null;
-    // What was examined is read with the next cycle.
-    const every = Math.max(checked, this.ms('loop_wait', 1));
     const found = kinds.find((kind) => {
       const since = Math.max(one.server.sickness.get(kind) ?? Number.POSITIVE_INFINITY, daemon.startedAt);
-      const takes = 2 * every + (kind === 'hang' ? this.ms('disk_hang_timeout', 10) : 0) + SLACK_MS;
+      // What was examined is read with the next cycle; that a disk hangs shows in the time alone.
+      const then = kind === 'hang' ? this.ms('disk_hang_timeout', 10) : this.ms('loop_wait', 1);
+      const takes = 2 * checked + then + SLACK_MS;
       return this.now() - since > takes;
     });
     return found ?? null;

@@ -482,7 +482,7 @@ export class Invariants {
   /** Who led meanwhile stands nowhere, and its own key stands again (docs/failsafe.md). */
   private sleptThroughRestore(ledger: Ledger, now: number): boolean {
     const { clock } = ledger.node;
-    if (clock.resumedAt < this.replacedAt || clock.resumedAt - clock.stoodStillFor > this.replacedAt) return false;
+    if (clock.resumedAt <= this.replacedAt || clock.resumedAt - clock.stoodStillFor > this.replacedAt) return false;
     return this.ledgers.some((one) => one !== ledger && now <= one.windowBound);
   }
 

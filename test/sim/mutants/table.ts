@@ -1309,8 +1309,18 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
     caughtBy: ['S12', 'S14'],
-    focus: ['lost in maintenance'],
-    seeds: 60,
+    shape: {
+      nodes: ['a', 'b', 'c'],
+      brought: null,
+      members: {},
+      profile: 'postmaster killed in maintenance',
+      // Long enough for what is said again and again to fill a minute.
+      faults: [
+        { when: { at: 1_000 }, fault: { kind: 'maintenance', for: 150_000 } },
+        { when: { at: 3_000 }, fault: { kind: 'postmaster-kill', node: 'holder', orphans: false } },
+      ],
+    },
+    seeds: 20,
   },
   {
     name: 'a failover by hand in maintenance looks at nobody',

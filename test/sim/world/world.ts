@@ -619,7 +619,8 @@ export class World {
       const up = this.machines.filter((one) => one.on);
       const left = (one: Machine): boolean => this.isStuck(one) || one.server.trouble.starts > 0;
       // What an operator has scheduled before is still to come.
-      const quiet = !this.switchesSoon(leader) && !up.some((one) => !left(one) && this.restartsSoon(one));
+      const quiet =
+        !this.switchesSoon(leader) && !this.isBusy(leader) && !up.some((one) => !left(one) && this.restartsSoon(one));
       const held = this.poolers.holding.length > 0;
       if (
         this.heardSinceHealing &&
@@ -639,6 +640,11 @@ export class World {
         });
       } else this.watchLiveness();
     });
+  }
+
+  /** Something that takes Postgres away for a while has begun: a restart that was scheduled before. */
+  private isBusy(leader: Machine | null): boolean {
+    return leader?.daemon()?.control.published().decision.rule === 'node.busy';
   }
 
   /** What an operator has asked for is done at once, or at a time that comes soon by the clock of whoever would do it. */
