@@ -620,7 +620,7 @@ export class World {
       const left = (one: Machine): boolean => this.isStuck(one) || one.server.trouble.starts > 0;
       // What an operator has scheduled before is still to come.
       const quiet =
-        !this.switchesSoon(leader) && !this.isBusy(leader) && !up.some((one) => !left(one) && this.restartsSoon(one));
+        !this.switchesSoon(leader) && !this.restarts(leader) && !up.some((one) => !left(one) && this.restartsSoon(one));
       const held = this.poolers.holding.length > 0;
       if (
         this.heardSinceHealing &&
@@ -642,9 +642,9 @@ export class World {
     });
   }
 
-  /** Something that takes Postgres away for a while has begun: a restart that was scheduled before. */
-  private isBusy(leader: Machine | null): boolean {
-    return leader?.daemon()?.control.published().decision.rule === 'node.busy';
+  /** A restart that was scheduled before has begun. */
+  private restarts(leader: Machine | null): boolean {
+    return leader?.daemon()?.control.published().operation?.kind === 'restart';
   }
 
   /** What an operator has asked for is done at once, or at a time that comes soon by the clock of whoever would do it. */
