@@ -134,7 +134,7 @@ export class LeaseKeeper {
   private adoption: { readonly session: Session; readonly status: Revision; readonly gate: Gate } | null = null;
   /** The newest beat said `hold_ms: null`: maintenance, no deadline. */
   private pausedBeat = false;
-  /** The guard was told to stand down, or to stand by again, and has not answered: it may strike at a deadline, and may never. */
+  /** The guard was told to stand down or to stand by, and has not answered: it may strike at a deadline, and may never. */
   private standingDown = false;
   /** What may write here was left by an earlier process with a guard that is not armed: nothing but us ends it. */
   private unguarded = false;
@@ -153,7 +153,7 @@ export class LeaseKeeper {
   private unopenedSince: Instant | null = null;
   /** When the newest beat landed. */
   private landedAt: Instant = LONG_AGO;
-  /** When the newest proof that opened a window was sent. */
+  /** When the newest proof was sent that opened a window, or the newest beat of maintenance that landed. */
   private provenAt: Instant = LONG_AGO;
   /** How the clocks stood then. */
   private provenClocks: ClocksAhead | null = null;
@@ -566,9 +566,8 @@ export class LeaseKeeper {
     if (this.tenure === null) return;
     const dropped = this.alone(async () => {
       if (this.tenure?.term !== term) return;
-      this.parts.log.write('warn', 'lease.lost', 'leadership is lost: etcd was replaced while Postgres here was down', {
-        term: term.toString(),
-      });
+      const why = 'etcd was replaced, and no open window says that nobody has led since';
+      this.parts.log.write('warn', 'lease.lost', `leadership is lost: ${why}`, { term: term.toString() });
       await this.end();
       // Not renewed any more: the key goes with it.
       this.session = null;
@@ -906,9 +905,9 @@ export class LeaseKeeper {
   }
 
   /**
-   * Maintenance has ended while no daemon was there, or in front of a gate: Postgres runs, and no guard has a deadline for
-   * it. A beat with a hold would tell the others when to promote, and nothing would end this one if we died then (protocol.md 10): it is
-   * fenced first. In maintenance itself the beats name no end.
+   * Maintenance has ended while no daemon was there, or in front of a gate: Postgres runs, and no guard has a deadline
+   * for it. A beat with a hold would tell the others when to promote, and nothing would end this one if we died then
+   * (protocol.md 10): it is fenced first. In maintenance itself the beats name no end.
    */
   private mayBeat(): boolean {
     if (!this.unguarded) return true;
@@ -961,7 +960,12 @@ export class LeaseKeeper {
         case 'landed': {
           this.tenure = { ...tenure, seq, statusRevision: verdict.statusRevision, releaseSent: false };
           this.heldFor = hold;
-          if (paused) return this.enterPause();
+          if (paused) {
+            // It opens no window, and says all the same that the key is ours, whatever the clocks have done before.
+            this.provenAt = sentAt;
+            this.provenClocks = clocks;
+            return this.enterPause();
+          }
           this.noteLanded(tenure, sentAt);
           const renewed = keepAlive.kind === 'renewed' && isProof(keepAlive.header.raftTerm, verdict.raftTerm);
           // Rule 24: the clock stood still in between, so S is younger than it looks.

@@ -37,7 +37,7 @@ export const RULES = {
   'leading.promote': 'the key is ours, the gate has passed, the window is open and guarded: promote',
   'leading.starting': 'our Postgres is starting as the primary',
   'leading.cannot-lead': 'the key is ours and this node has nothing to lead with: it is given up',
-  'leading.promotion-failed': 'the promotion failed: the key goes to somebody else',
+  'leading.promotion-failed': 'the promotion failed: once Postgres is down for certain, the key goes to somebody else',
   'leading.check-failed': 'the health check of the primary fails: it is repeated before anything is done',
   'leading.seen-by-others': 'the health check fails here, but other members still see the primary: keep it',
   'leading.give-up-silent': 'the health check failed for too long: Postgres is ended, so that it cannot write any more',

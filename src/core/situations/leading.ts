@@ -20,7 +20,7 @@ import { restartAsScheduled } from './restarting.ts';
 
 /** After so many failed starts Postgres does not come up here. */
 const STARTS = 3;
-/** The same where others cannot be asked: by then, after a quarter of a minute, the keys of those who are gone have mostly run out. */
+/** The same where others cannot be asked: after a quarter of a minute the keys of those who are gone have mostly run out. */
 const STARTS_UNHEARD = 5;
 /** After so many searches in vain the end of the local WAL counts as unknown. */
 const SEARCHES = 3;

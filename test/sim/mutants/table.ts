@@ -135,9 +135,9 @@ const BEAT_FIRST: readonly Edit[] = [
   },
   {
     file: KEEPER,
-    find: 'if (paused) return this.enterPause();',
+    find: 'this.heldFor = hold;',
     replace: `const keepAlive = await dcs.keepAlive(started.lease, this.callLimit());
-          if (paused) return this.enterPause();`,
+          this.heldFor = hold;`,
   },
 ];
 

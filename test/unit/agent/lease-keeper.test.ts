@@ -1167,6 +1167,19 @@ describe('maintenance', () => {
     expect(lost).toEqual([]);
   });
 
+  it('doubts a clock that has stood still until the next beat has landed, and no longer', async () => {
+    await leads();
+    local = { downSince: LONG_AGO, isPrimary: false };
+    paused = true;
+    await clock.pass(1_100);
+    clock.suspended += 60_000;
+    expect(keeper.clocksDoubted).toBe(true);
+    expect(held().windowOpen).toBe(false);
+    await clock.pass(1_100);
+    expect(keeper.clocksDoubted).toBe(false);
+    expect(held().windowOpen).toBe(true);
+  });
+
   it('ends with a new window for the primary that ran all the time', async () => {
     await leads();
     paused = true;
