@@ -287,7 +287,8 @@ function promote(agent: Agent): boolean {
     try {
       const { synchronous } = agent.resolved.server;
       agent.promotionSent = true;
-      await postgres.promote(allowed, AbortSignal.any([cancelled, tooLong.signal]), synchronous);
+      const taken = agent.timelinesTaken();
+      await postgres.promote(allowed, AbortSignal.any([cancelled, tooLong.signal]), { synchronous, taken });
     } finally {
       endTimer();
     }

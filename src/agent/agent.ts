@@ -10,11 +10,14 @@ import { ASK_LIMIT, END_LIMIT, lookLimit } from '../core/budget.ts';
 import { watchesOnly } from '../core/classify.ts';
 import {
   type ClusterView,
+  historyWith,
   KEYS,
   type LeaderKey,
   lastLeaderOf,
   type Member,
   nameTakenBy,
+  newestTimeline,
+  timelineBeyond,
   writeFailover,
   writeHistory,
 } from '../core/cluster.ts';
@@ -27,7 +30,7 @@ import { explain } from '../core/explain.ts';
 import { type ConfirmOutcome, type FailsafeRequest, wantedList } from '../core/failsafe.ts';
 import { roomToBegin } from '../core/lease.ts';
 import { type LocalPostgres, mayWrite, position, type SystemId, systemId } from '../core/local.ts';
-import type { Lsn, Timeline } from '../core/lsn.ts';
+import { type Lsn, type Timeline, timeline } from '../core/lsn.ts';
 import type { PeerAnswer, RescueAnswer, RescueRequest } from '../core/peer.ts';
 import { REMOTE, type RemoteSource } from '../core/policy.ts';
 import { notePublished, type Publications } from '../core/published.ts';
@@ -35,7 +38,7 @@ import type { RuleId } from '../core/rules.ts';
 import { readScheduledRestart, type ScheduledRestart, unmet } from '../core/schedule.ts';
 import { HELD_BACK, LASTING, receivesFromStranger } from '../core/situations/leaderless.ts';
 import { describeSource, standbySource } from '../core/standby-cluster.ts';
-import { type Key, type NodeName, nodeName, type Op, type Revision } from '../core/store.ts';
+import { type Key, type NodeName, nodeName, type Op, type Revision, revision } from '../core/store.ts';
 import { between, type Instant, laterBy, type Millis, millis } from '../core/time.ts';
 import { NOTHING_REMEMBERED, noteAsked, noteMembers, noteSilent, type UpstreamMemory } from '../core/upstream.ts';
 import type { LearnedLineage, RescueTries, Validation, View } from '../core/view.ts';
@@ -97,6 +100,8 @@ const READ_LIMIT = millis(1_500);
 const REMEMBERED = millis(30_000);
 const LINEAGE_LIMIT = millis(2_000);
 /** In which replacements of the data directory are counted. */
+/** No more than this is believed of a key that anybody can write. */
+const TIMELINES_TAKEN = 1_000;
 const A_DAY = millis(24 * 3_600_000);
 /** So long what etcd said of the leader is enough to undo data here. */
 const LEADS_FOR = millis(4_000);
@@ -1260,6 +1265,17 @@ export class Agent implements Control {
     };
   }
 
+  /** Why this node would not lead if an operator asked for it now; null: it would, or something else decides that. */
+  refusesToLead(forced: boolean): string | null {
+    const view = this.view();
+    if (view.dcs.kind !== 'read') return null;
+    const { cluster } = view.dcs;
+    const wish = { leader: null, candidate: this.self, scheduledAt: null, revision: revision(cluster.revision + 1n) };
+    const failover = { ...wish, ...(forced ? { forced } : {}) };
+    const { decision } = decide({ ...view, dcs: { ...view.dcs, cluster: { ...cluster, failover } } });
+    return decision.rule === 'leaderless.not-eligible' ? decision.reason : null;
+  }
+
   async readCluster(): Promise<ClusterView | null> {
     const before = this.reader.latest?.cluster.members ?? [];
     const reading = await this.reader.read(millis(Math.min(READ_LIMIT, this.policy.retryTimeout)));
@@ -1686,6 +1702,16 @@ export class Agent implements Control {
     return { op: 'put', key: KEYS.failover, value, lease: null };
   }
 
+  /** Timelines on which the cluster has been and this node has not: none of them is begun again. */
+  timelinesTaken(): readonly Timeline[] {
+    const { local } = this.watch;
+    const cluster = this.reader.latest?.cluster;
+    if (local.kind !== 'standby' || cluster === undefined) return [];
+    const newest = timelineBeyond(cluster, local.timeline)?.timeline ?? local.timeline;
+    const count = Math.min(TIMELINES_TAKEN, newest - local.timeline);
+    return Array.from({ length: count }, (_, i) => timeline(local.timeline + 1 + i));
+  }
+
   /**
    * The history with the line that this node's promotion adds (reference: 2.2).
    *
@@ -1695,22 +1721,12 @@ export class Agent implements Control {
     const { local } = this.watch;
     const cluster = this.reader.latest?.cluster;
     if (local.kind !== 'primary' || cluster === undefined) return null;
-    const last = cluster.history.at(-1);
-    if (local.timeline <= 1 || (last !== undefined && last.timeline >= local.timeline - 1)) return null;
+    if (local.timeline <= 1 || newestTimeline(cluster) >= local.timeline) return null;
     const own = await this.parts.postgres.ownHistory(local.timeline);
-    const switched = own.at(-1);
-    if (switched === undefined) return null;
-    const lines = own
-      .filter((entry) => !cluster.history.some((line) => line.timeline === entry.timeline))
-      .map((entry) => ({
-        timeline: entry.timeline,
-        lsn: entry.switchedAt,
-        reason: 'no recovery target specified',
-        when: entry === switched ? new Date(this.parts.clock.wall()).toISOString() : null,
-        newLeader: entry === switched ? this.self : null,
-      }));
+    if (own.length === 0) return null;
+    const when = new Date(this.parts.clock.wall()).toISOString();
+    const all = historyWith(cluster.history, own, { timeline: local.timeline, node: this.self, when });
     const { maxTimelinesHistory: most } = this.policy;
-    const all = [...cluster.history, ...lines];
     return writeHistory(most > 0 ? all.slice(-most) : all);
   }
 }

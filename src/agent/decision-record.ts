@@ -5,7 +5,7 @@
  */
 import type { Contender } from '../core/candidate.ts';
 import type { Holding, Situation } from '../core/classify.ts';
-import type { ClusterView } from '../core/cluster.ts';
+import { type ClusterView, timelineBeyond } from '../core/cluster.ts';
 import type { Judgement } from '../core/decide.ts';
 import {
   assemble,
@@ -52,6 +52,7 @@ interface UnderWay {
   published: { readonly lsn: Lsn; readonly heardAt: WallTime } | null;
   /** When the last leader's hold ran out, or its record was seen. */
   stoppedBy: WallTime | null;
+  unheard: ReturnType<typeof timelineBeyond>;
   /** No commit that waited for synchronous standbys was missing here when the key was asked for. */
   synchronous: boolean;
 }
@@ -119,6 +120,9 @@ export class TakeoverRecorder {
     // He only had the key: what may be lost is what the one before him wrote.
     const unpromoted = underWay.release?.unpromoted === true || cluster.status?.unpromoted === true;
     if (unpromoted) underWay.previous = this.leaderBefore ?? underWay.previous;
+    // Nor is it the one before him when a history tells that he was promoted.
+    underWay.unheard = view.local.kind === 'standby' ? timelineBeyond(cluster, view.local.timeline) : null;
+    underWay.previous = underWay.unheard?.leader ?? underWay.previous;
     const wallOf = (at: Instant): WallTime => wallTime(wall - between(at, now));
     const published = cluster.status?.optime ?? null;
     underWay.published = published === null || gate === null ? null : { lsn: published, heardAt: wallOf(gate.arrived) };
@@ -169,6 +173,7 @@ export class TakeoverRecorder {
       ranking: [],
       published: null,
       stoppedBy: null,
+      unheard: null,
       synchronous: false,
     };
   }
@@ -251,7 +256,7 @@ function lossOf(
   from: Lsn | null,
   known: Pick<LossFacts, 'wroteBefore' | 'synchronous'>,
 ): LossStatement | null {
-  const { previous, release, published, stoppedBy, kind } = underWay;
+  const { previous, release, published, stoppedBy, kind, unheard } = underWay;
   if (from === null || previous === null || kind === 'first' || local.kind !== 'primary') return null;
   return stateLoss({
     previous,
@@ -264,6 +269,7 @@ function lossOf(
     end: release?.candidate == null || release.unpromoted === true ? null : release.lsn,
     lastCommit: local.recoveredUpTo ?? null,
     stoppedBy,
+    unheard,
   });
 }
 

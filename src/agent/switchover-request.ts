@@ -86,9 +86,9 @@ async function impossible(
   const reasons: string[] = [];
   for (const name of names) {
     if (name === agent.self) {
-      const { local } = agent.watch;
-      if (local.kind === 'standby') return null;
-      reasons.push(`Postgres of ${name} is ${local.kind}`);
+      const why = whyNotThisOne(agent, request);
+      if (why === null) return null;
+      reasons.push(why);
       continue;
     }
     const answer = agent.peers.answers.get(name);
@@ -100,6 +100,14 @@ async function impossible(
     }
   }
   return `${action} is not possible: no good candidates have been found (${reasons.join('; ')})`;
+}
+
+function whyNotThisOne(agent: Agent, { forced = false }: SwitchoverRequest): string | null {
+  const { local } = agent.watch;
+  if (local.kind !== 'standby') return `Postgres of ${agent.self} is ${local.kind}`;
+  const why = agent.refusesToLead(forced);
+  if (why === null || forced || agent.refusesToLead(true) !== null) return why;
+  return `${why}; accept_data_loss (pgha-ctl failover --accept-data-loss) says that it leads with what it has`;
 }
 
 async function watchUntilDone(

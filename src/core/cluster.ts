@@ -10,6 +10,7 @@ import { type PoolerPause, readPoolerPause } from './poolers.ts';
 import type { SyncKey } from './quorum.ts';
 import type { Key, KeyValue, LeaseId, NodeName, Revision } from './store.ts';
 import { nodeName, revision } from './store.ts';
+import type { TimelineHistory } from './timeline.ts';
 
 export const KEYS = {
   leader: 'leader',
@@ -653,6 +654,53 @@ function readHistory(
     notUnderstood.push({ key: entry.key, why: 'not a JSON array' });
     return [];
   }
+}
+
+/** The newest timeline on which this cluster has been, as far as etcd tells; 0: it tells of none. */
+export const newestTimeline = ({ history }: Pick<ClusterView, 'history'>): number =>
+  history.reduce((most, line) => Math.max(most, line.timeline + 1), 0);
+
+/**
+ * The lines of the `history` key with those that a promotion adds.
+ *
+ * @param own - through which timelines the new primary came to `by.timeline`; not empty
+ * @param by.when - ISO 8601
+ */
+export function historyWith(
+  known: readonly HistoryLine[],
+  own: TimelineHistory,
+  by: { readonly timeline: Timeline; readonly node: NodeName; readonly when: string },
+): readonly HistoryLine[] {
+  const latest = own.at(-1);
+  const told = { when: by.when, newLeader: by.node };
+  const lines: HistoryLine[] = own
+    .filter((entry) => !known.some((line) => line.timeline === entry.timeline))
+    .map((entry) => ({
+      timeline: entry.timeline,
+      lsn: entry.switchedAt,
+      reason: 'no recovery target specified',
+      ...(entry === latest ? told : { when: null, newLeader: null }),
+    }));
+  const before = timeline(by.timeline - 1);
+  if (latest === undefined || latest.timeline >= before) return [...known, ...lines];
+  // Nobody was left who had the timelines in between. The newest line says on which one the cluster is, and who leads.
+  const reason = `went on from timeline ${latest.timeline}`;
+  return [...known, ...lines, { timeline: before, lsn: latest.switchedAt, reason, ...told }];
+}
+
+/**
+ * The newest timeline on which this cluster has been, where who stands on `here` has never been on it.
+ *
+ * @returns with the position at which it was begun, and by whom; null: there is none beyond `here`
+ */
+export function timelineBeyond(
+  cluster: Pick<ClusterView, 'history'>,
+  here: Timeline,
+): { readonly timeline: Timeline; readonly from: Lsn; readonly leader: NodeName | null } | null {
+  const newest = newestTimeline(cluster);
+  const line = cluster.history.find((one) => one.timeline + 1 === newest);
+  if (newest <= here || line === undefined) return null;
+  return { timeline: timeline(newest), from: line.lsn, leader: nameOrNull(line.newLeader) };
 }
 
 export function writeHistory(lines: readonly HistoryLine[]): string {

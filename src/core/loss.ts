@@ -24,6 +24,8 @@ export interface LossFacts {
   readonly lastCommit: string | null;
   /** From then on the last leader cannot have acknowledged anything; null: not known. */
   readonly stoppedBy: WallTime | null;
+  /** The last leader wrote on this timeline from here on, and nothing of it came to the new one; absent: no such. */
+  readonly unheard?: { readonly timeline: number; readonly from: Lsn } | null;
 }
 
 /** As it stands in the decision record: plain JSON, positions as Postgres prints them, times in ISO 8601. */
@@ -52,12 +54,14 @@ export interface LossStatement {
 }
 
 export function stateLoss(facts: LossFacts): LossStatement {
-  const { previous, node, has, published, end } = facts;
+  const { previous, node, has, published, end, unheard = null } = facts;
   // Who wrote before has all of its own WAL, whatever became of its leadership.
-  const own = previous === node && facts.wroteBefore !== false;
+  const own = previous === node && facts.wroteBefore !== false && unheard === null;
   const known = own ? has : (end ?? published?.lsn ?? null);
-  const openEnded = !own && end === null;
-  const missing = known === null ? 0n : distance(has, known);
+  const openEnded = !own && (end === null || unheard !== null);
+  // Beyond where the other timeline began, positions here and there are of different WAL.
+  const common = unheard === null || has < unheard.from ? has : unheard.from;
+  const missing = known === null ? 0n : distance(common, known);
   const lost = missing > 0n ? 'range' : openEnded ? 'unknown' : 'nothing';
   const statement = {
     lost,
@@ -65,7 +69,7 @@ export function stateLoss(facts: LossFacts): LossStatement {
     published: published === null ? null : printLsn(published.lsn),
     published_at: published === null ? null : new Date(published.heardAt).toISOString(),
     end: end === null ? null : printLsn(end),
-    from: missing > 0n ? printLsn(has) : null,
+    from: missing > 0n ? printLsn(common) : null,
     to: known !== null && missing > 0n ? printLsn(known) : null,
     bytes: missing > 0n ? Number(missing) : lost === 'nothing' ? 0 : null,
     open_ended: openEnded,
@@ -73,7 +77,11 @@ export function stateLoss(facts: LossFacts): LossStatement {
     committed_before: lost === 'nothing' || facts.stoppedBy === null ? null : new Date(facts.stoppedBy).toISOString(),
     synchronous: facts.synchronous === true,
   } as const;
-  const sentence = inOneSentence(statement, previous, node);
+  const never =
+    unheard === null
+      ? ''
+      : `timeline ${unheard.timeline}, on which ${previous} wrote from ${printLsn(unheard.from)} on, never came to ${node}: `;
+  const sentence = never + inOneSentence(statement, previous, node);
   const others =
     'no commit that waited for synchronous standbys is lost; of what did not wait, or was not acknowledged';
   return { ...statement, sentence: statement.synchronous && lost !== 'nothing' ? `${others}: ${sentence}` : sentence };

@@ -14,6 +14,11 @@ import type { LeaderSlots, ServerSlots, SlotStep } from '../core/slots.ts';
 import type { Millis } from '../core/time.ts';
 import type { TimelineHistory } from '../core/timeline.ts';
 
+export interface Promotion {
+  readonly synchronous?: boolean;
+  readonly taken?: readonly Timeline[];
+}
+
 /** Where another member's Postgres is reached. */
 export interface ServerAddress {
   readonly name: string;
@@ -181,9 +186,11 @@ export interface Postgres {
    * Receiver ended, promote file and signal, until out of recovery (postgres-notes 4). `stillAllowed` is asked again
    * immediately before the step that cannot be undone; when it says no, nothing was changed and it throws.
    *
-   * @param synchronous - as in the settings: it comes out of recovery acknowledging no commit
+   * @param how.synchronous - as in the settings: it comes out of recovery acknowledging no commit
+   * @param how.taken - timelines on which the cluster has been and this server has not: it begins none of these numbers
+   *   again (postgres-notes 4), so that whoever comes back from one of them is told apart
    */
-  promote(stillAllowed: () => boolean, signal: AbortSignal, synchronous?: boolean): Promise<void>;
+  promote(stillAllowed: () => boolean, signal: AbortSignal, how?: Promotion): Promise<void>;
   /** Upstream by reload where the version allows it (13 and newer), else by restart. null: no upstream. */
   follow(upstream: ServerAddress | null): Promise<void>;
   /** primary_conninfo emptied, receiver ended and seen gone; then the final position. */

@@ -21,6 +21,7 @@ import type {
   Lineage,
   Postgres,
   Progress,
+  Promotion,
   ServerAddress,
   ServerCheck,
   ServerSettings,
@@ -287,12 +288,13 @@ export class PostgresInstance implements Postgres {
     await told('The settings of the switchover were not put back', afterSwitchover(server));
   }
 
-  async promote(stillAllowed: () => boolean, signal: AbortSignal, synchronous = false): Promise<void> {
+  async promote(stillAllowed: () => boolean, signal: AbortSignal, how: Promotion = {}): Promise<void> {
     const { server, following } = await this.#opened();
     await following.stop();
-    if (synchronous) await told('The promotion was not begun', blockCommits(server, this.#startedBlocked, signal));
+    if (how.synchronous === true)
+      await told('The promotion was not begun', blockCommits(server, this.#startedBlocked, signal));
     this.#startedBlocked = false;
-    await promote(server, stillAllowed, signal);
+    await promote(server, stillAllowed, signal, how.taken ?? []);
     this.#withdrawn = false;
   }
 

@@ -58,6 +58,9 @@ function historyText(rows: readonly Readonly<Record<string, unknown>>[]): string
   return content.startsWith('\\x') ? Buffer.from(content.slice(2), 'hex').toString('utf8') : content;
 }
 
+export const historyFile = ({ dataDir }: Place, tl: Timeline): string =>
+  join(dataDir, 'pg_wal', `${tl.toString(16).toUpperCase().padStart(8, '0')}.history`);
+
 /**
  * The history file of timeline `tl` in our own pg_wal; empty on timeline 1, which has none.
  *
@@ -65,7 +68,7 @@ function historyText(rows: readonly Readonly<Record<string, unknown>>[]): string
  */
 export async function readHistoryFile(place: Place, tl: Timeline): Promise<TimelineHistory> {
   if (tl === 1) return [];
-  const path = join(place.dataDir, 'pg_wal', `${tl.toString(16).toUpperCase().padStart(8, '0')}.history`);
+  const path = historyFile(place, tl);
   let cause: unknown = null;
   try {
     const text = await readText(place, path);

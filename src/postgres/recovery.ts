@@ -4,12 +4,14 @@
  */
 import { unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { furthest, type Lsn, NOWHERE, parseLsn } from '../core/lsn.ts';
+import { furthest, type Lsn, NOWHERE, parseLsn, type Timeline } from '../core/lsn.ts';
 import { between, type Instant, laterBy, type Millis, millis } from '../core/time.ts';
 import { type ErrorCode, PghaError } from '../errors.ts';
 import type { ServerAddress } from '../ports/postgres.ts';
 import type { Row } from './connection.ts';
+import { readText, writeDurably } from './durable-file.ts';
 import { asMember, type FamilyMember, isAlive, type ProcessId, signalProcess } from './family.ts';
+import { historyFile } from './lineage.ts';
 import type { Place } from './place.ts';
 import { upstreamIn } from './probe.ts';
 import { writeUpstream } from './server-config.ts';
@@ -204,9 +206,15 @@ async function withdrawByRestart(server: RunningServer, signal: AbortSignal): Pr
  * promote file, and a reload every 20 ms until the server is out of recovery.
  *
  * @param stillAllowed - asked first, and again immediately before the file that cannot be taken back
+ * @param taken - timelines that are not begun again
  * @throws {PghaError} PGHA_PROMOTE_NOT_ALLOWED with nothing promoted, PGHA_PROMOTE_FAILED otherwise
  */
-export async function promote(server: RunningServer, stillAllowed: () => boolean, signal: AbortSignal): Promise<void> {
+export async function promote(
+  server: RunningServer,
+  stillAllowed: () => boolean,
+  signal: AbortSignal,
+  taken: readonly Timeline[] = [],
+): Promise<void> {
   const { place } = server;
   const postmaster = runningPostmaster(place);
   if (postmaster === null) throw promoteFailed(new Error('Postgres does not run'));
@@ -224,6 +232,7 @@ export async function promote(server: RunningServer, stillAllowed: () => boolean
       'SELECT CASE WHEN pg_catalog.pg_is_wal_replay_paused() THEN pg_catalog.pg_wal_replay_resume()::text END',
       ASK_LIMIT,
     );
+    for (const one of taken) await take(place, one);
     signal.throwIfAborted();
   } catch (cause) {
     throw promoteFailed(cause);
@@ -232,6 +241,16 @@ export async function promote(server: RunningServer, stillAllowed: () => boolean
   if (place.service?.has('promote_command') === true) {
     await promoteByCommand(server, place.service, postmaster, stillAllowed, signal);
   } else await promoteNow(server, postmaster, stillAllowed, signal);
+}
+
+/**
+ * Keeps a timeline's number from being given again: Postgres takes the first one that has no history file. One without
+ * lines names no ancestor, so a server in recovery never goes over to it.
+ */
+async function take(place: Place, one: Timeline): Promise<void> {
+  const path = historyFile(place, one);
+  if ((await readText(place, path)) !== null) return;
+  await writeDurably(place, path, '# This cluster has been on this timeline. Nothing of it came here.\n');
 }
 
 /**

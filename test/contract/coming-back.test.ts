@@ -19,6 +19,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type Lsn, parseLsn, printLsn, segmentName, type Timeline, timeline } from '../../src/core/lsn.ts';
 import { millis } from '../../src/core/time.ts';
+import { kinship } from '../../src/core/timeline.ts';
 import type { DiscardedWal } from '../../src/ports/postgres.ts';
 import { runCommand } from '../../src/postgres/command.ts';
 import {
@@ -96,6 +97,44 @@ async function comesBack(old: TestServer, leader: TestServer): Promise<void> {
   const rows = await old.sql('SELECT n FROM t ORDER BY n');
   expect(rows.map((row) => row['n'])).toEqual([1, 2]);
 }
+
+describe('a timeline that was lost with its server', () => {
+  test('is not begun again by a server that never heard of it, and whoever comes back from it is told apart', async () => {
+    const { old: a, leader: b } = await parted([]);
+    // `a` ended where `b` was promoted: it stands for a standby that had everything.
+    await b.instance.stop('immediate', millis(1_000));
+    await a.instance.startStandby(null, REWINDABLE);
+    await a.until('standby');
+    const c = await servers.addCopy('c', a);
+    await c.instance.startStandby(a.address, REWINDABLE);
+    await c.until('standby', (standby) => standby.receiver !== null || standby.follows !== null);
+
+    await a.instance.promote(() => true, within(5_000), { taken: [timeline(2)] });
+    expect(await a.until('primary')).toMatchObject({ timeline: 3 });
+    const history = await a.instance.ownHistory(timeline(3));
+    expect(history.map((entry) => entry.timeline)).toEqual([1]);
+    await a.sql('INSERT INTO t VALUES (3)');
+
+    const rows = async (of: TestServer): Promise<unknown> =>
+      (await of.sql('SELECT n FROM t ORDER BY n')).map((r) => r['n']);
+    const streams = async (of: TestServer): Promise<void> => {
+      await of.until('standby', (standby) => standby.timeline === 3 && standby.receiver?.streaming === true);
+      const end = parseLsn(String((await a.sql('SELECT pg_current_wal_flush_lsn()::text AS at'))[0]?.['at']));
+      await of.until('standby', (standby) => standby.replayed >= end);
+      expect(await rows(of)).toEqual([1, 3]);
+    };
+    await c.instance.follow(a.address);
+    await streams(c);
+
+    const { checkpoint } = await b.until('stopped');
+    const end = await b.instance.endOfWal(timeline(2), checkpoint);
+    const own = { timeline: timeline(2), end, history: await b.instance.ownHistory(timeline(2)) };
+    expect(kinship(own, { timeline: timeline(3), history })).toMatchObject({ kind: 'diverged' });
+    await b.instance.rewind(a.address, REWINDABLE, quiet, within(60_000));
+    await b.instance.startStandby(a.address, REWINDABLE);
+    await streams(b);
+  });
+});
 
 describe('WAL that is thrown away', () => {
   test('is kept with a report of its transactions, can be read, and stays as it was through the rewind', async () => {

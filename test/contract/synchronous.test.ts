@@ -145,7 +145,7 @@ describe('a standby', () => {
     await b.instance.startStandby(a.address, settings);
     await b.until('standby', (standby) => standby.receiver?.streaming === true);
     await a.instance.stop('immediate', millis(2_000));
-    await b.instance.promote(() => true, AbortSignal.timeout(10_000), true);
+    await b.instance.promote(() => true, AbortSignal.timeout(10_000), { synchronous: true });
     const one = await commit(b);
     expect(await acknowledgedWithin(one, 500)).toBe(false);
     expect((await b.until('primary')).acknowledging).toEqual({ kind: 'blocked' });

@@ -65,6 +65,24 @@ export const SCENARIOS: readonly Scenario[] = [
     }),
   },
   {
+    name: 'new-primary-lost-before-anybody-followed',
+    title: 'The new primary is lost too, before anybody has followed it',
+    about:
+      'Who is left lacks what was committed there, if anything was: only an operator may say that it leads all the same. It begins a timeline of its own, and both come back to it.',
+    plan: planned({
+      faults: [
+        { when: { at: 10_000 }, fault: { kind: 'power-loss', node: 'a', bootAfter: 90_000 } },
+        {
+          when: { on: 'promoted', nth: 1, node: null, after: 20 },
+          fault: { kind: 'power-loss', node: 'event', bootAfter: 60_000 },
+        },
+        { when: { at: 45_000 }, fault: { kind: 'failover-by-hand', to: 'c' } },
+        { when: { at: 50_000 }, fault: { kind: 'failover-by-hand', to: 'c', forced: true } },
+      ],
+      safetyMs: 110_000,
+    }),
+  },
+  {
     name: 'etcd-leader-lost-during-a-failover',
     title: 'etcd loses its leader while a failover is under way',
     about: 'An etcd election restarts every lease; the failover does not wait for that.',

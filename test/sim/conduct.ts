@@ -459,6 +459,8 @@ export class Conduct {
       const { receiver } = other.server;
       const heard = now - (this.answers.get(`${name} ${other.name}`) ?? -Infinity) < 600;
       if (other.name === name || receiver === null || !heard || other.daemon() === null) continue;
+      // Without etcd it takes no part.
+      if (this.etcd.keyNow(`members/${other.name}`) === null) continue;
       // It may have come up since it was asked.
       if (receiver.from.name === name || now - receiver.began < ANSWER_MS) continue;
       // One that lags too far to lead goes on receiving.

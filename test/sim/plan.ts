@@ -135,7 +135,8 @@ export type Fault =
   | { readonly kind: 'restart'; readonly node: NodeRef; readonly inMs?: number }
   | { readonly kind: 'reinitialize'; readonly node: NodeRef; readonly force: boolean }
   | { readonly kind: 'scheduled-switchover'; readonly inMs: number; readonly withdrawAfter: number | null }
-  | { readonly kind: 'failover-by-hand'; readonly to: NodeRef }
+  /** `forced`: the operator answers for commits that are missing there. */
+  | { readonly kind: 'failover-by-hand'; readonly to: NodeRef; readonly forced?: true }
   | { readonly kind: 'switchover'; readonly to: 'other' | null }
   | { readonly kind: 'ttl'; readonly ttlMs: number; readonly loopWaitMs: number; readonly retryTimeoutMs: number };
 

@@ -6,7 +6,7 @@
 
 import { type Contender, compareContenders, contender, describeRanking, isReturning, rank } from '../candidate.ts';
 import { adoptable } from '../classify.ts';
-import type { ClusterView, FailoverRequest } from '../cluster.ts';
+import { type ClusterView, type FailoverRequest, timelineBeyond } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
 import { isListed } from '../failsafe.ts';
 import { gateOpen } from '../gate.ts';
@@ -118,16 +118,16 @@ export function seekLeader(view: View, cluster: ClusterView): Decision {
 function asStandby(view: View, cluster: ClusterView, local: Standby): Decision {
   const ends = voterEndsReceiver(view, cluster, local);
   if (ends !== null) return ends;
-  const unfit = whyNot(view, cluster, local);
+  const request = byHand(view, cluster);
+  // Neither an operator's wish nor a record makes up for commits that may be missing here; only an operator's word does.
+  const forced = request?.candidate === view.self && request.forced === true;
+  const unfit = whyNot(view, cluster, local, forced);
   if (unfit !== null)
     return (
       onlookerEndsReceiver(view, cluster, local) ??
       decision('leaderless.not-eligible', unfit, [], local.positionFinal ? null : millis(200))
     );
   if (!isListed(cluster.failsafe, view.self)) return notListed(view, cluster);
-  const request = byHand(view, cluster);
-  // Neither an operator's wish nor a record makes up for commits that may be missing here; only an operator's word does.
-  const forced = request?.candidate === view.self && request.forced === true;
   const promised = forced || followsAnother(view, cluster) ? null : (cluster.sync ?? null);
   if (request?.candidate === view.self && view.gate?.opensAt === 'never' && request.revision > view.gate.revision) {
     return (
@@ -766,7 +766,9 @@ function heldByReceivers(
     known === null || at === null || distance(at, known) <= maximumLagOnFailoverBytes;
   const receiving = others.filter((name) => {
     const said = kinAnswer(view, name);
-    return said?.receiving === true && counts(said.position);
+    // Without etcd, which is where its key has gone, nobody wins, and nobody ends his receiver for an election.
+    const canWin = cluster.members.some((member) => member.name === name);
+    return canWin && said?.receiving === true && counts(said.position);
   });
   if (receiving.length === 0) return null;
   return decision(
@@ -879,8 +881,12 @@ export function waitAtTheGate(view: View): Decision {
   );
 }
 
-/** Why this standby may not become leader now; null: it may. */
-function whyNot(view: View, cluster: ClusterView, local: Standby): string | null {
+/**
+ * Why this standby may not become leader now; null: it may.
+ *
+ * @param forced - an operator answers for what it lacks
+ */
+function whyNot(view: View, cluster: ClusterView, local: Standby, forced: boolean): string | null {
   const { node, cluster: policy } = view.policy;
   if (node.noFailover) return `${view.self} is tagged nofailover`;
   if (node.priority <= 0) return `${view.self} has priority 0`;
@@ -906,10 +912,10 @@ function whyNot(view: View, cluster: ClusterView, local: Standby): string | null
   const again = failed === undefined || failed.failures < PROMOTIONS ? null : backingOff(view, 'promote', policy.ttl);
   if (again !== null) return `${view.self} had the key and was not promoted: ${again.reason}`;
   // Its line and its positions are the other cluster's, which has them all.
-  if (followsAnother(view, cluster)) return null;
-  const newest = cluster.history.reduce((most, line) => Math.max(most, line.timeline + 1), 0);
-  if (local.timeline < newest)
-    return `${view.self} is on timeline ${local.timeline}, the cluster has been on ${newest}`;
+  if (followsAnother(view, cluster) || forced) return null;
+  const beyond = timelineBeyond(cluster, local.timeline);
+  if (beyond !== null)
+    return `${view.self} is on timeline ${local.timeline}, the cluster has been on ${beyond.timeline}`;
   const known = view.gate?.beat?.release?.lsn ?? cluster.status?.optime ?? null;
   if (known !== null) {
     const behind = distance(position(local), known);

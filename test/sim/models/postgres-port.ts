@@ -17,6 +17,7 @@ import type {
   Lineage,
   Postgres,
   Progress,
+  Promotion,
   ServerAddress,
   ServerCheck,
   ServerSettings,
@@ -462,9 +463,9 @@ export class SimulatedPostgres implements Postgres {
     signal.throwIfAborted();
   }
 
-  async promote(stillAllowed: () => boolean, signal: AbortSignal, synchronous = false): Promise<void> {
+  async promote(stillAllowed: () => boolean, signal: AbortSignal, how: Promotion = {}): Promise<void> {
     const { server } = this;
-    if (synchronous) await this.blockCommits(signal);
+    if (how.synchronous === true) await this.blockCommits(signal);
     await this.step(server.random.between(2, 15), signal);
     if (server.data === null || server.processes.kind !== 'running' || !server.processes.recovery) {
       throw this.error('PGHA_PROMOTE_FAILED', 'Postgres is no standby');
@@ -475,6 +476,7 @@ export class SimulatedPostgres implements Postgres {
       throw this.error('PGHA_PROMOTE_NOT_ALLOWED', 'the window is not open any more');
     }
     this.parts.does('promote', null);
+    server.data.highestKnown = Math.max(server.data.highestKnown, ...(how.taken ?? []));
     let finished = false;
     server.promote(() => {
       finished = true;

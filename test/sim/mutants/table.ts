@@ -767,7 +767,7 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'src/core/loss.ts',
-        find: 'const openEnded = !own && end === null;',
+        find: 'const openEnded = !own && (end === null || unheard !== null);',
         replace: 'const openEnded = own && end === null;',
       },
     ],

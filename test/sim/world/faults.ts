@@ -500,12 +500,13 @@ export class Faults {
     });
   }
 
-  private failOverByHand({ to }: Extract<Fault, { kind: 'failover-by-hand' }>): void {
+  private failOverByHand({ to, forced }: Extract<Fault, { kind: 'failover-by-hand' }>): void {
     const target = this.resolve(to, null);
     const machine = target?.daemon() == null ? this.operators.anyDaemon() : target;
     if (target === null || machine === null) return;
     this.events.byHand();
-    const request = { kind: 'failover' as const, leader: null, candidate: target.name, scheduledAt: null };
+    const wish = { leader: null, candidate: target.name, scheduledAt: null };
+    const request = { kind: 'failover' as const, ...wish, ...(forced === true ? { forced } : {}) };
     this.operators.switchover(machine, request, () => undefined);
   }
 }

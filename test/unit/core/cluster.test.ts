@@ -4,18 +4,20 @@ import { describe, expect, it } from 'vitest';
 import {
   type Beat,
   type ClusterView,
+  historyWith,
   hostAndPort,
   lastLeaderOf,
   nameTakenBy,
   readCluster,
   readStatusKey,
   slotName,
+  timelineBeyond,
   writeExtras,
   writeFailover,
   writeHistory,
   writeStatus,
 } from '../../../src/core/cluster.ts';
-import { lsn, timeline } from '../../../src/core/lsn.ts';
+import { lsn, parseLsn, timeline } from '../../../src/core/lsn.ts';
 import { type KeyValue, leaseId, nodeName, revision } from '../../../src/core/store.ts';
 import { END } from './builders.ts';
 
@@ -183,6 +185,35 @@ describe('garbage', () => {
     expect(read.notUnderstood).toMatchObject([{ key: 'history', part: 'a line' }]);
     expect(cluster({ 'members/a': { timeline: 5 }, history }).history).toHaveLength(2);
     expect(cluster({ history }).history).toHaveLength(2);
+  });
+});
+
+describe('the history that a promotion adds to', () => {
+  const entry = (from: number, at: string) => ({ timeline: timeline(from), switchedAt: parseLsn(at) });
+  const by = (to: number) => ({ timeline: timeline(to), node: nodeName('c'), when: '2026-11-21T04:00:00.000Z' });
+  const rows = (...of: Parameters<typeof historyWith>) =>
+    historyWith(...of).map((line) => [line.timeline, line.lsn, line.newLeader]);
+  const [first, second] = [entry(1, '0/3000000'), entry(2, '0/4000000')];
+
+  it('has a line for each timeline that the new primary came through, the last one with its name', () => {
+    const known = historyWith([], [first], by(2));
+    expect(known).toMatchObject([{ reason: 'no recovery target specified', when: '2026-11-21T04:00:00.000Z' }]);
+    expect(rows(known, [first, second], by(3))).toEqual([
+      [1, first.switchedAt, 'c'],
+      [2, second.switchedAt, 'c'],
+    ]);
+    expect(rows([], [first, second], by(3))[0]).toEqual([1, first.switchedAt, null]);
+  });
+
+  it('says on which timeline the cluster is where one was left out, because nobody was left who had it', () => {
+    const known = historyWith([], [first], by(2));
+    const read = historyWith(known, [entry(1, '0/2000000')], by(3));
+    expect(read.slice(0, 1)).toEqual(known);
+    expect(read.slice(1)).toMatchObject([
+      { timeline: 2, lsn: parseLsn('0/2000000'), reason: 'went on from timeline 1', newLeader: 'c' },
+    ]);
+    expect(timelineBeyond({ history: read }, timeline(3))).toBeNull();
+    expect(timelineBeyond({ history: read }, timeline(1))).toMatchObject({ timeline: 3, leader: 'c' });
   });
 });
 

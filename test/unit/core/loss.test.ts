@@ -69,6 +69,21 @@ describe('the loss statement', () => {
     expect(stateLoss(facts({ end: parseLsn('0/5000060'), synchronous: true })).sentence).toMatch(/^nothing is lost/);
   });
 
+  it('never excludes a loss where the last leader wrote on a timeline of which nothing came here', () => {
+    const unheard = { timeline: 2, from: parseLsn('0/4000060') };
+    const said = stateLoss(facts({ end: parseLsn('0/4000060'), unheard }));
+    expect(said).toMatchObject({ lost: 'unknown', open_ended: true });
+    expect(said.sentence).toMatch(/^timeline 2, on which a wrote from 0\/4000060 on, never came to b: /);
+    // What is here beyond that position is not his.
+    expect(stateLoss(facts({ unheard }))).toMatchObject({
+      lost: 'range',
+      from: '0/4000060',
+      to: '0/5000060',
+      open_ended: true,
+    });
+    expect(stateLoss(facts({ previous: nodeName('b'), unheard }))).toMatchObject({ lost: 'range' });
+  });
+
   it('is read back as it was written, and from another version only when it says something', () => {
     const said = stateLoss(facts());
     expect(readLoss(JSON.parse(JSON.stringify(said)))).toEqual(said);

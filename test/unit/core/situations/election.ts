@@ -12,6 +12,7 @@ import {
   aCluster,
   aGate,
   aLoneStandby,
+  aMember,
   aPeer,
   aPrimary,
   aRelease,
@@ -283,6 +284,20 @@ export const byReceivers: readonly Case[] = [
     ),
     rule: 'leaderless.wait-for-receivers',
     actions: ['ask-peers'],
+  },
+  {
+    name: 'does not wait for the receiver of one whose key has gone: without etcd it takes no part',
+    view: seeks(
+      after(100, {
+        set: disconnect,
+        local: aDeafStandby,
+        cluster: aCluster({ leader: null, members: [aMember('a'), aMember('b')] }),
+        lately: [nodeName('c')],
+        peers: others({ receiving: true }),
+      }),
+    ),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
   },
   {
     name: 'goes when nobody receives any more',

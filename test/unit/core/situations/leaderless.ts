@@ -460,6 +460,10 @@ export const electing: readonly Case[] = [
 const byHand = (candidate: string, rest: Parameters<typeof aCluster>[0] = {}) =>
   aCluster({ leader: null, failover: aRequest({ candidate }), ...rest });
 
+const byHandForced = (rest: Parameters<typeof aCluster>[0]) =>
+  aCluster({ leader: null, failover: { ...aRequest({ candidate: 'b' }), forced: true }, ...rest });
+const tooFar = aStatus({ optime: lsn(END + BigInt(LIMIT + 1)) });
+
 /** `a` ran Patroni and has given the key up because an operator had asked for somebody else. */
 const switchoverOfPatroni = (candidate: string) =>
   aCluster({ leader: null, failover: aRequest({ leader: 'a', candidate }) });
@@ -469,6 +473,30 @@ export const byOperator: readonly Case[] = [
   {
     name: 'takes the key when an operator names it, without an election',
     view: seeks({ cluster: byHand('b'), peers: aheadC }),
+    rule: 'leaderless.chosen',
+    actions: [acquire()],
+  },
+  {
+    name: 'does not take it when it lags too far behind: he may not know',
+    view: seeks({ cluster: byHand('b', { status: tooFar }) }),
+    rule: 'leaderless.not-eligible',
+    actions: [],
+  },
+  {
+    name: 'takes it then when he answers for what is missing',
+    view: seeks({ cluster: byHandForced({ status: tooFar }) }),
+    rule: 'leaderless.chosen',
+    actions: [acquire()],
+  },
+  {
+    name: 'does not take it on an older timeline than the cluster has been on',
+    view: seeks({ cluster: byHand('b', { history: [aHistoryLine(2)] }) }),
+    rule: 'leaderless.not-eligible',
+    actions: [],
+  },
+  {
+    name: 'takes it then when he answers for what is missing: nobody may be left who was on that one',
+    view: seeks({ cluster: byHandForced({ history: [aHistoryLine(2)] }) }),
     rule: 'leaderless.chosen',
     actions: [acquire()],
   },
