@@ -374,6 +374,7 @@ async function release(agent: Agent, action: Extract<Action, { do: 'release' }>,
       asked: due,
       unpromoted: local.kind === 'standby' || (local.kind === 'stopped' && !local.wasPrimary),
     },
+    action.endless === true,
   );
   if (known) await agent.readCluster();
   return known;

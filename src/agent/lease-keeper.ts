@@ -142,7 +142,8 @@ export class LeaseKeeper {
   private known: Gate | null = null;
   private session: Session | null = null;
   /** The release that was sent last, repeated until etcd says what became of it. */
-  private releasing: (Release & { readonly also: readonly Op[] }) | null = null;
+  private releasing: { readonly record: Release; readonly also: readonly Op[]; readonly endless: boolean } | null =
+    null;
   private cancel: CancelTimer | null = null;
   private turnRunning = false;
   private turnWanted = false;
@@ -598,6 +599,7 @@ export class LeaseKeeper {
    *
    * @param also - operations of the same transaction: clearing the operator's request
    * @param more - what else the record says
+   * @param endless - whoever is named writes already, and for how long nobody says (maintenance)
    * @returns whether etcd has it; false: not yet known, and repeated until it is
    */
   release(
@@ -605,13 +607,14 @@ export class LeaseKeeper {
     candidate: NodeName | null,
     also: readonly Op[],
     more: Pick<Release, 'asked' | 'unpromoted'> = {},
+    endless = false,
   ): Promise<boolean> {
     return this.alone(async () => {
       if (this.tenure === null) return true;
       const down = this.parts.downSince();
       invariant(down !== null, 'a release is only sent with Postgres seen down or in recovery');
       this.tenure = { ...this.tenure, releaseSent: true, until: LONG_AGO };
-      this.releasing = { lsn, candidate, also, ...more };
+      this.releasing = { record: { lsn, candidate, ...more }, also, endless };
       const known = await this.sendRelease();
       if (!known) this.schedule(PROOF_AGAIN);
       return known;
@@ -626,9 +629,10 @@ export class LeaseKeeper {
     this.tenure = { ...tenure, seq };
     const fields = this.parts.fields();
     // Who was not promoted published nothing: what the leader before him had is not to be taken for less.
-    const optime = releasing.unpromoted === true ? (fields.optime ?? releasing.lsn) : releasing.lsn;
-    const txn = releaseTxn(this.tenure, seq, clock.now(), releasing, { ...fields, optime });
-    const answer = await dcs.txn({ ...txn, success: [...txn.success, ...releasing.also] }, this.callLimit());
+    const { record: final, also, endless } = releasing;
+    const optime = final.unpromoted === true ? (fields.optime ?? final.lsn) : final.lsn;
+    const txn = releaseTxn(this.tenure, seq, clock.now(), final, { ...fields, optime }, endless);
+    const answer = await dcs.txn({ ...txn, success: [...txn.success, ...also] }, this.callLimit());
     if (answer.kind !== 'answered') return false;
     if (!answer.succeeded) {
       const leader = answer.found.get(KEYS.leader) ?? null;
@@ -659,8 +663,8 @@ export class LeaseKeeper {
     log.write(
       'info',
       'lease.released',
-      `the key was given up at ${printLsn(releasing.lsn)}${releasing.candidate === null ? '' : ` for ${releasing.candidate}`}`,
-      { term: tenure.term.toString(), lsn: releasing.lsn, candidate: releasing.candidate },
+      `the key was given up at ${printLsn(final.lsn)}${final.candidate === null ? '' : ` for ${final.candidate}`}`,
+      { term: tenure.term.toString(), lsn: final.lsn, candidate: final.candidate },
     );
     await this.end();
     // Rule 19: this lease never carries a leader key again.
@@ -951,7 +955,7 @@ export class LeaseKeeper {
       const seq = tenure.seq + 1;
       this.tenure = { ...tenure, seq };
       const hold = holdFor(tenure, sentAt);
-      const paused = this.parts.paused() || this.pausedBeat || this.standingDown;
+      const paused = this.namesNoEnd;
       const answer = await dcs.txn(beatTxn(tenure, seq, paused ? null : hold, this.parts.fields()), this.callLimit());
       const verdict = this.judge(tenure, seq, answer);
       switch (verdict.kind) {
@@ -1038,6 +1042,11 @@ export class LeaseKeeper {
     if (this.pausedBeat) return true;
     // By our own name: a retake whose answer was lost. An earlier term: etcd was restored.
     return by !== this.parts.self && (later || this.clocksDoubted);
+  }
+
+  /** In maintenance, and until a guard has a deadline again, what is written says nothing of an end. */
+  private get namesNoEnd(): boolean {
+    return this.parts.paused() || this.pausedBeat || this.standingDown;
   }
 
   private async openWindow(proof: {
@@ -1173,7 +1182,7 @@ export class LeaseKeeper {
         lease,
         tenure.statusRevision,
         seq,
-        this.pausedBeat || this.standingDown ? null : hold,
+        this.namesNoEnd ? null : hold,
         this.parts.fields(),
       );
       const answer = await dcs.txn(txn, this.callLimit());
@@ -1256,7 +1265,7 @@ export class LeaseKeeper {
     if (granted.kind !== 'granted') return false;
     const sentAt = clock.now();
     const seq = tenure.seq + 1;
-    const hold = this.pausedBeat || this.standingDown ? null : holdFor(tenure, sentAt, granted.ttl);
+    const hold = this.namesNoEnd ? null : holdFor(tenure, sentAt, granted.ttl);
     this.written.add(granted.lease);
     const answer = await dcs.txn(
       swapLeaseTxn(self, tenure, granted.lease, seq, hold, this.parts.fields()),

@@ -35,6 +35,8 @@ export type Action =
       readonly candidate: NodeName | null;
       /** WAL that the candidate does not have; null when nothing is lost. */
       readonly lost: { readonly from: Lsn; readonly to: Lsn } | null;
+      /** The candidate writes already, in maintenance, and so without an end. */
+      readonly endless?: true;
     }
   | { readonly do: 'ask-peers'; readonly waitFor: readonly NodeName[] }
   /** Ends our WAL receiver, and lets none begin until somebody is followed again: our position is final. */

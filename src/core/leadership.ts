@@ -242,10 +242,19 @@ export function takeOverTxn(
 /**
  * Rule 17: the release record is a version of `status`, written in the transaction that deletes the key, and only
  * with Postgres verified down.
+ *
+ * @param endless - in maintenance the one that is named writes already, and nothing ends it
  */
-export function releaseTxn(tenure: Tenure, seq: number, now: Instant, final: Release, fields: StatusFields): Txn {
+export function releaseTxn(
+  tenure: Tenure,
+  seq: number,
+  now: Instant,
+  final: Release,
+  fields: StatusFields,
+  endless = false,
+): Txn {
   const left = millis(Math.max(0, Math.ceil(between(now, tenure.gate))));
-  const beat: Beat = { term: tenure.term, seq, holdMs: left, release: final };
+  const beat: Beat = { term: tenure.term, seq, holdMs: endless ? null : left, release: final };
   return {
     compare: [
       { key: KEYS.leader, modRevision: tenure.term },

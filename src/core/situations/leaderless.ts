@@ -75,12 +75,10 @@ export function seekLeader(view: View, cluster: ClusterView): Decision {
     case 'standby':
       return asStandby(view, cluster, local);
     case 'stopped': {
-      // The cluster that this node has just made, or brought along: nobody ever led it, so nobody else can hold newer
-      // data, and it starts as the primary it was, on its own timeline, once the key is ours.
       const isPrimarys = local.wasPrimary && local.cleanly && !local.standbySignal;
       if (cluster.status === null && local.timeline === 1 && isPrimarys && !followsAnother(view, cluster)) {
-        if (!gateOpen(view.gate, view.now)) return waitAtTheGate(view);
-        return take(view, cluster, 'leaderless.acquire', 'nobody has ever led this cluster, and its data is here');
+        const first = leadsFirst(view, cluster, local.timeline);
+        if (first !== null) return first;
       }
       // Everybody comes up as a standby first (protocol.md 26): only then do positions count, also after the whole
       // cluster was down.
@@ -113,6 +111,25 @@ export function seekLeader(view: View, cluster: ClusterView): Decision {
     default:
       return ((never: never) => never)(local);
   }
+}
+
+/**
+ * The cluster that this node has just made, or brought along: nobody ever led it, so nobody else can hold newer data, and
+ * it starts as the primary it was, on its own timeline, once the key is ours.
+ *
+ * @returns null: somebody has led since, and an etcd that was emptied knows nothing of it
+ */
+function leadsFirst(view: View, cluster: ClusterView, here: Timeline): Decision | null {
+  if (!gateOpen(view.gate, view.now)) return waitAtTheGate(view);
+  const since = view.leaderlessSince ?? view.now;
+  const others = namesOf(view, cluster);
+  if (!others.every((name) => askedSince(view, name, since))) {
+    return decision('leaderless.ask-peers', `nobody has ever led: ask ${others.join(', ')} whether they know better`, [
+      { do: 'ask-peers', waitFor: others },
+    ]);
+  }
+  if (others.some((name) => (kinAnswer(view, name)?.timeline ?? here) > here)) return null;
+  return take(view, cluster, 'leaderless.acquire', 'nobody has ever led this cluster, and its data is here');
 }
 
 function asStandby(view: View, cluster: ClusterView, local: Standby): Decision {

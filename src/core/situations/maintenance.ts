@@ -103,7 +103,7 @@ function makesWay(view: View): Decision | null {
   return decision(
     'maintenance.makes-way',
     `${primary} was promoted by hand, and Postgres here is ${local.kind}: the key is for ${primary}`,
-    [{ do: 'release', lsn: at, candidate: primary, lost: null }],
+    [{ do: 'release', lsn: at, candidate: primary, lost: null, endless: true }],
   );
 }
 

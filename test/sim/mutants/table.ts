@@ -86,7 +86,7 @@ const BEAT_CONDITIONS = `  const beat: Beat = { term: tenure.term, seq, holdMs, 
       { key: KEYS.leader, lease: tenure.lease },
       { key: KEYS.status, modRevision: tenure.statusRevision },
 `;
-const RELEASE_CONDITIONS = `  const beat: Beat = { term: tenure.term, seq, holdMs: left, release: final };
+const RELEASE_CONDITIONS = `  const beat: Beat = { term: tenure.term, seq, holdMs: endless ? null : left, release: final };
   return {
     compare: [
       { key: KEYS.leader, modRevision: tenure.term },

@@ -840,7 +840,8 @@ export class World {
         // S12, its last part. Never off.
         if (neverLeads(plan, name)) this.fail('S12', `${name} may never lead and was promoted`);
       },
-      startedAsPrimary: () => undefined,
+      // What it lacks was not lost by a later promotion.
+      startedAsPrimary: () => void this.costOf(name),
       postmasterGone: () => {
         this.faults.occasion('postmaster-gone', name);
         this.machine(name)?.daemon()?.postgres?.postmasterGone();

@@ -866,6 +866,13 @@ describe('a release', () => {
     expect(etcd.beat?.release).toEqual({ lsn: END, candidate: 'c', asked: true });
   });
 
+  it('names no end for one that writes already, in maintenance: nobody else may lead before an operator says so', async () => {
+    etcd.fault({ on: 'txn', when: writesKey('leader', 'delete'), loseRequest: true });
+    await clock.outcome(keeper.release(END, nodeName('c'), [], {}, true));
+    await clock.pass(2_000);
+    expect(etcd.beat).toMatchObject({ holdMs: null, release: { lsn: END, candidate: 'c' } });
+  });
+
   it('closes the window from sending on, whatever becomes of it (rule 18)', async () => {
     etcd.fault({ on: 'txn', when: writesKey('leader', 'delete'), loseRequest: true });
     const released = keeper.release(END, null, []);
@@ -1302,6 +1309,20 @@ describe('a change of the TTL', () => {
     expect(held().windowOpen).toBe(true);
     expect(etcd.beat?.holdMs).toBe(5_000);
     expect(lost).toEqual([]);
+  });
+
+  it('names no end in maintenance, like every beat', async () => {
+    await leads();
+    wantedTtl = seconds(20);
+    paused = true;
+    // The answer is lost, and no beat can follow it.
+    const cutOff = (): void => {
+      etcd.reachable = false;
+    };
+    etcd.fault({ on: 'txn', when: writesKey('leader'), first: cutOff });
+    await clock.pass(2_000);
+    expect(etcd.key('leader')?.modRevision).toBe(etcd.key('status')?.modRevision);
+    expect(etcd.beat?.holdMs).toBeNull();
   });
 
   it('is found again when the answer of the change was lost', async () => {

@@ -511,7 +511,7 @@ export const inMaintenanceAsAsked: readonly Case[] = [
     name: 'the key goes to the member that was promoted by hand, once Postgres is down here',
     view: leads({ ...paused, local: aStopped(), cluster: claimed, peers: peers({ a: promotedByHand, c: aPeer('c') }) }),
     rule: 'maintenance.makes-way',
-    actions: [{ do: 'release', lsn: aStopped().checkpoint, candidate: nodeName('a'), lost: null }],
+    actions: [{ do: 'release', lsn: aStopped().checkpoint, candidate: nodeName('a'), lost: null, endless: true }],
   },
   {
     name: 'also where it was made a standby by hand',

@@ -597,6 +597,13 @@ export const byOperator: readonly Case[] = [
 const neverLed = aCluster({ leader: null, status: null });
 const nobodyWrote = aGate({ revision: revision(0), beat: null });
 
+const madeHere: ViewOver = {
+  local: aStopped({ cleanly: true, timeline: timeline(1) }),
+  cluster: neverLed,
+  gate: nobodyWrote,
+  peers: peers({ a: aSilentPeer(), c: aPeer('c', { timeline: timeline(1) }) }),
+};
+
 export const notRunning: readonly Case[] = [
   {
     name: 'brings a stopped Postgres up as a standby first, so that its position counts',
@@ -619,9 +626,21 @@ export const notRunning: readonly Case[] = [
   },
   {
     name: 'takes the key of a cluster that nobody has ever led with its stopped primary',
-    view: seeks({ local: aStopped({ cleanly: true, timeline: timeline(1) }), cluster: neverLed, gate: nobodyWrote }),
+    view: seeks(after(100, madeHere)),
     rule: 'leaderless.acquire',
     actions: [acquire({ status: revision(0) })],
+  },
+  {
+    name: 'asks the others first whether they know better: etcd may have been emptied',
+    view: seeks({ ...madeHere, peers: new Map() }),
+    rule: 'leaderless.ask-peers',
+    actions: [{ do: 'ask-peers', waitFor: [nodeName('a'), nodeName('c')] }],
+  },
+  {
+    name: 'stays behind one who is on a newer timeline: somebody has led since',
+    view: seeks(after(100, { ...madeHere, peers: peers({ a: aPeer('a'), c: aSilentPeer() }) })),
+    rule: 'leaderless.start-standby',
+    actions: ['start-standby'],
   },
   {
     name: 'does not lead from the stopped primary of a cluster that had failovers: a wiped store forgets them, the data do not',
