@@ -391,9 +391,9 @@ export class LeaseKeeper {
     this.doubtList(cluster, restarted);
     const { leader } = cluster;
     if (restarted) this.confirmsAfter = laterBy(arrivedAt, longest(clusterTtl, ownTtl));
-    const endless = this.known.opensAt === 'never';
-    // Behind one that went in maintenance nobody could take over, so he goes on.
-    if (restarted && leader?.name === self && !endless) this.disown(leader.term);
+    // Behind one who went on in maintenance nobody could take over, so it is still he.
+    const goesOn = this.known.opensAt === 'never' && this.known.writer === self;
+    if (restarted && leader?.name === self && !goesOn) this.disown(leader.term);
     this.leaderSeen = leader;
     this.listSeen = cluster.failsafe;
     const { adoption } = this;

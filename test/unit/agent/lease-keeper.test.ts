@@ -754,6 +754,23 @@ describe('a key of our own that a restored etcd has brought back', () => {
     expect(keeper.leadership.kind).toBe('none');
   });
 
+  it('is taken up where this node itself went on in maintenance, and nowhere behind another one', async () => {
+    const saidIn = (leader: string) => ({ optime: 1, pgha: { term: '1', seq: 1, hold_ms: null, leader } });
+    await keeper.start();
+    await clock.pass(10);
+    paused = true;
+    etcd.put('status', saidIn('c'));
+    note();
+    etcd.put('leader', 'b', THEIR_LEASE);
+    etcd.put('status', { optime: 1, pgha: { term: '1', seq: 1, hold_ms: 10_000, leader: 'b' } });
+    noteRestored();
+    expect(keeper.leadership.kind).toBe('none');
+    etcd.put('leader', 'b', THEIR_LEASE);
+    etcd.put('status', saidIn('b'));
+    note();
+    expect(keeper.leadership.kind).toBe('holding');
+  });
+
   it('is left to run out where this node had it all the time and its Postgres is down', async () => {
     await leads();
     local = { downSince: clock.now(), isPrimary: false };
