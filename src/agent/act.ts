@@ -198,10 +198,10 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
       agent.poolers.pauseForHandover(action.wish);
       return true;
     case 'drop-switchover-request':
-      log.write('warn', 'switchover.refused', `the switchover was refused: ${action.why}`);
-      agent.lastRefusal = action.why;
+      agent.refuse(action.why);
       agent.switchoverAbandoned();
-      await agent.dropWish();
+      // It stands until etcd takes it away, which it may not do for a while (no space).
+      if (!(await agent.dropWish())) return false;
       await agent.readCluster();
       return true;
     case 'restart':

@@ -160,6 +160,7 @@ export class Agent implements Control {
   rescueTries: RescueTries | null = null;
   /** Why the last switchover that was asked for was not carried out; for those who wait for it. */
   lastRefusal: string | null = null;
+  private refused: { readonly wish: Revision | null; readonly why: string } | null = null;
   /** A restart of Postgres that an operator has put off to a time. */
   scheduledRestart: ScheduledRestart | null = null;
   /** Postgres here is being stopped for a switchover, or its postmaster just died: no 200 from now on. */
@@ -1668,11 +1669,24 @@ export class Agent implements Control {
 
   // ------------------------------------------------------------------ small things that several need
 
-  /** The operator's wish that was read last; not one that he has written over it since. */
-  async dropWish(): Promise<void> {
+  /** Told once for each wish, however long it stands. */
+  refuse(why: string): void {
+    this.lastRefusal = why;
+    const wish = this.reader.latest?.cluster.failover?.revision ?? null;
+    if (this.refused?.wish === wish && this.refused.why === why) return;
+    this.refused = { wish, why };
+    this.parts.log.write('warn', 'switchover.refused', `the switchover was refused: ${why}`);
+  }
+
+  /**
+   * The operator's wish that was read last; not one that he has written over it since.
+   *
+   * @returns false: nothing is known of what became of it
+   */
+  async dropWish(): Promise<boolean> {
     const wish = this.reader.latest?.cluster.failover ?? null;
-    if (wish === null) return;
-    await this.parts.dcs.txn(
+    if (wish === null) return true;
+    const answer = await this.parts.dcs.txn(
       {
         compare: [{ key: KEYS.failover, modRevision: wish.revision }],
         success: [{ op: 'put', key: KEYS.failover, value: '{}', lease: null }],
@@ -1680,6 +1694,7 @@ export class Agent implements Control {
       },
       READ_LIMIT,
     );
+    return answer.kind === 'answered';
   }
 
   /** One unconditional write of a key that only people write. */

@@ -377,7 +377,18 @@ export class LeaseKeeper {
     const clusterTtl = clusterTtlOf(cluster) ?? this.parts.wantedTtl();
     const ownTtl = this.parts.wantedTtl();
     const { self } = this.parts;
-    this.known = noteStatus(before, { cluster, at: arrivedAt, readAt, clusterTtl, ownTtl, historyRestarted, self });
+    // The settings that this read brings are taken up after it.
+    const ledInMaintenance = this.parts.paused() && this.leaderSeen !== null && this.leaderSeen.name !== self;
+    this.known = noteStatus(before, {
+      cluster,
+      at: arrivedAt,
+      readAt,
+      clusterTtl,
+      ownTtl,
+      historyRestarted,
+      ledInMaintenance,
+      self,
+    });
     if (before !== null && before.clusterId !== this.known.clusterId) {
       log.write(
         'warn',

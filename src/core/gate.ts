@@ -37,6 +37,8 @@ export interface Arrival {
   readonly clusterTtl: Millis;
   /** The watch had told of more than is there now: etcd was restored, and versions that were not read are lost. */
   readonly historyRestarted?: boolean;
+  /** Somebody else led in maintenance when etcd was last read. */
+  readonly ledInMaintenance?: boolean;
   /** This node: what it said itself keeps others waiting, and not itself. */
   readonly self?: NodeName;
   /** This node's own TTL: with no status at all, the larger of the two is waited. */
@@ -85,9 +87,11 @@ function opensAt(known: Gate | null, arrival: Arrival, restarted: boolean): Gate
   if (hold === 'never') return 'never';
   const opens = laterBy(arrival.at, hold);
   if (known === null || (!restarted && vouches(arrival))) return opens;
-  // A leader in maintenance goes on without an end until somebody who has led after him says so.
+  // A leader in maintenance goes on without an end until somebody who has led after him says so; also where his own word of
+  // it is lost with what was restored, before it was read.
   const isOurs = known.writer !== undefined && known.writer === arrival.self;
   if (known.opensAt === 'never' && !isOurs) return 'never';
+  if (restarted && arrival.ledInMaintenance === true) return 'never';
   // What stands in a restored etcd may be a release that asks for no wait, and whoever led after it wrote versions that are
   // lost: his window is as long as a TTL. That of one who was seen to lead before may be longer, if the TTL has become
   // shorter since.

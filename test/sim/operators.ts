@@ -113,7 +113,10 @@ export class Operators {
   }
 
   anyDaemon(): Machine | null {
-    const there = this.machines.filter((one) => one.on && one.daemon()?.process.paused === false);
+    // One that stands still takes no connection.
+    const answers = (one: Machine): boolean =>
+      one.on && !one.clock.isSuspended && one.daemon()?.process.paused === false;
+    const there = this.machines.filter(answers);
     return there.length === 0 ? null : this.random.pick(there);
   }
 

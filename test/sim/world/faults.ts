@@ -344,10 +344,13 @@ export class Faults {
       case 'split':
         this.split(fault);
         return;
-      case 'maintenance':
-        this.operators.change({ pause: true });
+      case 'maintenance': {
+        const until = this.queue.now() + fault.for;
+        // Nobody begins it any more once it was to be over.
+        this.operators.change({ pause: true }, () => this.queue.now() < until);
         this.healLater(fault.for, () => this.operators.change({ pause: null }));
         return;
+      }
       case 'settings':
         this.operators.change(fault.patch);
         this.healLater(fault.for, () =>

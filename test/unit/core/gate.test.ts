@@ -128,6 +128,14 @@ describe('the gate', () => {
     expect(seen(paused, { at: 5_000, revision: 49 }, { at: 6_000, revision: 52 }).opensAt).toBe(16_000);
   });
 
+  it('stays closed where somebody led in maintenance whose word of it went with a restored etcd before it was read', () => {
+    const before = noteStatus(null, arrival({ at: 1_000 }));
+    const led = { ledInMaintenance: true };
+    expect(noteStatus(before, { ...arrival({ at: 5_000, revision: 49 }), ...led }).opensAt).toBe('never');
+    expect(noteStatus(before, { ...arrival({ at: 5_000, revision: 51 }), ...led }).opensAt).toBe(15_000);
+    expect(noteStatus(before, arrival({ at: 5_000, revision: 49 })).opensAt).toBe(35_000);
+  });
+
   it('is not kept closed by what this node itself said before, in maintenance', () => {
     const paused = arrival({ at: 1_000, beat: aBeat({ holdMs: null }) });
     const ours = {
