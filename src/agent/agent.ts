@@ -282,6 +282,7 @@ export class Agent implements Control {
         wanted: () => this.wantedFailsafeList(),
         ask: (member, request, limit) => parts.peers.confirm(member, request, limit),
       },
+      readCluster: () => this.readCluster(),
       onChange: (what) => this.soon(`lease: ${what}`),
       onLost: (why, promotable) => this.stopNow(why, promotable),
     });
@@ -1647,11 +1648,27 @@ export class Agent implements Control {
     if (!this.policy.failsafeMode) return { kind: 'off' };
     const { local } = this.watch;
     if (local.kind === 'primary') return { kind: 'primary' };
-    const why = await this.keeper.confirm(request);
+    const why = this.hasMoreThan(request.name) ?? (await this.keeper.confirm(request));
     if (why !== null) return { kind: 'refused', why };
     this.upkeep.slots.heardFromLeader(request.slots);
     this.publish();
     return { kind: 'confirmed', position: local.kind === 'standby' ? position(local) : null };
+  }
+
+  /**
+   * A newer timeline than that of a leader who asks, and not from him: somebody has led since, and an etcd that was restored
+   * knows nothing of it. null: not so, as far as is known.
+   */
+  private hasMoreThan(leader: NodeName): string | null {
+    const { local } = this.watch;
+    if (local.kind !== 'standby' || local.receiver !== null) return null;
+    const cluster = this.reader.latest?.cluster;
+    const answer = this.peers.answers.get(leader);
+    const published = cluster === undefined ? null : (memberNamed(cluster, leader)?.timeline ?? null);
+    const told = answer?.kind === 'answered' ? answer.status.timeline : null;
+    const theirs = Math.max(published ?? 0, told ?? 0);
+    if (theirs === 0 || local.timeline <= theirs) return null;
+    return `${this.self} is on timeline ${local.timeline}, and ${leader} on ${theirs}: somebody has led since`;
   }
 
   rescue(request: RescueRequest): Promise<RescueAnswer> {

@@ -57,6 +57,8 @@ const STOOD_STILL = 100;
 const RAN_AHEAD = 500;
 /** Without a beat that landed for so long, etcd keeps us from leading, and nothing of ours the others. */
 const LANDING_GAP = 5_000;
+/** What etcd was read to say counts for so long. */
+const READ_LATELY = 1_000;
 /** Delayed writes of our own can only be so many; then something else is wrong. */
 const REPEATS = 5;
 
@@ -82,6 +84,8 @@ export interface LeaseKeeperParts {
   /** This cluster follows another one, and nothing here writes: no window is opened. */
   readonly leadsStandbys: () => boolean;
   readonly failsafe: FailsafeParts;
+  /** Has the cluster read now; `note` is told before it resolves. */
+  readonly readCluster: () => Promise<unknown>;
   /** Something changed that a decision may rest on. */
   readonly onChange: (what: 'proof' | 'lost' | 'released' | 'acquired' | 'key') => void;
   /**
@@ -154,10 +158,16 @@ export class LeaseKeeper {
   private unopenedSince: Instant | null = null;
   /** When the newest beat landed. */
   private landedAt: Instant = LONG_AGO;
+  /** When the newest write was sent by which etcd has kept everybody else from leading. */
+  private vouchedAt: Instant = LONG_AGO;
+  /** Until when the window was open that a release has closed. */
+  private closedUntil: Instant = LONG_AGO;
   /** When the newest proof was sent that opened a window, or the newest beat of maintenance that landed. */
   private provenAt: Instant = LONG_AGO;
   /** How the clocks stood then. */
   private provenClocks: ClocksAhead | null = null;
+  /** ... and when etcd was last read. */
+  private readClocks: ClocksAhead | null = null;
   private proofs = 0;
   private swapTriedAt: Instant = LONG_AGO;
   /** Leases with which the key was written together with a beat, in transactions whose answer may have been lost. */
@@ -342,10 +352,13 @@ export class LeaseKeeper {
    * The clocks themselves are asked too: a daemon that goes on may be here before the guard's word is.
    */
   get clocksDoubted(): boolean {
-    if (this.suspectedAt > this.provenAt) return true;
-    if (this.provenClocks === null) return false;
+    return this.suspectedAt > this.provenAt || this.ranAheadSince(this.provenClocks);
+  }
+
+  private ranAheadSince(before: ClocksAhead | null): boolean {
+    if (before === null) return false;
     const { boot, wall } = clocksAhead(this.parts.clock);
-    return boot - this.provenClocks.boot > STOOD_STILL || wall - this.provenClocks.wall > RAN_AHEAD;
+    return boot - before.boot > STOOD_STILL || wall - before.wall > RAN_AHEAD;
   }
 
   get acknowledged(): boolean {
@@ -374,11 +387,13 @@ export class LeaseKeeper {
   note(cluster: ClusterView, arrivedAt: Instant, readAt: Instant, nameIsOurs = true, historyRestarted = false): void {
     const { log } = this.parts;
     const before = this.known;
+    this.readClocks = clocksAhead(this.parts.clock);
     const clusterTtl = clusterTtlOf(cluster) ?? this.parts.wantedTtl();
     const ownTtl = this.parts.wantedTtl();
     const { self } = this.parts;
     // The settings that this read brings are taken up after it.
-    const ledInMaintenance = this.parts.paused() && this.leaderSeen !== null && this.leaderSeen.name !== self;
+    const led = this.parts.paused() ? (this.leaderSeen?.name ?? null) : null;
+    const ledInMaintenance = led === self ? null : led;
     this.known = noteStatus(before, {
       cluster,
       at: arrivedAt,
@@ -404,7 +419,8 @@ export class LeaseKeeper {
     if (restarted) this.confirmsAfter = laterBy(arrivedAt, longest(clusterTtl, ownTtl));
     // Behind one who went on in maintenance nobody could take over, so it is still he.
     const goesOn = this.known.opensAt === 'never' && this.known.writer === self;
-    if (restarted && leader?.name === self && !goesOn) this.disown(leader.term);
+    if (restarted && leader?.name === self && !goesOn)
+      this.disown(leader.term, 'etcd was replaced, and no open window says that nobody has led since');
     this.leaderSeen = leader;
     this.listSeen = cluster.failsafe;
     const { adoption } = this;
@@ -538,6 +554,8 @@ export class LeaseKeeper {
 
   private begin(tenure: Tenure): void {
     this.tenure = tenure;
+    this.vouchedAt = this.parts.clock.now();
+    this.closedUntil = LONG_AGO;
     this.disowned = null;
     this.adoption = null;
     this.wonTerm = null;
@@ -572,13 +590,12 @@ export class LeaseKeeper {
    * that this node may lack. So it is left to run out, and who leads is found out anew. Not where this node leads with a
    * Postgres that writes: inside of an open window nobody else can have led.
    */
-  private disown(term: Revision): void {
+  private disown(term: Revision, why: string): void {
     if (this.tenure !== null && (this.tenure.term !== term || this.mayWriteNow(this.tenure))) return;
     this.disowned = term;
     if (this.tenure === null) return;
     const dropped = this.alone(async () => {
       if (this.tenure?.term !== term) return;
-      const why = 'etcd was replaced, and no open window says that nobody has led since';
       this.parts.log.write('warn', 'lease.lost', `leadership is lost: ${why}`, { term: term.toString() });
       await this.end();
       // Not renewed any more: the key goes with it.
@@ -624,6 +641,7 @@ export class LeaseKeeper {
       if (this.tenure === null) return true;
       const down = this.parts.downSince();
       invariant(down !== null, 'a release is only sent with Postgres seen down or in recovery');
+      this.closedUntil = latest(this.tenure.until, this.closedUntil);
       this.tenure = { ...this.tenure, releaseSent: true, until: LONG_AGO };
       this.releasing = { record: { lsn, candidate, ...more }, also, endless };
       const known = await this.sendRelease();
@@ -636,6 +654,7 @@ export class LeaseKeeper {
     const { clock, dcs, log } = this.parts;
     const { tenure, releasing } = this;
     if (tenure === null || releasing === null) return true;
+    if (!(await this.readsFirst(tenure))) return false;
     const seq = tenure.seq + 1;
     this.tenure = { ...tenure, seq };
     const fields = this.parts.fields();
@@ -931,12 +950,39 @@ export class LeaseKeeper {
     return true;
   }
 
+  /**
+   * For a TTL nothing of ours has landed, and no window is open: somebody may have led since. An etcd that was restored to
+   * before that takes our next write all the same, and whoever reads it counts from there (protocol.md 11). So it is read
+   * first.
+   *
+   * @returns whether something may be written
+   */
+  private async readsFirst({ term, ttl, until }: Tenure): Promise<boolean> {
+    const isStale = (): boolean => {
+      const now = this.parts.clock.now();
+      const doubted = this.clocksDoubted;
+      if (!doubted && (now < latest(until, this.closedUntil) || between(this.vouchedAt, now) <= ttl)) return false;
+      const readAt = this.known?.readAt ?? LONG_AGO;
+      if (between(readAt, now) > READ_LATELY) return true;
+      return doubted && (this.suspectedAt > readAt || this.ranAheadSince(this.readClocks));
+    };
+    if (!isStale()) return true;
+    const isNew = this.known === null;
+    await this.parts.readCluster();
+    if (isStale()) return false;
+    // A new process has nothing to compare with what it reads.
+    const isOver = until !== LONG_AGO && this.parts.clock.now() >= laterBy(until, ttl);
+    if (isNew && isOver && !this.pausedBeat)
+      this.disown(term, 'its window has been closed for longer than a TTL, and etcd was not heard in between');
+    return this.disowned !== term;
+  }
+
   /** Rules 1 to 6: keepalive, beat, window, guard. @returns whether the next turn may wait a whole cycle */
   private async prove(): Promise<boolean> {
     const { clock, dcs } = this.parts;
     const started = this.tenure;
     invariant(started !== null, 'only a holder proves');
-    if (!this.mayBeat()) return false;
+    if (!this.mayBeat() || !(await this.readsFirst(started))) return false;
     const otherTtl =
       this.parts.settled() &&
       started.ttl !== this.parts.wantedTtl() &&
@@ -975,6 +1021,7 @@ export class LeaseKeeper {
         case 'landed': {
           this.tenure = { ...tenure, seq, statusRevision: verdict.statusRevision, releaseSent: false };
           this.heldFor = hold;
+          this.vouchedAt = sentAt;
           if (paused) {
             // It opens no window, and says all the same that the key is ours, whatever the clocks have done before.
             this.provenAt = sentAt;
@@ -1246,6 +1293,7 @@ export class LeaseKeeper {
     }
     this.tenure = { ...tenure, term, lease, ttl, seq, statusRevision: term };
     this.session = { lease, ttl, grantedFor: this.parts.wantedTtl() };
+    this.vouchedAt = this.parts.clock.now();
     // The key vanished, perhaps with everything else: whoever was kept away by the list may not be any more.
     this.list = null;
     await this.store();

@@ -37,8 +37,8 @@ export interface Arrival {
   readonly clusterTtl: Millis;
   /** The watch had told of more than is there now: etcd was restored, and versions that were not read are lost. */
   readonly historyRestarted?: boolean;
-  /** Somebody else led in maintenance when etcd was last read. */
-  readonly ledInMaintenance?: boolean;
+  /** Who else led, in maintenance, when etcd was last read; null: nobody did. */
+  readonly ledInMaintenance?: NodeName | null;
   /** This node: what it said itself keeps others waiting, and not itself. */
   readonly self?: NodeName;
   /** This node's own TTL: with no status at all, the larger of the two is waited. */
@@ -65,9 +65,9 @@ export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
   if (known !== null && !restarted && sameBeatless(known, arrival)) {
     return { ...known, revision, arrived: arrival.at, writtenAfter: known.readAt, storeRevision, readAt };
   }
-  const opens = opensAt(known, arrival, restarted);
-  const isKept = opens === 'never' && holdOf(arrival) !== 'never';
-  const writer = isKept ? known?.writer : status?.leader;
+  const goesOn = known === null ? null : whoGoesOn(known, arrival, restarted);
+  const opens = goesOn === null ? opensAt(known, arrival, restarted) : 'never';
+  const writer = goesOn === 'unknown' ? undefined : (goesOn ?? status?.leader);
   return {
     revision,
     arrived: arrival.at,
@@ -82,16 +82,24 @@ export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
   };
 }
 
+/**
+ * A leader in maintenance goes on without an end until somebody who has led after him says so: not what stands in an etcd
+ * that was restored, whatever it says; also where his own word of it went with that before it was read.
+ *
+ * @returns null: there is none
+ */
+function whoGoesOn(known: Gate, arrival: Arrival, restarted: boolean): NodeName | 'unknown' | null {
+  if (!restarted && vouches(arrival)) return null;
+  if (restarted && arrival.ledInMaintenance != null) return arrival.ledInMaintenance;
+  const isOurs = known.writer !== undefined && known.writer === arrival.self;
+  return known.opensAt === 'never' && !isOurs ? (known.writer ?? 'unknown') : null;
+}
+
 function opensAt(known: Gate | null, arrival: Arrival, restarted: boolean): Gate['opensAt'] {
   const hold = holdOf(arrival);
   if (hold === 'never') return 'never';
   const opens = laterBy(arrival.at, hold);
   if (known === null || (!restarted && vouches(arrival))) return opens;
-  // A leader in maintenance goes on without an end until somebody who has led after him says so; also where his own word of
-  // it is lost with what was restored, before it was read.
-  const isOurs = known.writer !== undefined && known.writer === arrival.self;
-  if (known.opensAt === 'never' && !isOurs) return 'never';
-  if (restarted && arrival.ledInMaintenance === true) return 'never';
   // What stands in a restored etcd may be a release that asks for no wait, and whoever led after it wrote versions that are
   // lost: his window is as long as a TTL. That of one who was seen to lead before may be longer, if the TTL has become
   // shorter since.

@@ -31,11 +31,19 @@ export interface Actor {
   readonly name: string;
   readonly on: boolean;
   readonly server: PostgresServer;
-  daemon(): { readonly startedAt: number; readonly process: { readonly paused: boolean } } | null;
+  readonly clock: { readonly resumedAt: number };
+  daemon(): {
+    readonly startedAt: number;
+    readonly process: { readonly paused: boolean };
+    readonly control: { published(): { readonly decision: { readonly situation: string } } };
+  } | null;
 }
 
 /** What a switchover or a failover by hand consists of, on all nodes together. */
 const HAND_OVER: ReadonlySet<Deed> = new Set<Deed>(['stop', 'promote', 'start as a standby', 'start as a primary']);
+
+/** Situations in which things are done that an operator keeps to himself in maintenance. */
+const DECIDES: ReadonlySet<string> = new Set(['leading', 'following', 'leaderless']);
 
 /** A leader may have lost the key a moment before somebody acts on what he has read. */
 const JUST_NOW_MS = 5_000;
@@ -242,6 +250,9 @@ export class Conduct {
       const down = one.on && one.server.processes.kind === 'none';
       if ((down || nobodyLeads) && this.knows(one.name, 'pause', true))
         this.checked['S12 in maintenance something was to be done'] += 1;
+      const situation = one.daemon()?.control.published().decision.situation ?? '';
+      if (DECIDES.has(situation) && one.daemon()?.process.paused === false && this.knows(one.name, 'pause', true))
+        this.fail('S12', `${one.name} decides as ever (${situation}), and the cluster is in maintenance`);
       if (this.isForeign(one) && one.daemon() !== null) this.checked['S9 data of another cluster'] += 1;
       if (nobodyLeads && this.knows(one.name, 'failover', 'manual'))
         this.checked['S12 failover is manual and nobody leads'] += 1;
@@ -409,12 +420,16 @@ export class Conduct {
     const ordered = status.beat?.release?.asked === true && status.beat.release.candidate === name;
     if (ordered) return;
     if (member?.validation !== undefined) this.checked['S12 the validation command was asked'] += 1;
-    if (member?.validation !== undefined && this.now() - (this.approvedAt.get(name) ?? -Infinity) > APPROVED_MS)
+    const approvedAt = this.approvedAt.get(name) ?? Number.NEGATIVE_INFINITY;
+    // Its clock stood still since.
+    const standstill = this.actor(name).clock.resumedAt > approvedAt ? Number.POSITIVE_INFINITY : 0;
+    if (member?.validation !== undefined && this.now() - approvedAt > APPROVED_MS + standstill)
       this.fail('S12', `${name} takes the key, and its failover_validation_command has not agreed`);
     if (this.knows(name, 'failover', 'manual') && !released)
       this.fail('S12', `${name} takes the key by itself although failover is manual`);
     if (released) return;
-    this.checkLocation(name, former);
+    // Whose location it is stands in `status`, which somebody may have garbled.
+    if (status.beat !== null) this.checkLocation(name, former);
     // An election begins when the last hold has run out, whether the key is gone by then or still stands.
     const began = this.statusAt + (status.beat?.holdMs ?? this.plan.settings.ttlMs);
     if (this.knows(name, 'standby_disconnect_on_failover', true))

@@ -10,6 +10,7 @@ import type { Leadership } from '../../src/core/view.ts';
 import { kindOf, type RequestKind } from './models/dcs-line.ts';
 import type { GuardProcess } from './models/guard.ts';
 import type { PostgresServer } from './models/postgres-server.ts';
+import { REPLACING_MS } from './world/faults.ts';
 import type { Incarnation, MachineClock } from './world/incarnation.ts';
 
 /** A node as the checker looks at it. */
@@ -77,6 +78,8 @@ interface Ledger {
   /** etcd took this lease away, or it was changed for a shorter one: until the window ends that is no fault of the node. */
   pardonedLease: LeaseId | null;
   pardonedUntil: number;
+  /** When a beat of its own was applied last. */
+  beatAt: number;
   /** Rounds of questions to the members: who has confirmed so far. By the instant of asking. */
   readonly rounds: Map<number, Set<string>>;
   /** Latest S + hold of a round that was complete: no lease has to last so long. */
@@ -89,6 +92,8 @@ interface Ledger {
   wrong200Since: number | null;
 }
 
+/** A keepalive is so much older than its beat at most, or the beat is not about that lease alone. */
+const A_LITTLE_MS = 1_000;
 /** A suspension is noticed within a tick of the guard; half a second later it strikes, and a hung family takes a while. */
 const AFTER_SUSPENSION_MS = 200 + 500 + 25 + 400;
 /** A suspension that is shorter goes unnoticed; the margin covers it. */
@@ -173,6 +178,7 @@ export class Invariants {
       endless: false,
       pardonedLease: null,
       pardonedUntil: Number.NEGATIVE_INFINITY,
+      beatAt: Number.NEGATIVE_INFINITY,
       ranThrough: false,
       rounds: new Map(),
       confirmedUntil: Number.NEGATIVE_INFINITY,
@@ -396,11 +402,19 @@ export class Invariants {
       }
     }
     if (release) return;
+    own.beatAt = at;
     own.listed = this.etcd.listed();
     own.mustEndBy = Number.POSITIVE_INFINITY;
     const beat = own.sent.findLast((one) => one.text === text && one.sentAt <= at);
     if (beat === undefined) return;
-    if (beat.hold !== null) own.windowBound = Math.max(own.windowBound, beat.from + beat.hold);
+    if (beat.hold !== null) {
+      own.windowBound = Math.max(own.windowBound, beat.from + beat.hold);
+      // Of a window that was proven under a longer TTL each beat tells; on a clock that stood still meanwhile it ends later.
+      const left = own.lease === null ? null : this.etcd.leaseLeft(own.lease);
+      const outlives = left !== null && beat.hold > left + A_LITTLE_MS;
+      if (outlives && own.pardonedLease === own.lease && at <= own.pardonedUntil)
+        own.pardonedUntil = Math.max(own.pardonedUntil, own.windowBound + 1);
+    }
     // Maintenance has ended: the window gets an end before anything is proven again, and the lease may be gone.
     const resumed = own.endless && beat.hold !== null;
     own.endless = beat.hold === null;
@@ -468,6 +482,9 @@ export class Invariants {
     } else if (this.sleptThroughRestore(ledger, now)) {
       ledger.excused = true;
       this.mark('excused: the machine stood still while etcd was restored');
+    } else if (this.isForgotten(ledger, now)) {
+      ledger.excused = true;
+      this.mark('excused: who leads now could not hear of it, because etcd was restored');
     } else if (
       now < this.byHandUntil &&
       ledger.endless &&
@@ -486,6 +503,25 @@ export class Invariants {
     return this.ledgers.some((one) => one !== ledger && now <= one.windowBound);
   }
 
+  /**
+   * What it was promised was lost with what etcd was restored to, and who leads now was not there to hear it before; or it
+   * stands alone in its list and has nobody to ask (docs/failsafe.md).
+   */
+  private isForgotten(ledger: Ledger, now: number): boolean {
+    if (ledger.beatAt > this.replacedAt || this.leaderName === null || this.leaderName === ledger.node.name)
+      return false;
+    if (standsAlone(ledger.listed, ledger)) return true;
+    const couldHear = !this.wasAway(this.ledger(this.leaderName), ledger.beatAt);
+    return !couldHear && (ledger.endless || now <= ledger.windowBound);
+  }
+
+  /** It was off, or stood still, from before this on until etcd was replaced. */
+  private wasAway({ node }: Ledger, from: number): boolean {
+    const { clock } = node;
+    if (clock.resumedAt >= this.replacedAt && clock.resumedAt - clock.stoodStillFor <= from) return true;
+    return (node.daemon()?.startedAt ?? 0) >= this.replacedAt - REPLACING_MS;
+  }
+
   /** What this node knows of its own window may be wrong by design (protocol.md 10). */
   isUnknowing(name: string): boolean {
     const ledger = this.ledger(name);
@@ -493,7 +529,7 @@ export class Invariants {
     const now = this.now();
     const replaced =
       now < this.byHandUntil && ledger.endless && this.leaderName !== null && this.leaderName !== ledger.node.name;
-    if (this.sleptThroughRestore(ledger, now)) return true;
+    if (this.sleptThroughRestore(ledger, now) || this.isForgotten(ledger, now)) return true;
     return this.justResumed(ledger, now) || guard.missedSuspension || guard.blind || replaced;
   }
 
@@ -637,7 +673,7 @@ export class Invariants {
     if (ledger.excused || this.justResumed(ledger, now)) return;
     const waits = last !== undefined && last.hold !== null && now < last.at + early(last.hold);
     if (waits && this.couldNotKnow(ledger, last)) {
-      this.mark('known limitation: started after etcd was restored');
+      this.mark('known limitation: was not there when etcd was restored');
     } else if (waits) {
       const missing = last.at + early(last.hold) - now;
       this.fail(
@@ -650,8 +686,7 @@ export class Invariants {
 
   /** What was lost with the old etcd tells nobody anything who was not there to hear it (docs/failsafe.md). */
   private couldNotKnow(ledger: Ledger, version: StatusVersion): boolean {
-    const startedAt = ledger.node.daemon()?.startedAt ?? 0;
-    return version.at <= this.replacedAt && startedAt >= this.replacedAt;
+    return version.at <= this.replacedAt && this.wasAway(ledger, version.at);
   }
 
   /** S3, second half: a promotion takes effect only while its node owns the key. */

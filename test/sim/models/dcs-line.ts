@@ -46,6 +46,8 @@ export interface LineEvents {
   /** A request leaves; what happens to it. */
   sent(kind: RequestKind, txn: Txn | null): Fate;
   revoked(lease: LeaseId): void;
+  /** How often all of etcd was replaced: what is on its way goes with the connections. */
+  replacements(): number;
   /** The daemon hears what etcd holds. */
   read(entries: readonly KeyValue[]): void;
 }
@@ -145,6 +147,13 @@ export class DcsLine implements Dcs {
           (error: unknown) => this.process.later(0, () => reject(error)),
         );
       };
+      const { replacements } = this.events;
+      const before = replacements();
+      const arrive = (after: number, then: () => void): void => {
+        this.scheduler.after(after, () => {
+          if (replacements() === before) then();
+        });
+      };
       switch (fate.kind) {
         case 'normal':
           listen(hand(), 0);
@@ -155,10 +164,10 @@ export class DcsLine implements Dcs {
           hand().catch(() => undefined);
           return;
         case 'late':
-          this.scheduler.after(fate.ms, () => void hand().catch(() => undefined));
+          arrive(fate.ms, () => void hand().catch(() => undefined));
           return;
         case 'slow':
-          this.scheduler.after(fate.ms / 2, () => listen(hand(), fate.ms / 2));
+          arrive(fate.ms / 2, () => listen(hand(), fate.ms / 2));
           return;
         default:
           return ((never: never) => never)(fate);

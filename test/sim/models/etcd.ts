@@ -95,6 +95,8 @@ export class EtcdModel {
   private readonly revokedListeners: RevokedListener[] = [];
   private readonly inside: Inside;
   private store = new KeyStore();
+  /** How often all of it was replaced: restored, or emptied. */
+  replacements = 0;
   private clusterId = 1001n;
   private leases = new Map<LeaseId, Lease>();
   private leader: number | null = 0;
@@ -246,6 +248,7 @@ export class EtcdModel {
     this.deposed = null;
     this.waiting = [];
     this.stopped = false;
+    this.replacements++;
     if (newCluster) this.clusterId++;
     this.term++;
     this.eachClient((client) => client.breakWatches());

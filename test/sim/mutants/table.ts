@@ -253,8 +253,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'src/core/gate.ts',
-        find: '(!restarted && vouches(arrival))',
-        replace: 'vouches(arrival)',
+        find: 'if (known === null || (!restarted && vouches(arrival))) return opens;',
+        replace: 'if (known === null || vouches(arrival)) return opens;',
       },
     ],
     caughtBy: ['P3', 'P1', 'S1'],

@@ -32,7 +32,7 @@ interface Tied {
 const BACKUP_EVERY_MS = 2_000;
 const CRASH_EVERY_MS = 1_500;
 /** Nobody replaces the data of an etcd that runs: it takes a moment at least to stop and to start it. */
-const REPLACING_MS = 1_000;
+export const REPLACING_MS = 1_000;
 
 export class Faults {
   private readonly plan: Plan;

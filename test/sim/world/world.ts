@@ -913,6 +913,7 @@ export class World {
           dcs: new DcsLine(inner, process, queue, {
             sent: (kind, txn) => this.sent(name, kind, txn),
             revoked: (lease) => this.invariants.revoked(name, lease),
+            replacements: () => this.etcd.replacements,
             read: (entries) => {
               const config = entries.find((entry) => entry.key === KEYS.config);
               this.conduct.wasTold(name, readConfig(config?.value ?? ''));

@@ -24,6 +24,8 @@ let local: { downSince: Instant | null; isPrimary: boolean };
 let paused: boolean;
 let leadsStandbys = false;
 let wantedTtl: Millis;
+let reads: number;
+let readByAgent: () => void;
 let settled: boolean;
 let lost: string[];
 let failsafe: {
@@ -43,6 +45,8 @@ beforeEach(() => {
   paused = false;
   leadsStandbys = false;
   wantedTtl = TTL;
+  reads = 0;
+  readByAgent = () => note();
   settled = true;
   lost = [];
   failsafe = { on: false, wanted: ['a', 'b', 'c'], asked: [], answer: () => ({ kind: 'confirmed', position: null }) };
@@ -73,6 +77,11 @@ function aKeeper(): LeaseKeeper {
         await clock.sleep(millis(1));
         return failsafe.answer(name);
       },
+    },
+    readCluster: async () => {
+      reads += 1;
+      await clock.sleep(millis(2));
+      if (etcd.reachable) readByAgent();
     },
     onChange: () => undefined,
     onLost: (why) => lost.push(why),
@@ -765,6 +774,11 @@ describe('a key of our own that a restored etcd has brought back', () => {
     etcd.put('status', { optime: 1, pgha: { term: '1', seq: 1, hold_ms: 10_000, leader: 'b' } });
     noteRestored();
     expect(keeper.leadership.kind).toBe('none');
+    // Of before the other one led, too.
+    etcd.put('leader', 'b', THEIR_LEASE);
+    etcd.put('status', saidIn('b'));
+    noteRestored();
+    expect(keeper.leadership.kind).toBe('none');
     etcd.put('leader', 'b', THEIR_LEASE);
     etcd.put('status', saidIn('b'));
     note();
@@ -792,6 +806,65 @@ describe('a key of our own that a restored etcd has brought back', () => {
     await clock.pass(1_100);
     expect(held().windowOpen).toBe(true);
     expect(lost).toEqual([]);
+  });
+});
+
+describe('etcd that answers again after a TTL without a word', () => {
+  const restored = (): void =>
+    keeper.note(
+      readCluster(etcd.store.entries(), { clusterId: 'two', revision: etcd.store.revision }),
+      clock.now(),
+      clock.now(),
+    );
+
+  beforeEach(async () => {
+    await leads();
+    local = { downSince: clock.now(), isPrimary: false };
+  });
+
+  it('is read before anything is written: it may have been restored to before somebody else led', async () => {
+    await clock.pass(1_100);
+    expect(reads).toBe(0);
+    const { seq } = etcd.beat ?? { seq: 0 };
+    etcd.reachable = false;
+    await clock.pass(25_000);
+    readByAgent = restored;
+    etcd.reachable = true;
+    await clock.pass(5_000);
+    expect(reads).toBeGreaterThan(0);
+    expect(etcd.beat?.seq).toBe(seq);
+    expect(keeper.leadership.kind).toBe('none');
+  });
+
+  it('is written to after a read that says what was known before', async () => {
+    const { seq } = etcd.beat ?? { seq: 0 };
+    etcd.reachable = false;
+    await clock.pass(25_000);
+    etcd.reachable = true;
+    await clock.pass(2_000);
+    expect(etcd.beat?.seq).toBeGreaterThan(seq);
+    expect(held().windowOpen).toBe(true);
+  });
+
+  it('is given no release either: the next one would not wait for whoever leads', async () => {
+    etcd.reachable = false;
+    await clock.pass(25_000);
+    await clock.outcome(keeper.release(END, null, []));
+    readByAgent = restored;
+    etcd.reachable = true;
+    await clock.pass(5_000);
+    expect(etcd.beat?.release ?? null).toBeNull();
+    expect(etcd.key('leader')?.value).toBe('b');
+  });
+
+  it('is read first also by a clock that stood still', async () => {
+    const { seq } = etcd.beat ?? { seq: 0 };
+    await clock.pass(100);
+    clock.suspended += 60_000;
+    readByAgent = restored;
+    await clock.pass(5_000);
+    expect(etcd.beat?.seq).toBe(seq);
+    expect(keeper.leadership.kind).toBe('none');
   });
 });
 

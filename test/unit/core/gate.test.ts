@@ -130,7 +130,7 @@ describe('the gate', () => {
 
   it('stays closed where somebody led in maintenance whose word of it went with a restored etcd before it was read', () => {
     const before = noteStatus(null, arrival({ at: 1_000 }));
-    const led = { ledInMaintenance: true };
+    const led = { ledInMaintenance: nodeName('c') };
     expect(noteStatus(before, { ...arrival({ at: 5_000, revision: 49 }), ...led }).opensAt).toBe('never');
     expect(noteStatus(before, { ...arrival({ at: 5_000, revision: 51 }), ...led }).opensAt).toBe(15_000);
     expect(noteStatus(before, arrival({ at: 5_000, revision: 49 })).opensAt).toBe(35_000);
