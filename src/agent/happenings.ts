@@ -47,6 +47,7 @@ const OF_RULE: Readonly<Record<string, ClusterEventName>> = {
 /** Rules of the leaderless under which nobody gets as far as an election. */
 const NO_ELECTION: ReadonlySet<string> = new Set([
   'leaderless.not-eligible',
+  'leaderless.not-up',
   'leaderless.at-the-gate',
   'leaderless.manual',
   'leaderless.start-standby',

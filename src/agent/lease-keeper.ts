@@ -57,6 +57,8 @@ const STOOD_STILL = 100;
 const RAN_AHEAD = 500;
 /** Without a beat that landed for so long, etcd keeps us from leading, and nothing of ours the others. */
 const LANDING_GAP = 5_000;
+/** A leader reads of maintenance with his next loop, the longest of which is 10 s, and his next beat says so. */
+const SAYS_SO_WITHIN = 15_000;
 /** What etcd was read to say counts for so long. */
 const READ_LATELY = 1_000;
 /** Delayed writes of our own can only be so many; then something else is wrong. */
@@ -130,8 +132,12 @@ export class LeaseKeeper {
   private adopting = false;
   /** etcd was replaced: before that what it says of who leads binds this node to nobody. */
   private confirmsAfter: Instant = LONG_AGO;
+  /** When it was first read that the cluster is in maintenance; null: it is not. */
+  private pausedSince: Instant | null = null;
   /** The term of a key with our name that a replaced etcd has brought back: it is left to run out. */
   private disowned: Revision | null = null;
+  /** Leases of leaderships of this process that are over. */
+  private readonly retired = new Set<LeaseId>();
   /** A running primary is taken in no longer than this without a proof: beyond it only the lease speaks for us. */
   private adoptingUntil: Instant = LONG_AGO;
   /** The key was asked for, for a primary to be taken in as it runs, and no answer has come. */
@@ -391,8 +397,11 @@ export class LeaseKeeper {
     const clusterTtl = clusterTtlOf(cluster) ?? this.parts.wantedTtl();
     const ownTtl = this.parts.wantedTtl();
     const { self } = this.parts;
-    // The settings that this read brings are taken up after it.
-    const led = this.parts.paused() ? (this.leaderSeen?.name ?? null) : null;
+    // The settings that this read brings are taken up after it. Later than this a leader has said so himself, or he is gone.
+    if (!this.parts.paused()) this.pausedSince = null;
+    else this.pausedSince ??= readAt;
+    const isNew = this.pausedSince !== null && between(this.pausedSince, readAt) < SAYS_SO_WITHIN;
+    const led = isNew ? (this.leaderSeen?.name ?? null) : null;
     const ledInMaintenance = led === self ? null : led;
     this.known = noteStatus(before, {
       cluster,
@@ -440,6 +449,7 @@ export class LeaseKeeper {
       this.tenure === null &&
       leader.lease !== null &&
       leader.term !== this.disowned &&
+      !this.retired.has(leader.lease) &&
       mayTakeUp
     ) {
       const behind = this.gate?.opensAt ?? 'never';
@@ -733,7 +743,13 @@ export class LeaseKeeper {
     });
   }
 
+  /** Rule 19: it never carries a leader key of ours again, but in a backup of etcd. */
+  private retireLease(): void {
+    if (this.tenure !== null) this.retired.add(this.tenure.lease);
+  }
+
   private async end(): Promise<void> {
+    this.retireLease();
     this.tenure = null;
     this.releasing = null;
     this.adopting = false;
@@ -1372,6 +1388,7 @@ export class LeaseKeeper {
   private async lose(why: string): Promise<void> {
     this.parts.log.write('warn', 'lease.lost', `leadership is lost: ${why}`, { term: this.tenure?.term.toString() });
     const promotable = this.gatePassedStored;
+    this.retireLease();
     this.tenure = null;
     this.session = null;
     this.releasing = null;
@@ -1394,6 +1411,7 @@ export class LeaseKeeper {
       this.parts.log.write('error', 'lease.lost', `leadership is left to run out: ${why}`, {
         term: this.tenure.term.toString(),
       });
+      this.retireLease();
       this.tenure = null;
       // Not renewed any more: the key goes with it.
       this.session = null;

@@ -85,6 +85,8 @@ export const RULES = {
   'restart.due': 'a restart of Postgres was scheduled for now, and its conditions are met',
   'restart.dropped':
     'a scheduled restart is not done: its time has passed, its conditions are not met, or it was done already',
+  'leaderless.not-up':
+    'there is no leader, and Postgres here is not up as a standby that answers and knows its position',
   'leaderless.not-eligible': 'there is no leader and this node may not become it',
   'leaderless.not-listed':
     'this node does not stand in the failsafe list: the last leader may be going on without having asked it',

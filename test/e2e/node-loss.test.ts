@@ -91,4 +91,44 @@ describeOnHosts('the node of the primary is lost', () => {
     expect(await cluster.timeline(primary)).toBe(timeline);
     expect((await cluster.pauseSince(cut))?.ms ?? 0).toBeLessThan(cluster.ttlMs);
   });
+
+  it('only one is left, and a whole timeline behind: an operator makes it the leader, and it begins a timeline of its own', async () => {
+    const cluster = shared.current;
+    const first = await cluster.primary();
+    const [second = '', left = ''] = cluster.others(first).map(({ name }) => name);
+    const before = await cluster.timeline(first);
+    await cluster.waitAllStreaming();
+    await cluster.node(left).daemon.stop();
+    const handed = await cluster.ctl(['switchover', '--candidate', second, '--force'], { node: first });
+    expect(`${handed.code}: ${handed.stdout}${handed.stderr}`).toMatch(/^0: /);
+    await cluster.sql(second, 'create table only_there (n int)');
+    await cluster.node(first).daemon.stop();
+    await cluster.node(second).daemon.stop();
+    cluster.node(left).daemon.start();
+    await until(`${left} says why it does not lead`, 3 * cluster.ttlMs, async () =>
+      cluster
+        .node(left)
+        .logText()
+        .includes(`${left} is on timeline ${before}, the cluster has been on ${before + 1}`),
+    );
+    const asked = ['failover', '--candidate', left, '--force'];
+    const refused = await cluster.ctl(asked, { node: left });
+    expect([refused.code, refused.stdout + refused.stderr]).toEqual([
+      1,
+      expect.stringContaining(`the cluster has been on ${before + 1}; accept_data_loss`),
+    ]);
+    const done = await cluster.ctl([...asked, '--accept-data-loss'], { node: left });
+    expect(`${done.code}: ${done.stdout}${done.stderr}`).toMatch(/^0: /);
+    expect(await cluster.timeline(left)).toBe(before + 2);
+    const explained = await cluster.ctl(['explain', '--last', '--format', 'json'], { node: left });
+    const { loss } = JSON.parse(explained.stdout) as { loss: { lost: string; sentence: string } };
+    expect(loss.lost).not.toBe('nothing');
+    expect(loss.sentence).toContain(`timeline ${before + 1}, on which ${second} wrote`);
+    await cluster.startWriter();
+    for (const name of [second, first]) cluster.node(name).daemon.start();
+    await endsWell(cluster, { mayLose: true });
+    expect(await cluster.sql(second, "select to_regclass('only_there') as t")).toEqual([{ t: null }]);
+    const history = await cluster.ctl(['history', '--format', 'json'], { node: left });
+    expect(history.stdout).toContain(`went on from timeline ${before}`);
+  });
 });

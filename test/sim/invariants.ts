@@ -80,6 +80,9 @@ interface Ledger {
   pardonedUntil: number;
   /** When a beat of its own was applied last. */
   beatAt: number;
+  /** When it last read etcd, and when it did before that was replaced. */
+  readAt: number;
+  readBefore: number;
   /** Rounds of questions to the members: who has confirmed so far. By the instant of asking. */
   readonly rounds: Map<number, Set<string>>;
   /** Latest S + hold of a round that was complete: no lease has to last so long. */
@@ -92,6 +95,8 @@ interface Ledger {
   wrong200Since: number | null;
 }
 
+/** Whoever reaches etcd reads it with every loop, the longest of which is 10 s. */
+const UNREAD_MS = 15_000;
 /** A keepalive is so much older than its beat at most, or the beat is not about that lease alone. */
 const A_LITTLE_MS = 1_000;
 /** A suspension is noticed within a tick of the guard; half a second later it strikes, and a hung family takes a while. */
@@ -179,6 +184,8 @@ export class Invariants {
       pardonedLease: null,
       pardonedUntil: Number.NEGATIVE_INFINITY,
       beatAt: Number.NEGATIVE_INFINITY,
+      readAt: Number.NEGATIVE_INFINITY,
+      readBefore: Number.NEGATIVE_INFINITY,
       ranThrough: false,
       rounds: new Map(),
       confirmedUntil: Number.NEGATIVE_INFINITY,
@@ -280,6 +287,11 @@ export class Invariants {
     ledger.pardonedUntil = ledger.endless ? Number.POSITIVE_INFINITY : ledger.windowBound + 1;
   }
 
+  /** A daemon has heard what etcd holds. */
+  read(name: string): void {
+    this.ledger(name).readAt = this.now();
+  }
+
   /**
    * etcd was wiped or restored: whoever leads may go on until his window ends, and what was promised in versions of
    * `status` that nobody can read any more still counts.
@@ -287,6 +299,7 @@ export class Invariants {
   etcdReplaced(status: string | null): void {
     this.replacedAt = this.now();
     for (const ledger of this.ledgers) {
+      ledger.readBefore = ledger.readAt;
       this.pardon(ledger);
       // In maintenance nothing is armed; whoever brings the scope back is taken in as it runs.
       const { guard } = ledger.node;
@@ -515,9 +528,10 @@ export class Invariants {
     return !couldHear && (ledger.endless || now <= ledger.windowBound);
   }
 
-  /** It was off, or stood still, from before this on until etcd was replaced. */
-  private wasAway({ node }: Ledger, from: number): boolean {
+  /** It was off, stood still, or did not reach etcd, from before this on until etcd was replaced. */
+  private wasAway({ node, readBefore }: Ledger, from: number): boolean {
     const { clock } = node;
+    if (readBefore < from - UNREAD_MS) return true;
     if (clock.resumedAt >= this.replacedAt && clock.resumedAt - clock.stoodStillFor <= from) return true;
     return (node.daemon()?.startedAt ?? 0) >= this.replacedAt - REPLACING_MS;
   }

@@ -46,6 +46,7 @@ export const PROMOTIONS = 2;
 /** Rules that keep this node from going, whoever is better. */
 export const HELD_BACK: ReadonlySet<RuleId> = new Set([
   'leaderless.not-eligible',
+  'leaderless.not-up',
   'leaderless.start-standby',
   'leaderless.primary-alive',
   'leaderless.seen-by-others',
@@ -107,7 +108,7 @@ export function seekLeader(view: View, cluster: ClusterView): Decision {
     case 'silent':
     case 'orphans':
     case 'unusable':
-      return decision('leaderless.not-eligible', `no leader, and Postgres here is ${local.kind}`, [], millis(200));
+      return decision('leaderless.not-up', `no leader, and Postgres here is ${local.kind}`, [], millis(200));
     default:
       return ((never: never) => never)(local);
   }
@@ -142,7 +143,12 @@ function asStandby(view: View, cluster: ClusterView, local: Standby): Decision {
   if (unfit !== null)
     return (
       onlookerEndsReceiver(view, cluster, local) ??
-      decision('leaderless.not-eligible', unfit, [], local.positionFinal ? null : millis(200))
+      decision(
+        unfit === notUp(view, local) ? 'leaderless.not-up' : 'leaderless.not-eligible',
+        unfit,
+        [],
+        local.positionFinal ? null : millis(200),
+      )
     );
   if (!isListed(cluster.failsafe, view.self)) return notListed(view, cluster);
   const promised = forced || followsAnother(view, cluster) ? null : (cluster.sync ?? null);
@@ -898,6 +904,13 @@ export function waitAtTheGate(view: View): Decision {
   );
 }
 
+/** What passes by itself when a standby comes up. null: it is up. */
+function notUp(view: View, local: Standby): string | null {
+  if (!local.positionFinal)
+    return `${view.self} still replays WAL that it had before its start; its position is not known yet`;
+  return local.failing === null ? null : `the health check of Postgres fails here: ${local.failing.said}`;
+}
+
 /**
  * Why this standby may not become leader now; null: it may.
  *
@@ -909,9 +922,8 @@ function whyNot(view: View, cluster: ClusterView, local: Standby, forced: boolea
   if (node.priority <= 0) return `${view.self} has priority 0`;
   const trouble = unwatched(view);
   if (trouble !== null) return trouble;
-  if (!local.positionFinal)
-    return `${view.self} still replays WAL that it had before its start; its position is not known yet`;
-  if (local.failing !== null) return `the health check of Postgres fails here: ${local.failing.said}`;
+  const notYet = notUp(view, local);
+  if (notYet !== null) return notYet;
   const disk = view.ailments.find(({ sickness }) => cannotWrite(sickness.kind));
   if (disk !== undefined) return `nothing can be written here: ${describeSickness(disk.sickness)}`;
   const unproven = view.attempts.get('prove');

@@ -751,6 +751,8 @@ export class Cluster {
         'pgha.yml',
         'patroni.yml',
         'postgres.log',
+        'run/postgres.log',
+        'run/guard.log',
         'data/postgresql.conf',
         'data/log',
         'log',

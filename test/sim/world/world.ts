@@ -525,7 +525,7 @@ export class World {
   private rescueByHand(): void {
     if (this.phase !== 'liveness') return;
     const leader = this.writableLeader();
-    if (leader === null && this.invariants.endless) {
+    if (leader === null && (this.invariants.endless || this.maintenanceWasLost())) {
       // Nobody names a node whose Postgres does not start, or that says it does not stand in the failsafe list.
       const fit = this.machines.filter(
         (one) =>
@@ -555,6 +555,13 @@ export class World {
       }
     }
     this.queue.after(20_000, () => this.rescueByHand());
+  }
+
+  /** Somebody was heard to go in maintenance, and the etcd that knew of its end, or of nothing, was replaced. */
+  private maintenanceWasLost(): boolean {
+    const kinds = new Set(this.plan.faults.map(({ fault }) => fault.kind));
+    if (!kinds.has('maintenance') || !(kinds.has('etcd-restore') || kinds.has('etcd-wipe'))) return false;
+    return this.machines.some((one) => one.daemon()?.control.published().gate?.opensAt === 'never');
   }
 
   /** Health checks of a load balancer, and what is looked at now and then. */
@@ -915,6 +922,7 @@ export class World {
             revoked: (lease) => this.invariants.revoked(name, lease),
             replacements: () => this.etcd.replacements,
             read: (entries) => {
+              this.invariants.read(name);
               const config = entries.find((entry) => entry.key === KEYS.config);
               this.conduct.wasTold(name, readConfig(config?.value ?? ''));
             },

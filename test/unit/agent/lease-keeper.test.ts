@@ -763,6 +763,16 @@ describe('a key of our own that a restored etcd has brought back', () => {
     expect(keeper.leadership.kind).toBe('none');
   });
 
+  it('is not taken up with a lease of ours that is over, however new that etcd looks', async () => {
+    await leads();
+    const { lease } = keeper;
+    local = { downSince: clock.now(), isPrimary: false };
+    await clock.outcome(keeper.release(END, null, []));
+    etcd.put('leader', 'b', lease ?? THEIR_LEASE);
+    note();
+    expect(keeper.leadership.kind).toBe('none');
+  });
+
   it('is taken up where this node itself went on in maintenance, and nowhere behind another one', async () => {
     const saidIn = (leader: string) => ({ optime: 1, pgha: { term: '1', seq: 1, hold_ms: null, leader } });
     await keeper.start();

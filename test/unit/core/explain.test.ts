@@ -90,14 +90,14 @@ const withLeader: readonly Row[] = [
     name: 'may not while its health check fails',
     view: { local: aStandby({ failing: FAILING }) },
     verdict: 'no',
-    rule: 'leaderless.not-eligible',
+    rule: 'leaderless.not-up',
     says: /no answer within 1000 ms/,
   },
   {
     name: 'may not while it replays what it had before its start',
     view: { local: aStandby({ positionFinal: false }) },
     verdict: 'no',
-    rule: 'leaderless.not-eligible',
+    rule: 'leaderless.not-up',
   },
   {
     name: 'may not while its Postgres is down',

@@ -172,14 +172,14 @@ export const eligible: readonly Case[] = [
   {
     name: 'does not lead before it has replayed what it had at its start, and looks again soon',
     view: seeks({ local: aLoneStandby({ positionFinal: false }) }),
-    rule: 'leaderless.not-eligible',
+    rule: 'leaderless.not-up',
     actions: [],
     again: 200,
   },
   {
     name: 'does not lead with a failing health check',
     view: seeks({ local: aLoneStandby({ failing: FAILING }) }),
-    rule: 'leaderless.not-eligible',
+    rule: 'leaderless.not-up',
     actions: [],
   },
   {
@@ -693,7 +693,7 @@ export const notRunning: readonly Case[] = [
   {
     name: 'takes no part while Postgres is stopping',
     view: seeks({ local: { kind: 'stopping', since: millis(1) } }),
-    rule: 'leaderless.not-eligible',
+    rule: 'leaderless.not-up',
     actions: [],
   },
   {
