@@ -83,6 +83,8 @@ interface Ledger {
   /** When it last read etcd, and when it did before that was replaced. */
   readAt: number;
   readBefore: number;
+  /** Its daemon was stopped (SIGSTOP) then. */
+  stoodThen: boolean;
   /** Rounds of questions to the members: who has confirmed so far. By the instant of asking. */
   readonly rounds: Map<number, Set<string>>;
   /** Latest S + hold of a round that was complete: no lease has to last so long. */
@@ -186,6 +188,7 @@ export class Invariants {
       beatAt: Number.NEGATIVE_INFINITY,
       readAt: Number.NEGATIVE_INFINITY,
       readBefore: Number.NEGATIVE_INFINITY,
+      stoodThen: false,
       ranThrough: false,
       rounds: new Map(),
       confirmedUntil: Number.NEGATIVE_INFINITY,
@@ -300,6 +303,7 @@ export class Invariants {
     this.replacedAt = this.now();
     for (const ledger of this.ledgers) {
       ledger.readBefore = ledger.readAt;
+      ledger.stoodThen = ledger.node.daemon()?.process.paused === true;
       this.pardon(ledger);
       // In maintenance nothing is armed; whoever brings the scope back is taken in as it runs.
       const { guard } = ledger.node;
@@ -529,9 +533,9 @@ export class Invariants {
   }
 
   /** It was off, stood still, or did not reach etcd, from before this on until etcd was replaced. */
-  private wasAway({ node, readBefore }: Ledger, from: number): boolean {
+  private wasAway({ node, readBefore, stoodThen }: Ledger, from: number): boolean {
     const { clock } = node;
-    if (readBefore < from - UNREAD_MS) return true;
+    if (readBefore < from - UNREAD_MS || (stoodThen && readBefore < from)) return true;
     if (clock.resumedAt >= this.replacedAt && clock.resumedAt - clock.stoodStillFor <= from) return true;
     return (node.daemon()?.startedAt ?? 0) >= this.replacedAt - REPLACING_MS;
   }
