@@ -26,6 +26,7 @@ export const PROGRAMS = {
   curl: { found: () => which('curl') !== null, debian: ['curl'], what: 'curl' },
   ip: { found: () => which('ip') !== null, debian: ['iproute2'], what: 'ip (iproute2)' },
   nft: { found: () => which('nft') !== null, debian: ['nftables'], what: 'nft (nftables)' },
+  arping: { found: () => which('arping') !== null, debian: ['iputils-arping'], what: 'arping (iputils)' },
   nsenter: { found: () => which('nsenter') !== null, debian: ['util-linux'], what: 'nsenter, setpriv (util-linux)' },
   'dpkg-deb': { found: () => which('dpkg-deb') !== null, debian: ['dpkg'], what: 'dpkg-deb' },
   strip: { found: () => which('strip') !== null, debian: ['binutils'], what: 'strip (binutils)' },
@@ -223,7 +224,7 @@ fi
 
 const TEST = [
   ...['postgres', 'psql', 'etcd', 'etcdctl', 'ip', 'nft', 'nsenter', 'patronictl', 'repmgr'],
-  ...['haproxy', 'keepalived', 'pgbouncer', 'curl'],
+  ...['haproxy', 'keepalived', 'pgbouncer', 'curl', 'arping'],
 ];
 
 /** For the demo and the tests; `all`: what only `npm run test:all` needs, and is large. */

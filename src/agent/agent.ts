@@ -27,7 +27,7 @@ import { decide, type Judgement } from '../core/decide.ts';
 import type { Decision } from '../core/decision.ts';
 import { type DecisionRecord, readRecord } from '../core/decision-record.ts';
 import { explain } from '../core/explain.ts';
-import { type ConfirmOutcome, type FailsafeRequest, wantedList } from '../core/failsafe.ts';
+import { type ConfirmOutcome, type FailsafeRequest, ledSince, wantedList } from '../core/failsafe.ts';
 import { roomToBegin } from '../core/lease.ts';
 import { type LocalPostgres, mayWrite, position, type SystemId, systemId } from '../core/local.ts';
 import { type Lsn, type Timeline, timeline } from '../core/lsn.ts';
@@ -99,9 +99,9 @@ const READ_LIMIT = millis(1_500);
 /** So long a member whose key ran out is still asked in an election. */
 const REMEMBERED = millis(30_000);
 const LINEAGE_LIMIT = millis(2_000);
-/** In which replacements of the data directory are counted. */
 /** No more than this is believed of a key that anybody can write. */
 const TIMELINES_TAKEN = 1_000;
+/** In which replacements of the data directory are counted. */
 const A_DAY = millis(24 * 3_600_000);
 /** So long what etcd said of the leader is enough to undo data here. */
 const LEADS_FOR = millis(4_000);
@@ -1648,27 +1648,21 @@ export class Agent implements Control {
     if (!this.policy.failsafeMode) return { kind: 'off' };
     const { local } = this.watch;
     if (local.kind === 'primary') return { kind: 'primary' };
-    const why = this.hasMoreThan(request.name) ?? (await this.keeper.confirm(request));
+    const since = ledSince(this.self, local, request.name, this.timelineOf(request.name));
+    const why = since ?? (await this.keeper.confirm(request));
     if (why !== null) return { kind: 'refused', why };
     this.upkeep.slots.heardFromLeader(request.slots);
     this.publish();
     return { kind: 'confirmed', position: local.kind === 'standby' ? position(local) : null };
   }
 
-  /**
-   * A newer timeline than that of a leader who asks, and not from him: somebody has led since, and an etcd that was restored
-   * knows nothing of it. null: not so, as far as is known.
-   */
-  private hasMoreThan(leader: NodeName): string | null {
-    const { local } = this.watch;
-    if (local.kind !== 'standby' || local.receiver !== null) return null;
+  /** On which timeline another member is, by its key and by its own word; null: neither says so. */
+  private timelineOf(name: NodeName): Timeline | null {
     const cluster = this.reader.latest?.cluster;
-    const answer = this.peers.answers.get(leader);
-    const published = cluster === undefined ? null : (memberNamed(cluster, leader)?.timeline ?? null);
+    const answer = this.peers.answers.get(name);
+    const published = cluster === undefined ? null : (memberNamed(cluster, name)?.timeline ?? null);
     const told = answer?.kind === 'answered' ? answer.status.timeline : null;
-    const theirs = Math.max(published ?? 0, told ?? 0);
-    if (theirs === 0 || local.timeline <= theirs) return null;
-    return `${this.self} is on timeline ${local.timeline}, and ${leader} on ${theirs}: somebody has led since`;
+    return published !== null && told !== null && published > told ? published : (told ?? published);
   }
 
   rescue(request: RescueRequest): Promise<RescueAnswer> {

@@ -5,7 +5,8 @@
  */
 import type { ClusterView, FailsafeList, LeaderKey } from './cluster.ts';
 import type { Gate } from './gate.ts';
-import type { Lsn } from './lsn.ts';
+import type { LocalPostgres } from './local.ts';
+import type { Lsn, Timeline } from './lsn.ts';
 import type { NodeName, Revision } from './store.ts';
 import { type Instant, longest, type Millis, millis } from './time.ts';
 
@@ -111,6 +112,23 @@ export function whyNotConfirmed(request: FailsafeRequest, facts: MemberFacts): s
   const most = longest(millis(beat.holdMs ?? 0), facts.ttl);
   if (request.hold === null || request.hold > most) return `a hold of ${request.hold} ms goes beyond ${most} ms`;
   return null;
+}
+
+/**
+ * A newer timeline here than that of the leader who asks, and not from him: somebody has led since, and an etcd that was
+ * restored knows nothing of it.
+ *
+ * @param theirs - the timeline of that leader; null: not known
+ * @returns why he is not confirmed; null: nothing here speaks against it
+ */
+export function ledSince(
+  self: NodeName,
+  local: LocalPostgres,
+  leader: NodeName,
+  theirs: Timeline | null,
+): string | null {
+  if (local.kind !== 'standby' || local.receiver !== null || theirs === null || local.timeline <= theirs) return null;
+  return `${self} is on timeline ${local.timeline}, and ${leader} on ${theirs}: somebody has led since`;
 }
 
 /** The gate with what was confirmed beside it (rule 31): no version of `status` shortens that. */

@@ -136,7 +136,8 @@ export class InterfaceAddress implements VirtualAddress {
     const { lines, said } = await this.ip.ask(
       steps.map((step) => `${step}${show}`).join(''),
       limit,
-      (so) => so.lines.length >= steps.length || /does not exist/.test(so.said),
+      // Each look shows the interface, or says that there is none: what is said later would count as the next answer.
+      (so) => so.lines.length + (so.said.match(/does not exist/g) ?? []).length >= steps.length,
     );
     const why = whatIsWrong(said);
     // One that hangs; and an interface that has gone and comes back has another number, which this one would not learn.

@@ -5,13 +5,15 @@ import {
   type FailsafeRequest,
   gateBehind,
   isListed,
+  ledSince,
   type MemberFacts,
   wantedList,
   whyNotConfirmed,
 } from '../../../src/core/failsafe.ts';
+import { timeline } from '../../../src/core/lsn.ts';
 import { leaseId, nodeName, revision } from '../../../src/core/store.ts';
 import { laterBy, millis, seconds } from '../../../src/core/time.ts';
-import { aBeat, aGate, NOW, TERM } from './builders.ts';
+import { aBeat, aGate, aLoneStandby, aStandby, aStopped, NOW, TERM } from './builders.ts';
 
 const TTL = seconds(10);
 const A = nodeName('a');
@@ -33,6 +35,24 @@ const facts = (over: Partial<MemberFacts> = {}): MemberFacts => ({
 
 const why = (over: Partial<MemberFacts> = {}, request: Partial<FailsafeRequest> = {}): string | null =>
   whyNotConfirmed({ ...asked, ...request }, facts(over));
+
+describe('a member on a newer timeline than the leader who asks', () => {
+  const one = timeline(1);
+
+  it('does not confirm: somebody has led since', () => {
+    expect(ledSince(B, aLoneStandby(), A, one)).toBe('b is on timeline 2, and a on 1: somebody has led since');
+  });
+
+  it('does while it receives: the leader may have been promoted a moment ago, and not have said so', () => {
+    expect(ledSince(B, aStandby(), A, one)).toBeNull();
+  });
+
+  it('says nothing on the same timeline, of one whose timeline is not known, or without a standby', () => {
+    expect(ledSince(B, aLoneStandby(), A, timeline(2))).toBeNull();
+    expect(ledSince(B, aLoneStandby(), A, null)).toBeNull();
+    expect(ledSince(B, aStopped(), A, one)).toBeNull();
+  });
+});
 
 describe('a member', () => {
   it('confirms the leader whose beat it has seen last, also when the key is gone', () => {
