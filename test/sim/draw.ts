@@ -1,6 +1,7 @@
 /**
- * Draws plans from seeds, in three ways that are all needed: a random subset of fault kinds per plan (one plan in
- * twenty has none), lengths that cluster around TTL, stop-by and loop times, and faults tied to events.
+ * Draws plans from seeds, in four ways that are all needed: a random subset of fault kinds per plan (one plan in
+ * twenty has none), lengths that cluster around TTL, stop-by and loop times, faults tied to events, and in one plan of
+ * eight several changes of who knows what, close together.
  */
 import type {
   Brought,
@@ -131,7 +132,8 @@ export function drawPlan(seed: number, focus: readonly Story[] = [], shape: Part
   const plan = { ...drawAny(seed, focus), ...poolers, ...address, ...shape };
   // Drawn apart, so that plans are what they were but for this.
   const failsafe = new SeededRandom(`failsafe:${seed}`).chance(0.35);
-  const drawn = drawSickness(failsafe ? { ...plan, config: { failsafe_mode: true, ...plan.config } } : plan, focus);
+  const guarded = failsafe ? { ...plan, config: { failsafe_mode: true, ...plan.config } } : plan;
+  const drawn = drawUpheaval(drawSickness(guarded, focus), focus);
   if (plan.config?.['synchronous_mode'] === undefined || plan.profile === 'quiet') return drawn;
   const random = new SeededRandom(`plan:${seed}`).fork('synchronous faults');
   return { ...drawn, faults: [...drawn.faults, ...drawSynchronous(random, plan.settings)] };
@@ -164,6 +166,45 @@ function drawSickness(plan: Plan, focus: readonly Story[]): Plan {
     on_checkpointer_stuck: random.pick(['failover', 'stay']),
   };
   return { ...plan, config: { ...config, ...plan.config }, faults: [...plan.faults, ...faults] };
+}
+
+/** What changes who knows what of whom, and who may do what. */
+const UPHEAVALS: readonly Kind[] = [
+  'etcd-restore',
+  'etcd-restore',
+  'etcd-wipe',
+  'etcd-kill',
+  'maintenance',
+  'maintenance',
+  'failover-by-hand',
+  'switchover',
+  'ttl',
+  'daemon-stop',
+  'daemon-stop',
+  'daemon-kill',
+  'daemon-pause',
+  'power-loss',
+  'machine-suspend',
+  'cut',
+  'garbage',
+];
+
+/** Several of them on top of everything else, each within a few holds of the one before. */
+function drawUpheaval(plan: Plan, focus: readonly Story[]): Plan {
+  const random = new SeededRandom(`upheaval:${plan.seed}`);
+  if (plan.profile === 'quiet' || focus.length > 0 || !random.chance(0.12)) return plan;
+  const { nodes, settings } = plan;
+  const latest = plan.safetyMs - 8_000;
+  let at = random.between(2_000, 0.4 * plan.safetyMs);
+  const faults = Array.from({ length: random.whole(3, 6) }, (_, i): PlannedFault => {
+    const stream = random.fork(`upheaval ${i}`);
+    const fault = drawFault(stream, stream.pick(UPHEAVALS), nodes, settings);
+    const when = { at: Math.round(at) };
+    at += drawLength(stream, settings) * (stream.chance(0.6) ? 0.3 : 1);
+    if (at > latest) at = stream.between(2_000, latest);
+    return { when, fault };
+  });
+  return { ...plan, faults: [...plan.faults, ...faults] };
 }
 
 function drawAny(seed: number, focus: readonly Story[]): Plan {
@@ -630,7 +671,11 @@ function drawFault(random: SeededRandom, kind: Kind, nodes: readonly string[], s
       return { kind, inMs, withdrawAfter: random.chance(0.3) ? Math.round(inMs * random.between(0.2, 1.2)) : null };
     }
     case 'failover-by-hand':
-      return { kind, to: random.pick(['other', 'other', 'holder', ...nodes]) };
+      return {
+        kind,
+        to: random.pick(['other', 'other', 'holder', ...nodes]),
+        ...(random.chance(0.3) ? { forced: true } : {}),
+      };
     case 'etcd-stuck-leader':
       return { kind, for: length(), attached: random.chance(0.3) ? 'holder' : null };
     case 'etcd-early-revocation':
