@@ -188,7 +188,7 @@ export interface Postgres {
    *
    * @param how.synchronous - as in the settings: it comes out of recovery acknowledging no commit
    * @param how.taken - timelines on which the cluster has been and this server has not: it begins none of these numbers
-   *   again (postgres-notes 4), so that whoever comes back from one of them is told apart
+   *   again, so that whoever comes back from one of them is told apart
    */
   promote(stillAllowed: () => boolean, signal: AbortSignal, how?: Promotion): Promise<void>;
   /** Upstream by reload where the version allows it (13 and newer), else by restart. null: no upstream. */

@@ -232,7 +232,10 @@ export async function promote(
       'SELECT CASE WHEN pg_catalog.pg_is_wal_replay_paused() THEN pg_catalog.pg_wal_replay_resume()::text END',
       ASK_LIMIT,
     );
-    for (const one of taken) await take(place, one);
+    for (const one of taken) {
+      signal.throwIfAborted();
+      await take(place, one);
+    }
     signal.throwIfAborted();
   } catch (cause) {
     throw promoteFailed(cause);

@@ -31,7 +31,7 @@ export interface Actor {
   readonly name: string;
   readonly on: boolean;
   readonly server: PostgresServer;
-  readonly clock: { readonly resumedAt: number };
+  readonly clock: { readonly resumedAt: number; readonly stoodStillFor: number };
   daemon(): {
     readonly startedAt: number;
     readonly process: { readonly paused: boolean };
@@ -421,9 +421,10 @@ export class Conduct {
     if (ordered) return;
     if (member?.validation !== undefined) this.checked['S12 the validation command was asked'] += 1;
     const approvedAt = this.approvedAt.get(name) ?? Number.NEGATIVE_INFINITY;
-    // Its clock stood still since.
-    const standstill = this.actor(name).clock.resumedAt > approvedAt ? Number.POSITIVE_INFINITY : 0;
-    if (member?.validation !== undefined && this.now() - approvedAt > APPROVED_MS + standstill)
+    // By its own clock, which may have stood still since.
+    const { clock } = this.actor(name);
+    const age = this.now() - approvedAt - (clock.resumedAt > approvedAt ? clock.stoodStillFor : 0);
+    if (member?.validation !== undefined && age > APPROVED_MS)
       this.fail('S12', `${name} takes the key, and its failover_validation_command has not agreed`);
     if (this.knows(name, 'failover', 'manual') && !released)
       this.fail('S12', `${name} takes the key by itself although failover is manual`);

@@ -525,8 +525,9 @@ export class Invariants {
    * stands alone in its list and has nobody to ask (docs/failsafe.md).
    */
   private isForgotten(ledger: Ledger, now: number): boolean {
-    if (ledger.beatAt > this.replacedAt || this.leaderName === null || this.leaderName === ledger.node.name)
-      return false;
+    // Who never wrote a beat was promised nothing, and an etcd that nobody replaced has lost nothing.
+    if (!Number.isFinite(ledger.beatAt) || ledger.beatAt > this.replacedAt) return false;
+    if (this.leaderName === null || this.leaderName === ledger.node.name) return false;
     if (standsAlone(ledger.listed, ledger)) return true;
     const couldHear = !this.wasAway(this.ledger(this.leaderName), ledger.beatAt);
     return !couldHear && (ledger.endless || now <= ledger.windowBound);
@@ -538,6 +539,11 @@ export class Invariants {
     if (readBefore < from - UNREAD_MS || (stoodThen && readBefore < from)) return true;
     if (clock.resumedAt >= this.replacedAt && clock.resumedAt - clock.stoodStillFor <= from) return true;
     return (node.daemon()?.startedAt ?? 0) >= this.replacedAt - REPLACING_MS;
+  }
+
+  /** Its machine stood still a moment ago: what it does now is the guard's to end. */
+  hasJustResumed(name: string): boolean {
+    return this.justResumed(this.ledger(name), this.now());
   }
 
   /** What this node knows of its own window may be wrong by design (protocol.md 10). */

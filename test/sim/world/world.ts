@@ -843,7 +843,7 @@ export class World {
         this.faults.occasion('promoted', name);
         this.invariants.promoted(name);
         // On a machine that has stood still it comes out of recovery blocked, and the guard ends it.
-        if (!this.invariants.isUnknowing(name)) this.synchrony.promoted(name);
+        if (!this.invariants.hasJustResumed(name)) this.synchrony.promoted(name);
         this.conduct.promoted(name, this.costOf(name));
         // S12, its last part. Never off.
         if (neverLeads(plan, name)) this.fail('S12', `${name} may never lead and was promoted`);
