@@ -124,12 +124,15 @@ function leadsFirst(view: View, cluster: ClusterView, here: Timeline): Decision 
   if (!gateOpen(view.gate, view.now)) return waitAtTheGate(view);
   const since = view.leaderlessSince ?? view.now;
   const others = namesOf(view, cluster);
-  if (!others.every((name) => askedSince(view, name, since))) {
+  if (!others.every((name) => askedSince(view, name, since) && heardLately(view, name))) {
     return decision('leaderless.ask-peers', `nobody has ever led: ask ${others.join(', ')} whether they know better`, [
       { do: 'ask-peers', waitFor: others },
     ]);
   }
   if (others.some((name) => (kinAnswer(view, name)?.timeline ?? here) > here)) return null;
+  // Also of other data, which its daemon cannot stop yet: it may not have heard of this cluster.
+  const primary = others.find((name) => saysPrimary(view, name, true));
+  if (primary !== undefined) return behindPrimary(`${primary} runs as a primary, and nobody has ever led here`, others);
   return take(view, cluster, 'leaderless.acquire', 'nobody has ever led this cluster, and its data is here');
 }
 
@@ -313,26 +316,19 @@ function elect(view: View, cluster: ClusterView, local: Standby, manual: boolean
     ]);
   }
 
-  // Where nobody has ever led, a primary that runs without a window is one that is just being taken in.
   const neverLed = cluster.status === null;
-  const writable = others.find((name) => {
-    const answer = view.peers.get(name);
-    if (answer?.kind !== 'answered' || between(answer.at, view.now) >= FRESH_MS) return false;
-    return answer.status.writable || (neverLed && answer.status.state === 'running' && !answer.status.inRecovery);
-  });
+  const writable = others.find((name) => saysPrimary(view, name, neverLed));
   // No guard ends the Postgres of a member that runs Patroni, and no gate tells when: its word is all there is.
   const ofPatroni = writable !== undefined && lastAnswer(view, writable)?.status.pgha === false;
   // Positive evidence against the gate's arithmetic: hold back, but not for ever (one more TTL).
   if (writable !== undefined && (neverLed || ofPatroni || between(since, view.now) < view.policy.cluster.ttl)) {
-    return decision(
-      'leaderless.primary-alive',
+    return behindPrimary(
       neverLed
         ? `${writable} runs as a primary and nobody has ever led here: it is the one to lead`
         : ofPatroni
           ? `${writable} runs Patroni and says that it is a primary: no election while it does`
           : `${writable} says that it is a writable primary: no election for up to another TTL`,
-      [{ do: 'ask-peers', waitFor }],
-      millis(500),
+      waitFor,
     );
   }
 
@@ -626,13 +622,15 @@ export function lastPrimaryAlive(view: View, cluster: ClusterView): Decision | n
   // By its own daemon's word it is down, or a standby by now; who saw it before that saw the same server.
   if (itself !== null && (itself.inRecovery || DOWN.has(itself.state))) return null;
   if (itself !== null) return said(`Postgres of ${last}, who led last, is ${itself.state}`);
-  // Its address is forgotten with its key; who streams from it knows better.
+  // Its address is forgotten with its key, which may have gone just now; who streams from it knows better.
   const fed = names.filter((name) => {
-    const receivesFrom = memberNamed(cluster, name)?.pgha?.receivesFrom ?? null;
-    return statusOf(view, name)?.receiving === true && receivesFrom === null;
+    const named = memberNamed(cluster, name)?.pgha?.receivesFrom ?? null;
+    const from = named === null ? null : memberNamed(cluster, named);
+    return statusOf(view, name)?.receiving === true && (from === null || from.role === 'primary');
   });
   if (receivesFromStranger(cluster, view.local)) fed.unshift(view.self);
-  if (fed.length > 0) return said(`${fed.join(' and ')} receive from a server that is no member now, so it is alive`);
+  if (fed.length > 0)
+    return said(`${fed.join(' and ')} receive${fed.length === 1 ? 's' : ''} from a primary that no daemon answers for`);
   if (last === null || last === view.self) return null;
   const recent: Millis = millis(2 * view.policy.cluster.loopWait);
   const seen = sightings(view, names, last).filter(({ age }) => age < recent);
@@ -655,6 +653,16 @@ export function statusOf(view: View, name: NodeName): PeerStatus | null {
   const answer = view.peers.get(name);
   return answer?.kind === 'answered' && heardLately(view, name) ? answer.status : null;
 }
+
+/** @param neverLed where nobody has led, one that runs without a window is one that is just being taken in */
+function saysPrimary(view: View, name: NodeName, neverLed: boolean): boolean {
+  const status = statusOf(view, name);
+  if (status === null) return false;
+  return status.writable || (neverLed && status.state === 'running' && !status.inRecovery);
+}
+
+const behindPrimary = (why: string, waitFor: readonly NodeName[]): Decision =>
+  decision('leaderless.primary-alive', why, [{ do: 'ask-peers', waitFor }], millis(500));
 
 export const runsAsPrimary = (status: PeerStatus | null): boolean =>
   status?.pgha === true && !status.witness && status.state === 'running' && !status.inRecovery;

@@ -6,7 +6,15 @@
 import { resolveCluster } from '../../../src/config/settings.ts';
 import type { Action } from '../../../src/core/action.ts';
 import type { Holding } from '../../../src/core/classify.ts';
-import type { Beat, ClusterView, FailoverRequest, HistoryLine, Member, Status } from '../../../src/core/cluster.ts';
+import type {
+  Beat,
+  ClusterView,
+  FailoverRequest,
+  HistoryLine,
+  Member,
+  MemberExtras,
+  Status,
+} from '../../../src/core/cluster.ts';
 import type { Gate } from '../../../src/core/gate.ts';
 import { type LocalPostgres, type Primary, type Standby, type Stopped, systemId } from '../../../src/core/local.ts';
 import { type Lsn, parseLsn, timeline } from '../../../src/core/lsn.ts';
@@ -105,6 +113,21 @@ export const isStarting = (asPrimary: boolean): LocalPostgres => ({ kind: 'start
 // ---- etcd -------------------------------------------------------------------------------------------------------------
 
 const ADDRESSES: Readonly<Record<string, string>> = { a: '10.0.0.1', b: '10.0.0.2', c: '10.0.0.3' };
+
+/** What a member that runs pgha writes of itself. */
+export const someExtras = (over: Partial<MemberExtras> = {}): MemberExtras => ({
+  version: '0.1.0',
+  nodeId: null,
+  priority: 100,
+  location: 'default',
+  sawPrimary: null,
+  guard: 'on',
+  role: 'node',
+  upstream: null,
+  receivesFrom: null,
+  dataDirectory: null,
+  ...over,
+});
 
 export function aMember(name: string, over: Partial<Member> = {}): Member {
   const host = ADDRESSES[name] ?? '10.0.0.9';

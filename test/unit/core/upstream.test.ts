@@ -1,27 +1,13 @@
 /** What a standby remembers of the members it could receive from, and who is fed through whom. */
 import { describe, expect, it } from 'vitest';
-import type { Member, MemberExtras } from '../../../src/core/cluster.ts';
+import type { Member } from '../../../src/core/cluster.ts';
 import { nodeName } from '../../../src/core/store.ts';
 import { isFed, NOTHING_REMEMBERED, noteMembers, noteSilent, toldToFollow } from '../../../src/core/upstream.ts';
-import { aCluster, aMember, before, after as later, NOW } from './builders.ts';
+import { aCluster, aMember, before, after as later, NOW, someExtras } from './builders.ts';
 
 const c = nodeName('c');
 const streams = (name: string, over: Partial<Member> = {}): Member =>
   aMember(name, { replicationState: 'streaming', ...over });
-const extras = (over: Partial<MemberExtras>): MemberExtras => ({
-  version: '0.1.0',
-  nodeId: null,
-  priority: 100,
-  location: 'default',
-  sawPrimary: null,
-  guard: 'on',
-  role: 'node',
-  upstream: null,
-  receivesFrom: null,
-  dataDirectory: null,
-  ...over,
-});
-
 describe('the members', () => {
   it('are good since they were first seen streaming, until they are not', () => {
     const first = noteMembers(NOTHING_REMEMBERED, aCluster({ members: [aMember('a'), streams('c')] }), NOW);
@@ -51,14 +37,14 @@ describe('the members', () => {
   });
 
   it('leave behind whom they were told to follow when their keys run out', () => {
-    const d = streams('d', { pgha: extras({ upstream: c }) });
+    const d = streams('d', { pgha: someExtras({ upstream: c }) });
     const first = noteMembers(NOTHING_REMEMBERED, aCluster({ members: [aMember('a'), d] }), NOW);
     expect(noteMembers(first, aCluster({ members: [aMember('a')] }), NOW).told.get(nodeName('d'))).toBe(c);
   });
 
   it('are told by our own setting or by the tag that Patroni knows', () => {
     expect(toldToFollow(aMember('b', { tags: { replicatefrom: 'c' } }))).toBe(c);
-    expect(toldToFollow(aMember('b', { pgha: extras({ upstream: c }) }))).toBe(c);
+    expect(toldToFollow(aMember('b', { pgha: someExtras({ upstream: c }) }))).toBe(c);
     expect(toldToFollow(aMember('b', { tags: { replicatefrom: 7 } }))).toBeNull();
     expect(toldToFollow(aMember('b'))).toBeNull();
   });
@@ -87,7 +73,7 @@ describe('a member that was silent', () => {
 
 describe('a member is fed by the leader', () => {
   const from = (name: string, upstream: string): Member =>
-    streams(name, { pgha: extras({ receivesFrom: nodeName(upstream) }) });
+    streams(name, { pgha: someExtras({ receivesFrom: nodeName(upstream) }) });
 
   it('when it streams from it, or through others that do', () => {
     const cluster = aCluster({ members: [aMember('a'), from('b', 'a'), from('c', 'b'), from('d', 'c')] });

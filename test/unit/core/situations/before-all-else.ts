@@ -32,9 +32,12 @@ import {
   peers,
   STATUS,
   seeks,
+  someExtras,
   TERM,
   type ViewOver,
 } from '../builders.ts';
+
+const cFromA = aMember('c', { pgha: someExtras({ receivesFrom: nodeName('a') }) });
 
 const fenced = {
   rule: 'fence.without-window',
@@ -453,6 +456,28 @@ export const inMaintenanceAsAsked: readonly Case[] = [
     view: named({
       cluster: aCluster({ leader: null, failover: byHand, members: [aMember('b'), aMember('c')] }),
       peers: peers({ c: aPeer('c', { receiving: true }) }),
+    }),
+    rule: 'maintenance.primary-alive',
+    actions: ['ask-peers'],
+  },
+  {
+    name: 'nor while another one does whose key still names him, whose own has just gone',
+    view: named({
+      cluster: aCluster({ leader: null, failover: byHand, members: [aMember('b'), cFromA] }),
+      peers: peers({ c: aPeer('c', { receiving: true }) }),
+    }),
+    rule: 'maintenance.primary-alive',
+    actions: ['ask-peers'],
+  },
+  {
+    name: 'nor while another one streams from him, whose key has not gone yet',
+    view: named({
+      cluster: aCluster({
+        leader: null,
+        failover: byHand,
+        members: [aMember('a', { role: 'primary' }), aMember('b'), cFromA],
+      }),
+      peers: peers({ a: aSilentPeer(), c: aPeer('c', { receiving: true }) }),
     }),
     rule: 'maintenance.primary-alive',
     actions: ['ask-peers'],

@@ -1,4 +1,6 @@
 /** Nobody's window can be open, or soon will not be. */
+
+import { systemId } from '../../../../src/core/local.ts';
 import { lsn, timeline } from '../../../../src/core/lsn.ts';
 import type { Publications } from '../../../../src/core/published.ts';
 import { nodeName, revision } from '../../../../src/core/store.ts';
@@ -641,6 +643,17 @@ export const notRunning: readonly Case[] = [
     view: seeks(after(100, { ...madeHere, peers: peers({ a: aPeer('a'), c: aSilentPeer() }) })),
     rule: 'leaderless.start-standby',
     actions: ['start-standby'],
+  },
+  {
+    name: 'stays behind one who runs as a primary, also of other data, until its daemon has heard of this cluster',
+    view: seeks(
+      after(100, {
+        ...madeHere,
+        peers: peers({ a: aPeer('a', { inRecovery: false, systemId: systemId('666') }), c: aSilentPeer() }),
+      }),
+    ),
+    rule: 'leaderless.primary-alive',
+    actions: ['ask-peers'],
   },
   {
     name: 'does not lead from the stopped primary of a cluster that had failovers: a wiped store forgets them, the data do not',

@@ -1,6 +1,6 @@
 /** `adopt_from`: nothing is done before the cluster is handed over, whatever happens; and everything as ever after it. */
 
-import type { ClusterView, Member } from '../../../../src/core/cluster.ts';
+import type { ClusterView } from '../../../../src/core/cluster.ts';
 import { systemId } from '../../../../src/core/local.ts';
 import type { View } from '../../../../src/core/view.ts';
 import {
@@ -17,30 +17,18 @@ import {
   closedGate,
   isStarting,
   SYSTEM,
+  someExtras,
   type ViewOver,
 } from '../builders.ts';
 
 const OTHER = '1111111111111111111';
-const extras: NonNullable<Member['pgha']> = {
-  version: '1',
-  nodeId: null,
-  priority: 100,
-  location: 'default',
-  sawPrimary: null,
-  guard: 'on',
-  role: 'node',
-  upstream: null,
-  receivesFrom: null,
-  dataDirectory: null,
-};
-
 /** Nobody has ever led in the scope; the daemons of all three are there. */
 const unled = (over: ClusterOver = {}): ClusterView =>
   aCluster({
     leader: null,
     status: null,
     initialize: null,
-    members: ['a', 'b', 'c'].map((name) => aMember(name, { pgha: extras })),
+    members: ['a', 'b', 'c'].map((name) => aMember(name, { pgha: someExtras() })),
     ...over,
   });
 
@@ -49,9 +37,9 @@ const watching = (over: ViewOver = {}): View =>
 
 const withoutPrimary = unled({
   members: [
-    aMember('a', { state: 'crashed', role: 'demoted', pgha: extras }),
-    aMember('b', { pgha: extras }),
-    aMember('c', { pgha: extras }),
+    aMember('a', { state: 'crashed', role: 'demoted', pgha: someExtras() }),
+    aMember('b', { pgha: someExtras() }),
+    aMember('c', { pgha: someExtras() }),
   ],
 });
 
