@@ -116,9 +116,10 @@ export class ClusterReader {
     }
     const before = this.latestReading?.cluster ?? null;
     const read = { store: cluster.revision, status: cluster.status?.revision ?? ABSENT };
-    // A restored etcd counts on from the backup, and may have come as far as before when it is read; `status` is older.
+    // A restored etcd counts on from the backup, and may have come as far as before when it is read; `status` is older, or
+    // its members' elections are.
     const restarted =
-      (before !== null && before.clusterId !== cluster.clusterId) ||
+      (before !== null && (before.clusterId !== cluster.clusterId || cluster.raftTerm < before.raftTerm)) ||
       read.store < known.store ||
       read.status < known.status;
     if (restarted) this.arrivals.clear();

@@ -19,7 +19,7 @@ import {
   union,
   whyNotConfirmed,
 } from '../core/failsafe.ts';
-import { type Gate, gateOpen, noteStatus } from '../core/gate.ts';
+import { type Gate, gateOpen, mayBeOld, noteStatus } from '../core/gate.ts';
 import { InvariantError, invariant } from '../core/invariant.ts';
 import {
   acquireTxn,
@@ -403,16 +403,8 @@ export class LeaseKeeper {
     const isNew = this.pausedSince !== null && between(this.pausedSince, readAt) < SAYS_SO_WITHIN;
     const led = isNew ? (this.leaderSeen?.name ?? null) : null;
     const ledInMaintenance = led === self ? null : led;
-    this.known = noteStatus(before, {
-      cluster,
-      at: arrivedAt,
-      readAt,
-      clusterTtl,
-      ownTtl,
-      historyRestarted,
-      ledInMaintenance,
-      self,
-    });
+    const arrival = { cluster, at: arrivedAt, readAt, clusterTtl, ownTtl, historyRestarted, ledInMaintenance, self };
+    this.known = noteStatus(before, arrival);
     if (before !== null && before.clusterId !== this.known.clusterId) {
       log.write(
         'warn',
@@ -430,6 +422,8 @@ export class LeaseKeeper {
     const goesOn = this.known.opensAt === 'never' && this.known.writer === self;
     if (restarted && leader?.name === self && !goesOn)
       this.disown(leader.term, 'etcd was replaced, and no open window says that nobody has led since');
+    else if (before !== null && mayBeOld(before, arrival) && leader?.name === self && !goesOn && this.isOver())
+      this.disown(leader.term, 'for longer than a TTL etcd was not heard, and it may have been replaced since');
     this.leaderSeen = leader;
     this.listSeen = cluster.failsafe;
     const { adoption } = this;
@@ -615,6 +609,14 @@ export class LeaseKeeper {
     dropped.catch((error: unknown) => {
       this.parts.log.write('error', 'action.failed', 'that leadership is lost could not be stored', { error });
     });
+  }
+
+  /** This node leads, its window is closed, and nothing of it has kept others from leading for a TTL. */
+  private isOver(): boolean {
+    const { tenure } = this;
+    const now = this.parts.clock.now();
+    if (tenure === null || now < latest(tenure.until, this.closedUntil)) return false;
+    return between(this.vouchedAt, now) > tenure.ttl;
   }
 
   private mayWriteNow({ until, ttl }: Tenure): boolean {
@@ -977,7 +979,7 @@ export class LeaseKeeper {
     const isStale = (): boolean => {
       const now = this.parts.clock.now();
       const doubted = this.clocksDoubted;
-      if (!doubted && (now < latest(until, this.closedUntil) || between(this.vouchedAt, now) <= ttl)) return false;
+      if (!doubted && !this.isOver()) return false;
       const readAt = this.known?.readAt ?? LONG_AGO;
       if (between(readAt, now) > READ_LATELY) return true;
       return doubted && (this.suspectedAt > readAt || this.ranAheadSince(this.readClocks));

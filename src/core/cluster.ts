@@ -8,7 +8,7 @@ import { type Lsn, lsn, parseLsn, printLsn, type Timeline, timeline } from './ls
 import { isNestedTooDeep } from './nesting.ts';
 import { type PoolerPause, readPoolerPause } from './poolers.ts';
 import type { SyncKey } from './quorum.ts';
-import type { Key, KeyValue, LeaseId, NodeName, Revision } from './store.ts';
+import type { Header, Key, KeyValue, LeaseId, NodeName, Revision } from './store.ts';
 import { nodeName, revision } from './store.ts';
 import type { TimelineHistory } from './timeline.ts';
 
@@ -158,6 +158,8 @@ export interface ClusterView {
   readonly clusterId: string;
   /** Revision of the store at the time of reading. */
   readonly revision: Revision;
+  /** Of etcd's members when it was read: each of their elections raises it, and a restored etcd counts from the beginning. */
+  readonly raftTerm: bigint;
   readonly leader: LeaderKey | null;
   /** null: the key does not exist. */
   readonly status: Status | null;
@@ -217,10 +219,7 @@ const FARTHEST_AHEAD = 2n ** 46n;
 const TIMELINES_AHEAD = 1_000;
 
 /** Reads the keys of one cluster; `entries` is one linearizable read of all of them. */
-export function readCluster(
-  entries: readonly KeyValue[],
-  header: { readonly clusterId: string; readonly revision: Revision },
-): ClusterView {
+export function readCluster(entries: readonly KeyValue[], header: Header): ClusterView {
   const byKey = new Map(entries.map((entry) => [entry.key, entry]));
   const notUnderstood: NotUnderstood[] = [];
 
@@ -260,6 +259,7 @@ export function readCluster(
   return {
     clusterId: header.clusterId,
     revision: header.revision,
+    raftTerm: header.raftTerm,
     leader:
       leader === undefined ? null : { name: nodeName(leader.value), term: leader.modRevision, lease: leader.lease },
     status:

@@ -24,12 +24,14 @@ export interface Gate {
   readonly storeRevision: Revision;
   /** When the cluster was last read. */
   readonly readAt: Instant;
+  /** ... and in which term of its members. */
+  readonly raftTerm: bigint;
   /** The term of the leader without beats (Patroni) whose first status this gate was counted for; null: not so. */
   readonly beatless: Revision | null;
 }
 
 export interface Arrival {
-  readonly cluster: Pick<ClusterView, 'clusterId' | 'revision' | 'status' | 'leader' | 'members'>;
+  readonly cluster: Pick<ClusterView, 'clusterId' | 'revision' | 'raftTerm' | 'status' | 'leader' | 'members'>;
   readonly readAt: Instant;
   /** When this version of `status` was first known to exist: its watch hint if there was one, else the read. */
   readonly at: Instant;
@@ -50,7 +52,7 @@ const READ_MS = 2_000;
 
 /** @param known - the gate so far; null: nothing was seen since the start, so whatever is read arrives now (rule 11) */
 export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
-  const { status, clusterId, revision: storeRevision } = arrival.cluster;
+  const { status, clusterId, raftTerm, revision: storeRevision } = arrival.cluster;
   const revision = status?.revision ?? ABSENT;
   // etcd was wiped or restored: what we knew is about another history. The store tells it also where `status` itself is
   // as it was: versions that were written after it, and that we have not seen, may be lost.
@@ -61,12 +63,17 @@ export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
       storeRevision < known.storeRevision ||
       revision < known.revision);
   const { readAt } = arrival;
-  if (known !== null && !restarted && revision === known.revision) return { ...known, storeRevision, readAt };
+  const read = { storeRevision, readAt, raftTerm };
+  const isOld = known !== null && mayBeOld(known, arrival);
+  if (known !== null && !restarted && revision === known.revision) {
+    const waitsAnew = isOld && known.opensAt !== 'never' && known.opensAt < readAt;
+    return { ...known, ...read, ...(waitsAnew ? { opensAt: laterBy(readAt, longestTtl(arrival)) } : {}) };
+  }
   if (known !== null && !restarted && sameBeatless(known, arrival)) {
-    return { ...known, revision, arrived: arrival.at, writtenAfter: known.readAt, storeRevision, readAt };
+    return { ...known, ...read, revision, arrived: arrival.at, writtenAfter: known.readAt };
   }
   const goesOn = known === null ? null : whoGoesOn(known, arrival, restarted);
-  const opens = goesOn === null ? opensAt(known, arrival, restarted) : 'never';
+  const opens = goesOn === null ? opensAt(known, arrival, restarted || isOld) : 'never';
   const writer = goesOn === 'unknown' ? undefined : (goesOn ?? status?.leader);
   return {
     revision,
@@ -76,10 +83,20 @@ export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
     beat: status?.beat ?? null,
     ...(writer == null ? {} : { writer }),
     clusterId,
-    storeRevision,
-    readAt,
+    ...read,
     beatless: status?.beatless === true ? termOfBeatless(arrival.cluster) : null,
   };
+}
+
+/**
+ * For longer than others need to elect somebody etcd was not heard: who was elected, and what he wrote, is lost if it was
+ * restored meanwhile, to after what we know. One that was only down has had an election of its members since.
+ */
+export function mayBeOld(
+  known: Pick<Gate, 'readAt' | 'raftTerm'>,
+  { cluster, readAt, clusterTtl }: Pick<Arrival, 'cluster' | 'readAt' | 'clusterTtl'>,
+): boolean {
+  return cluster.raftTerm === known.raftTerm && between(known.readAt, readAt) > clusterTtl / 2;
 }
 
 /**

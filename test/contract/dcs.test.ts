@@ -14,7 +14,7 @@ import { setTimeout as realSleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { EtcdConfig } from '../../src/config/schema.ts';
-import type { Compare, KeyValue, LeaseId, Op, Revision, Txn } from '../../src/core/store.ts';
+import type { Compare, Header, KeyValue, LeaseId, Op, Revision, Txn } from '../../src/core/store.ts';
 import { ABSENT, leaseId } from '../../src/core/store.ts';
 import { instant, millis } from '../../src/core/time.ts';
 import { basePath } from '../../src/etcd/keys.ts';
@@ -39,6 +39,10 @@ interface World {
   now(): number;
   freeze(): void;
   thaw(): void;
+  /** Its member dies, and is started again. */
+  restart(): Promise<void>;
+  /** A snapshot of it. @returns what sets it back to that, under the same name */
+  backUp(): Promise<() => Promise<void>>;
   end(): Promise<void>;
 }
 
@@ -261,6 +265,35 @@ describe.each([
     await world.sleep(100);
     expect(hints).toEqual([null]);
   });
+
+  it('raises its raft term with each election, and counts from the beginning when it is restored; ids and leases are as they were', async () => {
+    dcs = await client();
+    const lease = await granted(dcs, 10_000);
+    answered(await dcs.txn(txn([], [put('leader', 'a', lease)], []), LIMIT));
+    const restore = await world.backUp();
+    const first = await answering(dcs);
+    await world.restart();
+    const second = await answering(dcs);
+    await world.restart();
+    const third = await answering(dcs);
+    expect(second.raftTerm).toBeGreaterThan(first.raftTerm);
+    expect(third.raftTerm).toBeGreaterThan(second.raftTerm);
+    await restore();
+    const restored = await answering(dcs);
+    expect(restored.raftTerm).toBeLessThan(third.raftTerm);
+    expect(restored.clusterId).toBe(first.clusterId);
+    expect((await dcs.keepAlive(lease, LIMIT)).kind).toBe('renewed');
+    expect(await dcs.read(LIMIT)).toMatchObject({ entries: [{ key: 'leader', value: 'a', lease }] });
+  });
+
+  /** The header of its first answer. */
+  async function answering(of: Dcs): Promise<Header> {
+    for (;;) {
+      const answer = await of.read(millis(500));
+      if (answer.kind === 'answered') return answer.header;
+      await world.sleep(50);
+    }
+  }
 
   it('answers every call by its limit when nobody answers, with what is not known; and works again afterwards', async () => {
     dcs = await client();
@@ -658,6 +691,11 @@ async function realWorld(): Promise<World> {
     now: () => performance.now(),
     freeze: () => etcd.members[0]?.freeze(),
     thaw: () => etcd.members[0]?.thaw(),
+    restart: async () => {
+      await etcd.members[0]?.kill();
+      await etcd.members[0]?.start();
+    },
+    backUp: () => etcd.backUp(),
     end: () => etcd.stop(),
   };
 }
@@ -711,6 +749,14 @@ async function modelWorld(): Promise<World> {
     now: () => queue.now(),
     freeze: () => model.setMember(0, 'frozen'),
     thaw: () => model.setMember(0, 'up'),
+    restart: async () => {
+      model.setMember(0, 'down');
+      model.setMember(0, 'up');
+    },
+    backUp: async () => {
+      const backup = model.backup();
+      return async () => model.restore(backup, { newCluster: false });
+    },
     end: async () => undefined,
   };
 }

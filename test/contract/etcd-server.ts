@@ -3,7 +3,7 @@
  * them again by process id. Nothing else on the machine is touched, also when the test process dies half way.
  */
 import type { ChildProcess } from 'node:child_process';
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
@@ -11,7 +11,9 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 
+const run = promisify(execFile);
 const ETCD = process.env['ETCD'] ?? 'etcd';
 const START_LIMIT_MS = 20_000;
 const STOP_LIMIT_MS = 5_000;
@@ -38,6 +40,8 @@ export interface EtcdServers {
   /** Of the members that run now. */
   readonly pids: readonly number[];
   readonly directory: string;
+  /** Of the first member, by `etcdctl snapshot`. @returns what restores it, in a cluster of one, under the same id */
+  backUp(): Promise<() => Promise<void>>;
   /** Ends all members and removes what they wrote. */
   stop(): Promise<void>;
 }
@@ -64,6 +68,7 @@ export async function startEtcd({ members: size = 1, dir, args = [], tls }: Etcd
   const clientPort = (i: number): number => ports[i * 3 + 2] ?? 0;
   const endpoints = names.map((_, i) => `${scheme}://${host}:${clientPort(i)}`);
   const initialCluster = names.map((name, i) => `${name}=${peerUrl(i)}`).join(',');
+  const token = `pgha-${ports[0]}`;
   const tlsArgs =
     tls === undefined
       ? []
@@ -76,7 +81,7 @@ export async function startEtcd({ members: size = 1, dir, args = [], tls }: Etcd
       ...['--advertise-client-urls', endpoints[i] ?? ''],
       ...['--listen-peer-urls', peerUrl(i), '--initial-advertise-peer-urls', peerUrl(i)],
       ...['--initial-cluster', initialCluster, '--initial-cluster-state', 'new'],
-      ...['--initial-cluster-token', `pgha-${ports[0]}`, '--logger', 'zap', '--log-level', 'warn'],
+      ...['--initial-cluster-token', token, '--logger', 'zap', '--log-level', 'warn'],
       ...tlsArgs,
       ...args,
     ]),
@@ -95,6 +100,25 @@ export async function startEtcd({ members: size = 1, dir, args = [], tls }: Etcd
       return running();
     },
     directory,
+    backUp: async () => {
+      const [first] = members;
+      if (first === undefined) throw new Error('etcd has no member');
+      const file = join(directory, 'snapshot');
+      const etcdctl = (...args: string[]): Promise<unknown> =>
+        run('etcdctl', args, { env: { ...process.env, ETCDCTL_API: '3' } });
+      await etcdctl('--endpoints', first.endpoint, 'snapshot', 'save', file);
+      return async () => {
+        await first.kill();
+        const data = join(directory, first.name);
+        await rm(data, { recursive: true });
+        await etcdctl(
+          ...['snapshot', 'restore', file, '--data-dir', data, '--name', first.name],
+          ...['--initial-cluster', initialCluster, '--initial-advertise-peer-urls', peerUrl(0)],
+          ...['--initial-cluster-token', token],
+        );
+        await first.start();
+      };
+    },
     stop: async () => {
       await Promise.all(members.map((each) => each.kill()));
       process.off('exit', lastly);

@@ -4,11 +4,10 @@
  * the daemon that took it lives.
  */
 import type { ConfigOutcome, Control, OperatorRequest, SwitchoverRequest } from '../../src/agent/published.ts';
+import type { Json } from './plan.ts';
 import type { Machine } from './world/machine.ts';
 import type { SeededRandom } from './world/random.ts';
 import type { Scheduler } from './world/scheduler.ts';
-
-type Json = Readonly<Record<string, unknown>>;
 
 /** A restart waits for primary_start_timeout, 300 s by default; everything else is shorter. */
 const LONGEST_RESTART_MS = 400_000;

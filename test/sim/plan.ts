@@ -102,7 +102,7 @@ export type Fault =
   | { readonly kind: 'wall-step'; readonly node: NodeRef; readonly by: number }
   | { readonly kind: 'etcd-freeze'; readonly member: 'leader' | 'follower'; readonly for: number }
   | { readonly kind: 'etcd-wipe' }
-  /** Back to what it held that long ago: revisions go back, leases are gone. */
+  /** Back to what it held that long ago, as by `etcdctl snapshot restore`: revisions and raft terms go back. */
   | { readonly kind: 'etcd-restore'; readonly ageMs: number; readonly newCluster: boolean }
   /** These nodes on one side, the rest on the other; `etcd`: which side does not reach it. */
   | {
@@ -145,7 +145,7 @@ export interface PlannedFault {
   readonly fault: Fault;
 }
 
-type Json = Readonly<Record<string, unknown>>;
+export type Json = Readonly<Record<string, unknown>>;
 
 /** What a node's own file says of it. */
 export interface Member {

@@ -85,7 +85,7 @@ export class Synchrony {
       modRevision: revision(1),
       lease: null,
     };
-    return readCluster([read], { clusterId: '', revision: revision(1) }).sync?.key ?? null;
+    return readCluster([read], { clusterId: '', raftTerm: 2n, revision: revision(1) }).sync?.key ?? null;
   }
 
   private server(name: string): PostgresServer | null {

@@ -168,6 +168,8 @@ function asStandby(view: View, cluster: ClusterView, local: Standby): Decision {
       )
     );
   }
+  const goesOn = ledInMaintenance(view, cluster, local);
+  if (goesOn !== null) return goesOn;
   if (!gateOpen(view.gate, view.now)) return waitAtTheGate(view);
   const vetoed = stillVetoed(view);
   const release = view.gate?.beat?.release ?? null;
@@ -635,6 +637,47 @@ export function lastPrimaryAlive(view: View, cluster: ClusterView): Decision | n
   const recent: Millis = millis(2 * view.policy.cluster.loopWait);
   const seen = sightings(view, names, last).filter(({ age }) => age < recent);
   return seen.length === 0 ? null : said(describeSightings(last, seen));
+}
+
+/**
+ * This node led last, in maintenance, and its machine was away since: its own Postgres is a standby by now, and who else
+ * had led would have said so. One that an operator has promoted by hand, or that has more than we, is his to judge.
+ *
+ * @returns null: that is not so
+ */
+function ledInMaintenance(view: View, cluster: ClusterView, local: Standby): Decision | null {
+  const { gate, now, self } = view;
+  if (gate?.opensAt !== 'never' || gate.writer !== self || cluster.leader !== null || cluster.status === null)
+    return null;
+  // A process that has just begun may read a backup, after which somebody else has led.
+  const left = view.policy.cluster.ttl - between(gate.arrived, now);
+  if (left > 0) {
+    return decision(
+      'leaderless.at-the-gate',
+      `${self} led last, in maintenance; whoever has led since, should etcd have been restored, may be writing for up to ${Math.ceil(left)} ms more`,
+      [],
+      millis(Math.max(1, left)),
+    );
+  }
+  const alive = lastPrimaryAlive(view, cluster);
+  if (alive !== null) return alive;
+  const lacks = (who: string): Decision =>
+    decision(
+      'leaderless.at-the-gate',
+      `${self} led last, in maintenance, and lacks what ${who}: an operator has to fail over by hand`,
+      [{ do: 'ask-peers', waitFor: namesOf(view, cluster) }],
+      millis(1_000),
+    );
+  const { optime } = cluster.status;
+  if (optime !== null && optime > position(local)) return lacks(`it had published, up to ${printLsn(optime)}`);
+  const further = namesOf(view, cluster).find((name) => {
+    const said = kinAnswer(view, name);
+    return said !== null && isFurther(said, local);
+  });
+  if (further !== undefined) return lacks(`${further} has`);
+  return take(view, cluster, 'leaderless.acquire', `${self} led last, in maintenance, and nobody has led since`, {
+    despitePause: true,
+  });
 }
 
 /** A standby that streams, and from none of those who have a member key: perhaps from a primary without its daemon. */

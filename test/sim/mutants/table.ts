@@ -248,6 +248,42 @@ export const MUTANTS: readonly Mutant[] = [
     seeds: 60,
   },
   {
+    name: 'what is read after a long silence counts as the newest word',
+    story: '4: who led after what a backup holds, while etcd was not heard here, is not waited for',
+    edits: [
+      {
+        file: 'src/core/gate.ts',
+        find: 'return cluster.raftTerm === known.raftTerm && between',
+        replace: 'return cluster.raftTerm < known.raftTerm && between',
+      },
+    ],
+    caughtBy: ['P3', 'P1', 'S1'],
+    shape: {
+      nodes: ['a', 'b', 'c'],
+      etcdMembers: 1,
+      settings: { ttlMs: 15_000, loopWaitMs: 3_000, retryTimeoutMs: 4_000 },
+      clockRates: [1, 1, 1],
+      policy: { primaryCrash: 'failover', visibilityConsensus: false, neverLeads: null },
+      config: { failsafe_mode: false },
+      members: {},
+      brought: { node: 'a', as: 'stopped primary' },
+      profile: 'a release, and an etcd restored behind a split',
+      faults: [
+        { when: { at: 14_000 }, fault: { kind: 'switchover', to: 'other' } },
+        {
+          when: { on: 'key-gone', nth: 1, node: null, after: 0 },
+          fault: { kind: 'split', nodes: ['b', 'c'], etcd: 'these', for: 15_000 },
+        },
+        {
+          when: { on: 'acquire-sent', nth: 1, node: null, after: 1_000 },
+          fault: { kind: 'daemon-restart', node: 'primary', restartAfter: 7_000 },
+        },
+        { when: { at: 29_000 }, fault: { kind: 'etcd-restore', ageMs: 8_000, newCluster: false } },
+      ],
+    },
+    seeds: 150,
+  },
+  {
     name: 'a release in a restored etcd opens the gate at once',
     story: '4: who led after the release that the backup holds is not waited for',
     edits: [

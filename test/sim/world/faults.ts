@@ -6,7 +6,7 @@ import { KEYS } from '../../../src/core/cluster.ts';
 import type { Fate, RequestKind } from '../models/dcs-line.ts';
 import type { Backup, EtcdModel } from '../models/etcd.ts';
 import type { Operators } from '../operators.ts';
-import type { Fault, FaultyRequest, NodeRef, Occasion, Plan, PlannedFault } from '../plan.ts';
+import type { Fault, FaultyRequest, Json, NodeRef, Occasion, Plan, PlannedFault } from '../plan.ts';
 import type { Machine } from './machine.ts';
 import type { Network } from './network.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -344,19 +344,14 @@ export class Faults {
       case 'split':
         this.split(fault);
         return;
-      case 'maintenance': {
-        const until = this.queue.now() + fault.for;
-        // Nobody begins it any more once it was to be over.
-        this.operators.change({ pause: true }, () => this.queue.now() < until);
-        this.healLater(fault.for, () => this.operators.change({ pause: null }));
+      case 'maintenance':
+        this.changeFor(fault.for, { pause: true }, { pause: null });
+        return;
+      case 'settings': {
+        const back = Object.keys(fault.patch).map((key) => [key, this.configured(key)]);
+        this.changeFor(fault.for, fault.patch, Object.fromEntries(back));
         return;
       }
-      case 'settings':
-        this.operators.change(fault.patch);
-        this.healLater(fault.for, () =>
-          this.operators.change(Object.fromEntries(Object.keys(fault.patch).map((key) => [key, this.configured(key)]))),
-        );
-        return;
       case 'scheduled-switchover':
         this.schedule(fault);
         return;
@@ -466,6 +461,16 @@ export class Faults {
     };
     this.heal.push(once);
     this.queue.after(ms, once);
+  }
+
+  /** Nobody tries any more to change what was to be changed back by now. */
+  private changeFor(ms: number, patch: Json, back: Json): void {
+    let wanted = true;
+    this.operators.change(patch, () => wanted);
+    this.healLater(ms, () => {
+      wanted = false;
+      this.operators.change(back);
+    });
   }
 
   // ---- operators ---------------------------------------------------------------------------------------------

@@ -224,7 +224,7 @@ export class FakeEtcd implements Dcs {
     return { kind: 'answered', header: this.header(), succeeded: applied.succeeded, found: applied.found };
   }
 
-  private header() {
+  header() {
     return { clusterId: this.clusterId, raftTerm: this.raftTerm, revision: this.store.revision };
   }
 }

@@ -105,11 +105,7 @@ function lastLeaderSaid(holdMs: number | null, over: { term?: Revision } = {}): 
 
 /** The agent reads etcd and tells the keeper. */
 function note(arrivedAt: Instant = clock.now()): void {
-  keeper.note(
-    readCluster(etcd.store.entries(), { clusterId: etcd.clusterId, revision: etcd.store.revision }),
-    arrivedAt,
-    clock.now(),
-  );
+  keeper.note(readCluster(etcd.store.entries(), etcd.header()), arrivedAt, clock.now());
 }
 
 /** Takes the free key behind a gate that is open, proves it, and its Postgres is promoted. */
@@ -124,11 +120,12 @@ async function leads(): Promise<void> {
   local = { downSince: null, isPrimary: true };
 }
 
-/** Nothing of etcd comes through until the window has passed. */
+/** etcd is down until the window has passed; its members elect when it comes back. */
 async function losesEtcdUntilTheWindowHasPassed(): Promise<void> {
   etcd.reachable = false;
   await clock.pass(11_000);
   expect(held().windowOpen).toBe(false);
+  etcd.raftTerm += 1n;
   etcd.reachable = true;
 }
 
@@ -723,7 +720,7 @@ describe('a key of our own that no answer told us about', () => {
     await clock.pass(10);
     etcd.put('leader', 'b', THEIR_LEASE);
     lastLeaderSaid(0);
-    const cluster = readCluster(etcd.store.entries(), { clusterId: etcd.clusterId, revision: etcd.store.revision });
+    const cluster = readCluster(etcd.store.entries(), etcd.header());
     keeper.note(cluster, clock.now(), clock.now(), false);
     expect(keeper.leadership.kind).toBe('none');
     keeper.note(cluster, clock.now(), clock.now());
@@ -743,13 +740,7 @@ describe('a key of our own that no answer told us about', () => {
 
 describe('a key of our own that a restored etcd has brought back', () => {
   const noteRestored = (): void =>
-    keeper.note(
-      readCluster(etcd.store.entries(), { clusterId: etcd.clusterId, revision: etcd.store.revision }),
-      clock.now(),
-      clock.now(),
-      true,
-      true,
-    );
+    keeper.note(readCluster(etcd.store.entries(), etcd.header()), clock.now(), clock.now(), true, true);
 
   it('is not taken up: somebody else has led since, and may have what this node lacks', async () => {
     await keeper.start();
@@ -821,11 +812,7 @@ describe('a key of our own that a restored etcd has brought back', () => {
 
 describe('etcd that answers again after a TTL without a word', () => {
   const restored = (): void =>
-    keeper.note(
-      readCluster(etcd.store.entries(), { clusterId: 'two', revision: etcd.store.revision }),
-      clock.now(),
-      clock.now(),
-    );
+    keeper.note(readCluster(etcd.store.entries(), { ...etcd.header(), clusterId: 'two' }), clock.now(), clock.now());
 
   beforeEach(async () => {
     await leads();
@@ -850,10 +837,23 @@ describe('etcd that answers again after a TTL without a word', () => {
     const { seq } = etcd.beat ?? { seq: 0 };
     etcd.reachable = false;
     await clock.pass(25_000);
+    // Its members have elected since: it was down, and is what it was.
+    etcd.raftTerm += 1n;
     etcd.reachable = true;
     await clock.pass(2_000);
     expect(etcd.beat?.seq).toBeGreaterThan(seq);
     expect(held().windowOpen).toBe(true);
+  });
+
+  it('is not written to where its members have not elected since: only this node was cut off, and it may be a backup', async () => {
+    const { seq } = etcd.beat ?? { seq: 0 };
+    etcd.reachable = false;
+    await clock.pass(25_000);
+    etcd.reachable = true;
+    await clock.pass(5_000);
+    expect(etcd.beat?.seq).toBe(seq);
+    expect(keeper.leadership.kind).toBe('none');
+    expect(etcd.key('leader')?.value).toBe('b');
   });
 
   it('is given no release either: the next one would not wait for whoever leads', async () => {
@@ -923,7 +923,7 @@ describe('a loss', () => {
 
   it('is not concluded from a read alone, only from a refused beat', async () => {
     await leads();
-    const stale = readCluster([], { clusterId: 'one', revision: revision(1) });
+    const stale = readCluster([], { clusterId: 'one', raftTerm: 2n, revision: revision(1) });
     keeper.note(stale, clock.now(), clock.now());
     await clock.pass(20);
     expect(lost).toEqual([]);
@@ -954,9 +954,10 @@ describe('a release', () => {
 
   it('of one who was not promoted leaves the published position as the leader before had it', async () => {
     await clock.outcome(keeper.release(lsn(END - 96n), null, [], { unpromoted: true }));
-    expect(
-      readCluster(etcd.store.entries(), { clusterId: etcd.clusterId, revision: etcd.store.revision }).status,
-    ).toMatchObject({ optime: END, beat: { release: { lsn: END - 96n, unpromoted: true } } });
+    expect(readCluster(etcd.store.entries(), etcd.header()).status).toMatchObject({
+      optime: END,
+      beat: { release: { lsn: END - 96n, unpromoted: true } },
+    });
   });
 
   it('says that an operator asked for it, also when it has to be sent again', async () => {

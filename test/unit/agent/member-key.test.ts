@@ -97,7 +97,7 @@ describe("a member's key", () => {
   it('reads back as it was written', () => {
     const value = writeMember(facts({ sawPrimaryAt: before(120) }));
     const entry = { key: 'members/b', value, createRevision: revision(1), modRevision: revision(1), lease: null };
-    const [member] = readCluster([entry], { clusterId: 'one', revision: revision(1) }).members;
+    const [member] = readCluster([entry], { clusterId: 'one', raftTerm: 2n, revision: revision(1) }).members;
     expect(member).toMatchObject({
       name: 'b',
       host: '127.0.0.1',

@@ -209,6 +209,7 @@ export function aCluster(over: ClusterOver = {}): ClusterView {
   return {
     clusterId: 'one',
     revision: revision(100),
+    raftTerm: 2n,
     leader: leader === null ? null : { name: nodeName(leader), term: TERM, lease: leaseId(`lease-of-${leader}`) },
     status: aStatus(),
     initialize: initialize === null ? null : { value: initialize, revision: revision(5), lease: initializeLease },
@@ -236,6 +237,7 @@ export const aGate = (over: Partial<Gate> = {}): Gate => ({
   clusterId: 'one',
   storeRevision: revision(100),
   readAt: before(0),
+  raftTerm: 2n,
   beatless: null,
   ...over,
 });

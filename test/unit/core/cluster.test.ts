@@ -33,7 +33,7 @@ function entry(key: string, value: unknown, at = 50): KeyValue {
 
 function cluster(keys: Readonly<Record<string, unknown>>): ClusterView {
   const entries = Object.entries(keys).map(([key, value]) => entry(key, value));
-  return readCluster(entries, { clusterId: 'one', revision: revision(100) });
+  return readCluster(entries, { clusterId: 'one', raftTerm: 2n, revision: revision(100) });
 }
 
 const EMPTY = {
@@ -53,7 +53,7 @@ const EMPTY = {
 
 describe('an empty scope', () => {
   it('says nothing, which is no error', () => {
-    expect(cluster({})).toEqual({ ...EMPTY, clusterId: 'one', revision: 100n, notUnderstood: [] });
+    expect(cluster({})).toEqual({ ...EMPTY, clusterId: 'one', raftTerm: 2n, revision: 100n, notUnderstood: [] });
   });
 });
 

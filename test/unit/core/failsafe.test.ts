@@ -129,7 +129,7 @@ describe('the list', () => {
         modRevision: revision(i + 1),
         lease: null,
       })),
-      { clusterId: 'one', revision: revision(100) },
+      { clusterId: 'one', raftTerm: 2n, revision: revision(100) },
     );
 
   it('names everybody who may lead, with this node, and no witness', () => {

@@ -20,6 +20,7 @@ interface Seen {
   readonly readAt?: number;
   readonly clusterId?: string;
   readonly storeRevision?: number;
+  readonly raftTerm?: number;
   readonly historyRestarted?: boolean;
   readonly clusterTtl?: number;
   readonly ownTtl?: number;
@@ -31,6 +32,7 @@ function arrival(version: Seen): Arrival {
     cluster: {
       clusterId: version.clusterId ?? 'one',
       revision: revision(version.storeRevision ?? 100),
+      raftTerm: BigInt(version.raftTerm ?? 2),
       status:
         at === null
           ? null
@@ -89,8 +91,8 @@ describe('the gate', () => {
     const first = { at: 1_000, beat: null, patroni: 40 };
     expect(seen(first, { ...first, at: 3_000, revision: 51 })).toMatchObject({ opensAt: 31_000, revision: 51n });
     expect(seen(first, { ...first, at: 60_000, revision: 51, patroni: null, readAt: 60_000 }).opensAt).toBe(90_000);
-    const led = [first, { ...first, at: 1_000, readAt: 50_000 }];
-    expect(seen(...led, { at: 51_000, revision: 51, beat: null, patroni: null }).opensAt).toBe(31_000);
+    const led = [14_000, 27_000, 40_000, 50_000].map((readAt) => ({ ...first, readAt }));
+    expect(seen(first, ...led, { at: 51_000, revision: 51, beat: null, patroni: null }).opensAt).toBe(31_000);
   });
 
   it('waits anew when another one that runs Patroni leads, when nobody looked for a while, and after a beat', () => {
@@ -134,6 +136,26 @@ describe('the gate', () => {
     expect(noteStatus(before, { ...arrival({ at: 5_000, revision: 49 }), ...led }).opensAt).toBe('never');
     expect(noteStatus(before, { ...arrival({ at: 5_000, revision: 51 }), ...led }).opensAt).toBe(15_000);
     expect(noteStatus(before, arrival({ at: 5_000, revision: 49 })).opensAt).toBe(35_000);
+  });
+
+  it('is waited for anew where etcd was not heard for long: it may have been restored to what was read last', () => {
+    const heard = { at: 1_000 };
+    expect(seen(heard, { ...heard, readAt: 16_000 }).opensAt).toBe(11_000);
+    expect(seen(heard, { ...heard, readAt: 16_001 }).opensAt).toBe(46_001);
+    // Nobody can have been elected before it opens.
+    const long = { at: 1_000, beat: aBeat({ holdMs: 60_000 }) };
+    expect(seen(long, { ...long, readAt: 50_000 }).opensAt).toBe(61_000);
+    // It was down: its members have elected since.
+    expect(seen(heard, { ...heard, readAt: 40_000, raftTerm: 3 }).opensAt).toBe(11_000);
+    const paused = { at: 1_000, beat: aBeat({ holdMs: null }) };
+    expect(seen(paused, { ...paused, readAt: 40_000 }).opensAt).toBe('never');
+  });
+
+  it('waits a TTL for a release that is read after a long silence: whoever led after it may be lost', () => {
+    const released = { at: 40_000, revision: 51, beat: aBeat({ holdMs: 0 }) };
+    expect(seen({ at: 1_000 }, released).opensAt).toBe(70_000);
+    expect(seen({ at: 1_000 }, { ...released, raftTerm: 3 }).opensAt).toBe(40_000);
+    expect(seen({ at: 39_000 }, released).opensAt).toBe(40_000);
   });
 
   it('is not kept closed by what this node itself said before, in maintenance', () => {

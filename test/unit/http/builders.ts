@@ -73,7 +73,7 @@ export function aCluster(keys: Keys): ClusterView {
       lease: leaseId('1'),
     }),
   );
-  return readCluster(entries, { clusterId: '1', revision: revision(entries.length) });
+  return readCluster(entries, { clusterId: '1', raftTerm: 2n, revision: revision(entries.length) });
 }
 
 export const threeMembers = (over: Keys = {}): Keys => ({

@@ -46,7 +46,57 @@ const acquire = (over: { standing?: boolean; adopting?: boolean; status?: typeof
 const standing: ViewOver = { cluster: aCluster() };
 const noKey = aCluster({ leader: null });
 
+/** This node led last, in maintenance; its machine was away, and it is a standby by now. */
+const ledLast = (over: ViewOver = {}) =>
+  seeks({
+    local: aLoneStandby(),
+    cluster: aCluster({ leader: null }),
+    gate: aGate({ opensAt: 'never', beat: aBeat({ holdMs: null }), writer: nodeName('b'), arrived: before(10_000) }),
+    lastLeader: null,
+    peers: peers({ a: aPeer('a'), c: aPeer('c') }),
+    ...over,
+  });
+
 export const atTheGate: readonly Case[] = [
+  {
+    name: 'leads again after maintenance in which it led last: nobody else has led since',
+    view: ledLast(),
+    rule: 'leaderless.acquire',
+    actions: [{ ...acquire(), despitePause: true }],
+  },
+  {
+    name: 'but not for a TTL: etcd may have been restored to before somebody else led',
+    view: ledLast({
+      gate: aGate({ opensAt: 'never', beat: aBeat({ holdMs: null }), writer: nodeName('b'), arrived: before(9_000) }),
+    }),
+    rule: 'leaderless.at-the-gate',
+    actions: [],
+    again: 1_000,
+  },
+  {
+    name: 'nor before the others were asked',
+    view: ledLast({ peers: new Map() }),
+    rule: 'leaderless.ask-peers',
+    actions: ['ask-peers'],
+  },
+  {
+    name: 'nor beside one that was promoted by hand',
+    view: ledLast({ peers: peers({ a: aPeer('a', { inRecovery: false }), c: aPeer('c') }) }),
+    rule: 'maintenance.primary-alive',
+    actions: ['ask-peers'],
+  },
+  {
+    name: 'nor with less than another one has, who may have been promoted by hand and stopped again',
+    view: ledLast({ peers: peers({ a: aPeer('a', { timeline: timeline(3) }), c: aPeer('c') }) }),
+    rule: 'leaderless.at-the-gate',
+    actions: ['ask-peers'],
+  },
+  {
+    name: 'nor with less than it had published itself: its disk was replaced',
+    view: ledLast({ cluster: aCluster({ leader: null, status: aStatus({ optime: lsn(END + 16n) }) }) }),
+    rule: 'leaderless.at-the-gate',
+    actions: ['ask-peers'],
+  },
   {
     name: 'waits until the last leader can no longer be writing, and looks again exactly then',
     view: seeks({ gate: closedGate(1_234) }),
