@@ -649,6 +649,7 @@ function ledInMaintenance(view: View, cluster: ClusterView, local: Standby): Dec
   const { gate, now, self } = view;
   if (gate?.opensAt !== 'never' || gate.writer !== self || cluster.leader !== null || cluster.status === null)
     return null;
+  if (view.policy.cluster.failover === 'manual') return null;
   // A process that has just begun may read a backup, after which somebody else has led.
   const left = view.policy.cluster.ttl - between(gate.arrived, now);
   if (left > 0) {
@@ -670,14 +671,19 @@ function ledInMaintenance(view: View, cluster: ClusterView, local: Standby): Dec
     );
   const { optime } = cluster.status;
   if (optime !== null && optime > position(local)) return lacks(`it had published, up to ${printLsn(optime)}`);
-  const further = namesOf(view, cluster).find((name) => {
+  const names = namesOf(view, cluster);
+  const further = names.find((name) => {
     const said = kinAnswer(view, name);
     return said !== null && isFurther(said, local);
   });
   if (further !== undefined) return lacks(`${further} has`);
-  return take(view, cluster, 'leaderless.acquire', `${self} led last, in maintenance, and nobody has led since`, {
-    despitePause: true,
-  });
+  return (
+    stillVetoed(view) ??
+    beforeTaking(view, names.length + 1, names.filter((name) => statusOf(view, name) !== null).length + 1) ??
+    take(view, cluster, 'leaderless.acquire', `${self} led last, in maintenance, and nobody has led since`, {
+      despitePause: true,
+    })
+  );
 }
 
 /** A standby that streams, and from none of those who have a member key: perhaps from a primary without its daemon. */

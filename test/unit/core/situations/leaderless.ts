@@ -74,6 +74,18 @@ export const atTheGate: readonly Case[] = [
     again: 1_000,
   },
   {
+    name: 'nor by itself where failover is manual',
+    view: ledLast({ set: { failover: 'manual' } }),
+    rule: 'leaderless.at-the-gate',
+    actions: [],
+  },
+  {
+    name: 'nor before its failover_validation_command has agreed',
+    view: ledLast({ node: { validates: true } }),
+    rule: 'leaderless.validate',
+    actions: [{ do: 'validate', visible: 3, total: 3 }],
+  },
+  {
     name: 'nor before the others were asked',
     view: ledLast({ peers: new Map() }),
     rule: 'leaderless.ask-peers',
