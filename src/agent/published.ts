@@ -66,9 +66,9 @@ export interface Published {
   readonly sawPrimaryOf: NodeName | null;
   /** What the leader's Postgres said when this node last asked it; null on the leader, or while none is known. */
   readonly upstreamCheck: UpstreamCheck | null;
-  /** This node's failover_validation_command is being asked. */
   /** Of a cluster that is not ours yet: whether its primary lets our login for replication in; null: not known. */
   readonly replicationLogin?: boolean | null;
+  /** This node's failover_validation_command is being asked. */
   readonly validating: boolean;
   /** This node's failover_validation_command said no: it stays out of elections for so long. */
   readonly vetoedFor: Millis | null;

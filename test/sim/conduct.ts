@@ -35,6 +35,7 @@ export interface Actor {
   daemon(): {
     readonly startedAt: number;
     readonly process: { readonly paused: boolean };
+    readonly askedToStop?: true;
     readonly control: { published(): { readonly decision: { readonly situation: string } } };
   } | null;
 }
@@ -350,12 +351,15 @@ export class Conduct {
   /**
    * S9: a server that runs and is to be taken over is not stopped before another cluster has the scope. Excused is one
    * who took the key for it and was given no proof for half a TTL: its standbys could follow him, and never two writers
-   * comes first.
+   * comes first. And one whose service is stopped, once the scope may have its name: a standby of it could be elected.
    */
   private protectBrought(name: string, deed: Deed): void {
     const { brought } = this.plan;
     if (deed !== 'stop' || brought?.as !== 'running primary' || brought.node !== name || this.ledOnce) return;
-    const { server } = this.actor(name);
+    const actor = this.actor(name);
+    const { server } = actor;
+    const unnamed = this.clusterId === null && this.etcd.leaderNow() !== null;
+    if (actor.daemon()?.askedToStop === true && !unnamed) return;
     if (this.lastHolder === name && this.now() - this.takenAt > this.plan.settings.ttlMs / 2) return;
     if (server.acceptsWrites() && (this.clusterId ?? server.data?.systemId) === server.data?.systemId)
       this.fail('S9', `${name} stops the server that is to be taken over, and no other cluster is in its scope`);

@@ -1,4 +1,5 @@
 /** The service is being stopped: the key is handed over at once, without anybody waiting for a TTL. */
+import { adoptable } from '../classify.ts';
 import { type Decision, decision } from '../decision.ts';
 import { standbySource } from '../standby-cluster.ts';
 import { between, millis } from '../time.ts';
@@ -18,6 +19,8 @@ export function leave(view: View): Decision {
   const { local, leadership } = view;
   // As with Patroni: who stops the service of a paused cluster wants to work on it himself; Postgres stays.
   if (view.policy.cluster.pause) return decision('service.left', 'the cluster is paused: Postgres is left running');
+  if (isAsFound(view))
+    return decision('service.left', 'this primary was not taken in yet: it is left running, as it was found');
   const holding = leadership.kind === 'holding' ? leadership : null;
   const cluster = view.dcs.kind === 'read' ? view.dcs.cluster : null;
   const isDown = local.kind === 'standby' || (local.kind === 'stopped' && !local.wasPrimary);
@@ -49,6 +52,16 @@ export function leave(view: View): Decision {
       break;
   }
   return decision('service.left', 'nothing of ours runs any more');
+}
+
+/**
+ * No cluster has its name in this scope yet: nothing of pgha's has touched the server that runs here, and no member can be
+ * promoted beside it.
+ */
+function isAsFound(view: View): boolean {
+  const { dcs, leadership } = view;
+  if (leadership.kind === 'holding' || dcs.kind !== 'read' || !dcs.answering) return false;
+  return (dcs.cluster.initialize?.value ?? '') === '' && adoptable(view);
 }
 
 /** The leader is told by our member key, and lets us go within a loop or two; a leader that does not answer is not waited for. */

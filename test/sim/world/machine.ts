@@ -38,6 +38,8 @@ export interface Daemon {
   /** True time. */
   readonly startedAt: number;
   readonly process: Incarnation;
+  /** By the service manager, on the word of an operator. */
+  askedToStop?: true;
   readonly control: RunningAgent;
   /** null: a witness has none. */
   readonly postgres: SimulatedPostgres | null;
@@ -172,6 +174,7 @@ export class Machine {
     const daemon = this.running;
     if (daemon === null || daemon.process.paused || this.clock.isSuspended) return;
     this.parts.trace(`daemon is asked to stop (${how})`);
+    daemon.askedToStop = true;
     const end = (): void => {
       if (this.running !== daemon) return;
       this.killDaemon();

@@ -706,6 +706,22 @@ export const leaving: readonly Case[] = [
     actions: [],
   },
   {
+    name: 'leaves a primary as it was found that is not the scope’s cluster yet',
+    view: aView({
+      leaving: true,
+      local: aPrimary(),
+      cluster: aCluster({ leader: null, status: null, initialize: null }),
+    }),
+    rule: 'service.left',
+    actions: [],
+  },
+  {
+    name: 'stops it where the scope has its name: a standby of it could be promoted',
+    view: aView({ leaving: true, local: aPrimary(), cluster: aCluster({ leader: null, status: null }) }),
+    rule: 'service.leaving-stops',
+    actions: ['stop-in-order'],
+  },
+  {
     name: 'leaves Postgres running in maintenance',
     view: leads({ leaving: true, ...paused }),
     rule: 'service.left',
