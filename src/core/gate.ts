@@ -73,7 +73,7 @@ export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
     return { ...known, ...read, revision, arrived: arrival.at, writtenAfter: known.readAt };
   }
   const goesOn = known === null ? null : whoGoesOn(known, arrival, restarted);
-  const opens = goesOn === null ? opensAt(known, arrival, restarted || isOld) : 'never';
+  const opens = goesOn === null ? opensAt(known, arrival, restarted, isOld) : 'never';
   const writer = goesOn === 'unknown' ? undefined : (goesOn ?? status?.leader);
   return {
     revision,
@@ -112,15 +112,16 @@ function whoGoesOn(known: Gate, arrival: Arrival, restarted: boolean): NodeName 
   return known.opensAt === 'never' && !isOurs ? (known.writer ?? 'unknown') : null;
 }
 
-function opensAt(known: Gate | null, arrival: Arrival, restarted: boolean): Gate['opensAt'] {
+function opensAt(known: Gate | null, arrival: Arrival, restarted: boolean, isOld: boolean): Gate['opensAt'] {
   const hold = holdOf(arrival);
   if (hold === 'never') return 'never';
   const opens = laterBy(arrival.at, hold);
-  if (known === null || (!restarted && vouches(arrival))) return opens;
+  if (known === null || (!restarted && !isOld && vouches(arrival))) return opens;
   // What stands in a restored etcd may be a release that asks for no wait, and whoever led after it wrote versions that are
   // lost: his window is as long as a TTL. That of one who was seen to lead before may be longer, if the TTL has become
   // shorter since.
-  const least = latest(opens, laterBy(arrival.at, longestTtl(arrival)));
+  const since = isOld ? arrival.readAt : arrival.at;
+  const least = latest(opens, laterBy(since, longestTtl(arrival)));
   return known.opensAt === 'never' ? least : latest(least, known.opensAt);
 }
 

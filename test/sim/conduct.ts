@@ -102,6 +102,8 @@ export class Conduct {
   private clusterId: string | null = null;
   private byHandUntil = Number.NEGATIVE_INFINITY;
   private replacedAt = Number.POSITIVE_INFINITY;
+  /** Since when etcd does not know whose scope it was; null: it knows. */
+  private forgottenAt: number | null = null;
   /** What nobody has said yet of the last promotion: which acknowledged writes it cost, and whose promotion it was. */
   private toBeSaid: { readonly name: string; readonly lost: number; readonly end: number } | null = null;
   readonly checked = noneChecked();
@@ -200,6 +202,9 @@ export class Conduct {
 
   etcdReplaced(): void {
     this.replacedAt = this.now();
+    if (this.clusterId !== null && this.etcd.keyNow(KEYS.initialize)?.value !== this.clusterId)
+      this.forgottenAt ??= this.replacedAt;
+    else this.forgottenAt = null;
     if (this.clusterId !== null && this.actors.some((one) => one.on && one.server.data === null))
       this.checked['S9 no new cluster over old data'] += 1;
     this.keyGone();
@@ -269,9 +274,14 @@ export class Conduct {
     // A daemon that was started on an emptied etcd, or was cut off until then, knows nothing of what was there.
     const since = Math.min(...(this.told.get(by)?.since.values() ?? []));
     if (this.clusterId !== null) this.checked['S9 the scope keeps its cluster'] += 1;
-    if (this.clusterId !== null && value !== this.clusterId && since < this.replacedAt - JUST_NOW_MS)
+    if (
+      this.clusterId !== null &&
+      value !== this.clusterId &&
+      since < (this.forgottenAt ?? this.replacedAt) - JUST_NOW_MS
+    )
       this.fail('S9', `${by} makes the scope that of ${value}, and it was that of ${this.clusterId}`);
     this.clusterId = value;
+    this.forgottenAt = null;
   }
 
   // ---- judging -----------------------------------------------------------------------------------------------
@@ -432,7 +442,8 @@ export class Conduct {
       this.fail('S12', `${name} takes the key, and its failover_validation_command has not agreed`);
     if (this.knows(name, 'failover', 'manual') && !released)
       this.fail('S12', `${name} takes the key by itself although failover is manual`);
-    if (released) return;
+    // Who led last, in maintenance, and goes on compares no positions.
+    if (released || (status.beat?.holdMs === null && status.leader === name)) return;
     // Whose location it is stands in `status`, which somebody may have garbled.
     if (status.beat !== null) this.checkLocation(name, former);
     // An election begins when the last hold has run out, whether the key is gone by then or still stands.

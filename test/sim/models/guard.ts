@@ -53,7 +53,7 @@ export class GuardProcess {
   private pausedUntil = Number.NEGATIVE_INFINITY;
   /** What waits for it to go on, in the order in which it came. */
   private readonly sleepers: (() => void)[] = [];
-  private waking = false;
+  private wakesAt: number | null = null;
   private lookedAt = Number.NEGATIVE_INFINITY;
   /** When it went on, that stood still as the machine came back from its last suspension: only then could it look at the clocks. */
   wokeLateAt = Number.NEGATIVE_INFINITY;
@@ -138,10 +138,12 @@ export class GuardProcess {
   }
 
   private wakeLater(): void {
-    if (this.waking) return;
-    this.waking = true;
-    this.scheduler.after(Math.max(0, this.pausedUntil - this.scheduler.now()), () => {
-      this.waking = false;
+    const at = Math.max(this.scheduler.now(), this.pausedUntil);
+    // One that is to wake a guard that was killed meanwhile comes too late for the next one.
+    if (this.wakesAt !== null && this.wakesAt <= at) return;
+    this.wakesAt = at;
+    this.scheduler.after(at - this.scheduler.now(), () => {
+      if (this.wakesAt === at) this.wakesAt = null;
       this.clock.whenAwake(() => this.wake());
     });
   }

@@ -289,8 +289,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'src/core/gate.ts',
-        find: 'if (known === null || (!restarted && vouches(arrival))) return opens;',
-        replace: 'if (known === null || vouches(arrival)) return opens;',
+        find: 'if (known === null || (!restarted && !isOld && vouches(arrival))) return opens;',
+        replace: 'if (known === null || (!isOld && vouches(arrival))) return opens;',
       },
     ],
     caughtBy: ['P3', 'P1', 'S1'],

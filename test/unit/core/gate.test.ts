@@ -155,6 +155,8 @@ describe('the gate', () => {
     const released = { at: 40_000, revision: 51, beat: aBeat({ holdMs: 0 }) };
     expect(seen({ at: 1_000 }, released).opensAt).toBe(70_000);
     expect(seen({ at: 1_000 }, { ...released, raftTerm: 3 }).opensAt).toBe(40_000);
+    // The watch had told of it before it fell silent.
+    expect(seen({ at: 1_000 }, { ...released, at: 2_000, readAt: 40_000 }).opensAt).toBe(70_000);
     expect(seen({ at: 39_000 }, released).opensAt).toBe(40_000);
   });
 
