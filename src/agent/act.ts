@@ -512,6 +512,7 @@ async function claimScope(agent: Agent, over: Revision | null): Promise<boolean>
     local.kind === 'primary' ? await asItRuns(agent) : (agent.storedSettings ?? agent.settings.initialConfig);
   if (config === null) return false;
   const { config: standing = null, garbledConfig = null } = agent.reader.latest?.cluster ?? {};
+  agent.claimed = true;
   await agent.parts.dcs.txn(
     {
       compare: [

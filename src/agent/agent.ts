@@ -194,6 +194,7 @@ export class Agent implements Control {
   promotionSent = false;
   /** Postgres was stopped for a switchover and has not run since. */
   handedOver = false;
+  claimed = false;
   /** Our receiver was ended for an election, and nobody was followed since. */
   withdrawn = false;
   private notStreamingSince: Instant | null = null;
@@ -482,7 +483,9 @@ export class Agent implements Control {
     this.sync.run();
     this.upkeep.run();
     const { loopWait, reconnectAttempts, reconnectInterval } = this.policy;
-    const wanted = millis(Math.min(loopWait, decision.again ?? loopWait, this.untilGate(), this.untilScheduled()));
+    const wanted = millis(
+      Math.min(this.readsEvery, decision.again ?? loopWait, this.untilGate(), this.untilScheduled()),
+    );
     const regular =
       decision.rule === 'leading.check-failed'
         ? this.watch.nextLookIn(wanted, reconnectInterval, reconnectAttempts)
@@ -507,12 +510,17 @@ export class Agent implements Control {
     return left > 0 ? Math.ceil(left) : Number.POSITIVE_INFINITY;
   }
 
+  /** `loop_wait`; more often where that is long beside the TTL, since a long silence of etcd makes its word doubtful. */
+  private get readsEvery(): Millis {
+    return millis(Math.min(this.policy.loopWait, this.policy.ttl / 3));
+  }
+
   // ------------------------------------------------------------------ observe
 
   private async observe(): Promise<void> {
     const { clock } = this.parts;
     const seeking = this.keeper.leadership.kind === 'none' && this.leaderlessSince !== null ? this.decided.rule : null;
-    const due = this.decided.rule === UNHEARD || this.reader.isDue(this.policy.loopWait, seeking);
+    const due = this.decided.rule === UNHEARD || this.reader.isDue(this.readsEvery, seeking);
     // Cycles that follow each other within milliseconds rest on one look, unless something was done to Postgres since.
     const fresh = this.watch.certain && between(this.watch.at, clock.now()) < FRESH_LOOK;
     await Promise.all([fresh ? Promise.resolve() : this.lookNow(), due ? this.readCluster() : Promise.resolve()]);
@@ -706,6 +714,7 @@ export class Agent implements Control {
       rescue: this.rescueTries,
       notStreamingSince: this.notStreamingSince,
       handedOver: this.handedOver,
+      claimed: this.claimed,
       withdrawn: this.withdrawn,
       lease: this.keeper.lease,
       nameTakenBy: this.nameTakenBy,

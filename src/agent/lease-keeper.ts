@@ -405,25 +405,29 @@ export class LeaseKeeper {
     const ledInMaintenance = led === self ? null : led;
     const arrival = { cluster, at: arrivedAt, readAt, clusterTtl, ownTtl, historyRestarted, ledInMaintenance, self };
     this.known = noteStatus(before, arrival);
-    if (before !== null && before.clusterId !== this.known.clusterId) {
+    const restarted =
+      before !== null &&
+      (historyRestarted || before.clusterId !== this.known.clusterId || cluster.revision < before.storeRevision);
+    if (restarted) {
       log.write(
         'warn',
         'dcs.history-restarted',
         'etcd was replaced: what was known from it is forgotten, and every wait starts anew',
       );
     }
-    const restarted =
-      before !== null &&
-      (historyRestarted || before.clusterId !== this.known.clusterId || cluster.revision < before.storeRevision);
+    const isOld = before !== null && mayBeOld(before, arrival);
     this.doubtList(cluster, restarted);
     const { leader } = cluster;
-    if (restarted) this.confirmsAfter = laterBy(arrivedAt, longest(clusterTtl, ownTtl));
+    if (restarted || isOld) this.confirmsAfter = laterBy(arrivedAt, longest(clusterTtl, ownTtl));
     // Behind one who went on in maintenance nobody could take over, so it is still he.
     const goesOn = this.known.opensAt === 'never' && this.known.writer === self;
     if (restarted && leader?.name === self && !goesOn)
       this.disown(leader.term, 'etcd was replaced, and no open window says that nobody has led since');
-    else if (before !== null && mayBeOld(before, arrival) && leader?.name === self && !goesOn && this.isOver())
-      this.disown(leader.term, 'for longer than a TTL etcd was not heard, and it may have been replaced since');
+    else if (isOld && leader?.name === self && !goesOn && this.isOver())
+      this.disown(
+        leader.term,
+        'its window has closed, and etcd, which was not read for long, may have been replaced since',
+      );
     this.leaderSeen = leader;
     this.listSeen = cluster.failsafe;
     const { adoption } = this;

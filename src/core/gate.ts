@@ -24,14 +24,14 @@ export interface Gate {
   readonly storeRevision: Revision;
   /** When the cluster was last read. */
   readonly readAt: Instant;
-  /** ... and in which term of its members. */
-  readonly raftTerm: bigint;
+  /** It waits for whoever may have been elected while etcd was not read here for so long. Absent: it does not. */
+  readonly unheardFor?: Millis;
   /** The term of the leader without beats (Patroni) whose first status this gate was counted for; null: not so. */
   readonly beatless: Revision | null;
 }
 
 export interface Arrival {
-  readonly cluster: Pick<ClusterView, 'clusterId' | 'revision' | 'raftTerm' | 'status' | 'leader' | 'members'>;
+  readonly cluster: Pick<ClusterView, 'clusterId' | 'revision' | 'status' | 'leader' | 'members'>;
   readonly readAt: Instant;
   /** When this version of `status` was first known to exist: its watch hint if there was one, else the read. */
   readonly at: Instant;
@@ -52,7 +52,7 @@ const READ_MS = 2_000;
 
 /** @param known - the gate so far; null: nothing was seen since the start, so whatever is read arrives now (rule 11) */
 export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
-  const { status, clusterId, raftTerm, revision: storeRevision } = arrival.cluster;
+  const { status, clusterId, revision: storeRevision } = arrival.cluster;
   const revision = status?.revision ?? ABSENT;
   // etcd was wiped or restored: what we knew is about another history. The store tells it also where `status` itself is
   // as it was: versions that were written after it, and that we have not seen, may be lost.
@@ -63,11 +63,14 @@ export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
       storeRevision < known.storeRevision ||
       revision < known.revision);
   const { readAt } = arrival;
-  const read = { storeRevision, readAt, raftTerm };
+  const read = { storeRevision, readAt };
   const isOld = known !== null && mayBeOld(known, arrival);
+  const silence = isOld ? { unheardFor: between(known.readAt, readAt) } : {};
   if (known !== null && !restarted && revision === known.revision) {
-    const waitsAnew = isOld && known.opensAt !== 'never' && known.opensAt < readAt;
-    return { ...known, ...read, ...(waitsAnew ? { opensAt: laterBy(readAt, longestTtl(arrival)) } : {}) };
+    if (!isOld) return { ...known, ...read };
+    // Behind one who went in maintenance, `arrived` is what he himself waits from.
+    if (known.opensAt === 'never') return { ...known, ...read, arrived: readAt };
+    return { ...known, ...read, ...silence, opensAt: latest(known.opensAt, laterBy(readAt, longestTtl(arrival))) };
   }
   if (known !== null && !restarted && sameBeatless(known, arrival)) {
     return { ...known, ...read, revision, arrived: arrival.at, writtenAfter: known.readAt };
@@ -84,19 +87,21 @@ export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
     ...(writer == null ? {} : { writer }),
     clusterId,
     ...read,
+    ...silence,
     beatless: status?.beatless === true ? termOfBeatless(arrival.cluster) : null,
   };
 }
 
 /**
- * For longer than others need to elect somebody etcd was not heard: who was elected, and what he wrote, is lost if it was
- * restored meanwhile, to after what we know. One that was only down has had an election of its members since.
+ * For so long etcd was not read here that somebody can have been elected, and etcd restored to before that and to after
+ * what we know: then nothing in it goes back, and what stands there is not the newest word. Nobody restores it faster than
+ * in half a TTL. That etcd was only down does not show: in both cases its members elect, as often as they have to.
  */
 export function mayBeOld(
-  known: Pick<Gate, 'readAt' | 'raftTerm'>,
-  { cluster, readAt, clusterTtl }: Pick<Arrival, 'cluster' | 'readAt' | 'clusterTtl'>,
+  known: Pick<Gate, 'readAt'>,
+  { readAt, clusterTtl }: Pick<Arrival, 'readAt' | 'clusterTtl'>,
 ): boolean {
-  return cluster.raftTerm === known.raftTerm && between(known.readAt, readAt) > clusterTtl / 2;
+  return between(known.readAt, readAt) > clusterTtl / 2;
 }
 
 /**

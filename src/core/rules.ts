@@ -27,7 +27,7 @@ export const RULES = {
   'maintenance.makes-way':
     'an operator has promoted another member by hand, and Postgres here does not accept writes: the key goes to that one',
   'maintenance.primary-alive':
-    'an operator asks for a failover, and the Postgres of the last leader, who went in maintenance, is alive: nobody would stop it, so it has to be stopped first',
+    'an operator asks for a failover, or who led last in maintenance comes back, and another Postgres may be a primary: nobody would stop it, so it has to be stopped first',
   'leading.primary': 'this node leads and its Postgres accepts writes',
   'leading.by-confirmation':
     'etcd does not prove this leadership, and every member of the failsafe list confirms it: Postgres goes on',

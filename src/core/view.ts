@@ -180,6 +180,8 @@ export interface View {
   readonly nameTakenBy: string | null;
   /** This process has stopped Postgres to hand over, and it has not run since. */
   readonly handedOver: boolean;
+  /** This process has asked for the scope to become its data's cluster, and that may land late. */
+  readonly claimed: boolean;
   /** This process has ended our receiver for an election, and we have followed nobody since. */
   readonly withdrawn: boolean;
   /**

@@ -124,7 +124,7 @@ function leadsFirst(view: View, cluster: ClusterView, here: Timeline): Decision 
   if (!gateOpen(view.gate, view.now)) return waitAtTheGate(view);
   const since = view.leaderlessSince ?? view.now;
   const others = namesOf(view, cluster);
-  if (!others.every((name) => askedSince(view, name, since) && heardLately(view, name))) {
+  if (!others.every((name) => askedSince(view, name, since))) {
     return decision('leaderless.ask-peers', `nobody has ever led: ask ${others.join(', ')} whether they know better`, [
       { do: 'ask-peers', waitFor: others },
     ]);
@@ -601,29 +601,46 @@ function mayBeValidating(view: View, name: NodeName): boolean {
 
 /**
  * The last leader went in maintenance, or is in it: without its daemon nobody stops its Postgres. While that is seen there
- * would be two primaries, whatever the operator vouches for. After a release it is known to be down.
+ * would be two primaries, whatever the operator who asks for a failover vouches for.
  */
 export function lastPrimaryAlive(view: View, cluster: ClusterView): Decision | null {
-  if ((view.gate?.beat?.release ?? null) !== null) return null;
+  const unheard = askOfLastPrimary(view, cluster);
+  if (unheard !== null) return unheard;
+  const seen = seenOfLastPrimary(view, cluster);
+  if (seen === null) return null;
+  const why = `${seen}: nobody stops it in maintenance, and two would accept writes. Stop it, or start its daemon and switch over`;
+  if (between(view.wishSince ?? view.now, view.now) > WISH_MS)
+    return decision('switchover.refused', why, [{ do: 'drop-switchover-request', why }]);
+  return primaryAlive(view, cluster, why);
+}
+
+const primaryAlive = (view: View, cluster: ClusterView, why: string): Decision =>
+  decision('maintenance.primary-alive', why, [{ do: 'ask-peers', waitFor: namesOf(view, cluster) }], millis(500));
+
+/** It is known to be down: he gave the key up, and not in maintenance for one who was promoted by hand, who writes on. */
+const isKnownDown = ({ gate }: View): boolean => gate?.beat?.release != null && gate.beat.holdMs !== null;
+
+function askOfLastPrimary(view: View, cluster: ClusterView): Decision | null {
+  if (isKnownDown(view)) return null;
   const names = namesOf(view, cluster);
   const unheard = names.filter((name) => !heardLately(view, name));
-  if (unheard.length > 0)
-    return decision('leaderless.ask-peers', `ask ${unheard.join(', ')} whether the last primary is alive`, [
-      { do: 'ask-peers', waitFor: names },
-    ]);
-  const said = (seen: string): Decision => {
-    const why = `${seen}: nobody stops it in maintenance, and two would accept writes. Stop it, or start its daemon and switch over`;
-    return between(view.wishSince ?? view.now, view.now) > WISH_MS
-      ? decision('switchover.refused', why, [{ do: 'drop-switchover-request', why }])
-      : decision('maintenance.primary-alive', why, [{ do: 'ask-peers', waitFor: names }], millis(500));
-  };
+  if (unheard.length === 0) return null;
+  return decision('leaderless.ask-peers', `ask ${unheard.join(', ')} whether the last primary is alive`, [
+    { do: 'ask-peers', waitFor: names },
+  ]);
+}
+
+/** By whom a primary was seen that nobody would stop; null: by nobody. */
+function seenOfLastPrimary(view: View, cluster: ClusterView): string | null {
+  if (isKnownDown(view)) return null;
+  const names = namesOf(view, cluster);
   const primary = names.find((name) => runsAsPrimary(statusOf(view, name)));
-  if (primary !== undefined) return said(`${primary} runs as a primary`);
+  if (primary !== undefined) return `${primary} runs as a primary`;
   const last = view.lastLeader;
   const itself = last === null || last === view.self ? null : statusOf(view, last);
   // By its own daemon's word it is down, or a standby by now; who saw it before that saw the same server.
   if (itself !== null && (itself.inRecovery || DOWN.has(itself.state))) return null;
-  if (itself !== null) return said(`Postgres of ${last}, who led last, is ${itself.state}`);
+  if (itself !== null) return `Postgres of ${last}, who led last, is ${itself.state}`;
   // Its address is forgotten with its key, which may have gone just now; who streams from it knows better.
   const fed = names.filter((name) => {
     const named = memberNamed(cluster, name)?.pgha?.receivesFrom ?? null;
@@ -632,11 +649,11 @@ export function lastPrimaryAlive(view: View, cluster: ClusterView): Decision | n
   });
   if (receivesFromStranger(cluster, view.local)) fed.unshift(view.self);
   if (fed.length > 0)
-    return said(`${fed.join(' and ')} receive${fed.length === 1 ? 's' : ''} from a primary that no daemon answers for`);
+    return `${fed.join(' and ')} receive${fed.length === 1 ? 's' : ''} from a primary that no daemon answers for`;
   if (last === null || last === view.self) return null;
   const recent: Millis = millis(2 * view.policy.cluster.loopWait);
   const seen = sightings(view, names, last).filter(({ age }) => age < recent);
-  return seen.length === 0 ? null : said(describeSightings(last, seen));
+  return seen.length === 0 ? null : describeSightings(last, seen);
 }
 
 /**
@@ -649,7 +666,8 @@ function ledInMaintenance(view: View, cluster: ClusterView, local: Standby): Dec
   const { gate, now, self } = view;
   if (gate?.opensAt !== 'never' || gate.writer !== self || cluster.leader !== null || cluster.status === null)
     return null;
-  if (view.policy.cluster.failover === 'manual') return null;
+  // It gave the key up for one who was promoted by hand: that one writes, whether it is seen or not.
+  if (gate.beat?.release != null || view.policy.cluster.failover === 'manual') return null;
   // A process that has just begun may read a backup, after which somebody else has led.
   const left = view.policy.cluster.ttl - between(gate.arrived, now);
   if (left > 0) {
@@ -660,8 +678,15 @@ function ledInMaintenance(view: View, cluster: ClusterView, local: Standby): Dec
       millis(Math.max(1, left)),
     );
   }
-  const alive = lastPrimaryAlive(view, cluster);
-  if (alive !== null) return alive;
+  const unheard = askOfLastPrimary(view, cluster);
+  if (unheard !== null) return unheard;
+  const seen = seenOfLastPrimary(view, cluster);
+  if (seen !== null)
+    return primaryAlive(
+      view,
+      cluster,
+      `${seen}, and ${self} led last, in maintenance: an operator has to say who leads`,
+    );
   const lacks = (who: string): Decision =>
     decision(
       'leaderless.at-the-gate',
@@ -953,9 +978,12 @@ export function waitAtTheGate(view: View): Decision {
       millis(Math.max(1, left)),
     );
   }
+  const unheardFor = view.gate?.unheardFor;
   return decision(
     'leaderless.at-the-gate',
-    `the last leader may still be writing for up to ${Math.ceil(left)} ms: nobody promotes before that`,
+    unheardFor !== undefined
+      ? `etcd was not read here for ${Math.round(unheardFor / 1000)} s; should it have been restored, whoever was elected before that may be writing for up to ${Math.ceil(left)} ms more`
+      : `the last leader may still be writing for up to ${Math.ceil(left)} ms: nobody promotes before that`,
     [],
     millis(Math.max(1, left)),
   );

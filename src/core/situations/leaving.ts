@@ -55,12 +55,12 @@ export function leave(view: View): Decision {
 }
 
 /**
- * No cluster has its name in this scope yet: nothing of pgha's has touched the server that runs here, and no member can be
- * promoted beside it.
+ * No cluster has its name in this scope yet, nor will it by our asking: nothing of pgha's has touched the server that runs
+ * here, and none of its standbys can be elected beside it.
  */
 function isAsFound(view: View): boolean {
-  const { dcs, leadership } = view;
-  if (leadership.kind === 'holding' || dcs.kind !== 'read' || !dcs.answering) return false;
+  const { claimed, dcs, leadership } = view;
+  if (claimed || leadership.kind === 'holding' || dcs.kind !== 'read' || !dcs.answering) return false;
   return (dcs.cluster.initialize?.value ?? '') === '' && adoptable(view);
 }
 

@@ -253,7 +253,8 @@ export class EtcdModel {
     this.stopped = false;
     this.replacements++;
     if (newCluster) this.clusterId++;
-    this.term = FIRST_TERM;
+    // Its members are started one after the other, and each that is alone campaigns in vain: measured, 2 to 8.
+    this.term = FIRST_TERM + BigInt(Math.floor(this.random.next() * 7));
     this.eachClient((client) => client.breakWatches());
   }
 

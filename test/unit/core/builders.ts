@@ -237,7 +237,6 @@ export const aGate = (over: Partial<Gate> = {}): Gate => ({
   clusterId: 'one',
   storeRevision: revision(100),
   readAt: before(0),
-  raftTerm: 2n,
   beatless: null,
   ...over,
 });
@@ -439,6 +438,7 @@ export function aView(over: ViewOver = {}): View {
     rescue: null,
     notStreamingSince: null,
     handedOver: false,
+    claimed: false,
     withdrawn: false,
     lease: null,
     nameTakenBy: null,

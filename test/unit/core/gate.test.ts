@@ -20,7 +20,6 @@ interface Seen {
   readonly readAt?: number;
   readonly clusterId?: string;
   readonly storeRevision?: number;
-  readonly raftTerm?: number;
   readonly historyRestarted?: boolean;
   readonly clusterTtl?: number;
   readonly ownTtl?: number;
@@ -32,7 +31,6 @@ function arrival(version: Seen): Arrival {
     cluster: {
       clusterId: version.clusterId ?? 'one',
       revision: revision(version.storeRevision ?? 100),
-      raftTerm: BigInt(version.raftTerm ?? 2),
       status:
         at === null
           ? null
@@ -141,20 +139,19 @@ describe('the gate', () => {
   it('is waited for anew where etcd was not heard for long: it may have been restored to what was read last', () => {
     const heard = { at: 1_000 };
     expect(seen(heard, { ...heard, readAt: 16_000 }).opensAt).toBe(11_000);
-    expect(seen(heard, { ...heard, readAt: 16_001 }).opensAt).toBe(46_001);
-    // Nobody can have been elected before it opens.
+    expect(seen(heard, { ...heard, readAt: 16_001 })).toMatchObject({ opensAt: 46_001, unheardFor: 15_001 });
+    // Also where it had not opened: another one's, who saw the same version earlier, may have.
     const long = { at: 1_000, beat: aBeat({ holdMs: 60_000 }) };
-    expect(seen(long, { ...long, readAt: 50_000 }).opensAt).toBe(61_000);
-    // It was down: its members have elected since.
-    expect(seen(heard, { ...heard, readAt: 40_000, raftTerm: 3 }).opensAt).toBe(11_000);
+    expect(seen(long, { ...long, readAt: 50_000 }).opensAt).toBe(80_000);
+    const next = seen(heard, { ...heard, readAt: 40_000 }, { at: 41_000, revision: 51 });
+    expect([next.opensAt, next.unheardFor]).toEqual([51_000, undefined]);
     const paused = { at: 1_000, beat: aBeat({ holdMs: null }) };
-    expect(seen(paused, { ...paused, readAt: 40_000 }).opensAt).toBe('never');
+    expect(seen(paused, { ...paused, readAt: 40_000 })).toMatchObject({ opensAt: 'never', arrived: 40_000 });
   });
 
   it('waits a TTL for a release that is read after a long silence: whoever led after it may be lost', () => {
     const released = { at: 40_000, revision: 51, beat: aBeat({ holdMs: 0 }) };
     expect(seen({ at: 1_000 }, released).opensAt).toBe(70_000);
-    expect(seen({ at: 1_000 }, { ...released, raftTerm: 3 }).opensAt).toBe(40_000);
     // The watch had told of it before it fell silent.
     expect(seen({ at: 1_000 }, { ...released, at: 2_000, readAt: 40_000 }).opensAt).toBe(70_000);
     expect(seen({ at: 39_000 }, released).opensAt).toBe(40_000);

@@ -716,6 +716,17 @@ export const leaving: readonly Case[] = [
     actions: [],
   },
   {
+    name: 'stops it where it has asked for that: its claim may land when nobody is here any more',
+    view: aView({
+      leaving: true,
+      claimed: true,
+      local: aPrimary(),
+      cluster: aCluster({ leader: null, status: null, initialize: null }),
+    }),
+    rule: 'service.leaving-stops',
+    actions: ['stop-in-order'],
+  },
+  {
     name: 'stops it where the scope has its name: a standby of it could be promoted',
     view: aView({ leaving: true, local: aPrimary(), cluster: aCluster({ leader: null, status: null }) }),
     rule: 'service.leaving-stops',

@@ -74,6 +74,30 @@ export const atTheGate: readonly Case[] = [
     again: 1_000,
   },
   {
+    name: 'nor where it gave the key up for one who was promoted by hand: that one writes, whether it is seen or not',
+    view: ledLast({
+      gate: aGate({
+        opensAt: 'never',
+        beat: aBeat({ holdMs: null, release: { lsn: END, candidate: nodeName('a') } }),
+        writer: nodeName('b'),
+        arrived: before(10_000),
+      }),
+      peers: peers({ a: aSilentPeer(), c: aPeer('c') }),
+    }),
+    rule: 'leaderless.at-the-gate',
+    actions: [],
+  },
+  {
+    name: 'and drops nothing that is scheduled because somebody else runs as a primary',
+    view: ledLast({
+      cluster: aCluster({ leader: null, failover: aRequest({ leader: 'b', scheduledAt: '2033-05-18T03:33:20Z' }) }),
+      wishSince: before(60_000),
+      peers: peers({ a: aPeer('a', { inRecovery: false }), c: aPeer('c') }),
+    }),
+    rule: 'maintenance.primary-alive',
+    actions: ['ask-peers'],
+  },
+  {
     name: 'nor by itself where failover is manual',
     view: ledLast({ set: { failover: 'manual' } }),
     rule: 'leaderless.at-the-gate',
