@@ -194,6 +194,7 @@ export class Agent implements Control {
   promotionSent = false;
   /** Postgres was stopped for a switchover and has not run since. */
   handedOver = false;
+  /** The scope was asked for, to become the cluster of the data here. */
   claimed = false;
   /** Our receiver was ended for an election, and nobody was followed since. */
   withdrawn = false;

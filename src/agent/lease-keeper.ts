@@ -393,6 +393,7 @@ export class LeaseKeeper {
   note(cluster: ClusterView, arrivedAt: Instant, readAt: Instant, nameIsOurs = true, historyRestarted = false): void {
     const { log } = this.parts;
     const before = this.known;
+    const stoodStill = this.ranAheadSince(this.readClocks);
     this.readClocks = clocksAhead(this.parts.clock);
     const clusterTtl = clusterTtlOf(cluster) ?? this.parts.wantedTtl();
     const ownTtl = this.parts.wantedTtl();
@@ -403,7 +404,8 @@ export class LeaseKeeper {
     const isNew = this.pausedSince !== null && between(this.pausedSince, readAt) < SAYS_SO_WITHIN;
     const led = isNew ? (this.leaderSeen?.name ?? null) : null;
     const ledInMaintenance = led === self ? null : led;
-    const arrival = { cluster, at: arrivedAt, readAt, clusterTtl, ownTtl, historyRestarted, ledInMaintenance, self };
+    const times = { at: arrivedAt, readAt, clusterTtl, ownTtl, stoodStill };
+    const arrival = { cluster, ...times, historyRestarted, ledInMaintenance, self };
     this.known = noteStatus(before, arrival);
     const restarted =
       before !== null &&
@@ -418,7 +420,7 @@ export class LeaseKeeper {
     const isOld = before !== null && mayBeOld(before, arrival);
     this.doubtList(cluster, restarted);
     const { leader } = cluster;
-    if (restarted || isOld) this.confirmsAfter = laterBy(arrivedAt, longest(clusterTtl, ownTtl));
+    if (restarted) this.confirmsAfter = laterBy(arrivedAt, longest(clusterTtl, ownTtl));
     // Behind one who went on in maintenance nobody could take over, so it is still he.
     const goesOn = this.known.opensAt === 'never' && this.known.writer === self;
     if (restarted && leader?.name === self && !goesOn)

@@ -24,8 +24,8 @@ export interface Gate {
   readonly storeRevision: Revision;
   /** When the cluster was last read. */
   readonly readAt: Instant;
-  /** It waits for whoever may have been elected while etcd was not read here for so long. Absent: it does not. */
-  readonly unheardFor?: Millis;
+  /** Why it waits for somebody of whom what is read may not tell. Absent: it does not. */
+  readonly doubt?: string;
   /** The term of the leader without beats (Patroni) whose first status this gate was counted for; null: not so. */
   readonly beatless: Revision | null;
 }
@@ -39,6 +39,8 @@ export interface Arrival {
   readonly clusterTtl: Millis;
   /** The watch had told of more than is there now: etcd was restored, and versions that were not read are lost. */
   readonly historyRestarted?: boolean;
+  /** The clock that tells for how long it was not read stood still meanwhile. */
+  readonly stoodStill?: boolean;
   /** Who else led, in maintenance, when etcd was last read; null: nobody did. */
   readonly ledInMaintenance?: NodeName | null;
   /** This node: what it said itself keeps others waiting, and not itself. */
@@ -65,12 +67,12 @@ export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
   const { readAt } = arrival;
   const read = { storeRevision, readAt };
   const isOld = known !== null && mayBeOld(known, arrival);
-  const silence = isOld ? { unheardFor: between(known.readAt, readAt) } : {};
+  const doubt = isOld ? { doubt: describeDoubt(known, arrival) } : {};
   if (known !== null && !restarted && revision === known.revision) {
     if (!isOld) return { ...known, ...read };
     // Behind one who went in maintenance, `arrived` is what he himself waits from.
     if (known.opensAt === 'never') return { ...known, ...read, arrived: readAt };
-    return { ...known, ...read, ...silence, opensAt: latest(known.opensAt, laterBy(readAt, longestTtl(arrival))) };
+    return { ...known, ...read, ...doubt, opensAt: latest(known.opensAt, laterBy(readAt, longestTtl(arrival))) };
   }
   if (known !== null && !restarted && sameBeatless(known, arrival)) {
     return { ...known, ...read, revision, arrived: arrival.at, writtenAfter: known.readAt };
@@ -87,7 +89,7 @@ export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
     ...(writer == null ? {} : { writer }),
     clusterId,
     ...read,
-    ...silence,
+    ...doubt,
     beatless: status?.beatless === true ? termOfBeatless(arrival.cluster) : null,
   };
 }
@@ -99,10 +101,15 @@ export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
  */
 export function mayBeOld(
   known: Pick<Gate, 'readAt'>,
-  { readAt, clusterTtl }: Pick<Arrival, 'readAt' | 'clusterTtl'>,
+  { readAt, clusterTtl, stoodStill }: Pick<Arrival, 'readAt' | 'clusterTtl' | 'stoodStill'>,
 ): boolean {
-  return between(known.readAt, readAt) > clusterTtl / 2;
+  return stoodStill === true || between(known.readAt, readAt) > clusterTtl / 2;
 }
+
+const describeDoubt = (known: Gate, { readAt, stoodStill }: Arrival): string =>
+  stoodStill === true
+    ? 'this machine stood still'
+    : `etcd was not read here for ${Math.round(between(known.readAt, readAt) / 1_000)} s`;
 
 /**
  * A leader in maintenance goes on without an end until somebody who has led after him says so: not what stands in an etcd

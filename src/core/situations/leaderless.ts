@@ -978,11 +978,11 @@ export function waitAtTheGate(view: View): Decision {
       millis(Math.max(1, left)),
     );
   }
-  const unheardFor = view.gate?.unheardFor;
+  const doubt = view.gate?.doubt;
   return decision(
     'leaderless.at-the-gate',
-    unheardFor !== undefined
-      ? `etcd was not read here for ${Math.round(unheardFor / 1000)} s; should it have been restored, whoever was elected before that may be writing for up to ${Math.ceil(left)} ms more`
+    doubt !== undefined
+      ? `${doubt}; should etcd have been restored meanwhile, whoever was elected before that may be writing for up to ${Math.ceil(left)} ms more`
       : `the last leader may still be writing for up to ${Math.ceil(left)} ms: nobody promotes before that`,
     [],
     millis(Math.max(1, left)),

@@ -253,8 +253,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'src/core/gate.ts',
-        find: 'return between(known.readAt, readAt) > clusterTtl / 2;',
-        replace: 'return between(known.readAt, readAt) > 100 * clusterTtl;',
+        find: 'return stoodStill === true || between(known.readAt, readAt) > clusterTtl / 2;',
+        replace: 'return stoodStill === true || between(known.readAt, readAt) > 100 * clusterTtl;',
       },
     ],
     caughtBy: ['P3', 'P1', 'S1'],

@@ -139,12 +139,16 @@ describe('the gate', () => {
   it('is waited for anew where etcd was not heard for long: it may have been restored to what was read last', () => {
     const heard = { at: 1_000 };
     expect(seen(heard, { ...heard, readAt: 16_000 }).opensAt).toBe(11_000);
-    expect(seen(heard, { ...heard, readAt: 16_001 })).toMatchObject({ opensAt: 46_001, unheardFor: 15_001 });
+    expect(seen(heard, { ...heard, readAt: 16_001 })).toMatchObject({
+      opensAt: 46_001,
+      doubt: 'etcd was not read here for 15 s',
+    });
     // Also where it had not opened: another one's, who saw the same version earlier, may have.
     const long = { at: 1_000, beat: aBeat({ holdMs: 60_000 }) };
     expect(seen(long, { ...long, readAt: 50_000 }).opensAt).toBe(80_000);
+    expect(noteStatus(seen(heard), { ...arrival({ ...heard, readAt: 2_000 }), stoodStill: true }).opensAt).toBe(32_000);
     const next = seen(heard, { ...heard, readAt: 40_000 }, { at: 41_000, revision: 51 });
-    expect([next.opensAt, next.unheardFor]).toEqual([51_000, undefined]);
+    expect([next.opensAt, next.doubt]).toEqual([51_000, undefined]);
     const paused = { at: 1_000, beat: aBeat({ holdMs: null }) };
     expect(seen(paused, { ...paused, readAt: 40_000 })).toMatchObject({ opensAt: 'never', arrived: 40_000 });
   });
