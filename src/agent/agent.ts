@@ -460,6 +460,7 @@ export class Agent implements Control {
 
   private async observeDecideAct(): Promise<Millis> {
     await this.observe();
+    this.keeper.heed(this.peers.answers.values());
     const view = this.view();
     const judgement = decide(view);
     if (this.leaderlessSince !== null && HELD_BACK.has(judgement.decision.rule)) this.heldBackAt = view.now;
@@ -960,6 +961,7 @@ export class Agent implements Control {
       cluster: reading?.cluster ?? null,
       clusterAt: reading?.at ?? null,
       clusterAtWall: reading?.atWall ?? null,
+      etcdSince: this.keeper?.etcdSince ?? null,
       decision: this.decided,
       operation,
       policy: this.resolved.policy,

@@ -19,7 +19,7 @@ import {
   union,
   whyNotConfirmed,
 } from '../core/failsafe.ts';
-import { type Gate, gateOpen, mayBeOld, noteStatus } from '../core/gate.ts';
+import { type Gate, gateOpen, mayBeOld, noteStatus, vouchedFor } from '../core/gate.ts';
 import { InvariantError, invariant } from '../core/invariant.ts';
 import {
   acquireTxn,
@@ -42,6 +42,7 @@ import {
 } from '../core/leadership.ts';
 import { deadlineOf, LONGEST_TTL_SECONDS, margin } from '../core/lease.ts';
 import { type Lsn, printLsn } from '../core/lsn.ts';
+import type { PeerAnswer } from '../core/peer.ts';
 import { ABSENT, type KeyValue, type LeaseId, type NodeName, type Op, type Revision } from '../core/store.ts';
 import { between, type Instant, LONG_AGO, laterBy, latest, longest, type Millis, millis } from '../core/time.ts';
 import type { Leadership } from '../core/view.ts';
@@ -174,6 +175,8 @@ export class LeaseKeeper {
   private provenClocks: ClocksAhead | null = null;
   /** ... and when etcd was last read. */
   private readClocks: ClocksAhead | null = null;
+  /** Since when it was read without a silence in which it could have been replaced; null: not yet. */
+  private readSince: Instant | null = null;
   private proofs = 0;
   private swapTriedAt: Instant = LONG_AGO;
   /** Leases with which the key was written together with a beat, in transactions whose answer may have been lost. */
@@ -367,6 +370,15 @@ export class LeaseKeeper {
     return boot - before.boot > STOOD_STILL || wall - before.wall > RAN_AHEAD;
   }
 
+  get etcdSince(): Instant | null {
+    return this.readSince;
+  }
+
+  /** What the others say of etcd may end the doubt that a silence here has left. */
+  heed(answers: Iterable<PeerAnswer>): void {
+    if (this.known !== null) this.known = vouchedFor(this.known, answers);
+  }
+
   get acknowledged(): boolean {
     return this.guardAcks;
   }
@@ -418,6 +430,8 @@ export class LeaseKeeper {
       );
     }
     const isOld = before !== null && mayBeOld(before, arrival);
+    if (restarted || isOld) this.readSince = null;
+    this.readSince ??= readAt;
     this.doubtList(cluster, restarted);
     const { leader } = cluster;
     if (restarted) this.confirmsAfter = laterBy(arrivedAt, longest(clusterTtl, ownTtl));

@@ -52,6 +52,8 @@ export interface Published {
   /** When it was last read; its age says how far to trust it. */
   readonly clusterAt: Instant | null;
   readonly clusterAtWall: WallTime | null;
+  /** Since when it has been read without a silence in which it could have been replaced; null: never read. */
+  readonly etcdSince: Instant | null;
   readonly decision: DecisionView;
   readonly operation: OperationView | null;
   readonly policy: Policy;

@@ -4,8 +4,9 @@
  * (protocol.md 4). What was never seen counts as arriving now.
  */
 import type { Beat, ClusterView } from './cluster.ts';
+import type { PeerAnswer } from './peer.ts';
 import { ABSENT, type NodeName, type Revision } from './store.ts';
-import { between, type Instant, LONG_AGO, laterBy, latest, longest, type Millis, millis } from './time.ts';
+import { between, earlierBy, type Instant, LONG_AGO, laterBy, latest, longest, type Millis, millis } from './time.ts';
 
 export interface Gate {
   /** Of the `status` this gate comes from; 0 when the key does not exist. */
@@ -24,10 +25,20 @@ export interface Gate {
   readonly storeRevision: Revision;
   /** When the cluster was last read. */
   readonly readAt: Instant;
-  /** Why it waits for somebody of whom what is read may not tell. Absent: it does not. */
-  readonly doubt?: string;
+  /** It waits for somebody of whom what is read may not tell. Absent: it does not. */
+  readonly doubt?: Doubt;
   /** The term of the leader without beats (Patroni) whose first status this gate was counted for; null: not so. */
   readonly beatless: Revision | null;
+}
+
+export interface Doubt {
+  readonly why: string;
+  /** When etcd was read before the silence; LONG_AGO: no clock tells. */
+  readonly since: Instant;
+  /** ... and after it. */
+  readonly readAt: Instant;
+  /** When the gate opens where somebody vouches for what was read. */
+  readonly opensAt: Gate['opensAt'];
 }
 
 export interface Arrival {
@@ -67,12 +78,12 @@ export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
   const { readAt } = arrival;
   const read = { storeRevision, readAt };
   const isOld = known !== null && mayBeOld(known, arrival);
-  const doubt = isOld ? { doubt: describeDoubt(known, arrival) } : {};
   if (known !== null && !restarted && revision === known.revision) {
     if (!isOld) return { ...known, ...read };
     // Behind one who went in maintenance, `arrived` is what he himself waits from.
     if (known.opensAt === 'never') return { ...known, ...read, arrived: readAt };
-    return { ...known, ...read, ...doubt, opensAt: latest(known.opensAt, laterBy(readAt, longestTtl(arrival))) };
+    const doubt = doubtOf(known, arrival, known.doubt?.opensAt ?? known.opensAt);
+    return { ...known, ...read, doubt, opensAt: latest(known.opensAt, laterBy(readAt, longestTtl(arrival))) };
   }
   if (known !== null && !restarted && sameBeatless(known, arrival)) {
     return { ...known, ...read, revision, arrived: arrival.at, writtenAfter: known.readAt };
@@ -89,7 +100,9 @@ export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
     ...(writer == null ? {} : { writer }),
     clusterId,
     ...read,
-    ...doubt,
+    ...(isOld && !restarted && goesOn === null
+      ? { doubt: doubtOf(known, arrival, opensAt(known, arrival, false, false)) }
+      : {}),
     beatless: status?.beatless === true ? termOfBeatless(arrival.cluster) : null,
   };
 }
@@ -106,10 +119,33 @@ export function mayBeOld(
   return stoodStill === true || between(known.readAt, readAt) > clusterTtl / 2;
 }
 
-const describeDoubt = (known: Gate, { readAt, stoodStill }: Arrival): string =>
-  stoodStill === true
-    ? 'this machine stood still'
-    : `etcd was not read here for ${Math.round(between(known.readAt, readAt) / 1_000)} s`;
+function doubtOf(known: Gate, { readAt, stoodStill }: Arrival, opens: Gate['opensAt']): Doubt {
+  const silence = `etcd was not read here for ${Math.round(between(known.readAt, readAt) / 1_000)} s`;
+  return {
+    why: stoodStill === true ? 'this machine stood still' : silence,
+    since: stoodStill === true ? LONG_AGO : (known.doubt?.since ?? known.readAt),
+    readAt,
+    opensAt: opens,
+  };
+}
+
+/**
+ * Somebody has read etcd all the while, from before the silence here to after it: had it been restored meanwhile, he would
+ * not say so. Then what is read here is the newest word.
+ */
+export function vouchedFor(gate: Gate, answers: Iterable<PeerAnswer>): Gate {
+  const { doubt, ...rest } = gate;
+  if (doubt === undefined) return gate;
+  for (const answer of answers) {
+    const read = answer.kind === 'answered' ? answer.status.etcdRead : null;
+    if (answer.kind !== 'answered' || read === null) continue;
+    // When he was asked, and when he was heard: what he says is as old as the one, or as young as the other.
+    const readAfter = earlierBy(answer.at, read.ago) >= doubt.readAt;
+    const readBefore = earlierBy(answer.heardAt, read.unbrokenFor) <= doubt.since;
+    if (readAfter && readBefore) return { ...rest, opensAt: doubt.opensAt };
+  }
+  return gate;
+}
 
 /**
  * A leader in maintenance goes on without an end until somebody who has led after him says so: not what stands in an etcd

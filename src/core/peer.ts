@@ -41,6 +41,11 @@ export interface PeerStatus {
   readonly validating: boolean;
   /** Its failover_validation_command said no; it stays out of elections for so long. null: it did not. */
   readonly vetoedFor: Millis | null;
+  /**
+   * How long ago it last read etcd, and for how long it has read it without a silence in which etcd could have been
+   * replaced. null: it does not say, or has not read it.
+   */
+  readonly etcdRead: { readonly ago: Millis; readonly unbrokenFor: Millis } | null;
   /** What ails it; Patroni does not say: nothing. */
   readonly ailing: readonly string[];
   /** Since something that a failover may help against last ailed it; null: never, or it does not say. */

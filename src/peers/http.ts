@@ -196,11 +196,18 @@ function pghaStatus(name: string, state: string, said: Json, own: Json): PeerSta
     validates: own['validates'] === true,
     validating: own['validating'] === true,
     vetoedFor: milliseconds(own['vetoed_for_ms']),
+    etcdRead: readEtcdRead(own),
     ailing: kindsOf(own['sick']),
     ailedAgo: milliseconds(own['ailed_ago_ms']),
     freeBytes: bytes(own['free_bytes']),
     pgha: true,
   };
+}
+
+function readEtcdRead(own: Json): PeerStatus['etcdRead'] {
+  const ago = milliseconds(own['cluster_age_ms']);
+  const unbrokenFor = milliseconds(own['etcd_unbroken_ms']);
+  return ago === null || unbrokenFor === null ? null : { ago, unbrokenFor };
 }
 
 /** `upstream` names whom it receives from, or would. Before 13 a standby keeps that until it is restarted. */
@@ -248,6 +255,7 @@ function patroniStatus(name: string, state: string, said: Json): PeerStatus | st
     validates: false,
     validating: false,
     vetoedFor: null,
+    etcdRead: null,
     ailing: [],
     ailedAgo: null,
     freeBytes: null,

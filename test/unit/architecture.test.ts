@@ -138,7 +138,7 @@ function wrongWay({ path, imports }: Source): readonly string[] {
 describe('imports', () => {
   it('are found in the sources', () => {
     const gate = sources.find(({ path }) => path === 'core/gate.ts');
-    expect(gate?.imports).toEqual(['core/cluster.ts', 'core/store.ts', 'core/time.ts']);
+    expect(gate?.imports).toEqual(['core/cluster.ts', 'core/peer.ts', 'core/store.ts', 'core/time.ts']);
     expect(sources.flatMap(({ imports }) => imports).filter((name) => name.startsWith('..'))).toEqual([]);
   });
 

@@ -979,11 +979,17 @@ export function waitAtTheGate(view: View): Decision {
     );
   }
   const doubt = view.gate?.doubt;
+  if (doubt !== undefined && view.dcs.kind === 'read') {
+    return decision(
+      'leaderless.at-the-gate',
+      `${doubt.why}; should etcd have been restored meanwhile, whoever was elected before that may be writing for up to ${Math.ceil(left)} ms more`,
+      [{ do: 'ask-peers', waitFor: namesOf(view, view.dcs.cluster) }],
+      millis(Math.max(1, Math.min(left, 250))),
+    );
+  }
   return decision(
     'leaderless.at-the-gate',
-    doubt !== undefined
-      ? `${doubt}; should etcd have been restored meanwhile, whoever was elected before that may be writing for up to ${Math.ceil(left)} ms more`
-      : `the last leader may still be writing for up to ${Math.ceil(left)} ms: nobody promotes before that`,
+    `the last leader may still be writing for up to ${Math.ceil(left)} ms: nobody promotes before that`,
     [],
     millis(Math.max(1, left)),
   );

@@ -253,8 +253,8 @@ export class EtcdModel {
     this.stopped = false;
     this.replacements++;
     if (newCluster) this.clusterId++;
-    // Its members are started one after the other, and each that is alone campaigns in vain: measured, 2 to 8.
-    this.term = FIRST_TERM + BigInt(Math.floor(this.random.next() * 7));
+    // Of several that are started one after the other, those that are alone campaign in vain: measured, 2 to 8.
+    this.term = FIRST_TERM + (this.members.length === 1 ? 0n : BigInt(Math.floor(this.random.next() * 7)));
     this.eachClient((client) => client.breakWatches());
   }
 

@@ -141,6 +141,13 @@ function peerStatus(control: Control): PeerStatus | null {
     validates: policy.node.validates,
     validating: published.validating,
     vetoedFor: published.vetoedFor === null ? null : millis(Math.max(0, published.vetoedFor - age)),
+    etcdRead:
+      published.clusterAt === null || published.etcdSince === null
+        ? null
+        : {
+            ago: between(published.clusterAt, control.now()),
+            unbrokenFor: between(published.etcdSince, control.now()),
+          },
     ailing: published.health.ailments.map(({ sickness }) => sickness.kind),
     ailedAgo: published.health.ailedAt === null ? null : between(published.health.ailedAt, control.now()),
     freeBytes: published.health.freeBytes,

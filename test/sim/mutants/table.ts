@@ -157,6 +157,31 @@ const LEASES_GO_ON: Edit = {
 /** Plans in which the mode is on. */
 const FAILSAFE: Partial<Plan> = { config: { failsafe_mode: true } };
 
+/** Etcd is restored, behind a split, to after what two of three have read and before somebody led. */
+const RESTORED_BEHIND_A_SPLIT: Partial<Plan> = {
+  nodes: ['a', 'b', 'c'],
+  etcdMembers: 1,
+  settings: { ttlMs: 15_000, loopWaitMs: 3_000, retryTimeoutMs: 4_000 },
+  clockRates: [1, 1, 1],
+  policy: { primaryCrash: 'failover', visibilityConsensus: false, neverLeads: null },
+  config: { failsafe_mode: false },
+  members: {},
+  brought: { node: 'a', as: 'stopped primary' },
+  profile: 'a release, and an etcd restored behind a split',
+  faults: [
+    { when: { at: 14_000 }, fault: { kind: 'switchover', to: 'other' } },
+    {
+      when: { on: 'key-gone', nth: 1, node: null, after: 0 },
+      fault: { kind: 'split', nodes: ['b', 'c'], etcd: 'these', for: 15_000 },
+    },
+    {
+      when: { on: 'acquire-sent', nth: 1, node: null, after: 1_000 },
+      fault: { kind: 'daemon-restart', node: 'primary', restartAfter: 7_000 },
+    },
+    { when: { at: 29_000 }, fault: { kind: 'etcd-restore', ageMs: 8_000, newCluster: false } },
+  ],
+};
+
 export const MUTANTS: readonly Mutant[] = [
   {
     name: 'beat without R',
@@ -258,29 +283,15 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
     caughtBy: ['P3', 'P1', 'S1'],
-    shape: {
-      nodes: ['a', 'b', 'c'],
-      etcdMembers: 1,
-      settings: { ttlMs: 15_000, loopWaitMs: 3_000, retryTimeoutMs: 4_000 },
-      clockRates: [1, 1, 1],
-      policy: { primaryCrash: 'failover', visibilityConsensus: false, neverLeads: null },
-      config: { failsafe_mode: false },
-      members: {},
-      brought: { node: 'a', as: 'stopped primary' },
-      profile: 'a release, and an etcd restored behind a split',
-      faults: [
-        { when: { at: 14_000 }, fault: { kind: 'switchover', to: 'other' } },
-        {
-          when: { on: 'key-gone', nth: 1, node: null, after: 0 },
-          fault: { kind: 'split', nodes: ['b', 'c'], etcd: 'these', for: 15_000 },
-        },
-        {
-          when: { on: 'acquire-sent', nth: 1, node: null, after: 1_000 },
-          fault: { kind: 'daemon-restart', node: 'primary', restartAfter: 7_000 },
-        },
-        { when: { at: 29_000 }, fault: { kind: 'etcd-restore', ageMs: 8_000, newCluster: false } },
-      ],
-    },
+    shape: RESTORED_BEHIND_A_SPLIT,
+    seeds: 150,
+  },
+  {
+    name: 'who was cut off himself vouches for what is read after a silence',
+    story: '4: two who were silent together take each other for those who have read etcd all the while',
+    edits: [{ file: 'src/core/gate.ts', find: 'if (readAfter && readBefore)', replace: 'if (readAfter)' }],
+    caughtBy: ['P3', 'P1', 'S1'],
+    shape: RESTORED_BEHIND_A_SPLIT,
     seeds: 150,
   },
   {

@@ -1,11 +1,20 @@
 /** Protocol 10 to 12: not before the gate may a candidate promote, and the gate is counted on its own clock. */
 import { describe, expect, it } from 'vitest';
 import type { Beat } from '../../../src/core/cluster.ts';
-import { type Arrival, type Gate, gateOpen, inheritedGate, isYoung, noteStatus } from '../../../src/core/gate.ts';
+import {
+  type Arrival,
+  type Gate,
+  gateOpen,
+  inheritedGate,
+  isYoung,
+  noteStatus,
+  vouchedFor,
+} from '../../../src/core/gate.ts';
 import { lsn } from '../../../src/core/lsn.ts';
+import type { PeerAnswer } from '../../../src/core/peer.ts';
 import { leaseId, nodeName, revision } from '../../../src/core/store.ts';
-import { instant, LONG_AGO, seconds } from '../../../src/core/time.ts';
-import { aBeat, aMember, aStatus } from './builders.ts';
+import { instant, LONG_AGO, millis, seconds } from '../../../src/core/time.ts';
+import { aBeat, aMember, aPeer, aSilentPeer, aStatus } from './builders.ts';
 
 interface Seen {
   readonly at: number;
@@ -141,7 +150,7 @@ describe('the gate', () => {
     expect(seen(heard, { ...heard, readAt: 16_000 }).opensAt).toBe(11_000);
     expect(seen(heard, { ...heard, readAt: 16_001 })).toMatchObject({
       opensAt: 46_001,
-      doubt: 'etcd was not read here for 15 s',
+      doubt: { why: 'etcd was not read here for 15 s' },
     });
     // Also where it had not opened: another one's, who saw the same version earlier, may have.
     const long = { at: 1_000, beat: aBeat({ holdMs: 60_000 }) };
@@ -151,6 +160,30 @@ describe('the gate', () => {
     expect([next.opensAt, next.doubt]).toEqual([51_000, undefined]);
     const paused = { at: 1_000, beat: aBeat({ holdMs: null }) };
     expect(seen(paused, { ...paused, readAt: 40_000 })).toMatchObject({ opensAt: 'never', arrived: 40_000 });
+  });
+
+  it('is waited for no longer once somebody vouches for it who has read etcd all the while', () => {
+    const gate = seen({ at: 1_000 }, { at: 1_000, readAt: 40_000 });
+    const says = (at: number, heardAt: number, ago: number, unbrokenFor: number) =>
+      vouchedFor(gate, [
+        {
+          ...aPeer('c', { at: instant(at), etcdRead: { ago: millis(ago), unbrokenFor: millis(unbrokenFor) } }),
+          heardAt: instant(heardAt),
+        } as PeerAnswer,
+      ]);
+    const lifted = says(40_200, 40_300, 200, 39_300);
+    expect([lifted.opensAt, lifted.doubt]).toEqual([11_000, undefined]);
+    // He read it before we did; he has not read it since before our silence; he says nothing, or nothing at all.
+    expect(says(40_200, 40_300, 201, 39_300).opensAt).toBe(70_000);
+    expect(says(40_200, 40_300, 200, 39_299).opensAt).toBe(70_000);
+    expect(vouchedFor(gate, [aPeer('c'), aSilentPeer()])).toBe(gate);
+    // A second silence: from before the first.
+    const twice = seen({ at: 1_000 }, { at: 1_000, readAt: 40_000 }, { at: 1_000, readAt: 80_000 });
+    expect(twice.doubt).toMatchObject({ since: 1_000, readAt: 80_000, opensAt: 11_000 });
+    // On a clock that stood still nobody can say it, nor of an etcd that was replaced.
+    const stood = noteStatus(seen({ at: 1_000 }), { ...arrival({ at: 1_000, readAt: 2_000 }), stoodStill: true });
+    expect(vouchedFor(stood, [aPeer('c', { etcdRead: { ago: millis(0), unbrokenFor: millis(1e9) } })])).toBe(stood);
+    expect(seen({ at: 1_000 }, { at: 40_000, revision: 49 }).doubt).toBeUndefined();
   });
 
   it('waits a TTL for a release that is read after a long silence: whoever led after it may be lost', () => {

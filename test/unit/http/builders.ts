@@ -146,6 +146,7 @@ export function aPublished(over: Partial<Published> & { pause?: boolean } = {}):
     health: NOTHING_AILS,
     validating: false,
     vetoedFor: null,
+    etcdSince: null,
     unwatched: null,
     confirmed: null,
     state: 'running',

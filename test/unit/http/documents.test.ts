@@ -444,6 +444,7 @@ describe('what a member says of itself', () => {
       validates: false,
       validating: false,
       vetoedFor: null,
+      etcdRead: null,
       ailing: ['disk-full'],
       ailedAgo: 0,
       freeBytes: 4096n,
