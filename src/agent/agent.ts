@@ -464,6 +464,7 @@ export class Agent implements Control {
     const view = this.view();
     const judgement = decide(view);
     if (this.leaderlessSince !== null && HELD_BACK.has(judgement.decision.rule)) this.heldBackAt = view.now;
+    else this.heldBackAt = view.heldBackAt;
     this.noteTakeover(view, judgement);
     this.tell(judgement.situation, judgement.decision, view);
     this.publish();
@@ -711,7 +712,8 @@ export class Agent implements Control {
       leaving: this.leaving,
       leavingSince: this.leavingSince,
       leaderlessSince: this.leaderlessSince,
-      heldBackAt: this.heldBackAt,
+      // What held this node back until now may have ended just now: the turns of the better ones begin here.
+      heldBackAt: this.leaderlessSince !== null && HELD_BACK.has(this.decided.rule) ? now : this.heldBackAt,
       wishSince: this.wishSeen?.at ?? null,
       rescue: this.rescueTries,
       notStreamingSince: this.notStreamingSince,

@@ -41,6 +41,8 @@ export interface PeerStatus {
   readonly validating: boolean;
   /** Its failover_validation_command said no; it stays out of elections for so long. null: it did not. */
   readonly vetoedFor: Millis | null;
+  /** Until it may take over, by its own gate. null: nobody knows (maintenance), or it does not say. */
+  readonly gateLeft: Millis | null;
   /**
    * How long ago it last read etcd, and for how long it has read it without a silence in which etcd could have been
    * replaced. null: it does not say, or has not read it.

@@ -44,7 +44,7 @@ const WITHOUT_WINDOW_LONGEST_MS = 60_000;
 export const PROMOTIONS = 2;
 
 /** Rules that keep this node from going, whoever is better. */
-export const HELD_BACK: ReadonlySet<RuleId> = new Set([
+export const HELD_BACK: ReadonlySet<string> = new Set<RuleId>([
   'leaderless.not-eligible',
   'leaderless.not-up',
   'leaderless.start-standby',
@@ -400,6 +400,16 @@ function elect(view: View, cluster: ClusterView, local: Standby, manual: boolean
       millis(goAt - stoodBack),
     );
   }
+  // One that has more and waits at his gate for longer than we did: no turn is worth what he has.
+  const waiting = first.filter((one) => hasMore(one, local) && waitsAtHisGate(view, one.name)).map(({ name }) => name);
+  if (waiting.length > 0 && stoodBack < view.policy.cluster.ttl + goAt) {
+    return decision(
+      'leaderless.stand-back',
+      `${waiting.join(', ')} ${waiting.length === 1 ? 'has' : 'have'} more and may not go yet; ranking: ${describeRanking(ranking)}`,
+      [{ do: 'ask-peers', waitFor: waiting }],
+      millis(150),
+    );
+  }
   // One that is being validated takes its time, and goes or is ruled out: what it said before says neither.
   const validating = [...first.map((c) => c.name), ...(waitsForChosen ? [chosen] : [])].filter((name) =>
     mayBeValidating(view, name),
@@ -421,6 +431,16 @@ function elect(view: View, cluster: ClusterView, local: Standby, manual: boolean
     beforeTaking(view, others.length + 1, visible) ??
     take(view, cluster, 'leaderless.acquire', `ranking: ${describeRanking(ranking)}`)
   );
+}
+
+const hasMore = (one: Contender, local: Standby): boolean =>
+  one.timeline > local.timeline || (one.timeline === local.timeline && one.position > position(local));
+
+/** By his own word; he is given a turn once it has opened. */
+function waitsAtHisGate(view: View, name: NodeName): boolean {
+  const answer = lastAnswer(view, name);
+  const left = answer?.status.gateLeft ?? null;
+  return answer !== null && left !== null && left > 0 && between(answer.heardAt, view.now) < left + STAND_BACK_MS;
 }
 
 /** Who goes first, by what everybody said lately: what an election goes by, and what is shown of it afterwards. */

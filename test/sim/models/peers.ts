@@ -141,6 +141,10 @@ function peerStatus(control: Control): PeerStatus | null {
     validates: policy.node.validates,
     validating: published.validating,
     vetoedFor: published.vetoedFor === null ? null : millis(Math.max(0, published.vetoedFor - age)),
+    gateLeft:
+      published.gate === null || published.gate.opensAt === 'never'
+        ? null
+        : millis(Math.max(0, between(control.now(), published.gate.opensAt))),
     etcdRead:
       published.clusterAt === null || published.etcdSince === null
         ? null

@@ -274,6 +274,7 @@ export function aPeer(name: string, over: Partial<PeerStatus> & { readonly at?: 
       validates: false,
       validating: false,
       vetoedFor: null,
+      gateLeft: null,
       etcdRead: null,
       ailing: [],
       ailedAgo: null,

@@ -8,6 +8,7 @@ import { fencing, inMaintenanceAsAsked, leaving, maintenance, others } from './s
 import { cascading, witnessing } from './situations/cascading.ts';
 import {
   byConsensus,
+  byGate,
   byHandOnly,
   byLocation,
   byOnlookers,
@@ -56,6 +57,7 @@ const tables: Readonly<Record<string, readonly Case[]>> = {
   'a member with data of another cluster': byStrangers,
   'the end of the WAL in a release': byRecord,
   failover_validation_command: byValidation,
+  'one who has more and waits at his gate': byGate,
   'failover: manual': byHandOnly,
   'a candidate after what held it back': byTurn,
   'a standby that never leads, in an election': byOnlookers,

@@ -3,7 +3,7 @@ import type { HealthView } from '../../../src/agent/sickness-watch.ts';
 import { lsn } from '../../../src/core/lsn.ts';
 import { NOTHING_LEARNED } from '../../../src/core/sickness.ts';
 import { nodeName } from '../../../src/core/store.ts';
-import { instant, seconds } from '../../../src/core/time.ts';
+import { instant, millis, seconds } from '../../../src/core/time.ts';
 import { readPeerStatus } from '../../../src/peers/http.ts';
 import {
   aCluster,
@@ -444,6 +444,7 @@ describe('what a member says of itself', () => {
       validates: false,
       validating: false,
       vetoedFor: null,
+      gateLeft: millis(4_000),
       etcdRead: null,
       ailing: ['disk-full'],
       ailedAgo: 0,

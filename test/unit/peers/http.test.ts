@@ -88,6 +88,7 @@ describe('asking a member', () => {
         validates: false,
         validating: false,
         vetoedFor: null,
+        gateLeft: null,
         etcdRead: null,
         ailing: [],
         ailedAgo: null,

@@ -320,6 +320,35 @@ export const byReceivers: readonly Case[] = [
 ];
 
 const validates = { validates: true } as const;
+const further = { position: lsn(END + 1n) };
+
+export const byGate: readonly Case[] = [
+  {
+    name: 'waits for one who has more and waits at his gate, whatever turn it is',
+    view: seeks(after(5_000, { peers: others({ ...further, gateLeft: millis(3_000) }) })),
+    rule: 'leaderless.stand-back',
+    actions: ['ask-peers'],
+    again: 150,
+  },
+  {
+    name: 'not for one whose gate is open, who has had his turn',
+    view: seeks(after(5_000, { peers: others({ ...further, gateLeft: millis(0) }) })),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'nor for one who has no more than we, or who does not say',
+    view: seeks(after(5_000, { peers: others({ position: END, priority: 200, gateLeft: millis(3_000) }, further) })),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'nor for longer than a TTL and his turn: he may never get there',
+    view: seeks(after(10_400, { peers: others({ ...further, gateLeft: millis(3_000) }) })),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+];
 const vetoed = (ms: number): Validation => ({ kind: 'vetoed', at: before(ms), said: 'exit code 1' });
 
 /** `a` would have gone first; `c` is better than we are. */
