@@ -220,7 +220,6 @@ export const NOT_REACHED: Readonly<Record<string, string>> = {
   'event state.unreadable': ADAPTER,
   'event command.distrusted': ADAPTER,
   'rule node.name-taken': 'two machines of one name are not simulated; test/unit has them',
-  'rule maintenance.makes-way': 'nobody promotes by hand in the simulation; test/e2e/maintenance.test.ts does',
   'checked S10 a lease is revoked': 'a daemon revokes no lease at all; should it begin to, this is looked at',
   'event copy.method-failed': ADAPTER,
   'event watchdog.usable': WATCHDOG,
@@ -239,4 +238,11 @@ export const NOT_REACHED: Readonly<Record<string, string>> = {
   'event slot.names-clash': 'the names of simulated members do not clash; test/unit has them',
   'guard stopped an unvouched primary':
     'no plan starts a guard without its daemon beside a primary; test/contract does',
+};
+
+/** Reached by one seed of a thousand or less: neither demanded nor in the way. */
+export const RARELY: Readonly<Record<string, string>> = {
+  'rule maintenance.makes-way':
+    'nobody promotes by hand in the simulation, and an etcd restored in maintenance seldom brings the key to another one; test/e2e/maintenance.test.ts does',
+  'rule rejoin.stuck': 'a rewind that fails where no copy is allowed; test/unit has it',
 };
