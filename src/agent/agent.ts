@@ -1233,7 +1233,9 @@ export class Agent implements Control {
   // ------------------------------------------------------------------ Control
 
   published(): Published {
-    return this.shown;
+    // What was shown before the machine stood still would speak of the time in which it did.
+    const etcdSince = this.shown.etcdSince === null ? null : (this.keeper?.etcdSince ?? null);
+    return etcdSince === this.shown.etcdSince ? this.shown : { ...this.shown, etcdSince };
   }
 
   now(): Instant {

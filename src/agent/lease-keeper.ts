@@ -370,8 +370,12 @@ export class LeaseKeeper {
     return boot - before.boot > STOOD_STILL || wall - before.wall > RAN_AHEAD;
   }
 
+  /**
+   * Since when etcd has been read without a silence in which it could have been replaced. null: it was not read yet, or the
+   * machine stood still since it was.
+   */
   get etcdSince(): Instant | null {
-    return this.readSince;
+    return this.ranAheadSince(this.readClocks) ? null : this.readSince;
   }
 
   /** What the others say of etcd may end the doubt that a silence here has left. */

@@ -35,8 +35,9 @@ export interface Doubt {
   readonly why: string;
   /** When etcd was read before the silence; LONG_AGO: no clock tells. */
   readonly since: Instant;
-  /** ... and after it. */
+  /** ... and after it, and of the store then. */
   readonly readAt: Instant;
+  readonly storeRevision: Revision;
   /** When the gate opens where somebody vouches for what was read. */
   readonly opensAt: Gate['opensAt'];
 }
@@ -119,12 +120,13 @@ export function mayBeOld(
   return stoodStill === true || between(known.readAt, readAt) > clusterTtl / 2;
 }
 
-function doubtOf(known: Gate, { readAt, stoodStill }: Arrival, opens: Gate['opensAt']): Doubt {
+function doubtOf(known: Gate, { cluster, readAt, stoodStill }: Arrival, opens: Gate['opensAt']): Doubt {
   const silence = `etcd was not read here for ${Math.round(between(known.readAt, readAt) / 1_000)} s`;
   return {
     why: stoodStill === true ? 'this machine stood still' : silence,
     since: stoodStill === true ? LONG_AGO : (known.doubt?.since ?? known.readAt),
     readAt,
+    storeRevision: cluster.revision,
     opensAt: opens,
   };
 }
@@ -139,6 +141,8 @@ export function vouchedFor(gate: Gate, answers: Iterable<PeerAnswer>): Gate {
   for (const answer of answers) {
     const read = answer.kind === 'answered' ? answer.status.etcdRead : null;
     if (answer.kind !== 'answered' || read === null) continue;
+    // He may be another cluster's by now, or still be connected to what etcd was before.
+    if (read.clusterId !== gate.clusterId || read.revision < doubt.storeRevision) continue;
     // When he was asked, and when he was heard: what he says is as old as the one, or as young as the other.
     const readAfter = earlierBy(answer.at, read.ago) >= doubt.readAt;
     const readBefore = earlierBy(answer.heardAt, read.unbrokenFor) <= doubt.since;

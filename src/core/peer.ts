@@ -4,6 +4,14 @@ import type { Lsn, Timeline } from './lsn.ts';
 import type { NodeName, Revision } from './store.ts';
 import type { Instant, Millis } from './time.ts';
 
+export interface EtcdRead {
+  readonly ago: Millis;
+  readonly unbrokenFor: Millis;
+  /** Which etcd that was, and of the store then. */
+  readonly clusterId: string;
+  readonly revision: Revision;
+}
+
 export interface PeerStatus {
   readonly name: NodeName;
   /** `running`, `stopped`, `starting`, ... as Patroni names them. */
@@ -47,7 +55,7 @@ export interface PeerStatus {
    * How long ago it last read etcd, and for how long it has read it without a silence in which etcd could have been
    * replaced. null: it does not say, or has not read it.
    */
-  readonly etcdRead: { readonly ago: Millis; readonly unbrokenFor: Millis } | null;
+  readonly etcdRead: EtcdRead | null;
   /** What ails it; Patroni does not say: nothing. */
   readonly ailing: readonly string[];
   /** Since something that a failover may help against last ailed it; null: never, or it does not say. */

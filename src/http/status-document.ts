@@ -190,6 +190,8 @@ export function instantFields(node: NodeHealth): Fields {
     saw_primary_ms: published.sawPrimary === null ? null : Math.round(published.sawPrimary + ageOf(node)),
     vetoed_for_ms: published.vetoedFor === null ? null : Math.max(0, Math.round(published.vetoedFor - ageOf(node))),
     upstream_check: upstreamCheck(node),
+    etcd_cluster_id: published.cluster?.clusterId ?? null,
+    etcd_revision: published.cluster?.revision.toString() ?? null,
     etcd_unbroken_ms: published.etcdSince === null ? null : Math.floor(between(published.etcdSince, now)),
     cluster_age_ms: published.clusterAt === null ? null : Math.round(between(published.clusterAt, now)),
     age_ms: Math.round(ageOf(node)),

@@ -10,7 +10,7 @@ import { systemId } from '../core/local.ts';
 import { type Lsn, lsn, parseLsn, printLsn, type Timeline, timeline } from '../core/lsn.ts';
 import type { PeerAnswer, PeerStatus, RescueAnswer, RescueRequest } from '../core/peer.ts';
 import { fromFailoverPriority } from '../core/policy.ts';
-import { nodeName } from '../core/store.ts';
+import { nodeName, revision } from '../core/store.ts';
 import { type Millis, millis } from '../core/time.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { PeerAddress, Peers } from '../ports/peers.ts';
@@ -208,7 +208,11 @@ function pghaStatus(name: string, state: string, said: Json, own: Json): PeerSta
 function readEtcdRead(own: Json): PeerStatus['etcdRead'] {
   const ago = milliseconds(own['cluster_age_ms']);
   const unbrokenFor = milliseconds(own['etcd_unbroken_ms']);
-  return ago === null || unbrokenFor === null ? null : { ago, unbrokenFor };
+  const { etcd_cluster_id: clusterId, etcd_revision: at } = own;
+  if (ago === null || unbrokenFor === null || typeof clusterId !== 'string') return null;
+  return typeof at === 'string' && /^\d{1,19}$/.test(at)
+    ? { ago, unbrokenFor, clusterId, revision: revision(at) }
+    : null;
 }
 
 /** `upstream` names whom it receives from, or would. Before 13 a standby keeps that until it is restarted. */

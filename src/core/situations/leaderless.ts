@@ -28,6 +28,8 @@ import { backingOff } from './backing-off.ts';
 export const STAND_BACK_MS = 400;
 /** Answers of peers older than this are asked for again. */
 const FRESH_MS = 2_000;
+/** Nobody is waited for longer than this when he is asked, and a little. */
+const ASKING_MS = 1_000;
 /** What failover_validation_command has agreed to has to be done within this. */
 const VALID_MS = 10_000;
 
@@ -401,8 +403,13 @@ function elect(view: View, cluster: ClusterView, local: Standby, manual: boolean
     );
   }
   // One that has more and waits at his gate for longer than we did: no turn is worth what he has.
-  const waiting = first.filter((one) => hasMore(one, local) && waitsAtHisGate(view, one.name)).map(({ name }) => name);
-  if (waiting.length > 0 && stoodBack < view.policy.cluster.ttl + goAt) {
+  const latestOpening = laterBy(view.heldBackAt ?? since, millis(view.policy.cluster.ttl + goAt));
+  const waiting = isKnownComplete(view, cluster, local)
+    ? []
+    : first
+        .filter((one) => hasMore(one, local) && waitsAtHisGate(view, one.name, latestOpening))
+        .map(({ name }) => name);
+  if (waiting.length > 0) {
     return decision(
       'leaderless.stand-back',
       `${waiting.join(', ')} ${waiting.length === 1 ? 'has' : 'have'} more and may not go yet; ranking: ${describeRanking(ranking)}`,
@@ -436,11 +443,23 @@ function elect(view: View, cluster: ClusterView, local: Standby, manual: boolean
 const hasMore = (one: Contender, local: Standby): boolean =>
   one.timeline > local.timeline || (one.timeline === local.timeline && one.position > position(local));
 
-/** By his own word; he is given a turn once it has opened. */
-function waitsAtHisGate(view: View, name: NodeName): boolean {
+/** Whatever another one has beyond it was acknowledged to nobody, or comes from elsewhere. */
+function isKnownComplete(view: View, cluster: ClusterView, local: Standby): boolean {
+  if (followsAnother(view, cluster) || (cluster.sync?.key ?? null) !== null) return true;
+  const release = view.gate?.beat?.release ?? null;
+  return release !== null && position(local) >= release.lsn;
+}
+
+/**
+ * By his own word; he is given a turn once it has opened. One that opens later than that is moved on again and again, as
+ * that of one who goes on confirming a leader without etcd.
+ */
+function waitsAtHisGate(view: View, name: NodeName, latestOpening: Instant): boolean {
   const answer = lastAnswer(view, name);
   const left = answer?.status.gateLeft ?? null;
-  return answer !== null && left !== null && left > 0 && between(answer.heardAt, view.now) < left + STAND_BACK_MS;
+  if (answer === null || left === null || left <= 0) return false;
+  const goesBy = laterBy(answer.heardAt, millis(left + STAND_BACK_MS));
+  return view.now < goesBy && goesBy <= latestOpening;
 }
 
 /** Who goes first, by what everybody said lately: what an election goes by, and what is shown of it afterwards. */
@@ -1000,12 +1019,13 @@ export function waitAtTheGate(view: View): Decision {
   }
   const doubt = view.gate?.doubt;
   if (doubt !== undefined && view.dcs.kind === 'read') {
-    return decision(
-      'leaderless.at-the-gate',
-      `${doubt.why}; should etcd have been restored meanwhile, whoever was elected before that may be writing for up to ${Math.ceil(left)} ms more`,
-      [{ do: 'ask-peers', waitFor: namesOf(view, view.dcs.cluster) }],
-      millis(Math.max(1, Math.min(left, 250))),
-    );
+    const why = `${doubt.why}; should etcd have been restored meanwhile, whoever was elected before that may be writing for up to ${Math.ceil(left)} ms more`;
+    // Asking must not take us past the gate, nor wait for the one who is gone.
+    if (left < ASKING_MS) return decision('leaderless.at-the-gate', why, [], millis(Math.max(1, left)));
+    const { cluster } = view.dcs;
+    const lost = cluster.leader?.name ?? view.lastLeader;
+    const waitFor = namesOf(view, cluster).filter((name) => name !== lost);
+    return decision('leaderless.at-the-gate', why, [{ do: 'ask-peers', waitFor }], millis(Math.min(left, 250)));
   }
   return decision(
     'leaderless.at-the-gate',

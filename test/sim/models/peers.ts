@@ -146,11 +146,13 @@ function peerStatus(control: Control): PeerStatus | null {
         ? null
         : millis(Math.max(0, between(control.now(), published.gate.opensAt))),
     etcdRead:
-      published.clusterAt === null || published.etcdSince === null
+      published.cluster === null || published.clusterAt === null || published.etcdSince === null
         ? null
         : {
             ago: between(published.clusterAt, control.now()),
             unbrokenFor: between(published.etcdSince, control.now()),
+            clusterId: published.cluster.clusterId,
+            revision: published.cluster.revision,
           },
     ailing: published.health.ailments.map(({ sickness }) => sickness.kind),
     ailedAgo: published.health.ailedAt === null ? null : between(published.health.ailedAt, control.now()),

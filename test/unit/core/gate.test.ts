@@ -164,10 +164,14 @@ describe('the gate', () => {
 
   it('is waited for no longer once somebody vouches for it who has read etcd all the while', () => {
     const gate = seen({ at: 1_000 }, { at: 1_000, readAt: 40_000 });
+    let thisEtcd = { clusterId: 'one', revision: revision(100) };
     const says = (at: number, heardAt: number, ago: number, unbrokenFor: number) =>
       vouchedFor(gate, [
         {
-          ...aPeer('c', { at: instant(at), etcdRead: { ago: millis(ago), unbrokenFor: millis(unbrokenFor) } }),
+          ...aPeer('c', {
+            at: instant(at),
+            etcdRead: { ...thisEtcd, ago: millis(ago), unbrokenFor: millis(unbrokenFor) },
+          }),
           heardAt: instant(heardAt),
         } as PeerAnswer,
       ]);
@@ -177,12 +181,20 @@ describe('the gate', () => {
     expect(says(40_200, 40_300, 201, 39_300).opensAt).toBe(70_000);
     expect(says(40_200, 40_300, 200, 39_299).opensAt).toBe(70_000);
     expect(vouchedFor(gate, [aPeer('c'), aSilentPeer()])).toBe(gate);
+    // He reads another etcd, or what it was before.
+    thisEtcd = { clusterId: 'two', revision: revision(100) };
+    expect(says(40_200, 40_300, 200, 39_300).opensAt).toBe(70_000);
+    thisEtcd = { clusterId: 'one', revision: revision(99) };
+    expect(says(40_200, 40_300, 200, 39_300).opensAt).toBe(70_000);
+    thisEtcd = { clusterId: 'one', revision: revision(100) };
     // A second silence: from before the first.
     const twice = seen({ at: 1_000 }, { at: 1_000, readAt: 40_000 }, { at: 1_000, readAt: 80_000 });
     expect(twice.doubt).toMatchObject({ since: 1_000, readAt: 80_000, opensAt: 11_000 });
     // On a clock that stood still nobody can say it, nor of an etcd that was replaced.
     const stood = noteStatus(seen({ at: 1_000 }), { ...arrival({ at: 1_000, readAt: 2_000 }), stoodStill: true });
-    expect(vouchedFor(stood, [aPeer('c', { etcdRead: { ago: millis(0), unbrokenFor: millis(1e9) } })])).toBe(stood);
+    expect(
+      vouchedFor(stood, [aPeer('c', { etcdRead: { ...thisEtcd, ago: millis(0), unbrokenFor: millis(1e9) } })]),
+    ).toBe(stood);
     expect(seen({ at: 1_000 }, { at: 40_000, revision: 49 }).doubt).toBeUndefined();
   });
 

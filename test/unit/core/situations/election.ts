@@ -331,6 +331,23 @@ export const byGate: readonly Case[] = [
     again: 150,
   },
   {
+    name: 'not where his gate opens later than after a TTL and his turn: it is moved on again and again',
+    view: seeks(after(5_000, { peers: others({ ...further, gateLeft: millis(5_300) }) })),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
+    name: 'nor where all that he has more was acknowledged to nobody',
+    view: seeks(
+      after(5_000, {
+        gate: aGate({ beat: aRelease('a') }),
+        peers: others({ ...further, gateLeft: millis(3_000) }),
+      }),
+    ),
+    rule: 'leaderless.acquire',
+    actions: ['acquire'],
+  },
+  {
     name: 'not for one whose gate is open, who has had his turn',
     view: seeks(after(5_000, { peers: others({ ...further, gateLeft: millis(0) }) })),
     rule: 'leaderless.acquire',
