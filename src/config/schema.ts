@@ -600,7 +600,7 @@ const CLUSTER_SETTINGS = shared({
   primary_notification_timeout: setting(
     'repmgr',
     'duration',
-    'The longest a candidate stands back for better ones before it takes the key itself.',
+    'The longest a candidate stands back for better ones before it takes the key itself; for one that has more data and may not go yet, up to a ttl longer.',
     { default: 60 },
   ),
   election_rerun_interval: setting(

@@ -143,8 +143,11 @@ export function budgetOf(failure: Failure, policy: ClusterPolicy, commands: Comm
             true,
           ),
           phase('etcd is away', 'as long as that takes', null, null),
-          phase('proven again', `tried every ${s(PROOF_AGAIN)}`, PROOF_AGAIN, millis(PROOF_AGAIN + proof(policy))),
-          ...started(policy, commands),
+          // It looks like one that was restored: see gate.ts.
+          phase('whoever may have been elected before it was restored is waited for', `ttl ${s(ttl)}`, ttl, ttl),
+          phase('positions are asked', `within ${s(ASK_LIMIT)}`, 0, ASK_LIMIT),
+          ...validated(commands),
+          ...taken(policy, commands),
         ],
         [
           `an outage of etcd shorter than ${s(millis(writesAfterProof(ttl) - PROOF_EVERY))} costs nothing`,
@@ -241,6 +244,7 @@ function lost(policy: ClusterPolicy, commands: CommandLimits): readonly Phase[] 
       0,
       millis(Math.min(STAND_BACK_MS, policy.primaryNotificationTimeout)),
     ),
+    phase('one that has more data and may not go yet is waited for', `at most one more ttl ${s(ttl)}`, 0, ttl),
     ...validated(commands),
     ...taken(policy, commands),
   ];

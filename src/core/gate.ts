@@ -123,7 +123,7 @@ export function mayBeOld(
 function doubtOf(known: Gate, { cluster, readAt, stoodStill }: Arrival, opens: Gate['opensAt']): Doubt {
   const silence = `etcd was not read here for ${Math.round(between(known.readAt, readAt) / 1_000)} s`;
   return {
-    why: stoodStill === true ? 'this machine stood still' : silence,
+    why: stoodStill === true ? 'this machine may have stood still' : silence,
     since: stoodStill === true ? LONG_AGO : (known.doubt?.since ?? known.readAt),
     readAt,
     storeRevision: cluster.revision,

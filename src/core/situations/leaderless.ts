@@ -407,7 +407,7 @@ function elect(view: View, cluster: ClusterView, local: Standby, manual: boolean
   const waiting = isKnownComplete(view, cluster, local)
     ? []
     : first
-        .filter((one) => hasMore(one, local) && waitsAtHisGate(view, one.name, latestOpening))
+        .filter((one) => isFurther(one, local) && waitsAtHisGate(view, one.name, latestOpening))
         .map(({ name }) => name);
   if (waiting.length > 0) {
     return decision(
@@ -439,9 +439,6 @@ function elect(view: View, cluster: ClusterView, local: Standby, manual: boolean
     take(view, cluster, 'leaderless.acquire', `ranking: ${describeRanking(ranking)}`)
   );
 }
-
-const hasMore = (one: Contender, local: Standby): boolean =>
-  one.timeline > local.timeline || (one.timeline === local.timeline && one.position > position(local));
 
 /** Whatever another one has beyond it was acknowledged to nobody, or comes from elsewhere. */
 function isKnownComplete(view: View, cluster: ClusterView, local: Standby): boolean {
@@ -886,7 +883,7 @@ function heldByReturning(view: View, local: Standby, others: readonly NodeName[]
   );
 }
 
-function isFurther({ timeline, position: at }: PeerStatus, local: Standby): boolean {
+function isFurther({ timeline, position: at }: Pick<PeerStatus, 'timeline' | 'position'>, local: Standby): boolean {
   if (timeline === null || at === null) return false;
   return timeline === local.timeline ? at > position(local) : timeline > local.timeline;
 }

@@ -65,11 +65,11 @@ describe('pgha --validate-config', () => {
       What each failure costs (its phases: \`pgha-ctl explain --budget --config FILE\`)
         The postmaster dies, its node lives: no writes for 0 s, at worst 9 s, and as long as this takes: promotion.
         Postgres is there and does not answer (stopped, or hung on its disk): no writes for 10 s, at worst 20 s, and as long as this takes: promotion.
-        The primary's node is lost: no writes for 10 s, at worst 25.9 s, and as long as this takes: promotion.
-        The primary's node is cut off from etcd and from the others: no writes for 10 s, at worst 25.9 s, and as long as this takes: promotion.
-        etcd is lost as a whole: no writes for 100 ms, at worst 3.6 s, and as long as this takes: etcd is away, Postgres is started here.
+        The primary's node is lost: no writes for 10 s, at worst 35.9 s, and as long as this takes: promotion.
+        The primary's node is cut off from etcd and from the others: no writes for 10 s, at worst 35.9 s, and as long as this takes: promotion.
+        etcd is lost as a whole: no writes for 10 s, at worst 15.5 s, and as long as this takes: etcd is away, promotion.
         The daemon dies, Postgres and the guard live: writes go on.
-        The daemon hangs: no writes for 10 s, at worst 25.9 s, and as long as this takes: promotion.
+        The daemon hangs: no writes for 10 s, at worst 35.9 s, and as long as this takes: promotion.
         An operator asks for a switchover: no writes for 0 s, at worst 16.5 s, and as long as this takes: orderly stop, promotion.
       "
     `);
