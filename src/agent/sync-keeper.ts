@@ -287,6 +287,8 @@ export class SyncKeeper {
         });
     }
     await agent.readCluster();
+    // Refused while the leader key has to be taken again: that takes as long as etcd lets it.
+    if (!landed) return this.again(LOOK_AGAIN);
     agent.soon('the sync key changed');
   }
 
