@@ -1168,8 +1168,12 @@ export class LeaseKeeper {
     }
     // A primary taken in as it runs had no window that could have passed.
     const downSince = this.isAdopting() ? proof.sentAt : this.parts.downSince();
-    const until = windowAfter(tenure, proof, clock.now(), downSince);
-    if (until === null) return proof.sentAt < tenure.gate;
+    const counted = windowAfter(tenure, proof, clock.now(), downSince);
+    if (counted === null) return proof.sentAt < tenure.gate;
+    // The end of what was open before is told by a clock that may have stood still: a beat's hold covers it all the same,
+    // and members have agreed to no more than they were asked for.
+    const until = this.clocksDoubted ? laterBy(proof.sentAt, proof.hold) : counted;
+    if (until < tenure.until) this.tenure = { ...tenure, until };
     const wasOpen = clock.now() < deadlineOf(tenure.until, tenure.ttl);
     const deadline = deadlineOf(until, tenure.ttl);
     const proven = { until, ttl: tenure.ttl };
