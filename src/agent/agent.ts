@@ -964,6 +964,7 @@ export class Agent implements Control {
       clusterAt: reading?.at ?? null,
       clusterAtWall: reading?.atWall ?? null,
       etcdSince: this.keeper?.etcdSince ?? null,
+      knownCluster: this.formerCluster,
       decision: this.decided,
       operation,
       policy: this.resolved.policy,

@@ -8,7 +8,7 @@ import type { ClusterEvent } from '../core/cluster-events.ts';
 import type { DecisionRecord } from '../core/decision-record.ts';
 import type { Explanation } from '../core/explain.ts';
 import type { ConfirmOutcome, FailsafeRequest } from '../core/failsafe.ts';
-import type { LocalPostgres } from '../core/local.ts';
+import type { LocalPostgres, SystemId } from '../core/local.ts';
 import type { Lsn, Timeline } from '../core/lsn.ts';
 import type { RescueAnswer, RescueRequest } from '../core/peer.ts';
 import type { Policy } from '../core/policy.ts';
@@ -54,6 +54,8 @@ export interface Published {
   readonly clusterAtWall: WallTime | null;
   /** Since when it has been read without a silence in which it could have been replaced; null: never read. */
   readonly etcdSince: Instant | null;
+  /** Which cluster this scope was when this process last read one; etcd may have been emptied since. */
+  readonly knownCluster: SystemId | null;
   readonly decision: DecisionView;
   readonly operation: OperationView | null;
   readonly policy: Policy;

@@ -6,7 +6,7 @@
 import { isTriedBefore } from '../core/classify.ts';
 import { type ClusterView, KEYS } from '../core/cluster.ts';
 import type { StatusFields } from '../core/leadership.ts';
-import { position } from '../core/local.ts';
+import { position, type SystemId } from '../core/local.ts';
 import { REMOTE } from '../core/policy.ts';
 import { ABSENT, type Key, type LeaseId, type Revision, type Txn } from '../core/store.ts';
 import { between, type Instant, LONG_AGO, millis } from '../core/time.ts';
@@ -227,10 +227,7 @@ export class Upkeep {
     const leadership = agent.keeper.leadership;
     if (reading === null || leadership.kind !== 'holding' || !leadership.windowOpen || local.kind !== 'primary') return;
     const { cluster } = reading;
-    if (cluster.initialize?.value !== local.systemId) {
-      if (cluster.initialize === null || !/^\d+$/.test(cluster.initialize.value))
-        await this.putAsLeader(KEYS.initialize, local.systemId, leadership.term);
-    }
+    if (cluster.initialize?.value !== local.systemId) await this.restoreName(cluster, local.systemId, leadership.term);
     if (cluster.config === null) await this.restoreSettings(cluster, leadership.term);
     const wish = cluster.failover;
     // The wish that made us leader has come true, or one that we had given the key up for came to nothing.
@@ -251,13 +248,30 @@ export class Upkeep {
    * Only with the key in hand: in an etcd that was emptied, `initialize` tells the others that there is a cluster, and
    * without the key beside it that nobody leads it.
    */
-  private async putAsLeader(key: Key, value: string, term: Revision, also: Txn['compare'] = []): Promise<void> {
+  private async putAsLeader(key: Key, value: string, term: Revision, also: Txn['compare'] = []): Promise<boolean> {
     const txn: Txn = {
       compare: [{ key: KEYS.leader, modRevision: term }, ...also],
       success: [{ op: 'put', key, value, lease: null }],
       failure: [],
     };
-    await this.agent.parts.dcs.txn(txn, STORE_LIMIT);
+    const answer = await this.agent.parts.dcs.txn(txn, STORE_LIMIT);
+    return answer.kind === 'answered' && answer.succeeded;
+  }
+
+  /**
+   * etcd was emptied, and before the key of this leader stood there again a node whose service had just started may have
+   * given the scope to data that nobody has led with. Whoever leads with an open window says whose scope it is.
+   */
+  private async restoreName({ initialize }: ClusterView, own: SystemId, term: Revision): Promise<void> {
+    const also = initialize === null ? [] : [{ key: KEYS.initialize, modRevision: initialize.revision }];
+    const isWritten = await this.putAsLeader(KEYS.initialize, own, term, also);
+    const given = initialize?.value ?? '';
+    if (!isWritten || !/^\d+$/.test(given)) return;
+    this.agent.parts.log.write(
+      'warn',
+      'scope.restored',
+      `this scope had been given to cluster ${given} while the leader key was missing, and ${own} leads: it is ${own} again`,
+    );
   }
 
   /**

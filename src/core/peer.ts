@@ -28,6 +28,8 @@ export interface PeerStatus {
   readonly nodeId: number | null;
   readonly location: string;
   readonly systemId: SystemId | null;
+  /** Which cluster this scope was when its daemon last read one, also where etcd has forgotten it since; null: it does not say. */
+  readonly knownCluster: SystemId | null;
   /** Its Postgres accepts writes and its window is open, by its own account. Patroni members: role primary. */
   readonly writable: boolean;
   /** Since it last saw the primary alive (receiver message or own check); null when it never did or does not say. */

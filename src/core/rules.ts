@@ -138,6 +138,8 @@ export const RULES = {
   'rejoin.back-off': 'the last try to come back, or to follow the leader, failed: wait a moment before the next',
   'joining.bootstrap':
     'the scope is empty and so is our data directory: this node tries to be the one that makes the cluster',
+  'joining.ask-peers':
+    'the scope is empty, and this process has known no cluster in it: the others are asked whether they have',
   'joining.wait-for-bootstrap': 'another member makes the cluster',
   'joining.claim':
     "nobody has led under this scope and there is data here: it becomes the cluster's, also where an empty member is just making one",

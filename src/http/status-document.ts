@@ -137,6 +137,7 @@ function pghaFields(published: Published, version: string, startedAt: string): F
     nofailover: policy.node.noFailover || published.unwatched !== null,
     watchdog: published.unwatched,
     system_id: systemIdentifier(published),
+    known_cluster: published.knownCluster,
     postgres: local.kind,
     in_recovery: local.kind === 'standby',
     timeline: 'timeline' in local ? local.timeline : null,

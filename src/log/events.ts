@@ -11,6 +11,8 @@ export const EVENTS = {
   'status.reported': 'how this node stands; every log_status_interval',
   'haproxy.unheard': "HAProxy's agent-check is not answered yet: its port is taken, and it is tried again",
   'config.adjusted': 'a setting in etcd cannot hold and another value is used',
+  'scope.restored':
+    'the scope had been given to another cluster while the leader key was missing in etcd; who leads has taken it back',
   'config.restored': 'the cluster-wide settings were missing in etcd, or could not be read, and were written again',
   'config.changed': 'the cluster-wide settings changed',
   'decision.changed': 'the node sees its circumstances differently: rule and reason',

@@ -62,6 +62,8 @@ const UNDER_WAY_MS = 5_000;
 /** After etcd was emptied or restored, who led before is known to nobody, and whoever claims it leads from then on. */
 const REPLACED_MS = 60_000;
 const DEFAULT_LAG = 1_048_576;
+/** A cluster is made within this, and who was asked before it can be heard now. */
+const MADE_MS = 8_000;
 
 /** How often each was really looked at, as in invariants.ts. */
 const noneChecked = () => ({
@@ -100,6 +102,7 @@ export class Conduct {
   /** What each daemon was last told of them, and since when it has been told so. */
   private readonly told = new Map<string, { config: Json; readonly since: Map<string, number> }>();
   private clusterId: string | null = null;
+  private clusterBefore: string | null = null;
   private byHandUntil = Number.NEGATIVE_INFINITY;
   private replacedAt = Number.POSITIVE_INFINITY;
   /** Since when etcd does not know whose scope it was; null: it knows. */
@@ -116,6 +119,8 @@ export class Conduct {
   private readonly heldUntil = new Map<string, number>();
   private readonly approvedAt = new Map<string, number>();
   private readonly heard = new Map<string, number>();
+  /** Since when the first could hear of the second which cluster etcd has forgotten. */
+  private readonly couldTell = new Map<string, number>();
   private readonly answers = new Map<string, number>();
   private statusAt = 0;
   private lastLine: Branch | null = null;
@@ -263,7 +268,12 @@ export class Conduct {
       if (nobodyLeads && this.knows(one.name, 'failover', 'manual'))
         this.checked['S12 failover is manual and nobody leads'] += 1;
       for (const other of this.actors) {
-        if (one !== other && this.hears(one.name, other)) this.heard.set(`${one.name} ${other.name}`, now);
+        if (one === other) continue;
+        const pair = `${one.name} ${other.name}`;
+        if (this.hears(one.name, other)) this.heard.set(pair, now);
+        if (!this.hasKnown(other) || !this.network.connects('daemon-daemon', one.name, other.name))
+          this.couldTell.delete(pair);
+        else if (!this.couldTell.has(pair)) this.couldTell.set(pair, now);
       }
     }
   }
@@ -274,14 +284,35 @@ export class Conduct {
     // A daemon that was started on an emptied etcd, or was cut off until then, knows nothing of what was there.
     const since = Math.min(...(this.told.get(by)?.since.values() ?? []));
     if (this.clusterId !== null) this.checked['S9 the scope keeps its cluster'] += 1;
+    // Given away before his key stood there again.
+    const takesBack = value === this.clusterBefore && this.etcd.keyNow(KEYS.leader)?.value === by;
+    if (takesBack) this.clusterId = value;
     if (
       this.clusterId !== null &&
       value !== this.clusterId &&
       since < (this.forgottenAt ?? this.replacedAt) - JUST_NOW_MS
     )
       this.fail('S9', `${by} makes the scope that of ${value}, and it was that of ${this.clusterId}`);
+    if (this.clusterId !== null && value !== this.clusterId)
+      for (const { name } of this.actors) {
+        const known = this.couldTell.get(`${by} ${name}`);
+        if (known !== undefined && this.now() - known > MADE_MS)
+          this.fail(
+            'S9',
+            `${by} makes the scope that of ${value}, and ${name} knows that it was that of ${this.clusterId}`,
+          );
+      }
+    if (value !== this.clusterId) this.clusterBefore = this.clusterId;
     this.clusterId = value;
     this.forgottenAt = null;
+  }
+
+  /** A member whose daemon has read, before etcd forgot it, which cluster this scope is. */
+  private hasKnown(actor: Actor): boolean {
+    const daemon = actor.daemon();
+    if (daemon === null || daemon.process.paused || this.forgottenAt === null) return false;
+    if (daemon.startedAt >= this.forgottenAt - JUST_NOW_MS || !this.lastRead.has(actor.name)) return false;
+    return this.etcd.keyNow(KEYS.member(actor.name)) !== null;
   }
 
   // ---- judging -----------------------------------------------------------------------------------------------

@@ -5,11 +5,13 @@ import { type Decision, decision } from '../decision.ts';
 import { gateOpen } from '../gate.ts';
 import type { LocalPostgres, SystemId } from '../local.ts';
 import { standbySource } from '../standby-cluster.ts';
-import { millis } from '../time.ts';
+import { LONG_AGO, millis } from '../time.ts';
 import type { View } from '../view.ts';
 import { memberNamed, unwatched } from '../view.ts';
 import { backingOff } from './backing-off.ts';
-import { waitAtTheGate } from './leaderless.ts';
+import { askedSince, namesOf, waitAtTheGate } from './leaderless.ts';
+
+const BRINGS_IT_BACK = 'a member that has its data brings it back; to make a new cluster, start the service anew';
 
 export function join(view: View, cluster: ClusterView): Decision {
   if (cluster.initialize === null) return intoEmptyScope(view, cluster);
@@ -38,6 +40,7 @@ function besideBootstrap(
   // Patroni writes its identifier whatever stands there by then.
   if (initialize.lease === null)
     return wait('a member that runs Patroni is making the cluster: the data here cannot become it any more');
+  // Nobody is asked for what he knew: that member has done so, and may be ready before the last one answers.
   return decision(
     'joining.claim',
     `an empty member is making a cluster; the data here (system identifier ${local.systemId}) go before it and become this scope's cluster`,
@@ -60,9 +63,12 @@ function intoEmptyScope(view: View, cluster: ClusterView): Decision {
       }
       const trouble = unwatched(view);
       if (trouble !== null) return decision('joining.wait-for-bootstrap', trouble);
-      return decision('joining.bootstrap', 'no cluster exists under this scope: try to be the one that makes it', [
-        { do: 'bootstrap' },
-      ]);
+      return (
+        othersKnowBetter(view, cluster, null) ??
+        decision('joining.bootstrap', 'no cluster exists under this scope: try to be the one that makes it', [
+          { do: 'bootstrap' },
+        ])
+      );
     }
     case 'standby':
     case 'starting':
@@ -75,10 +81,13 @@ function intoEmptyScope(view: View, cluster: ClusterView): Decision {
       if (foreign !== null) return decision('joining.foreign-data', foreign);
       // Its writers must not notice that it is taken in; the gate still has to pass: nobody knows who wrote before.
       if (!gateOpen(view.gate, view.now)) return waitAtTheGate(view);
-      return decision(
-        'joining.claim',
-        `a running primary with system identifier ${local.systemId} becomes this scope's cluster`,
-        [{ do: 'claim-scope', over: null }],
+      return (
+        othersKnowBetter(view, cluster, local.systemId) ??
+        decision(
+          'joining.claim',
+          `a running primary with system identifier ${local.systemId} becomes this scope's cluster`,
+          [{ do: 'claim-scope', over: null }],
+        )
       );
     }
     case 'stopped': {
@@ -90,10 +99,13 @@ function intoEmptyScope(view: View, cluster: ClusterView): Decision {
           "no cluster exists under this scope, and the data directory here is a standby's: start with the primary's",
         );
       }
-      return decision(
-        'joining.claim',
-        `the data directory here (system identifier ${local.systemId}) becomes this scope's cluster`,
-        [{ do: 'claim-scope', over: null }],
+      return (
+        othersKnowBetter(view, cluster, local.systemId) ??
+        decision(
+          'joining.claim',
+          `the data directory here (system identifier ${local.systemId}) becomes this scope's cluster`,
+          [{ do: 'claim-scope', over: null }],
+        )
       );
     }
     case 'stopping':
@@ -115,11 +127,45 @@ function ofAnotherCluster({ formerCluster }: View, own: SystemId): string | null
 }
 
 /**
+ * A process that has just started knows nothing of what etcd has forgotten; others may. Without them, data that were
+ * brought here from elsewhere, or an empty directory, would become the cluster, and lock out whoever has its data.
+ *
+ * @param own - null: there is no data here
+ */
+function othersKnowBetter(view: View, cluster: ClusterView, own: SystemId | null): Decision | null {
+  // What this process has read itself goes before what others say, and so does the operator who hands over.
+  if (view.formerCluster !== null || view.takeOverAsked === true) return null;
+  const others = namesOf(view, cluster);
+  if (!others.every((name) => askedSince(view, name, LONG_AGO))) {
+    const asked = others.join(', ');
+    return decision('joining.ask-peers', `etcd knows no cluster under this scope: ask ${asked} whether they do`, [
+      { do: 'ask-peers', waitFor: others },
+    ]);
+  }
+  for (const name of others) {
+    const answer = view.peers.get(name);
+    const known = answer?.kind === 'answered' ? answer.status.knownCluster : null;
+    if (known === null || known === own) continue;
+    const was = `this scope was cluster ${known} before etcd forgot it, as ${name} knows`;
+    return own === null
+      ? decision(
+          'joining.wait-for-bootstrap',
+          `${was}, and there is no data of it here: ${BRINGS_IT_BACK} on all members`,
+        )
+      : decision(
+          'joining.foreign-data',
+          `${was}, and the data here belong to ${own}: left alone. Should they be the right ones, start the service of ${name} anew`,
+        );
+  }
+  return null;
+}
+
+/**
  * etcd was wiped while this node had no data of its own: the cluster exists, and a second one would lock out whoever has
  * its data. null: nothing speaks of a former cluster.
  */
 function formerCluster(view: View, local: LocalPostgres): string | null {
-  const after = 'a member that has its data brings it back; to make a new cluster here, start this service anew';
+  const after = `${BRINGS_IT_BACK} on all members`;
   if (view.formerCluster !== null)
     return `etcd has forgotten cluster ${view.formerCluster}, and there is no data of it here: ${after}`;
   if (local.kind === 'half-made' && local.by !== 'initdb')

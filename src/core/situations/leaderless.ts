@@ -1118,7 +1118,7 @@ export function contenders(view: View, names: readonly NodeName[]): readonly Con
   return found.sort((a, b) => compareContenders(a, b));
 }
 
-function askedSince(view: View, name: NodeName, since: Instant): boolean {
+export function askedSince(view: View, name: NodeName, since: Instant): boolean {
   const answer = view.peers.get(name);
   return answer !== undefined && answer.at >= since && between(answer.at, view.now) <= FRESH_MS;
 }

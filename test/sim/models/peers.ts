@@ -132,6 +132,7 @@ function peerStatus(control: Control): PeerStatus | null {
     nodeId: policy.node.nodeId,
     location: policy.node.location,
     systemId: running || local.kind === 'stopped' ? local.systemId : null,
+    knownCluster: published.knownCluster,
     writable: control.writable(),
     sawPrimary: sawPrimary === null ? null : millis(sawPrimary + age),
     sawPrimaryOf: published.sawPrimaryOf,

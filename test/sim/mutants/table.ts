@@ -259,6 +259,111 @@ export const MUTANTS: readonly Mutant[] = [
     seeds: 10,
   },
   {
+    name: 'members who confirm prolong what was open before',
+    story: 'P2: the machine stood still in between, and the clock that tells the end of it did too',
+    edits: [
+      {
+        file: KEEPER,
+        find: 'const until = this.clocksDoubted ? laterBy(proof.sentAt, proof.hold) : counted;',
+        replace: 'const until = counted;',
+      },
+    ],
+    caughtBy: ['P2', 'P1', 'S1'],
+    shape: {
+      config: { failsafe_mode: true },
+      nodes: ['a', 'b', 'c'],
+      settings: { ttlMs: 30_000, loopWaitMs: 10_000, retryTimeoutMs: 10_000 },
+      profile: 'a leader without etcd stood still',
+      faults: [
+        { when: { at: 20_000 }, fault: { kind: 'postmaster-kill', node: 'holder', orphans: false } },
+        {
+          when: { on: 'key-won', nth: 1, node: null, after: 0 },
+          fault: { kind: 'ttl', ttlMs: 5_000, loopWaitMs: 1_000, retryTimeoutMs: 1_000 },
+        },
+        { when: { at: 26_000 }, fault: { kind: 'machine-suspend', node: 'holder', for: 14_500, bootClock: true } },
+        {
+          when: { at: 26_000 },
+          fault: { kind: 'cut', node: 'holder', plane: 'daemon-etcd', oneWay: false, for: 80_000 },
+        },
+      ],
+    },
+    seeds: 60,
+  },
+  {
+    name: 'who has just started takes foreign data for the cluster that etcd has forgotten',
+    story: 'another member runs, and knows which cluster the scope was',
+    edits: [
+      {
+        file: 'src/core/situations/joining.ts',
+        find: 'if (view.formerCluster !== null || view.takeOverAsked === true) return null;',
+        replace: 'if (cluster.initialize === null) return null;',
+      },
+    ],
+    caughtBy: ['S9'],
+    shape: {
+      nodes: ['a', 'b', 'c'],
+      brought: { node: 'a', as: 'running primary' },
+      members: {},
+      profile: 'foreign data, and etcd is emptied',
+      faults: [
+        { when: { at: 20_000 }, fault: { kind: 'daemon-pause', node: 'a', for: 40_000 } },
+        { when: { at: 21_000 }, fault: { kind: 'etcd-wipe' } },
+        { when: { at: 30_000 }, fault: { kind: 'foreign-data', node: 'b', bootAfter: 3_000 } },
+      ],
+    },
+    seeds: 60,
+  },
+  {
+    name: 'sync: a key that was refused is tried again at once',
+    story: 'S14: it is refused for as long as the leader key has to be taken again',
+    edits: [{ file: 'src/agent/sync-keeper.ts', find: 'if (!landed) return this.again(LOOK_AGAIN);', replace: '' }],
+    caughtBy: ['S14'],
+    shape: {
+      ...QUORUM_MODE,
+      nodes: ['a', 'b', 'c'],
+      settings: { ttlMs: 10_000, loopWaitMs: 2_000, retryTimeoutMs: 3_000 },
+      config: { failsafe_mode: true, synchronous_mode: 'quorum' },
+      profile: 'the key cannot be taken again',
+      faults: [
+        {
+          when: { at: 1_000 },
+          fault: { kind: 'request', node: 'holder', request: 'retake', fate: 'late', ms: 2_000, count: 12 },
+        },
+        {
+          when: { at: 1_000 },
+          fault: { kind: 'cut', node: 'holder', plane: 'daemon-etcd', oneWay: false, for: 11_000 },
+        },
+        { when: { at: 1_200 }, fault: { kind: 'daemon-kill', node: 'b', restartAfter: 500 } },
+      ],
+    },
+    seeds: 100,
+  },
+  {
+    name: 'a leader leaves the scope to whom it was given while its key was missing',
+    story: 'etcd was emptied while its daemon stood still, and foreign data were brought along',
+    edits: [
+      {
+        file: 'src/agent/upkeep.ts',
+        find: 'if (cluster.initialize?.value !== local.systemId) await',
+        replace: 'if (cluster.initialize === null) await',
+      },
+    ],
+    caughtBy: ['L2', 'L1'],
+    shape: {
+      nodes: ['a', 'b'],
+      brought: { node: 'a', as: 'running primary' },
+      members: {},
+      settings: { ttlMs: 30_000, loopWaitMs: 10_000, retryTimeoutMs: 10_000 },
+      profile: 'foreign data while the leader stands still',
+      faults: [
+        { when: { at: 20_000 }, fault: { kind: 'daemon-pause', node: 'a', for: 12_000 } },
+        { when: { at: 21_000 }, fault: { kind: 'foreign-data', node: 'b', bootAfter: 3_000 } },
+        { when: { at: 22_000 }, fault: { kind: 'etcd-wipe' } },
+      ],
+    },
+    seeds: 60,
+  },
+  {
     name: 'a restarted candidate holds its gate for passed',
     story: '4: what was read first counts as seen long ago',
     edits: [

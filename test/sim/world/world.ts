@@ -634,6 +634,7 @@ export class World {
         quiet &&
         !held &&
         leader !== null &&
+        this.etcd.keyNow(KEYS.initialize)?.value === leader.server.data?.systemId &&
         up.every((one) => one === leader || this.streams(one, leader) || left(one))
       ) {
         this.phase = 'settling';

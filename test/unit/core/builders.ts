@@ -265,6 +265,7 @@ export function aPeer(name: string, over: Partial<PeerStatus> & { readonly at?: 
       nodeId: null,
       location: 'default',
       systemId: SYSTEM,
+      knownCluster: null,
       writable: false,
       sawPrimary: null,
       sawPrimaryOf: null,

@@ -147,6 +147,7 @@ export function aPublished(over: Partial<Published> & { pause?: boolean } = {}):
     validating: false,
     vetoedFor: null,
     etcdSince: null,
+    knownCluster: null,
     unwatched: null,
     confirmed: null,
     state: 'running',

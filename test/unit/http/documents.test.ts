@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { HealthView } from '../../../src/agent/sickness-watch.ts';
+import { systemId } from '../../../src/core/local.ts';
 import { lsn } from '../../../src/core/lsn.ts';
 import { NOTHING_LEARNED } from '../../../src/core/sickness.ts';
 import { nodeName } from '../../../src/core/store.ts';
@@ -418,9 +419,11 @@ describe('the virtual address', () => {
 describe('what a member says of itself', () => {
   it('is read back by the other members', async () => {
     const body = (
-      await anApi(aControl({ state: aPublished({ local: standby({ positionFinal: false }), health: FULL }) })).inject(
-        '/patroni',
-      )
+      await anApi(
+        aControl({
+          state: aPublished({ local: standby({ positionFinal: false }), health: FULL, knownCluster: systemId(SYSTEM) }),
+        }),
+      ).inject('/patroni')
     ).body;
     expect(readPeerStatus('b', body)).toEqual({
       name: 'b',
@@ -435,6 +438,7 @@ describe('what a member says of itself', () => {
       nodeId: 2,
       location: 'default',
       systemId: SYSTEM,
+      knownCluster: SYSTEM,
       writable: false,
       sawPrimary: 530,
       sawPrimaryOf: 'a',

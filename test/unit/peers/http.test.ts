@@ -79,6 +79,7 @@ describe('asking a member', () => {
         nodeId: null,
         location: 'default',
         systemId: '7438123456789012345',
+        knownCluster: null,
         writable: false,
         sawPrimary: null,
         sawPrimaryOf: null,

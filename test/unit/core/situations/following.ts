@@ -10,7 +10,9 @@ import {
   aLineage,
   aLoneStandby,
   aMember,
+  aPeer,
   aPrimary,
+  aSilentPeer,
   aStandby,
   aStatus,
   aStopped,
@@ -23,6 +25,8 @@ import {
   failed,
   isStarting,
   newLineage,
+  peers,
+  SYSTEM,
   type ViewOver,
 } from '../builders.ts';
 
@@ -387,6 +391,7 @@ const empty = (over: ViewOver = {}): ViewOver => ({
   local: { kind: 'absent' },
   cluster: aCluster({ leader: null, status: null, initialize: null }),
   gate: aGate({ beat: null }),
+  peers: peers({ a: aPeer('a'), c: aSilentPeer() }),
   ...over,
 });
 
@@ -406,6 +411,46 @@ export const joining: readonly Case[] = [
     rule: 'joining.bootstrap',
     actions: ['bootstrap'],
     situation: 'joining',
+  },
+  {
+    name: 'asks the others whether they have known a cluster before it makes one',
+    view: aView(empty({ peers: new Map() })),
+    rule: 'joining.ask-peers',
+    actions: [{ do: 'ask-peers', waitFor: [nodeName('a'), nodeName('c')] }],
+  },
+  {
+    name: 'does not make a second cluster where another member knows the one that etcd has forgotten',
+    view: aView(empty({ peers: peers({ a: aPeer('a', { knownCluster: SYSTEM }), c: aSilentPeer() }) })),
+    rule: 'joining.wait-for-bootstrap',
+    actions: [],
+  },
+  {
+    name: 'asks the others before it takes the data of a stopped primary for the cluster',
+    view: aView(empty({ local: aStopped(), peers: new Map() })),
+    rule: 'joining.ask-peers',
+    actions: ['ask-peers'],
+  },
+  {
+    name: "does not take foreign data for the cluster's where another member knows which it was",
+    view: aView(
+      empty({ local: aStopped(), peers: peers({ a: aSilentPeer(), c: aPeer('c', { knownCluster: systemId('1') }) }) }),
+    ),
+    rule: 'joining.foreign-data',
+    actions: [],
+  },
+  {
+    name: 'takes its data for the cluster that another member knows',
+    view: aView(
+      empty({ local: aPrimary(), peers: peers({ a: aPeer('a', { knownCluster: SYSTEM }), c: aSilentPeer() }) }),
+    ),
+    rule: 'joining.claim',
+    actions: ['claim-scope'],
+  },
+  {
+    name: 'asks nobody about a cluster that it has known itself',
+    view: aView(empty({ local: aStopped(), formerCluster: SYSTEM, peers: new Map() })),
+    rule: 'joining.claim',
+    actions: ['claim-scope'],
   },
   {
     name: 'makes it anew where an initdb did not end',

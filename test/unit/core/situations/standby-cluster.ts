@@ -383,6 +383,7 @@ export const amongStandbys: readonly Case[] = [
       node: { makesStandbyCluster: true },
       local: { kind: 'half-made', by: 'copy' },
       cluster: aCluster({ leader: null, initialize: null, status: null }),
+      peers: peers({ a: aPeer('a'), c: aPeer('c') }),
     }),
     rule: 'joining.bootstrap',
     actions: ['bootstrap'],
