@@ -109,7 +109,7 @@ const LEADS_FOR = millis(4_000);
 const HAND_ON_LIMIT = millis(1_500);
 /** A take-over that has not come about by then is not made later, when nobody expects it any more. */
 const TAKE_OVER_WITHIN = millis(5_000);
-const ASKING: RuleId = 'leaderless.ask-peers';
+const ASKING: ReadonlySet<string> = new Set(['leaderless.ask-peers', 'joining.ask-peers']);
 /** A beat is no reason to wake a standby: while one is waited for, etcd is read. */
 const UNHEARD: RuleId = 'following.leader-unheard';
 const LOGIN_EVERY = millis(5_000);
@@ -793,9 +793,9 @@ export class Agent implements Control {
   /** Whoever waits for others asks them again and again: that, and the same answer each time, is told once. */
   private isToldAgain(situation: string, { rule, reason }: Decision): boolean {
     const before = this.told.situation === situation ? this.told : { situation, asked: '', answered: '' };
-    const asks = rule === ASKING;
+    const asks = ASKING.has(rule);
     const said = `${rule} ${reason}`;
-    const again = asks ? before.asked === said : this.decided.rule === ASKING && before.answered === said;
+    const again = asks ? before.asked === said : ASKING.has(this.decided.rule) && before.answered === said;
     this.told = asks ? { ...before, asked: said } : { ...before, answered: said };
     return again;
   }

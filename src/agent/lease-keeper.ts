@@ -1182,6 +1182,8 @@ export class LeaseKeeper {
     if (answer.kind === 'silent') {
       if (this.guardAcks) log.write('error', 'guard.silent', `the guard does not acknowledge: ${answer.cause}`);
       this.guardAcks = false;
+      // It may have the old end still: the hold of the next beat has to reach as far.
+      if (this.tenure !== null) this.tenure = { ...this.tenure, until: tenure.until };
       return false;
     }
     this.guardAcks = true;

@@ -63,8 +63,10 @@ function intoEmptyScope(view: View, cluster: ClusterView): Decision {
       }
       const trouble = unwatched(view);
       if (trouble !== null) return decision('joining.wait-for-bootstrap', trouble);
+      // What a standby cluster begins with is a copy of the other one, under the same system identifier.
+      const known = standby ? null : othersKnowBetter(view, cluster, null);
       return (
-        othersKnowBetter(view, cluster, null) ??
+        known ??
         decision('joining.bootstrap', 'no cluster exists under this scope: try to be the one that makes it', [
           { do: 'bootstrap' },
         ])
