@@ -44,7 +44,7 @@ import { NOTHING_REMEMBERED, noteAsked, noteMembers, noteSilent, type UpstreamMe
 import type { LearnedLineage, RescueTries, Validation, View } from '../core/view.ts';
 import { memberNamed, unwatched } from '../core/view.ts';
 import type { CancelTimer } from '../ports/clock.ts';
-import type { ServerAddress, WalChunk } from '../ports/postgres.ts';
+import type { ServerAddress, ServerSettings, WalChunk } from '../ports/postgres.ts';
 import { PGHA_VERSION } from '../version.ts';
 import { carryOut, keepDiscarded } from './act.ts';
 import { AddressKeeper } from './address-keeper.ts';
@@ -834,6 +834,16 @@ export class Agent implements Control {
     };
   }
 
+  /**
+   * For a server that starts as primary, or is promoted. While the `sync` key names voters it tells everybody that they have
+   * every commit, also where the mode has just been switched off: it is taken back first.
+   */
+  get primarySettings(): ServerSettings {
+    const { server } = this.resolved;
+    const voters = this.reader.latest?.cluster.sync?.key?.voters ?? [];
+    return { ...server, synchronous: server.synchronous || voters.length > 0 };
+  }
+
   /** For people only: a mistake in here must not keep anybody from leading. */
   private noteTakeover(view: View, judgement: Judgement): void {
     try {
@@ -1528,7 +1538,7 @@ export class Agent implements Control {
     // It was ended meanwhile because it did not answer: what comes of it is decided, not gone on with.
     signal.throwIfAborted();
     if (!this.mayStartPrimary()) throw new Error('the window closed before Postgres could be started again');
-    await postgres.startPrimary(this.resolved.server, () => this.mayStartPrimary());
+    await postgres.startPrimary(this.primarySettings, () => this.mayStartPrimary());
   }
 
   /** @returns whether it was started */

@@ -19,7 +19,7 @@ import {
   union,
   whyNotConfirmed,
 } from '../core/failsafe.ts';
-import { type Gate, gateOpen, mayBeOld, noteStatus, vouchedFor } from '../core/gate.ts';
+import { type Gate, gateOpen, mayBeOld, noShorterThanOthers, noteStatus, vouchedFor } from '../core/gate.ts';
 import { InvariantError, invariant } from '../core/invariant.ts';
 import {
   acquireTxn,
@@ -380,7 +380,7 @@ export class LeaseKeeper {
 
   /** What the others say of etcd may end the doubt that a silence here has left. */
   heed(answers: Iterable<PeerAnswer>): void {
-    if (this.known !== null) this.known = vouchedFor(this.known, answers);
+    if (this.known !== null) this.known = noShorterThanOthers(vouchedFor(this.known, answers), answers);
   }
 
   get acknowledged(): boolean {

@@ -101,7 +101,7 @@ export class SyncKeeper {
       await this.settlePending(cluster);
       return;
     }
-    if (agent.policy.synchronous.mode === 'off') await this.handBack(cluster);
+    if (agent.policy.synchronous.mode === 'off') await this.handBack(cluster, primary);
     else await this.keep(cluster, primary);
   }
 
@@ -305,7 +305,7 @@ export class SyncKeeper {
   }
 
   /** `synchronous_mode: off`: first nobody is held back by the key, then commits wait for whom the operator has named. */
-  private async handBack(cluster: ClusterView): Promise<void> {
+  private async handBack(cluster: ClusterView, { acknowledging }: Primary): Promise<void> {
     this.mark = null;
     this.seen = null;
     this.set = null;
@@ -314,7 +314,8 @@ export class SyncKeeper {
       this.handedBack = false;
       return this.writeKey({ revision: cluster.sync.revision, key: null }, null);
     }
-    if (this.handedBack) return;
+    // It was started again, with commits blocked, before this was known to be done.
+    if (this.handedBack && acknowledging?.kind !== 'blocked') return;
     await this.agent.parts.postgres.setAcknowledging(null, 'on');
     this.handedBack = true;
   }

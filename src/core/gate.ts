@@ -27,6 +27,8 @@ export interface Gate {
   readonly readAt: Instant;
   /** It waits for somebody of whom what is read may not tell. Absent: it does not. */
   readonly doubt?: Doubt;
+  /** etcd was restored: what was written in the versions that are lost, others may have read. Absent: it was not. */
+  readonly restored?: true;
   /** The term of the leader without beats (Patroni) whose first status this gate was counted for; null: not so. */
   readonly beatless: Revision | null;
 }
@@ -63,6 +65,8 @@ export interface Arrival {
 
 /** A read may be answered so long after etcd has done it. */
 const READ_MS = 2_000;
+/** Two gates behind the same version differ by less, as they were read one after the other. */
+const AT_ODDS_MS = 1_000;
 
 /** @param known - the gate so far; null: nothing was seen since the start, so whatever is read arrives now (rule 11) */
 export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
@@ -104,6 +108,7 @@ export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
     ...(isOld && !restarted && goesOn === null
       ? { doubt: doubtOf(known, arrival, opensAt(known, arrival, false, false)) }
       : {}),
+    ...(restarted ? { restored: true } : {}),
     beatless: status?.beatless === true ? termOfBeatless(arrival.cluster) : null,
   };
 }
@@ -149,6 +154,23 @@ export function vouchedFor(gate: Gate, answers: Iterable<PeerAnswer>): Gate {
     if (readAfter && readBefore) return { ...rest, opensAt: doubt.opensAt };
   }
   return gate;
+}
+
+/**
+ * A leader may have named a longer hold, for a longer TTL, in a version that was lost with the old etcd before it was read
+ * here. Whoever has read it waits that long.
+ */
+export function noShorterThanOthers(gate: Gate, answers: Iterable<PeerAnswer>): Gate {
+  if (gate.restored !== true || gate.opensAt === 'never') return gate;
+  let { opensAt } = gate;
+  for (const answer of answers) {
+    const left = answer.kind === 'answered' ? answer.status.gateLeft : null;
+    if (answer.kind !== 'answered' || left === null) continue;
+    const opensThere = laterBy(answer.heardAt, left);
+    // What was under way makes a little more of it each time: two would never have done with each other.
+    if (between(opensAt, opensThere) > AT_ODDS_MS) opensAt = opensThere;
+  }
+  return { ...gate, opensAt };
 }
 
 /**

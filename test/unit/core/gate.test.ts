@@ -7,6 +7,7 @@ import {
   gateOpen,
   inheritedGate,
   isYoung,
+  noShorterThanOthers,
   noteStatus,
   vouchedFor,
 } from '../../../src/core/gate.ts';
@@ -253,6 +254,27 @@ describe('the gate', () => {
     expect(seen({ at: 1_000 }, { at: 5_000, ...held }).opensAt).toBe(65_000);
     const maintenance = { revision: 49, beat: aBeat({ holdMs: null }) };
     expect(seen({ at: 1_000 }, { at: 5_000, ...maintenance }).opensAt).toBe('never');
+  });
+
+  it('is no shorter in a restored etcd than that of another member, who has read what is lost', () => {
+    const told = (gate: Gate, gateLeft: number, heardAt = 5_500) =>
+      noShorterThanOthers(gate, [
+        { ...aPeer('c', { gateLeft: millis(gateLeft) }), heardAt: instant(heardAt) } as PeerAnswer,
+        aPeer('d', { gateLeft: null }),
+        aSilentPeer(),
+      ]).opensAt;
+    const gate = seen({ at: 1_000, revision: 50 }, { at: 5_000, revision: 49 });
+    expect(gate).toMatchObject({ opensAt: 35_000, restored: true });
+    expect(told(gate, 60_000)).toBe(65_500);
+    expect(told(gate, 20_000)).toBe(35_000);
+    // What one adds for the time under way the other one would add once more.
+    expect(told(gate, 30_500)).toBe(35_000);
+    // Whoever writes after it vouches for all before him; and nothing is lost where nothing was restored.
+    const next = seen({ at: 1_000, revision: 50 }, { at: 5_000, revision: 49 }, { at: 6_000, revision: 51 });
+    expect(told(next, 60_000)).toBe(16_000);
+    expect(told(seen({ at: 1_000 }), 60_000)).toBe(11_000);
+    const paused = seen({ at: 1_000, beat: aBeat({ holdMs: null }) }, { at: 5_000, revision: 49 });
+    expect(told(paused, 60_000)).toBe('never');
   });
 
   it('starts all over when status has vanished, which nobody who keeps our rules does', () => {
