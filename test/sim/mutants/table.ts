@@ -364,6 +364,58 @@ export const MUTANTS: readonly Mutant[] = [
     seeds: 60,
   },
   {
+    name: 'in a restored etcd a member waits no longer than what he has read himself',
+    story: 'P3: a longer TTL was set while he was cut off, and is lost with the old etcd',
+    edits: [
+      {
+        file: KEEPER,
+        find: 'this.known = noShorterThanOthers(vouchedFor(this.known, answers), answers);',
+        replace: 'this.known = vouchedFor(this.known, answers);',
+      },
+    ],
+    caughtBy: ['P3', 'P1', 'S1'],
+    shape: {
+      nodes: ['a', 'b', 'c'],
+      brought: { node: 'a', as: 'running primary' },
+      members: {},
+      settings: { ttlMs: 10_000, loopWaitMs: 2_000, retryTimeoutMs: 3_000 },
+      profile: 'a longer ttl is lost',
+      faults: [
+        { when: { at: 38_000 }, fault: { kind: 'split', nodes: ['a', 'b'], etcd: 'rest', for: 10_000 } },
+        { when: { at: 44_500 }, fault: { kind: 'ttl', ttlMs: 30_000, loopWaitMs: 10_000, retryTimeoutMs: 10_000 } },
+        { when: { at: 47_000 }, fault: { kind: 'etcd-restore', ageMs: 29_000, newCluster: false } },
+      ],
+    },
+    seeds: 60,
+  },
+  {
+    name: 'sync: a primary starts without waiting, though the key names voters',
+    story: 'S6: the mode was switched off a moment ago',
+    edits: [
+      {
+        file: AGENT,
+        find: 'synchronous: server.synchronous || voters.length > 0',
+        replace: 'synchronous: server.synchronous || voters.length > 99',
+      },
+    ],
+    caughtBy: ['S6', 'S4'],
+    shape: {
+      ...QUORUM_MODE,
+      nodes: ['a', 'b', 'c'],
+      brought: { node: 'a', as: 'running primary' },
+      members: {},
+      profile: 'the mode is switched off while the primary is down',
+      faults: [
+        { when: { at: 20_000 }, fault: { kind: 'daemon-pause', node: 'a', for: 4_000 } },
+        { when: { at: 20_100 }, fault: { kind: 'postmaster-kill', node: 'a', orphans: false } },
+        { when: { at: 21_000 }, fault: { kind: 'settings', patch: { synchronous_mode: 'off' }, for: 3_100 } },
+      ],
+      policy: { primaryCrash: 'restart', visibilityConsensus: true, neverLeads: null },
+      settings: { ttlMs: 30_000, loopWaitMs: 10_000, retryTimeoutMs: 10_000 },
+    },
+    seeds: 120,
+  },
+  {
     name: 'a restarted candidate holds its gate for passed',
     story: '4: what was read first counts as seen long ago',
     edits: [
