@@ -262,7 +262,7 @@ async function startPrimary(agent: Agent): Promise<boolean> {
   agent.watch.doubt();
   return agent.operations.start('start', 'start Postgres as the primary', async () => {
     if (!agent.mayStartPrimary()) throw new Error('the window closed before Postgres could be started');
-    await agent.parts.postgres.startPrimary(agent.primarySettings, () => agent.mayStartPrimary());
+    await agent.parts.postgres.startPrimary(agent.resolved.server, () => agent.mayStartPrimary(), agent.startsBlocked);
   });
 }
 
@@ -285,7 +285,7 @@ function promote(agent: Agent): boolean {
     agent.takeovers.promoteSent(clock.now());
     const endTimer = clock.timer(limit, () => tooLong.abort(new Error(`it was not done after ${limit / 1000} s`)));
     try {
-      const { synchronous } = agent.primarySettings;
+      const synchronous = agent.startsBlocked;
       agent.promotionSent = true;
       const taken = agent.timelinesTaken();
       await postgres.promote(allowed, AbortSignal.any([cancelled, tooLong.signal]), { synchronous, taken });

@@ -44,7 +44,7 @@ import { NOTHING_REMEMBERED, noteAsked, noteMembers, noteSilent, type UpstreamMe
 import type { LearnedLineage, RescueTries, Validation, View } from '../core/view.ts';
 import { memberNamed, unwatched } from '../core/view.ts';
 import type { CancelTimer } from '../ports/clock.ts';
-import type { ServerAddress, ServerSettings, WalChunk } from '../ports/postgres.ts';
+import type { ServerAddress, WalChunk } from '../ports/postgres.ts';
 import { PGHA_VERSION } from '../version.ts';
 import { carryOut, keepDiscarded } from './act.ts';
 import { AddressKeeper } from './address-keeper.ts';
@@ -110,6 +110,9 @@ const HAND_ON_LIMIT = millis(1_500);
 /** A take-over that has not come about by then is not made later, when nobody expects it any more. */
 const TAKE_OVER_WITHIN = millis(5_000);
 const ASKING: ReadonlySet<string> = new Set(['leaderless.ask-peers', 'joining.ask-peers']);
+/** In which circumstances that take turns are told twice. */
+const TURNS_IN = millis(10_000);
+const LASTS_AFTER = millis(2_000);
 /** A beat is no reason to wake a standby: while one is waited for, etcd is read. */
 const UNHEARD: RuleId = 'following.leader-unheard';
 const LOGIN_EVERY = millis(5_000);
@@ -228,6 +231,8 @@ export class Agent implements Control {
   private decided: DecisionView;
   /** What the log last said of asking the others in this situation, and of what came of it. */
   private told = { situation: '', asked: '', answered: '' };
+  private untold: string | null = null;
+  private toldLately: { readonly sentence: string; readonly at: Instant }[] = [];
   private readonly leftWaiters: (() => void)[] = [];
 
   constructor(given: AgentParts, settings: AgentSettings) {
@@ -800,17 +805,38 @@ export class Agent implements Control {
     return again;
   }
 
+  /** Circumstances that take turns, several times a second as long as etcd takes no writes, are told twice in a while. */
+  private takesTurns(sentence: string): boolean {
+    const now = this.parts.clock.now();
+    this.toldLately = this.toldLately.filter(({ at }) => between(at, now) < TURNS_IN);
+    const isOften = this.toldLately.filter((one) => one.sentence === sentence).length >= 2;
+    if (!isOften) this.toldLately.push({ sentence, at: now });
+    return isOften;
+  }
+
+  /** What takes turns no longer is told: the last word in the log is what holds. */
+  private tellWhatLasts(rule: RuleId): void {
+    const { untold } = this;
+    if (untold === null || between(this.decided.since, this.parts.clock.now()) < LASTS_AFTER) return;
+    this.untold = null;
+    this.parts.log.write('info', 'decision.changed', untold, { rule, situation: this.decided.situation });
+  }
+
   private tell(situation: string, decision: Decision, view: View): void {
     const { clock, log } = this.parts;
     if (this.decided.rule === decision.rule && this.decided.situation === situation) {
       this.decided = { ...this.decided, reason: decision.reason };
+      this.tellWhatLasts(decision.rule);
       return;
     }
     const { leadership } = view;
     // People look for this word.
     const sentence = view.policy.cluster.pause ? `PAUSE: ${decision.reason}` : decision.reason;
     // What is under way has told its start itself.
-    const known = decision.rule === 'node.busy' || this.isToldAgain(situation, decision);
+    const again = decision.rule === 'node.busy' || this.isToldAgain(situation, decision);
+    const takesTurns = !again && this.takesTurns(sentence);
+    this.untold = takesTurns ? sentence : null;
+    const known = again || takesTurns;
     log.write(known ? 'debug' : 'info', 'decision.changed', sentence, {
       rule: decision.rule,
       situation,
@@ -838,10 +864,9 @@ export class Agent implements Control {
    * For a server that starts as primary, or is promoted. While the `sync` key names voters it tells everybody that they have
    * every commit, also where the mode has just been switched off: it is taken back first.
    */
-  get primarySettings(): ServerSettings {
-    const { server } = this.resolved;
+  get startsBlocked(): boolean {
     const voters = this.reader.latest?.cluster.sync?.key?.voters ?? [];
-    return { ...server, synchronous: server.synchronous || voters.length > 0 };
+    return this.resolved.server.synchronous || voters.length > 0;
   }
 
   /** For people only: a mistake in here must not keep anybody from leading. */
@@ -980,7 +1005,7 @@ export class Agent implements Control {
       policy: this.resolved.policy,
       guard: this.settings.guardMode === 'off' ? 'off' : (this.keeper?.acknowledged ?? true) ? 'acking' : 'silent',
       proofs: this.keeper?.proofsSoFar ?? { count: 0, last: null },
-      gate: gate === null ? null : { opensAt: gate.opensAt, revision: gate.revision },
+      gate,
       sawPrimary: this.sawPrimaryAt === null ? null : between(this.sawPrimaryAt, now),
       sawPrimaryOf: this.sawPrimaryOf,
       upstreamCheck: this.upstream?.last ?? null,
@@ -1328,7 +1353,9 @@ export class Agent implements Control {
     const { self, settings, keeper } = this;
     this.nameTakenBy = nameTakenBy(cluster, { name: self, apiUrl: settings.apiUrl, lease: keeper.lease });
     if (this.nameTakenBy === null) this.takeUpScheduledRestart(cluster);
-    keeper.note(cluster, reading.statusArrived, reading.at, this.nameTakenBy === null, reading.restarted);
+    const isOurs = this.nameTakenBy === null;
+    const restarted = keeper.note(cluster, reading.statusArrived, reading.at, isOurs, reading.restarted);
+    if (restarted) this.sync.etcdReplaced();
     // The read that answers a hint is the only one: what it says of the settings must not be passed over.
     this.takeSettings(cluster);
     return cluster;
@@ -1538,7 +1565,7 @@ export class Agent implements Control {
     // It was ended meanwhile because it did not answer: what comes of it is decided, not gone on with.
     signal.throwIfAborted();
     if (!this.mayStartPrimary()) throw new Error('the window closed before Postgres could be started again');
-    await postgres.startPrimary(this.primarySettings, () => this.mayStartPrimary());
+    await postgres.startPrimary(this.resolved.server, () => this.mayStartPrimary(), this.startsBlocked);
   }
 
   /** @returns whether it was started */

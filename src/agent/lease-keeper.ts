@@ -19,7 +19,7 @@ import {
   union,
   whyNotConfirmed,
 } from '../core/failsafe.ts';
-import { type Gate, gateOpen, mayBeOld, noShorterThanOthers, noteStatus, vouchedFor } from '../core/gate.ts';
+import { type Gate, gateOpen, mayBeOld, noShorterThanLost, noteStatus, vouchedFor } from '../core/gate.ts';
 import { InvariantError, invariant } from '../core/invariant.ts';
 import {
   acquireTxn,
@@ -380,7 +380,7 @@ export class LeaseKeeper {
 
   /** What the others say of etcd may end the doubt that a silence here has left. */
   heed(answers: Iterable<PeerAnswer>): void {
-    if (this.known !== null) this.known = noShorterThanOthers(vouchedFor(this.known, answers), answers);
+    if (this.known !== null) this.known = noShorterThanLost(vouchedFor(this.known, answers), answers);
   }
 
   get acknowledged(): boolean {
@@ -405,8 +405,15 @@ export class LeaseKeeper {
    * @param readAt - when the answer of this read was there
    * @param nameIsOurs - false: another machine runs under this name, and a key with it is that one's
    * @param historyRestarted - true: etcd was restored to before what was heard from it
+   * @returns whether etcd was replaced since the last read
    */
-  note(cluster: ClusterView, arrivedAt: Instant, readAt: Instant, nameIsOurs = true, historyRestarted = false): void {
+  note(
+    cluster: ClusterView,
+    arrivedAt: Instant,
+    readAt: Instant,
+    nameIsOurs = true,
+    historyRestarted = false,
+  ): boolean {
     const { log } = this.parts;
     const before = this.known;
     const stoodStill = this.ranAheadSince(this.readClocks);
@@ -492,6 +499,7 @@ export class LeaseKeeper {
       // Newer knowledge than ours, perhaps: a turn tells (rules 6 and 7); a read alone decides nothing.
       this.poke();
     }
+    return restarted;
   }
 
   /**

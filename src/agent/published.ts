@@ -8,13 +8,14 @@ import type { ClusterEvent } from '../core/cluster-events.ts';
 import type { DecisionRecord } from '../core/decision-record.ts';
 import type { Explanation } from '../core/explain.ts';
 import type { ConfirmOutcome, FailsafeRequest } from '../core/failsafe.ts';
+import type { Gate } from '../core/gate.ts';
 import type { LocalPostgres, SystemId } from '../core/local.ts';
 import type { Lsn, Timeline } from '../core/lsn.ts';
 import type { RescueAnswer, RescueRequest } from '../core/peer.ts';
 import type { Policy } from '../core/policy.ts';
 import type { RestartConditions, ScheduledRestart } from '../core/schedule.ts';
 import type { WeighedSlot } from '../core/slots.ts';
-import type { NodeName, Revision } from '../core/store.ts';
+import type { NodeName } from '../core/store.ts';
 import type { Instant, Millis, WallTime } from '../core/time.ts';
 import type { Leadership } from '../core/view.ts';
 import type { WalChunk } from '../ports/postgres.ts';
@@ -63,7 +64,7 @@ export interface Published {
   /** How often leadership was proven by this process, and when last; null: never. */
   readonly proofs: { readonly count: number; readonly last: Instant | null };
   /** Nobody may promote here before this instant, and why; null when nothing is known yet. */
-  readonly gate: { readonly opensAt: Instant | 'never'; readonly revision: Revision } | null;
+  readonly gate: Pick<Gate, 'opensAt' | 'revision' | 'lostUntil'> | null;
   /** Since this node last saw its primary alive. */
   readonly sawPrimary: Millis | null;
   /** Which member that was. */

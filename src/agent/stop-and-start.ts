@@ -58,7 +58,7 @@ export async function startPostgres(agent: Agent): Promise<RequestOutcome> {
     }
     const mayStart = (): boolean => agent.policy.pause && agent.keeper.leadership.kind === 'holding';
     if (!(await agent.keeper.reclaim()) || !mayStart()) throw new Error('this node does not hold the key any more');
-    await postgres.startPrimary(server, mayStart);
+    await postgres.startPrimary(server, mayStart, agent.startsBlocked);
   });
 }
 

@@ -111,6 +111,12 @@ export class SyncKeeper {
     return newest !== null && cluster.revision < newest;
   }
 
+  /** Revisions count anew: what was written is older than nothing that stands there, and what is under way is void. */
+  etcdReplaced(): void {
+    this.ownRevision = null;
+    this.pending = null;
+  }
+
   /** Only a leader that may write keeps anything, and only what it has just seen. */
   private leadingPrimary(): Primary | null {
     const { watch, keeper, operations } = this.agent;

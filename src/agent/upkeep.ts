@@ -35,6 +35,8 @@ export class Upkeep {
   private outgrownAskedAt: Instant = LONG_AGO;
   private checkpointRunning = false;
   private switchoverUndone = false;
+  /** Whose cluster the scope was while this process led it with that one's data. */
+  private ledAs: SystemId | null = null;
   private guardStoodDown = false;
   private troubled = new Set<string>();
 
@@ -227,7 +229,8 @@ export class Upkeep {
     const leadership = agent.keeper.leadership;
     if (reading === null || leadership.kind !== 'holding' || !leadership.windowOpen || local.kind !== 'primary') return;
     const { cluster } = reading;
-    if (cluster.initialize?.value !== local.systemId) await this.restoreName(cluster, local.systemId, leadership.term);
+    if (cluster.initialize?.value === local.systemId) this.ledAs = local.systemId;
+    else await this.restoreName(cluster, local.systemId, leadership.term);
     if (cluster.config === null) await this.restoreSettings(cluster, leadership.term);
     const wish = cluster.failover;
     // The wish that made us leader has come true, or one that we had given the key up for came to nothing.
@@ -260,13 +263,16 @@ export class Upkeep {
 
   /**
    * etcd was emptied, and before the key of this leader stood there again a node whose service had just started may have
-   * given the scope to data that nobody has led with. Whoever leads with an open window says whose scope it is.
+   * given the scope to data that nobody has led with. Whoever leads with an open window says whose scope it is, with the
+   * data that he has led it with.
    */
   private async restoreName({ initialize }: ClusterView, own: SystemId, term: Revision): Promise<void> {
+    const given = initialize?.value ?? '';
+    const isGiven = /^\d+$/.test(given);
+    if (isGiven && this.ledAs !== own) return;
     const also = initialize === null ? [] : [{ key: KEYS.initialize, modRevision: initialize.revision }];
     const isWritten = await this.putAsLeader(KEYS.initialize, own, term, also);
-    const given = initialize?.value ?? '';
-    if (!isWritten || !/^\d+$/.test(given)) return;
+    if (!isWritten || !isGiven) return;
     this.agent.parts.log.write(
       'warn',
       'scope.restored',

@@ -27,8 +27,8 @@ export interface Gate {
   readonly readAt: Instant;
   /** It waits for somebody of whom what is read may not tell. Absent: it does not. */
   readonly doubt?: Doubt;
-  /** etcd was restored: what was written in the versions that are lost, others may have read. Absent: it was not. */
-  readonly restored?: true;
+  /** etcd was restored: until when the versions that are lost, as far as they were read here, let nobody promote. */
+  readonly lostUntil?: Instant;
   /** The term of the leader without beats (Patroni) whose first status this gate was counted for; null: not so. */
   readonly beatless: Revision | null;
 }
@@ -65,8 +65,6 @@ export interface Arrival {
 
 /** A read may be answered so long after etcd has done it. */
 const READ_MS = 2_000;
-/** Two gates behind the same version differ by less, as they were read one after the other. */
-const AT_ODDS_MS = 1_000;
 
 /** @param known - the gate so far; null: nothing was seen since the start, so whatever is read arrives now (rule 11) */
 export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
@@ -88,7 +86,7 @@ export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
     // Behind one who went in maintenance, `arrived` is what he himself waits from.
     if (known.opensAt === 'never') return { ...known, ...read, arrived: readAt };
     const doubt = doubtOf(known, arrival, known.doubt?.opensAt ?? known.opensAt);
-    return { ...known, ...read, doubt, opensAt: latest(known.opensAt, laterBy(readAt, longestTtl(arrival))) };
+    return { ...known, ...read, doubt, opensAt: unreadUntil(known, known.opensAt, readAt, arrival) };
   }
   if (known !== null && !restarted && sameBeatless(known, arrival)) {
     return { ...known, ...read, revision, arrived: arrival.at, writtenAfter: known.readAt };
@@ -108,7 +106,9 @@ export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
     ...(isOld && !restarted && goesOn === null
       ? { doubt: doubtOf(known, arrival, opensAt(known, arrival, false, false)) }
       : {}),
-    ...(restarted ? { restored: true } : {}),
+    ...(restarted && known.opensAt !== 'never'
+      ? { lostUntil: unreadUntil(known, known.opensAt, arrival.at, arrival) }
+      : {}),
     beatless: status?.beatless === true ? termOfBeatless(arrival.cluster) : null,
   };
 }
@@ -158,17 +158,16 @@ export function vouchedFor(gate: Gate, answers: Iterable<PeerAnswer>): Gate {
 
 /**
  * A leader may have named a longer hold, for a longer TTL, in a version that was lost with the old etcd before it was read
- * here. Whoever has read it waits that long.
+ * here. Whoever has read it says for how long that one holds.
  */
-export function noShorterThanOthers(gate: Gate, answers: Iterable<PeerAnswer>): Gate {
-  if (gate.restored !== true || gate.opensAt === 'never') return gate;
+export function noShorterThanLost(gate: Gate, answers: Iterable<PeerAnswer>): Gate {
+  // After a silence it may have been restored, too, and what is read does not tell.
+  const mayBeRestored = gate.lostUntil !== undefined || gate.doubt !== undefined;
+  if (!mayBeRestored || gate.opensAt === 'never') return gate;
   let { opensAt } = gate;
   for (const answer of answers) {
-    const left = answer.kind === 'answered' ? answer.status.gateLeft : null;
-    if (answer.kind !== 'answered' || left === null) continue;
-    const opensThere = laterBy(answer.heardAt, left);
-    // What was under way makes a little more of it each time: two would never have done with each other.
-    if (between(opensAt, opensThere) > AT_ODDS_MS) opensAt = opensThere;
+    const left = answer.kind === 'answered' ? answer.status.lostGateLeft : null;
+    if (answer.kind === 'answered' && left !== null) opensAt = latest(opensAt, laterBy(answer.heardAt, left));
   }
   return { ...gate, opensAt };
 }
@@ -191,12 +190,17 @@ function opensAt(known: Gate | null, arrival: Arrival, restarted: boolean, isOld
   if (hold === 'never') return 'never';
   const opens = laterBy(arrival.at, hold);
   if (known === null || (!restarted && !isOld && vouches(arrival))) return opens;
-  // What stands in a restored etcd may be a release that asks for no wait, and whoever led after it wrote versions that are
-  // lost: his window is as long as a TTL. That of one who was seen to lead before may be longer, if the TTL has become
-  // shorter since.
-  const since = isOld ? arrival.readAt : arrival.at;
-  const least = latest(opens, laterBy(since, longestTtl(arrival)));
-  return known.opensAt === 'never' ? least : latest(least, known.opensAt);
+  // What stands in a restored etcd may be a release that asks for no wait.
+  const before = known.opensAt === 'never' ? LONG_AGO : known.opensAt;
+  return latest(opens, unreadUntil(known, before, isOld ? arrival.readAt : arrival.at, arrival));
+}
+
+/**
+ * Until when a window may be open whose beats are lost with the old etcd and were not read: of one who led since, for a TTL;
+ * of one who was seen to lead, and went on until it was replaced, for as long as he had said, if the TTL is shorter now.
+ */
+function unreadUntil(known: Gate, opensAt: Instant, since: Instant, arrival: Arrival): Instant {
+  return latest(opensAt, laterBy(since, longest(longestTtl(arrival), millis(known.beat?.holdMs ?? 0))));
 }
 
 /** Who leads, with pgha or with Patroni, knows of all before him. Of what stands there otherwise nobody knows who wrote it. */

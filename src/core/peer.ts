@@ -53,6 +53,8 @@ export interface PeerStatus {
   readonly vetoedFor: Millis | null;
   /** Until it may take over, by its own gate. null: nobody knows (maintenance), or it does not say. */
   readonly gateLeft: Millis | null;
+  /** Until nobody may promote by what was lost with an etcd that was replaced, and was read there. null: nothing of it. */
+  readonly lostGateLeft: Millis | null;
   /**
    * How long ago it last read etcd, and for how long it has read it without a silence in which etcd could have been
    * replaced. null: it does not say, or has not read it.

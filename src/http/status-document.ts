@@ -188,6 +188,7 @@ export function instantFields(node: NodeHealth): Fields {
     ailed_ago_ms: published.health.ailedAt === null ? null : Math.round(between(published.health.ailedAt, now)),
     window_left_ms: leadership.kind === 'holding' ? left(leadership.until, now) : null,
     gate_ms: gate === null ? null : gate.opensAt === 'never' ? 'never' : left(gate.opensAt, now),
+    lost_gate_ms: gate?.lostUntil === undefined ? null : left(gate.lostUntil, now),
     saw_primary_ms: published.sawPrimary === null ? null : Math.round(published.sawPrimary + ageOf(node)),
     vetoed_for_ms: published.vetoedFor === null ? null : Math.max(0, Math.round(published.vetoedFor - ageOf(node))),
     upstream_check: upstreamCheck(node),

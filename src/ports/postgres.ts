@@ -166,8 +166,9 @@ export interface Postgres {
    * Starts out of recovery (no standby.signal). Resolves as soon as the process runs; `look` tells the rest.
    *
    * @param stillAllowed - asked again immediately before the process is started: the disk may have taken its time
+   * @param blocked - it acknowledges no commit before it is told whom to wait for; left out: as the settings say
    */
-  startPrimary(settings: ServerSettings, stillAllowed?: () => boolean): Promise<void>;
+  startPrimary(settings: ServerSettings, stillAllowed?: () => boolean, blocked?: boolean): Promise<void>;
   /** standby.signal first. Upstream null: stands by on its own and waits. */
   startStandby(upstream: ServerAddress | null, settings: ServerSettings): Promise<void>;
   /** Resolves when the family is seen empty: `fast` is escalated to `immediate` after `limit`, that to SIGKILL. */

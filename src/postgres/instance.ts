@@ -244,12 +244,16 @@ export class PostgresInstance implements Postgres {
     await signs.whileChanging(() => wipeDirectory(place, lastLook));
   }
 
-  async startPrimary(settings: ServerSettings, stillAllowed: () => boolean = () => true): Promise<void> {
+  async startPrimary(
+    settings: ServerSettings,
+    stillAllowed: () => boolean = () => true,
+    blocked: boolean = settings.synchronous,
+  ): Promise<void> {
     const { place } = await this.#startable();
     const prepare = async (): Promise<void> => {
       await setStandbySignal(place, false);
       await writeUpstream(place, null);
-      await writeBlocked(place, settings.synchronous);
+      await writeBlocked(place, blocked);
       await this.#write(place, settings);
     };
     await told('Postgres was not started', prepare());
@@ -360,8 +364,7 @@ export class PostgresInstance implements Postgres {
     // Decided for the primary that this server was until a moment ago.
     if (await hasStandbySignal(place)) return;
     this.#startedBlocked = false;
-    const { changed } = await told('synchronous_standby_names was not written', writeAcknowledging(place, names, mode));
-    if (names === null && !changed) return;
+    await told('synchronous_standby_names was not written', writeAcknowledging(place, names, mode));
     // Also when it was there already: the reload that belongs to it may not have been sent.
     reload(place);
     probe.settingsChanged();

@@ -31,9 +31,10 @@ export class KeyStore {
   /** All keys in order, until the next change: they are read far more often than they change. */
   private sorted: readonly KeyValue[] | null = null;
 
-  constructor(from?: KeyStore) {
+  /** @param at - the first revision: of one that has been there for long, much more than of one that was emptied */
+  constructor(from?: KeyStore, at: Revision = revision(1)) {
     this.keys = new Map(from?.keys);
-    this.current = from?.current ?? revision(1);
+    this.current = from?.current ?? at;
   }
 
   get revision(): Revision {

@@ -14,7 +14,7 @@
  */
 import { invariant } from '../../../src/core/invariant.ts';
 import type { Header, Key, KeyValue, LeaseId, Revision, Txn } from '../../../src/core/store.ts';
-import { leaseId } from '../../../src/core/store.ts';
+import { leaseId, revision } from '../../../src/core/store.ts';
 import type { Instant, Millis } from '../../../src/core/time.ts';
 import { instant, seconds } from '../../../src/core/time.ts';
 import type { CancelTimer } from '../../../src/ports/clock.ts';
@@ -49,6 +49,8 @@ export interface Backup {
 }
 
 /** Of a cluster whose members have elected once, as they do after `etcdctl snapshot restore`: verified with the real one. */
+/** Where this etcd's revisions stand when the cluster begins: it has served others. */
+const IN_USE = revision(5_000);
 const FIRST_TERM = 2n;
 
 interface Lease {
@@ -97,7 +99,7 @@ export class EtcdModel {
   private readonly appliedListeners: AppliedListener[] = [];
   private readonly revokedListeners: RevokedListener[] = [];
   private readonly inside: Inside;
-  private store = new KeyStore();
+  private store = new KeyStore(undefined, IN_USE);
   /** How often all of it was replaced: restored, or emptied. */
   replacements = 0;
   private clusterId = 1001n;

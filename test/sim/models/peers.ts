@@ -146,6 +146,10 @@ function peerStatus(control: Control): PeerStatus | null {
       published.gate === null || published.gate.opensAt === 'never'
         ? null
         : millis(Math.max(0, between(control.now(), published.gate.opensAt))),
+    lostGateLeft:
+      published.gate?.lostUntil === undefined
+        ? null
+        : millis(Math.max(0, between(control.now(), published.gate.lostUntil))),
     etcdRead:
       published.cluster === null || published.clusterAt === null || published.etcdSince === null
         ? null

@@ -372,8 +372,12 @@ export class SimulatedPostgres implements Postgres {
 
   // ---- starting and stopping ---------------------------------------------------------------------------------
 
-  async startPrimary(settings: ServerSettings, stillAllowed: () => boolean = () => true): Promise<void> {
-    this.server.synchronous.write(beforeLeading(settings.synchronous));
+  async startPrimary(
+    settings: ServerSettings,
+    stillAllowed: () => boolean = () => true,
+    blocked: boolean = settings.synchronous,
+  ): Promise<void> {
+    this.server.synchronous.write(beforeLeading(blocked));
     await this.launch(true, null, stillAllowed);
   }
 
@@ -445,8 +449,6 @@ export class SimulatedPostgres implements Postgres {
   }
 
   async setAcknowledging(names: Acknowledging | null): Promise<void> {
-    // Nothing of ours is in the file.
-    if (names === null && this.server.synchronous.written.kind === 'alone') return;
     await this.wait(this.server.random.between(0.5, 5));
     this.server.synchronous.write(names ?? { kind: 'alone' });
     this.server.synchronous.reload();

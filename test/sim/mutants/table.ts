@@ -344,8 +344,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'src/agent/upkeep.ts',
-        find: 'if (cluster.initialize?.value !== local.systemId) await',
-        replace: 'if (cluster.initialize === null) await',
+        find: 'if (isGiven && this.ledAs !== own) return;',
+        replace: 'if (isGiven) return;',
       },
     ],
     caughtBy: ['L2', 'L1'],
@@ -369,7 +369,7 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: KEEPER,
-        find: 'this.known = noShorterThanOthers(vouchedFor(this.known, answers), answers);',
+        find: 'this.known = noShorterThanLost(vouchedFor(this.known, answers), answers);',
         replace: 'this.known = vouchedFor(this.known, answers);',
       },
     ],
@@ -394,8 +394,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: AGENT,
-        find: 'synchronous: server.synchronous || voters.length > 0',
-        replace: 'synchronous: server.synchronous || voters.length > 99',
+        find: 'return this.resolved.server.synchronous || voters.length > 0;',
+        replace: 'return this.resolved.server.synchronous || voters.length > 99;',
       },
     ],
     caughtBy: ['S6', 'S4'],
@@ -414,6 +414,31 @@ export const MUTANTS: readonly Mutant[] = [
       settings: { ttlMs: 30_000, loopWaitMs: 10_000, retryTimeoutMs: 10_000 },
     },
     seeds: 120,
+  },
+  {
+    name: 'sync: what was written counts by the revisions of an etcd that is gone',
+    story: 'the key is not kept any more, and a standby that stops counts for ever',
+    edits: [
+      {
+        file: 'src/agent/sync-keeper.ts',
+        find: '    this.ownRevision = null;\n    this.pending = null;\n  }',
+        replace: '  }',
+      },
+    ],
+    caughtBy: ['L2', 'L1', 'S4', 'S6'],
+    shape: {
+      ...QUORUM_MODE,
+      nodes: ['a', 'b', 'c'],
+      brought: { node: 'a', as: 'running primary' },
+      members: {},
+      profile: 'etcd is emptied',
+      faults: [
+        { when: { at: 15_000 }, fault: { kind: 'etcd-wipe' } },
+        { when: { at: 30_000 }, fault: { kind: 'power-loss', node: 'b', bootAfter: 60_000 } },
+        { when: { at: 30_500 }, fault: { kind: 'power-loss', node: 'c', bootAfter: 60_000 } },
+      ],
+    },
+    seeds: 60,
   },
   {
     name: 'a restarted candidate holds its gate for passed',

@@ -741,7 +741,7 @@ describe('a key of our own that no answer told us about', () => {
 });
 
 describe('a key of our own that a restored etcd has brought back', () => {
-  const noteRestored = (): void =>
+  const noteRestored = (): boolean =>
     keeper.note(readCluster(etcd.store.entries(), etcd.header()), clock.now(), clock.now(), true, true);
 
   it('is not taken up: somebody else has led since, and may have what this node lacks', async () => {
@@ -813,7 +813,7 @@ describe('a key of our own that a restored etcd has brought back', () => {
 });
 
 describe('etcd that answers again after a TTL without a word', () => {
-  const restored = (): void =>
+  const restored = (): boolean =>
     keeper.note(readCluster(etcd.store.entries(), { ...etcd.header(), clusterId: 'two' }), clock.now(), clock.now());
 
   beforeEach(async () => {

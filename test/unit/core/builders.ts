@@ -276,6 +276,7 @@ export function aPeer(name: string, over: Partial<PeerStatus> & { readonly at?: 
       validating: false,
       vetoedFor: null,
       gateLeft: null,
+      lostGateLeft: null,
       etcdRead: null,
       ailing: [],
       ailedAgo: null,

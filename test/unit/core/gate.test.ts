@@ -7,7 +7,7 @@ import {
   gateOpen,
   inheritedGate,
   isYoung,
-  noShorterThanOthers,
+  noShorterThanLost,
   noteStatus,
   vouchedFor,
 } from '../../../src/core/gate.ts';
@@ -155,7 +155,7 @@ describe('the gate', () => {
     });
     // Also where it had not opened: another one's, who saw the same version earlier, may have.
     const long = { at: 1_000, beat: aBeat({ holdMs: 60_000 }) };
-    expect(seen(long, { ...long, readAt: 50_000 }).opensAt).toBe(80_000);
+    expect(seen(long, { ...long, readAt: 50_000 }).opensAt).toBe(110_000);
     expect(noteStatus(seen(heard), { ...arrival({ ...heard, readAt: 2_000 }), stoodStill: true }).opensAt).toBe(32_000);
     const next = seen(heard, { ...heard, readAt: 40_000 }, { at: 41_000, revision: 51 });
     expect([next.opensAt, next.doubt]).toEqual([51_000, undefined]);
@@ -224,7 +224,7 @@ describe('the gate', () => {
   it('is not opened sooner by a status that nobody understands, and not at all behind maintenance', () => {
     expect(seen({ at: 1_000, garbled: true }).opensAt).toBe(31_000);
     const long = { at: 1_000, beat: aBeat({ holdMs: 60_000 }) };
-    expect(seen(long, { at: 5_000, revision: 51, garbled: true }).opensAt).toBe(61_000);
+    expect(seen(long, { at: 5_000, revision: 51, garbled: true }).opensAt).toBe(65_000);
     const paused = { at: 1_000, beat: aBeat({ holdMs: null }) };
     expect(seen(paused, { at: 5_000, revision: 51, garbled: true }).opensAt).toBe('never');
   });
@@ -256,25 +256,26 @@ describe('the gate', () => {
     expect(seen({ at: 1_000 }, { at: 5_000, ...maintenance }).opensAt).toBe('never');
   });
 
-  it('is no shorter in a restored etcd than that of another member, who has read what is lost', () => {
-    const told = (gate: Gate, gateLeft: number, heardAt = 5_500) =>
-      noShorterThanOthers(gate, [
-        { ...aPeer('c', { gateLeft: millis(gateLeft) }), heardAt: instant(heardAt) } as PeerAnswer,
-        aPeer('d', { gateLeft: null }),
+  it('is no shorter than what another member has read of the versions that are lost with a restored etcd', () => {
+    const told = (gate: Gate, lostGateLeft: number) =>
+      noShorterThanLost(gate, [
+        { ...aPeer('c', { lostGateLeft: millis(lostGateLeft) }), heardAt: instant(5_500) } as PeerAnswer,
+        aPeer('d', { gateLeft: millis(1e9) }),
         aSilentPeer(),
       ]).opensAt;
-    const gate = seen({ at: 1_000, revision: 50 }, { at: 5_000, revision: 49 });
-    expect(gate).toMatchObject({ opensAt: 35_000, restored: true });
-    expect(told(gate, 60_000)).toBe(65_500);
-    expect(told(gate, 20_000)).toBe(35_000);
-    // What one adds for the time under way the other one would add once more.
-    expect(told(gate, 30_500)).toBe(35_000);
+    const long = { at: 1_000, revision: 50, beat: aBeat({ holdMs: 60_000 }) };
+    const gate = seen(long, { at: 5_000, revision: 49 });
+    expect(gate).toMatchObject({ opensAt: 65_000, lostUntil: 65_000 });
+    expect(told(gate, 70_000)).toBe(75_500);
+    expect(told(gate, 20_000)).toBe(65_000);
+    // After a silence it may have been restored as well.
+    expect(told(seen({ at: 1_000 }, { at: 1_000, readAt: 40_000 }), 70_000)).toBe(75_500);
     // Whoever writes after it vouches for all before him; and nothing is lost where nothing was restored.
-    const next = seen({ at: 1_000, revision: 50 }, { at: 5_000, revision: 49 }, { at: 6_000, revision: 51 });
-    expect(told(next, 60_000)).toBe(16_000);
-    expect(told(seen({ at: 1_000 }), 60_000)).toBe(11_000);
+    const next = seen(long, { at: 5_000, revision: 49 }, { at: 6_000, revision: 51 });
+    expect([told(next, 70_000), next.lostUntil]).toEqual([16_000, undefined]);
+    expect(told(seen({ at: 1_000 }), 70_000)).toBe(11_000);
     const paused = seen({ at: 1_000, beat: aBeat({ holdMs: null }) }, { at: 5_000, revision: 49 });
-    expect(told(paused, 60_000)).toBe('never');
+    expect([told(paused, 70_000), paused.lostUntil]).toEqual(['never', undefined]);
   });
 
   it('starts all over when status has vanished, which nobody who keeps our rules does', () => {

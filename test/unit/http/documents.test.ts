@@ -449,6 +449,7 @@ describe('what a member says of itself', () => {
       validating: false,
       vetoedFor: null,
       gateLeft: millis(4_000),
+      lostGateLeft: null,
       etcdRead: null,
       ailing: ['disk-full'],
       ailedAgo: 0,

@@ -90,6 +90,7 @@ describe('asking a member', () => {
         validating: false,
         vetoedFor: null,
         gateLeft: null,
+        lostGateLeft: null,
         etcdRead: null,
         ailing: [],
         ailedAgo: null,
