@@ -64,6 +64,12 @@ export class Synchrony {
     this.vouched = true;
   }
 
+  /** What the key says is what this leader keeps, and there is none where nobody keeps it. */
+  isKept(leader: string): boolean {
+    const key = this.keyNow();
+    return this.mode === 'off' ? key === null : key?.leader === leader;
+  }
+
   /** The `sync` key was written or removed. */
   keyChanged(): void {
     const before = this.key;

@@ -635,6 +635,7 @@ export class World {
         !held &&
         leader !== null &&
         this.etcd.keyNow(KEYS.initialize)?.value === leader.server.data?.systemId &&
+        this.synchrony.isKept(leader.name) &&
         up.every((one) => one === leader || this.streams(one, leader) || left(one))
       ) {
         this.phase = 'settling';
