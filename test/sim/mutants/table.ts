@@ -49,6 +49,8 @@ const POOLERS = 'src/agent/poolers.ts';
 /** Two poolers in front. */
 const POOLED: Partial<Plan> = { poolers: 2 };
 
+/** Three nodes, and it is known who leads. */
+const LED_BY_A: Partial<Plan> = { nodes: ['a', 'b', 'c'], brought: { node: 'a', as: 'running primary' }, members: {} };
 /** Settings under which commits wait. */
 const ON: Partial<Plan> = { config: { synchronous_mode: 'on' } };
 const QUORUM_MODE: Partial<Plan> = { config: { synchronous_mode: 'quorum' } };
@@ -63,9 +65,7 @@ const LAGGING: Plan['postgres'] = {
 
 /** What ails a disk is noticed and acted on within seconds. */
 const SICK: Partial<Plan> = {
-  nodes: ['a', 'b', 'c'],
-  brought: { node: 'a', as: 'running primary' },
-  members: {},
+  ...LED_BY_A,
   config: { disk_check_interval: 1, disk_hang_timeout: 2, sick_failover_delay: 1, sick_failover_rest: 5 },
 };
 const hangs = (node: string, at: number, ms: number): PlannedFault => ({
@@ -301,9 +301,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     caughtBy: ['S9'],
     shape: {
-      nodes: ['a', 'b', 'c'],
-      brought: { node: 'a', as: 'running primary' },
-      members: {},
+      ...LED_BY_A,
       profile: 'foreign data, and etcd is emptied',
       faults: [
         { when: { at: 20_000 }, fault: { kind: 'daemon-pause', node: 'a', for: 40_000 } },
@@ -375,9 +373,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     caughtBy: ['P3', 'P1', 'S1'],
     shape: {
-      nodes: ['a', 'b', 'c'],
-      brought: { node: 'a', as: 'running primary' },
-      members: {},
+      ...LED_BY_A,
       settings: { ttlMs: 10_000, loopWaitMs: 2_000, retryTimeoutMs: 3_000 },
       profile: 'a longer ttl is lost',
       faults: [
@@ -401,9 +397,7 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: ['S6', 'S4'],
     shape: {
       ...QUORUM_MODE,
-      nodes: ['a', 'b', 'c'],
-      brought: { node: 'a', as: 'running primary' },
-      members: {},
+      ...LED_BY_A,
       profile: 'the mode is switched off while the primary is down',
       faults: [
         { when: { at: 20_000 }, fault: { kind: 'daemon-pause', node: 'a', for: 4_000 } },
@@ -428,9 +422,7 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: ['L2', 'L1', 'S4', 'S6'],
     shape: {
       ...QUORUM_MODE,
-      nodes: ['a', 'b', 'c'],
-      brought: { node: 'a', as: 'running primary' },
-      members: {},
+      ...LED_BY_A,
       profile: 'etcd is emptied',
       faults: [
         { when: { at: 15_000 }, fault: { kind: 'etcd-wipe' } },
@@ -488,9 +480,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     caughtBy: ['P3', 'P1', 'S1'],
     shape: {
-      nodes: ['a', 'b', 'c'],
-      brought: { node: 'a', as: 'running primary' },
-      members: {},
+      ...LED_BY_A,
       profile: 'a release in a restored etcd',
       faults: [
         // Nobody is there to take over from the release for so long that a backup holds it.
@@ -1426,9 +1416,7 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: ['S4'],
     shape: {
       ...QUORUM_MODE,
-      nodes: ['a', 'b', 'c'],
-      brought: { node: 'a', as: 'running primary' },
-      members: {},
+      ...LED_BY_A,
       profile: 'one voter comes back',
       faults: [
         // Only b has what is acknowledged from here on.
@@ -1457,9 +1445,7 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: ['S4'],
     shape: {
       ...QUORUM_MODE,
-      nodes: ['a', 'b', 'c'],
-      brought: { node: 'a', as: 'running primary' },
-      members: {},
+      ...LED_BY_A,
       profile: 'nobody stops the old primary',
       faults: [
         { when: { at: 9_000 }, fault: { kind: 'guard-pause', node: 'a', for: 90_000 } },
@@ -1475,9 +1461,7 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: ['S6', 'S4'],
     shape: {
       ...QUORUM_MODE,
-      nodes: ['a', 'b', 'c'],
-      brought: { node: 'a', as: 'running primary' },
-      members: {},
+      ...LED_BY_A,
       profile: 'a late write',
       faults: [
         {
