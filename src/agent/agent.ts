@@ -231,7 +231,7 @@ export class Agent implements Control {
   private decided: DecisionView;
   /** What the log last said of asking the others in this situation, and of what came of it. */
   private told = { situation: '', asked: '', answered: '' };
-  private untold: string | null = null;
+  private untold: { readonly sentence: string; readonly rule: string } | null = null;
   private toldLately: { readonly sentence: string; readonly at: Instant }[] = [];
   private readonly leftWaiters: (() => void)[] = [];
 
@@ -817,9 +817,9 @@ export class Agent implements Control {
   /** What takes turns no longer is told: the last word in the log is what holds. */
   private tellWhatLasts(rule: RuleId): void {
     const { untold } = this;
-    if (untold === null || between(this.decided.since, this.parts.clock.now()) < LASTS_AFTER) return;
+    if (untold?.rule !== rule || between(this.decided.since, this.parts.clock.now()) < LASTS_AFTER) return;
     this.untold = null;
-    this.parts.log.write('info', 'decision.changed', untold, { rule, situation: this.decided.situation });
+    this.parts.log.write('info', 'decision.changed', untold.sentence, { rule, situation: this.decided.situation });
   }
 
   private tell(situation: string, decision: Decision, view: View): void {
@@ -835,7 +835,7 @@ export class Agent implements Control {
     // What is under way has told its start itself.
     const again = decision.rule === 'node.busy' || this.isToldAgain(situation, decision);
     const takesTurns = !again && this.takesTurns(sentence);
-    this.untold = takesTurns ? sentence : null;
+    if (!again) this.untold = takesTurns ? { sentence, rule: decision.rule } : null;
     const known = again || takesTurns;
     log.write(known ? 'debug' : 'info', 'decision.changed', sentence, {
       rule: decision.rule,

@@ -56,6 +56,8 @@ export class SyncKeeper {
   private firstSeenAt: Instant | null = null;
   /** `synchronous_mode` is off, and nothing of ours is left in Postgres. */
   private handedBack = false;
+  /** How often etcd was replaced under this process. */
+  private replacements = 0;
 
   constructor(agent: Agent) {
     this.agent = agent;
@@ -113,6 +115,7 @@ export class SyncKeeper {
 
   /** Revisions count anew: what was written is older than nothing that stands there, and what is under way is void. */
   etcdReplaced(): void {
+    this.replacements++;
     this.ownRevision = null;
     this.pending = null;
   }
@@ -274,7 +277,10 @@ export class SyncKeeper {
     const { agent } = this;
     const { leadership } = agent.keeper;
     if (leadership.kind !== 'holding') return;
+    const { replacements } = this;
     const answer = await agent.parts.dcs.txn(syncTxn(leadership.term, change), STORE_LIMIT);
+    // Whatever came of it, it was about another etcd, whose revisions say nothing of those that count now.
+    if (replacements !== this.replacements) return this.again(LOOK_AGAIN);
     if (answer.kind === 'unknown' || (answer.kind === 'failed' && answer.reason === 'no-space')) {
       this.pending = change;
       return this.again(LOOK_AGAIN);

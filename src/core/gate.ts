@@ -161,8 +161,8 @@ export function vouchedFor(gate: Gate, answers: Iterable<PeerAnswer>): Gate {
  * here. Whoever has read it says for how long that one holds.
  */
 export function noShorterThanLost(gate: Gate, answers: Iterable<PeerAnswer>): Gate {
-  // After a silence it may have been restored, too, and what is read does not tell.
-  const mayBeRestored = gate.lostUntil !== undefined || gate.doubt !== undefined;
+  // After a silence, and before this process began, it may have been restored, too, and what is read does not tell.
+  const mayBeRestored = gate.lostUntil !== undefined || gate.doubt !== undefined || gate.writtenAfter === LONG_AGO;
   if (!mayBeRestored || gate.opensAt === 'never') return gate;
   let { opensAt } = gate;
   for (const answer of answers) {

@@ -11,7 +11,8 @@ import { memberNamed, unwatched } from '../view.ts';
 import { backingOff } from './backing-off.ts';
 import { askedSince, namesOf, waitAtTheGate } from './leaderless.ts';
 
-const BRINGS_IT_BACK = 'a member that has its data brings it back; to make a new cluster, start the service anew';
+const BRINGS_IT_BACK =
+  'a member that has its data brings it back; to make a new cluster, start the service anew on all members';
 
 export function join(view: View, cluster: ClusterView): Decision {
   if (cluster.initialize === null) return intoEmptyScope(view, cluster);
@@ -150,10 +151,7 @@ function othersKnowBetter(view: View, cluster: ClusterView, own: SystemId | null
     if (known === null || known === own) continue;
     const was = `this scope was cluster ${known} before etcd forgot it, as ${name} knows`;
     return own === null
-      ? decision(
-          'joining.wait-for-bootstrap',
-          `${was}, and there is no data of it here: ${BRINGS_IT_BACK} on all members`,
-        )
+      ? decision('joining.wait-for-bootstrap', `${was}, and there is no data of it here: ${BRINGS_IT_BACK}`)
       : decision(
           'joining.foreign-data',
           `${was}, and the data here belong to ${own}: left alone. Should they be the right ones, start the service of ${name} anew`,
@@ -167,11 +165,10 @@ function othersKnowBetter(view: View, cluster: ClusterView, own: SystemId | null
  * its data. null: nothing speaks of a former cluster.
  */
 function formerCluster(view: View, local: LocalPostgres): string | null {
-  const after = `${BRINGS_IT_BACK} on all members`;
   if (view.formerCluster !== null)
-    return `etcd has forgotten cluster ${view.formerCluster}, and there is no data of it here: ${after}`;
+    return `etcd has forgotten cluster ${view.formerCluster}, and there is no data of it here: ${BRINGS_IT_BACK}`;
   if (local.kind === 'half-made' && local.by !== 'initdb')
-    return `the data directory here is an unfinished ${local.by} from another member, and etcd knows no cluster: ${after} with an empty directory`;
+    return `the data directory here is an unfinished ${local.by} from another member, and etcd knows no cluster: ${BRINGS_IT_BACK} with an empty directory`;
   return null;
 }
 

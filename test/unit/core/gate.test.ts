@@ -273,7 +273,9 @@ describe('the gate', () => {
     // Whoever writes after it vouches for all before him; and nothing is lost where nothing was restored.
     const next = seen(long, { at: 5_000, revision: 49 }, { at: 6_000, revision: 51 });
     expect([told(next, 70_000), next.lostUntil]).toEqual([16_000, undefined]);
-    expect(told(seen({ at: 1_000 }), 70_000)).toBe(11_000);
+    expect(told(seen({ at: 1_000 }, { at: 2_000, revision: 51 }), 70_000)).toBe(12_000);
+    // Nor does what a process reads first tell what was there before.
+    expect(told(seen({ at: 1_000 }), 70_000)).toBe(75_500);
     const paused = seen({ at: 1_000, beat: aBeat({ holdMs: null }) }, { at: 5_000, revision: 49 });
     expect([told(paused, 70_000), paused.lostUntil]).toEqual(['never', undefined]);
   });
