@@ -4,7 +4,7 @@
  */
 import { type ClusterView, KEYS, readCluster } from '../core/cluster.ts';
 import { LASTING } from '../core/situations/leaderless.ts';
-import { ABSENT, type Revision } from '../core/store.ts';
+import { ABSENT, isOneHistory, type Revision, type Snapshot } from '../core/store.ts';
 import { between, type Instant, type Millis, type WallTime } from '../core/time.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Change, Dcs, StopWatching } from '../ports/dcs.ts';
@@ -43,6 +43,7 @@ export class ClusterReader {
   private stopWatching: StopWatching | null = null;
   private running: Promise<Reading | null> | null = null;
   private latestReading: Reading | null = null;
+  private snapshot: Snapshot | null = null;
   private answers = true;
   private stale = true;
 
@@ -116,12 +117,15 @@ export class ClusterReader {
     }
     const before = this.latestReading?.cluster ?? null;
     const read = { store: cluster.revision, status: cluster.status?.revision ?? ABSENT };
+    const snapshot = { revision: cluster.revision, entries: answer.entries };
     // A restored etcd counts on from the backup, and may have come as far as before when it is read; `status` is older, or
-    // its members' elections are.
+    // its members' elections are, or its keys are others.
     const restarted =
       (before !== null && (before.clusterId !== cluster.clusterId || cluster.raftTerm < before.raftTerm)) ||
+      (this.snapshot !== null && !isOneHistory(this.snapshot, snapshot, KEYS.status)) ||
       read.store < known.store ||
       read.status < known.status;
+    this.snapshot = snapshot;
     if (restarted) this.arrivals.clear();
     this.newest = restarted ? read : newer(this.newest, read);
     const statusArrived = (cluster.status === null ? null : this.arrivals.get(cluster.status.revision)) ?? at;

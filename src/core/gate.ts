@@ -158,16 +158,21 @@ export function vouchedFor(gate: Gate, answers: Iterable<PeerAnswer>): Gate {
 
 /**
  * A leader may have named a longer hold, for a longer TTL, in a version that was lost with the old etcd before it was read
- * here. Whoever has read it says for how long that one holds.
+ * here. Whoever has read it says for how long that one holds, also who has not read etcd since: to him nothing is lost yet.
  */
 export function noShorterThanLost(gate: Gate, answers: Iterable<PeerAnswer>): Gate {
   // After a silence, and before this process began, it may have been restored, too, and what is read does not tell.
   const mayBeRestored = gate.lostUntil !== undefined || gate.doubt !== undefined || gate.writtenAfter === LONG_AGO;
   if (!mayBeRestored || gate.opensAt === 'never') return gate;
+  const since = gate.doubt?.readAt ?? gate.arrived;
   let { opensAt } = gate;
   for (const answer of answers) {
-    const left = answer.kind === 'answered' ? answer.status.lostGateLeft : null;
-    if (answer.kind === 'answered' && left !== null) opensAt = latest(opensAt, laterBy(answer.heardAt, left));
+    if (answer.kind !== 'answered') continue;
+    const { lostGateLeft, gateLeft, etcdRead } = answer.status;
+    const isBehind =
+      etcdRead !== null && (etcdRead.clusterId !== gate.clusterId || earlierBy(answer.heardAt, etcdRead.ago) < since);
+    for (const left of [lostGateLeft, isBehind ? gateLeft : null])
+      if (left !== null) opensAt = latest(opensAt, laterBy(answer.heardAt, left));
   }
   return { ...gate, opensAt };
 }

@@ -51,3 +51,28 @@ export interface Header {
   readonly raftTerm: bigint;
   readonly revision: Revision;
 }
+
+/** All keys as they stood at one revision. */
+export interface Snapshot {
+  readonly revision: Revision;
+  readonly entries: readonly KeyValue[];
+}
+
+/**
+ * Whether two reads can be of one history, the second after the first. What stands there now and was made or written
+ * before the first read has to have stood there then; otherwise etcd was restored from a backup in between, also where
+ * its revisions are the higher ones: a backup of before it was emptied.
+ *
+ * @param undying - a key that nobody ever deletes: made anew since, it is another one's. Where an operator did that by
+ *   hand it is taken for a restore, too, which costs a wait.
+ */
+export function isOneHistory(before: Snapshot, now: Snapshot, undying: Key): boolean {
+  if (now.revision < before.revision) return false;
+  const then = new Map(before.entries.map((entry) => [entry.key, entry]));
+  return now.entries.every(({ key, createRevision, modRevision }) => {
+    const known = then.get(key);
+    if (key === undying && known !== undefined && known.createRevision !== createRevision) return false;
+    if (createRevision <= before.revision && known?.createRevision !== createRevision) return false;
+    return modRevision > before.revision || known?.modRevision === modRevision;
+  });
+}

@@ -78,8 +78,8 @@ export class Ailments {
     if (daemon === null || daemon.process.paused || checked === 0) return null;
     const found = kinds.find((kind) => {
       const since = Math.max(one.server.sickness.get(kind) ?? Number.POSITIVE_INFINITY, daemon.startedAt);
-      // What was examined is read with the next cycle; that a disk hangs shows in the time alone.
-      const then = kind === 'hang' ? this.ms('disk_hang_timeout', 10) : this.ms('loop_wait', 1);
+      // What was examined is read with the next cycle; that a disk hangs shows in the time, and not in one that has ended.
+      const then = this.ms('loop_wait', 1) + (kind === 'hang' ? this.ms('disk_hang_timeout', 10) : 0);
       const takes = 2 * checked + then + SLACK_MS;
       return this.now() - since > takes;
     });

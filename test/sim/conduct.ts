@@ -363,8 +363,10 @@ export class Conduct {
     // S12: in maintenance nothing is promoted, stopped or rebuilt, unless an operator asks for it.
     const bound = deed === 'stop' && this.isBound(name);
     const paused = this.knows(name, 'pause', true);
-    // What its own daemon stopped before maintenance, to hand over, comes back.
-    const comesBack = deed === 'start as a standby' && this.stoppedBefore.has(name);
+    // What its own daemon stopped before maintenance, to hand over, comes back: as the primary where nobody has taken over.
+    const leads = this.etcd.keyNow(KEYS.leader)?.value === name;
+    const started = deed === 'start as a standby' || (deed === 'start as a primary' && leads);
+    const comesBack = started && this.stoppedBefore.has(name);
     if (paused && !asked && !bound && !comesBack && !this.handsOver(deed))
       this.fail('S12', `${name} does '${deed}' in maintenance`);
     if (deed === 'stop' && !paused) this.stoppedBefore.add(name);

@@ -362,6 +362,28 @@ export const MUTANTS: readonly Mutant[] = [
     seeds: 60,
   },
   {
+    name: 'a backup of before etcd was emptied is taken for the newest word',
+    story: 'P3: its revisions are higher than those of the emptied etcd, and nothing goes back',
+    edits: [
+      {
+        file: 'src/agent/cluster-reader.ts',
+        find: '(this.snapshot !== null && !isOneHistory(this.snapshot, snapshot, KEYS.status)) ||',
+        replace: '',
+      },
+    ],
+    caughtBy: ['P3', 'P1', 'S1'],
+    shape: {
+      ...LED_BY_A,
+      profile: 'a backup of before etcd was emptied',
+      faults: [
+        { when: { at: 30_000 }, fault: { kind: 'etcd-wipe' } },
+        { when: { at: 44_000 }, fault: { kind: 'cut', node: 'a', plane: 'daemon-etcd', oneWay: false, for: 20_000 } },
+        { when: { at: 45_000 }, fault: { kind: 'etcd-restore', ageMs: 20_000, newCluster: false } },
+      ],
+    },
+    seeds: 60,
+  },
+  {
     name: 'in a restored etcd a member waits no longer than what he has read himself',
     story: 'P3: a longer TTL was set while he was cut off, and is lost with the old etcd',
     edits: [

@@ -134,6 +134,18 @@ describe('a read that knows less than the watch has told before it was sent', ()
     expect(reading).toMatchObject({ restarted: true, statusArrived: reading?.at });
   });
 
+  it('also where it is a backup of before an emptied one, whose revisions are higher', async () => {
+    status();
+    await read();
+    etcd.delete('status');
+    etcd.put('members/a', {});
+    status();
+    const reading = await read();
+    expect(reading).toMatchObject({ restarted: true, statusArrived: reading?.at });
+    status();
+    expect(await read()).toMatchObject({ restarted: false });
+  });
+
   it('and one that was under way when the watch told of more is none', async () => {
     const old = status();
     hint('status', old);

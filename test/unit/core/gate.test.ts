@@ -276,6 +276,19 @@ describe('the gate', () => {
     expect(told(seen({ at: 1_000 }, { at: 2_000, revision: 51 }), 70_000)).toBe(12_000);
     // Nor does what a process reads first tell what was there before.
     expect(told(seen({ at: 1_000 }), 70_000)).toBe(75_500);
+    // Who has read nothing of the restored one says it as his gate; of one who has, that tells nothing new.
+    const heard = (restored: Gate, read: { ago: number; clusterId?: string }) => {
+      const { clusterId } = restored;
+      const etcdRead = { revision: revision(40), unbrokenFor: millis(0), clusterId, ...read, ago: millis(read.ago) };
+      const answer = aPeer('c', { gateLeft: millis(90_000), etcdRead });
+      return noShorterThanLost(restored, [{ ...answer, heardAt: instant(42_000) } as PeerAnswer]).opensAt;
+    };
+    const silent = seen({ at: 1_000 }, { at: 1_000, readAt: 40_000 });
+    expect(heard(silent, { ago: 2_001 })).toBe(132_000);
+    expect(heard(silent, { ago: 1_000, clusterId: 'another' })).toBe(132_000);
+    expect(heard(silent, { ago: 1_999 })).toBe(silent.opensAt);
+    expect(heard(gate, { ago: 37_001 })).toBe(132_000);
+    expect(heard(gate, { ago: 36_999 })).toBe(65_000);
     const paused = seen({ at: 1_000, beat: aBeat({ holdMs: null }) }, { at: 5_000, revision: 49 });
     expect([told(paused, 70_000), paused.lostUntil]).toEqual(['never', undefined]);
   });
