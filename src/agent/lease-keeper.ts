@@ -160,6 +160,7 @@ export class LeaseKeeper {
   private turnWanted = false;
   private stopped = false;
   private gatePassedStored = false;
+  private tookUpPrimary = false;
   private suspectedAt: Instant = LONG_AGO;
   /** Since when beats land behind the gate without opening a window. */
   private unopenedSince: Instant | null = null;
@@ -243,6 +244,7 @@ export class LeaseKeeper {
         this.heldFor = stored.gatePassed ? stored.ttl : millis(0);
         this.since = this.parts.clock.now();
         this.gatePassedStored = stored.gatePassed;
+        this.tookUpPrimary = isPrimary && stored.gatePassed;
         this.session = { lease: stored.lease, ttl: stored.ttl, grantedFor: stored.ttl };
         this.parts.log.write(
           'info',
@@ -385,6 +387,11 @@ export class LeaseKeeper {
 
   get acknowledged(): boolean {
     return this.guardAcks;
+  }
+
+  /** Whether an earlier process has led with the primary that runs here, in the leadership that this one goes on with. */
+  get goesOnWithPrimary(): boolean {
+    return this.tookUpPrimary;
   }
 
   /** Whether this process itself took the key in this term: no earlier one has sent anything in it. */
@@ -788,6 +795,7 @@ export class LeaseKeeper {
     this.releasing = null;
     this.adopting = false;
     this.pausedBeat = false;
+    this.tookUpPrimary = false;
     await this.parts.state.forget();
   }
 

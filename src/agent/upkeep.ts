@@ -35,7 +35,7 @@ export class Upkeep {
   private outgrownAskedAt: Instant = LONG_AGO;
   private checkpointRunning = false;
   private switchoverUndone = false;
-  /** Whose cluster the scope was while this process led it with that one's data. */
+  /** Whose cluster the scope was while this process, or the one whose leadership it goes on with, led it with that one's data. */
   private ledAs: SystemId | null = null;
   private guardStoodDown = false;
   private troubled = new Set<string>();
@@ -229,8 +229,9 @@ export class Upkeep {
     const leadership = agent.keeper.leadership;
     if (reading === null || leadership.kind !== 'holding' || !leadership.windowOpen || local.kind !== 'primary') return;
     const { cluster } = reading;
-    if (cluster.initialize?.value === local.systemId) this.ledAs = local.systemId;
-    else await this.restoreName(cluster, local.systemId, leadership.term);
+    const isNamed = cluster.initialize?.value === local.systemId;
+    if (isNamed || agent.keeper.goesOnWithPrimary) this.ledAs = local.systemId;
+    if (!isNamed) await this.restoreName(cluster, local.systemId, leadership.term);
     if (cluster.config === null) await this.restoreSettings(cluster, leadership.term);
     const wish = cluster.failover;
     // The wish that made us leader has come true, or one that we had given the key up for came to nothing.

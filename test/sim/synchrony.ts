@@ -36,6 +36,8 @@ export class Synchrony {
   private replaced = false;
   private byHand = false;
   private vouched = false;
+  /** Who may have led before anything was promised, and has not since: no key stood there, and another leader made one. */
+  private readonly unpromised = new Set<string>();
 
   constructor(parts: {
     readonly keepers: readonly Keeper[];
@@ -74,6 +76,8 @@ export class Synchrony {
   keyChanged(): void {
     const before = this.key;
     this.key = this.keyNow();
+    if (before === null && this.key !== null)
+      for (const { name } of this.keepers) if (name !== this.key.leader) this.unpromised.add(name);
     if (before === null || this.key === null) return;
     const waits = this.server(before.leader)?.synchronous.waiting ?? 0;
     if (this.key.leader === before.leader && this.key.voters.length < before.voters.length && waits > 0)
@@ -109,7 +113,7 @@ export class Synchrony {
   /** S4. Nobody may have stopped the last leader: then its commits wait for ever. An operator may have vouched for it. */
   private heardAfterwards(server: PostgresServer, entry: WalEntry): void {
     const next = this.server(this.key?.leader ?? '');
-    if (next === null || this.vouched) return;
+    if (next === null || this.vouched || this.unpromised.has(server.name)) return;
     // Whoever has taken the key and is not promoted yet has to have it when he is.
     if (next.processes.kind !== 'running' || next.processes.recovery) this.protectedEntries.push(entry);
     else if (!holds(next, entry))
@@ -122,6 +126,7 @@ export class Synchrony {
   /** S4. */
   promoted(name: string): void {
     const server = this.server(name);
+    this.unpromised.delete(name);
     if (server === null || this.replaced) return;
     if (this.byHand) {
       this.byHand = false;

@@ -337,6 +337,31 @@ export const MUTANTS: readonly Mutant[] = [
     seeds: 100,
   },
   {
+    name: 'a daemon that goes on with the primary of an earlier one leaves the scope to whom it was given meanwhile',
+    story: 'etcd was emptied while its daemon was being restarted, and foreign data were brought along',
+    edits: [
+      {
+        file: 'src/agent/upkeep.ts',
+        find: 'if (isNamed || agent.keeper.goesOnWithPrimary) this.ledAs',
+        replace: 'if (isNamed) this.ledAs',
+      },
+    ],
+    caughtBy: ['L2', 'L1'],
+    shape: {
+      nodes: ['a', 'b'],
+      brought: { node: 'a', as: 'running primary' },
+      members: {},
+      settings: { ttlMs: 30_000, loopWaitMs: 10_000, retryTimeoutMs: 10_000 },
+      profile: 'foreign data while the daemon of the leader is restarted',
+      faults: [
+        { when: { at: 20_000 }, fault: { kind: 'daemon-kill', node: 'a', restartAfter: 12_000 } },
+        { when: { at: 21_000 }, fault: { kind: 'foreign-data', node: 'b', bootAfter: 3_000 } },
+        { when: { at: 22_000 }, fault: { kind: 'etcd-wipe' } },
+      ],
+    },
+    seeds: 60,
+  },
+  {
     name: 'a leader leaves the scope to whom it was given while its key was missing',
     story: 'etcd was emptied while its daemon stood still, and foreign data were brought along',
     edits: [
