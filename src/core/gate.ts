@@ -106,11 +106,15 @@ export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
     ...(isOld && !restarted && goesOn === null
       ? { doubt: doubtOf(known, arrival, opensAt(known, arrival, false, false)) }
       : {}),
-    ...(restarted && known.opensAt !== 'never'
-      ? { lostUntil: unreadUntil(known, known.opensAt, arrival.at, arrival) }
-      : {}),
+    ...lostWith(known, arrival, restarted),
     beatless: status?.beatless === true ? termOfBeatless(arrival.cluster) : null,
   };
+}
+
+function lostWith(known: Gate | null, arrival: Arrival, restarted: boolean): Pick<Gate, 'lostUntil'> {
+  if (restarted && known !== null && known.opensAt !== 'never')
+    return { lostUntil: unreadUntil(known, known.opensAt, arrival.at, arrival) };
+  return known?.lostUntil === undefined || vouchesAfter(known, arrival) ? {} : { lostUntil: known.lostUntil };
 }
 
 /**
@@ -158,21 +162,16 @@ export function vouchedFor(gate: Gate, answers: Iterable<PeerAnswer>): Gate {
 
 /**
  * A leader may have named a longer hold, for a longer TTL, in a version that was lost with the old etcd before it was read
- * here. Whoever has read it says for how long that one holds, also who has not read etcd since: to him nothing is lost yet.
+ * here. Whoever has read it says for how long that one holds.
  */
 export function noShorterThanLost(gate: Gate, answers: Iterable<PeerAnswer>): Gate {
   // After a silence, and before this process began, it may have been restored, too, and what is read does not tell.
   const mayBeRestored = gate.lostUntil !== undefined || gate.doubt !== undefined || gate.writtenAfter === LONG_AGO;
   if (!mayBeRestored || gate.opensAt === 'never') return gate;
-  const since = gate.doubt?.readAt ?? gate.arrived;
   let { opensAt } = gate;
   for (const answer of answers) {
-    if (answer.kind !== 'answered') continue;
-    const { lostGateLeft, gateLeft, etcdRead } = answer.status;
-    const isBehind =
-      etcdRead !== null && (etcdRead.clusterId !== gate.clusterId || earlierBy(answer.heardAt, etcdRead.ago) < since);
-    for (const left of [lostGateLeft, isBehind ? gateLeft : null])
-      if (left !== null) opensAt = latest(opensAt, laterBy(answer.heardAt, left));
+    const left = answer.kind === 'answered' ? answer.status.lostGateLeft : null;
+    if (answer.kind === 'answered' && left !== null) opensAt = latest(opensAt, laterBy(answer.heardAt, left));
   }
   return { ...gate, opensAt };
 }
@@ -184,7 +183,7 @@ export function noShorterThanLost(gate: Gate, answers: Iterable<PeerAnswer>): Ga
  * @returns null: there is none
  */
 function whoGoesOn(known: Gate, arrival: Arrival, restarted: boolean): NodeName | 'unknown' | null {
-  if (!restarted && vouches(arrival)) return null;
+  if (!restarted && vouchesAfter(known, arrival)) return null;
   if (restarted && arrival.ledInMaintenance != null) return arrival.ledInMaintenance;
   const isOurs = known.writer !== undefined && known.writer === arrival.self;
   return known.opensAt === 'never' && !isOurs ? (known.writer ?? 'unknown') : null;
@@ -194,7 +193,7 @@ function opensAt(known: Gate | null, arrival: Arrival, restarted: boolean, isOld
   const hold = holdOf(arrival);
   if (hold === 'never') return 'never';
   const opens = laterBy(arrival.at, hold);
-  if (known === null || (!restarted && !isOld && vouches(arrival))) return opens;
+  if (known === null || (!restarted && !isOld && vouchesAfter(known, arrival))) return opens;
   // What stands in a restored etcd may be a release that asks for no wait.
   const before = known.opensAt === 'never' ? LONG_AGO : known.opensAt;
   return latest(opens, unreadUntil(known, before, isOld ? arrival.readAt : arrival.at, arrival));
@@ -206,6 +205,14 @@ function opensAt(known: Gate | null, arrival: Arrival, restarted: boolean, isOld
  */
 function unreadUntil(known: Gate, opensAt: Instant, since: Instant, arrival: Arrival): Instant {
   return latest(opensAt, laterBy(since, longest(longestTtl(arrival), millis(known.beat?.holdMs ?? 0))));
+}
+
+/**
+ * Where nothing stood when it was read, etcd may have been emptied before, and a backup of before that put over it since:
+ * nothing in it goes back, and what stands there may be old. The next version after that somebody has written who leads.
+ */
+function vouchesAfter(known: Gate, arrival: Arrival): boolean {
+  return known.revision !== ABSENT && vouches(arrival);
 }
 
 /** Who leads, with pgha or with Patroni, knows of all before him. Of what stands there otherwise nobody knows who wrote it. */

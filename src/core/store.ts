@@ -64,15 +64,19 @@ export interface Snapshot {
  * its revisions are the higher ones: a backup of before it was emptied.
  *
  * @param undying - a key that nobody ever deletes: made anew since, it is another one's. Where an operator did that by
- *   hand it is taken for a restore, too, which costs a wait.
+ *   hand it is taken for a restore, too.
  */
 export function isOneHistory(before: Snapshot, now: Snapshot, undying: Key): boolean {
   if (now.revision < before.revision) return false;
   const then = new Map(before.entries.map((entry) => [entry.key, entry]));
-  return now.entries.every(({ key, createRevision, modRevision }) => {
+  return now.entries.every((entry) => {
+    const { key, createRevision, modRevision } = entry;
     const known = then.get(key);
     if (key === undying && known !== undefined && known.createRevision !== createRevision) return false;
     if (createRevision <= before.revision && known?.createRevision !== createRevision) return false;
-    return modRevision > before.revision || known?.modRevision === modRevision;
+    return modRevision > before.revision || (known !== undefined && isSame(known, entry));
   });
 }
+
+const isSame = (a: KeyValue, b: KeyValue): boolean =>
+  a.modRevision === b.modRevision && a.value === b.value && a.lease === b.lease;

@@ -71,16 +71,17 @@ export class Ailments {
     return 1_000 * Number(this.config[setting] ?? usual);
   }
 
-  /** What of these its daemon must have noticed by now. */
-  private noticed(one: Patient, kinds: readonly SimulatedSickness[]): SimulatedSickness | null {
+  /** What of these its daemon must have noticed by now. @param asked - it decides now; else it had to think of it in a cycle */
+  private noticed(one: Patient, kinds: readonly SimulatedSickness[], asked: boolean): SimulatedSickness | null {
     const daemon = one.daemon();
     const checked = this.ms('disk_check_interval', 5);
     if (daemon === null || daemon.process.paused || checked === 0) return null;
     const found = kinds.find((kind) => {
       const since = Math.max(one.server.sickness.get(kind) ?? Number.POSITIVE_INFINITY, daemon.startedAt);
-      // What was examined is read with the next cycle; that a disk hangs shows in the time, and not in one that has ended.
-      const then = this.ms('loop_wait', 1) + (kind === 'hang' ? this.ms('disk_hang_timeout', 10) : 0);
-      const takes = 2 * checked + then + SLACK_MS;
+      // What was examined is read with the next cycle; that a disk hangs shows in the time alone.
+      const hangs = kind === 'hang' ? this.ms('disk_hang_timeout', 10) : 0;
+      const cycle = kind === 'hang' && asked ? 0 : this.ms('loop_wait', 1);
+      const takes = 2 * checked + hangs + cycle + SLACK_MS;
       return this.now() - since > takes;
     });
     return found ?? null;
@@ -89,7 +90,7 @@ export class Ailments {
   /** Nothing ails it now, nor did it lately as far as its daemon remembers. */
   private isWell(one: Patient): boolean {
     const { server } = one;
-    if (this.noticed(one, HINDERING) !== null) return false;
+    if (this.noticed(one, HINDERING, false) !== null) return false;
     const daemon = one.daemon();
     const ailed = this.ailed.get(one.name) ?? Number.NEGATIVE_INFINITY;
     const remembered = daemon !== null && ailed > daemon.startedAt;
@@ -100,9 +101,10 @@ export class Ailments {
   /** Now and then. */
   look(): void {
     const now = this.now();
-    for (const one of this.patients) if (this.noticed(one, HINDERING) !== null) this.ailed.set(one.name, now);
+    for (const one of this.patients) if (this.noticed(one, HINDERING, false) !== null) this.ailed.set(one.name, now);
     const leader = this.patients.find((one) => this.etcd.keyNow(KEYS.leader)?.value === one.name);
-    const hangs = leader !== undefined && this.noticed(leader, ['hang']) !== null && leader.server.acceptsWrites();
+    const hangs =
+      leader !== undefined && this.noticed(leader, ['hang'], true) !== null && leader.server.acceptsWrites();
     const stays = ['pause', 'synchronous_mode'].some(
       (setting) => ![undefined, false, 'off'].includes(this.config[setting] as never),
     );
@@ -146,9 +148,9 @@ export class Ailments {
     if (one === undefined || this.now() < this.byHandUntil) return;
     const { processes } = one.server;
     if (processes.kind !== 'running' || !processes.recovery) return;
-    const kind = this.noticed(one, UNWRITABLE);
+    const kind = this.noticed(one, UNWRITABLE, true);
     if (kind !== null) this.fail('S16', `${name} takes the key, and its disk cannot be written (${kind})`);
-    const sick = this.patients.some((other) => other.on && this.noticed(other, UNWRITABLE) !== null);
+    const sick = this.patients.some((other) => other.on && this.noticed(other, UNWRITABLE, true) !== null);
     if (sick) this.checked['S16 somebody who is sick could be elected'] += 1;
   }
 }

@@ -59,6 +59,8 @@ const REQUEST_MS = 120_000;
 const APPROVED_MS = 13_000;
 /** What was begun before its daemon was told otherwise goes on for so long. */
 const UNDER_WAY_MS = 5_000;
+/** A stop that is waited for, and ended at last. */
+const STOPS_MS = 60_000;
 /** After etcd was emptied or restored, who led before is known to nobody, and whoever claims it leads from then on. */
 const REPLACED_MS = 60_000;
 const DEFAULT_LAG = 1_048_576;
@@ -331,7 +333,7 @@ export class Conduct {
   }
 
   /** Whose last deed was to stop its Postgres, and not in maintenance. */
-  private readonly stoppedBefore = new Set<string>();
+  private readonly stoppedBefore = new Map<string, number>();
 
   private isForeign({ server: { data } }: Actor): boolean {
     return data !== null && this.clusterId !== null && data.systemId !== this.clusterId;
@@ -364,12 +366,15 @@ export class Conduct {
     const bound = deed === 'stop' && this.isBound(name);
     const paused = this.knows(name, 'pause', true);
     // What its own daemon stopped before maintenance, to hand over, comes back: as the primary where nobody has taken over.
-    const leads = this.etcd.keyNow(KEYS.leader)?.value === name;
-    const started = deed === 'start as a standby' || (deed === 'start as a primary' && leads);
-    const comesBack = started && this.stoppedBefore.has(name);
+    const stopped = this.stoppedBefore.get(name);
+    const isReplaced = stopped !== undefined && this.replacedAt >= stopped && Number.isFinite(this.replacedAt);
+    const isLately = stopped !== undefined && this.now() - stopped < STOPS_MS && !isReplaced;
+    const leads = isLately && this.etcd.keyNow(KEYS.leader)?.value === name;
+    const comesBack =
+      stopped !== undefined && (deed === 'start as a standby' || (deed === 'start as a primary' && leads));
     if (paused && !asked && !bound && !comesBack && !this.handsOver(deed))
       this.fail('S12', `${name} does '${deed}' in maintenance`);
-    if (deed === 'stop' && !paused) this.stoppedBefore.add(name);
+    if (deed === 'stop' && !paused) this.stoppedBefore.set(name, this.now());
     else this.stoppedBefore.delete(name);
     if (deed === 'promote' && this.knows(name, 'pause', true)) this.protectPrimary(name);
     this.protectData(name, deed, source, asked);

@@ -1014,15 +1014,20 @@ export function waitAtTheGate(view: View): Decision {
       millis(Math.max(1, left)),
     );
   }
-  const doubt = view.gate?.doubt;
-  if (doubt !== undefined && view.dcs.kind === 'read') {
-    const why = `${doubt.why}; should etcd have been restored meanwhile, whoever was elected before that may be writing for up to ${Math.ceil(left)} ms more`;
+  const unknown = notTold(view);
+  if (unknown !== null && view.dcs.kind === 'read') {
+    const why = `${unknown.why} may be writing for up to ${Math.ceil(left)} ms more`;
     // Asking must not take us past the gate, nor wait for the one who is gone.
     if (left < ASKING_MS) return decision('leaderless.at-the-gate', why, [], millis(Math.max(1, left)));
     const { cluster } = view.dcs;
     const lost = cluster.leader?.name ?? view.lastLeader;
     const waitFor = namesOf(view, cluster).filter((name) => name !== lost);
-    return decision('leaderless.at-the-gate', why, [{ do: 'ask-peers', waitFor }], millis(Math.min(left, 250)));
+    return decision(
+      'leaderless.at-the-gate',
+      why,
+      [{ do: 'ask-peers', waitFor }],
+      millis(Math.min(left, unknown.askEvery)),
+    );
   }
   return decision(
     'leaderless.at-the-gate',
@@ -1030,6 +1035,16 @@ export function waitAtTheGate(view: View): Decision {
     [],
     millis(Math.max(1, left)),
   );
+}
+
+/** Of what etcd does not tell here the others are asked, while they are there: what they have read may end or prolong the wait. */
+function notTold({ gate }: View): { readonly why: string; readonly askEvery: number } | null {
+  if (gate?.doubt !== undefined) {
+    const why = `${gate.doubt.why}; should etcd have been restored meanwhile, whoever was elected before that`;
+    return { why, askEvery: 250 };
+  }
+  const isLost = gate?.lostUntil !== undefined;
+  return isLost ? { why: 'etcd was replaced; whoever led before', askEvery: 1_000 } : null;
 }
 
 /** What passes by itself when a standby comes up. null: it is up. */

@@ -409,6 +409,29 @@ export const MUTANTS: readonly Mutant[] = [
     seeds: 60,
   },
   {
+    name: 'the first status in an emptied etcd is the newest word, also where it comes from a backup',
+    story: 'P3: nobody led in it, and then a backup of before maintenance was put over it',
+    edits: [
+      {
+        file: 'src/core/gate.ts',
+        find: 'return known.revision !== ABSENT && vouches(arrival);',
+        replace: 'return vouches(arrival);',
+      },
+    ],
+    caughtBy: ['P3', 'P1', 'S1'],
+    shape: {
+      ...LED_BY_A,
+      profile: 'a backup of before maintenance over an emptied etcd',
+      faults: [
+        { when: { at: 20_000 }, fault: { kind: 'maintenance', for: 200_000 } },
+        { when: { at: 40_000 }, fault: { kind: 'cut', node: 'a', plane: 'daemon-etcd', oneWay: false, for: 150_000 } },
+        { when: { at: 45_000 }, fault: { kind: 'etcd-wipe' } },
+        { when: { at: 55_000 }, fault: { kind: 'etcd-restore', ageMs: 40_000, newCluster: false } },
+      ],
+    },
+    seeds: 60,
+  },
+  {
     name: 'in a restored etcd a member waits no longer than what he has read himself',
     story: 'P3: a longer TTL was set while he was cut off, and is lost with the old etcd',
     edits: [
@@ -521,8 +544,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'src/core/gate.ts',
-        find: 'if (known === null || (!restarted && !isOld && vouches(arrival))) return opens;',
-        replace: 'if (known === null || (!isOld && vouches(arrival))) return opens;',
+        find: 'if (known === null || (!restarted && !isOld && vouchesAfter(known, arrival))) return opens;',
+        replace: 'if (known === null || (!isOld && vouchesAfter(known, arrival))) return opens;',
       },
     ],
     caughtBy: ['P3', 'P1', 'S1'],

@@ -276,25 +276,26 @@ describe('the gate', () => {
     expect(told(seen({ at: 1_000 }, { at: 2_000, revision: 51 }), 70_000)).toBe(12_000);
     // Nor does what a process reads first tell what was there before.
     expect(told(seen({ at: 1_000 }), 70_000)).toBe(75_500);
-    // Who has read nothing of the restored one says it as his gate; of one who has, that tells nothing new.
-    const heard = (restored: Gate, read: { ago: number; clusterId?: string }) => {
-      const { clusterId } = restored;
-      const etcdRead = { revision: revision(40), unbrokenFor: millis(0), clusterId, ...read, ago: millis(read.ago) };
-      const answer = aPeer('c', { gateLeft: millis(90_000), etcdRead });
-      return noShorterThanLost(restored, [{ ...answer, heardAt: instant(42_000) } as PeerAnswer]).opensAt;
-    };
-    const silent = seen({ at: 1_000 }, { at: 1_000, readAt: 40_000 });
-    expect(heard(silent, { ago: 2_001 })).toBe(132_000);
-    expect(heard(silent, { ago: 1_000, clusterId: 'another' })).toBe(132_000);
-    expect(heard(silent, { ago: 1_999 })).toBe(silent.opensAt);
-    expect(heard(gate, { ago: 37_001 })).toBe(132_000);
-    expect(heard(gate, { ago: 36_999 })).toBe(65_000);
     const paused = seen({ at: 1_000, beat: aBeat({ holdMs: null }) }, { at: 5_000, revision: 49 });
     expect([told(paused, 70_000), paused.lostUntil]).toEqual(['never', undefined]);
   });
 
   it('starts all over when status has vanished, which nobody who keeps our rules does', () => {
     expect(seen({ at: 1_000 }, { at: 5_000, revision: null })).toMatchObject({ opensAt: 35_000, revision: 0n });
+  });
+
+  it('believes the next word but one in an etcd that was emptied: the first may come from a backup that was put over it', () => {
+    const emptied = { at: 5_000, revision: null };
+    const release = { at: 6_000, revision: 70, beat: aBeat({ holdMs: 0 }) };
+    const first = seen({ at: 1_000 }, emptied, release);
+    expect(first).toMatchObject({ opensAt: 36_000, lostUntil: 35_000 });
+    const next = seen({ at: 1_000 }, emptied, release, { at: 7_000, revision: 71, beat: aBeat({ holdMs: 10_000 }) });
+    expect([next.opensAt, next.lostUntil]).toEqual([17_000, undefined]);
+    const paused = { at: 1_000, beat: aBeat({ holdMs: null }) };
+    expect(seen(paused, emptied, release).opensAt).toBe('never');
+    expect(seen(paused, emptied, release, { at: 7_000, revision: 71, beat: aBeat({ holdMs: 10_000 }) }).opensAt).toBe(
+      17_000,
+    );
   });
 
   it('is closed one instant before it opens and open at it', () => {

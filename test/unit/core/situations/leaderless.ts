@@ -134,6 +134,31 @@ export const atTheGate: readonly Case[] = [
     actions: ['ask-peers'],
   },
   {
+    name: 'asks meanwhile what others have read of an etcd that was replaced',
+    view: seeks({ gate: { ...closedGate(9_000), lostUntil: closedGate(9_000).arrived } }),
+    rule: 'leaderless.at-the-gate',
+    actions: ['ask-peers'],
+    again: 1_000,
+  },
+  {
+    name: 'and oftener whether somebody has read it all the while, but not past the gate',
+    view: seeks({
+      gate: {
+        ...closedGate(9_000),
+        doubt: {
+          why: 'etcd was not read here for 40 s',
+          since: before(40_000),
+          readAt: before(100),
+          storeRevision: revision(50),
+          opensAt: before(0),
+        },
+      },
+    }),
+    rule: 'leaderless.at-the-gate',
+    actions: ['ask-peers'],
+    again: 250,
+  },
+  {
     name: 'waits until the last leader can no longer be writing, and looks again exactly then',
     view: seeks({ gate: closedGate(1_234) }),
     rule: 'leaderless.at-the-gate',
