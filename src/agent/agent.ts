@@ -1354,7 +1354,14 @@ export class Agent implements Control {
     this.nameTakenBy = nameTakenBy(cluster, { name: self, apiUrl: settings.apiUrl, lease: keeper.lease });
     if (this.nameTakenBy === null) this.takeUpScheduledRestart(cluster);
     const isOurs = this.nameTakenBy === null;
-    const restarted = keeper.note(cluster, reading.statusArrived, reading.at, isOurs, reading.restarted);
+    const restarted = keeper.note(
+      cluster,
+      reading.statusArrived,
+      reading.at,
+      isOurs,
+      reading.restarted,
+      reading.statusTold,
+    );
     if (restarted) this.sync.etcdReplaced();
     // The read that answers a hint is the only one: what it says of the settings must not be passed over.
     this.takeSettings(cluster);

@@ -28,6 +28,8 @@ export interface Reading {
   readonly atWall: WallTime;
   /** When this version of `status` was first known to exist. */
   readonly statusArrived: Instant;
+  /** The watch has told of it, and did not break since the read before: it was written since then. */
+  readonly statusTold: boolean;
   /** etcd's revision has gone back, or it is another one: what was known of its history is worth nothing. */
   readonly restarted: boolean;
 }
@@ -44,6 +46,9 @@ export class ClusterReader {
   private running: Promise<Reading | null> | null = null;
   private latestReading: Reading | null = null;
   private snapshot: Snapshot | null = null;
+  /** How often the watch was interrupted, and had been when the last answered read was sent. */
+  private interruptions = 0;
+  private interruptionsThen = -1;
   private answers = true;
   private stale = true;
 
@@ -96,7 +101,7 @@ export class ClusterReader {
   private async readOnce(limit: Millis): Promise<Reading | null> {
     this.stale = false;
     // The watch may be ahead of the reads: what it has told before a read was sent, that read has to know.
-    const known = this.newest;
+    const { newest: known, interruptions } = this;
     const answer = await this.dcs.read(limit);
     if (answer.kind === 'unanswered') {
       this.answers = false;
@@ -128,8 +133,10 @@ export class ClusterReader {
     this.snapshot = snapshot;
     if (restarted) this.arrivals.clear();
     this.newest = restarted ? read : newer(this.newest, read);
-    const statusArrived = (cluster.status === null ? null : this.arrivals.get(cluster.status.revision)) ?? at;
-    this.latestReading = { cluster, at, atWall: this.clock.wall(), statusArrived, restarted };
+    const told = cluster.status === null ? undefined : this.arrivals.get(cluster.status.revision);
+    const statusTold = told !== undefined && this.interruptions === this.interruptionsThen;
+    this.interruptionsThen = interruptions;
+    this.latestReading = { cluster, at, atWall: this.clock.wall(), statusArrived: told ?? at, statusTold, restarted };
     return this.latestReading;
   }
 
@@ -139,6 +146,7 @@ export class ClusterReader {
       // After a gap nothing is known of what was seen before (protocol.md 11): a restored etcd gives revisions again that
       // it gave before, and an arrival of the first must not be taken for one of the second.
       this.arrivals.clear();
+      this.interruptions++;
       this.stale = true;
       this.onWake('the watch was interrupted');
       return;

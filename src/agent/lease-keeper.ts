@@ -41,6 +41,7 @@ import {
   withSync,
 } from '../core/leadership.ts';
 import { deadlineOf, LONGEST_TTL_SECONDS, margin } from '../core/lease.ts';
+import type { SystemId } from '../core/local.ts';
 import { type Lsn, printLsn } from '../core/lsn.ts';
 import type { PeerAnswer } from '../core/peer.ts';
 import { ABSENT, type KeyValue, type LeaseId, type NodeName, type Op, type Revision } from '../core/store.ts';
@@ -160,7 +161,7 @@ export class LeaseKeeper {
   private turnWanted = false;
   private stopped = false;
   private gatePassedStored = false;
-  private tookUpPrimary = false;
+  private servedCluster: SystemId | null = null;
   private suspectedAt: Instant = LONG_AGO;
   /** Since when beats land behind the gate without opening a window. */
   private unopenedSince: Instant | null = null;
@@ -244,7 +245,7 @@ export class LeaseKeeper {
         this.heldFor = stored.gatePassed ? stored.ttl : millis(0);
         this.since = this.parts.clock.now();
         this.gatePassedStored = stored.gatePassed;
-        this.tookUpPrimary = isPrimary && stored.gatePassed;
+        this.servedCluster = stored.ledAs;
         this.session = { lease: stored.lease, ttl: stored.ttl, grantedFor: stored.ttl };
         this.parts.log.write(
           'info',
@@ -389,9 +390,16 @@ export class LeaseKeeper {
     return this.guardAcks;
   }
 
-  /** Whether an earlier process has led with the primary that runs here, in the leadership that this one goes on with. */
-  get goesOnWithPrimary(): boolean {
-    return this.tookUpPrimary;
+  /** Whose cluster the scope was while this process, or the one whose leadership it goes on with, led it with its data. */
+  get ledAs(): SystemId | null {
+    return this.servedCluster;
+  }
+
+  /** The scope is named after the data that this node leads with: also the next process has to know. */
+  leadsAs(systemId: SystemId): void {
+    if (this.servedCluster === systemId) return;
+    this.servedCluster = systemId;
+    this.storeSoon('whose cluster this node leads');
   }
 
   /** Whether this process itself took the key in this term: no earlier one has sent anything in it. */
@@ -412,6 +420,7 @@ export class LeaseKeeper {
    * @param readAt - when the answer of this read was there
    * @param nameIsOurs - false: another machine runs under this name, and a key with it is that one's
    * @param historyRestarted - true: etcd was restored to before what was heard from it
+   * @param told - the watch has told of this version of `status`, without a break since the read before
    * @returns whether etcd was replaced since the last read
    */
   note(
@@ -420,6 +429,7 @@ export class LeaseKeeper {
     readAt: Instant,
     nameIsOurs = true,
     historyRestarted = false,
+    told = false,
   ): boolean {
     const { log } = this.parts;
     const before = this.known;
@@ -435,7 +445,7 @@ export class LeaseKeeper {
     const led = isNew ? (this.leaderSeen?.name ?? null) : null;
     const ledInMaintenance = led === self ? null : led;
     const times = { at: arrivedAt, readAt, clusterTtl, ownTtl, stoodStill };
-    const arrival = { cluster, ...times, historyRestarted, ledInMaintenance, self };
+    const arrival = { cluster, ...times, historyRestarted, told, ledInMaintenance, self };
     this.known = noteStatus(before, arrival);
     const restarted =
       before !== null &&
@@ -471,6 +481,11 @@ export class LeaseKeeper {
       leader.lease === adoption.session.lease &&
       this.known.revision === adoption.status &&
       this.parts.clock.now() < this.adoptingUntil;
+    // Another one leads in maintenance, as far as is known here, and this key is from before: of an etcd that was emptied
+    // first nothing else tells that a backup was put over it.
+    const isBehind = this.known.opensAt === 'never' && this.known.writer !== self;
+    const isStale = leader?.name === self && this.tenure === null && isBehind && leader.lease !== this.session?.lease;
+    if (isStale) this.disown(leader.term, 'another one led in maintenance, and nobody has led since');
     // With a Postgres that may write it is not ours to take up: that one is stopped first, and should it not end, our
     // beats would only keep everybody else from leading. What is to be taken in as it runs is what we took it for.
     const mayTakeUp = nameIsOurs && (this.parts.downSince() !== null || this.parts.paused());
@@ -621,10 +636,12 @@ export class LeaseKeeper {
     if (!restarted && !(isNewer && cluster.failsafe?.revision !== list.revision)) return;
     this.list = null;
     // The next process must not go on with it either.
+    this.storeSoon('that the failsafe list is in doubt');
+  }
+
+  private storeSoon(what: string): void {
     this.alone(() => this.store()).catch((error: unknown) => {
-      this.parts.log.write('error', 'action.failed', 'that the failsafe list is in doubt could not be stored', {
-        error,
-      });
+      this.parts.log.write('error', 'action.failed', `${what} could not be stored`, { error });
     });
   }
 
@@ -795,7 +812,6 @@ export class LeaseKeeper {
     this.releasing = null;
     this.adopting = false;
     this.pausedBeat = false;
-    this.tookUpPrimary = false;
     await this.parts.state.forget();
   }
 
@@ -1428,6 +1444,7 @@ export class LeaseKeeper {
       dataDirectory: this.parts.dataDirectory,
       gatePassed,
       unbounded,
+      ledAs: this.servedCluster,
       list: list === null ? null : { ...list, unsettled: this.listUnsettled },
     });
   }

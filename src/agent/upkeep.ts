@@ -35,8 +35,6 @@ export class Upkeep {
   private outgrownAskedAt: Instant = LONG_AGO;
   private checkpointRunning = false;
   private switchoverUndone = false;
-  /** Whose cluster the scope was while this process, or the one whose leadership it goes on with, led it with that one's data. */
-  private ledAs: SystemId | null = null;
   private guardStoodDown = false;
   private troubled = new Set<string>();
 
@@ -230,8 +228,8 @@ export class Upkeep {
     if (reading === null || leadership.kind !== 'holding' || !leadership.windowOpen || local.kind !== 'primary') return;
     const { cluster } = reading;
     const isNamed = cluster.initialize?.value === local.systemId;
-    if (isNamed || agent.keeper.goesOnWithPrimary) this.ledAs = local.systemId;
-    if (!isNamed) await this.restoreName(cluster, local.systemId, leadership.term);
+    if (isNamed) agent.keeper.leadsAs(local.systemId);
+    else await this.restoreName(cluster, local.systemId, leadership.term);
     if (cluster.config === null) await this.restoreSettings(cluster, leadership.term);
     const wish = cluster.failover;
     // The wish that made us leader has come true, or one that we had given the key up for came to nothing.
@@ -270,7 +268,7 @@ export class Upkeep {
   private async restoreName({ initialize }: ClusterView, own: SystemId, term: Revision): Promise<void> {
     const given = initialize?.value ?? '';
     const isGiven = /^\d+$/.test(given);
-    if (isGiven && this.ledAs !== own) return;
+    if (isGiven && this.agent.keeper.ledAs !== own) return;
     const also = initialize === null ? [] : [{ key: KEYS.initialize, modRevision: initialize.revision }];
     const isWritten = await this.putAsLeader(KEYS.initialize, own, term, also);
     if (!isWritten || !isGiven) return;

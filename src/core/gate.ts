@@ -55,6 +55,8 @@ export interface Arrival {
   readonly historyRestarted?: boolean;
   /** The clock that tells for how long it was not read stood still meanwhile. */
   readonly stoodStill?: boolean;
+  /** The watch has told of this version, and did not break since the read before: it was written since, and there. */
+  readonly told?: boolean;
   /** Who else led, in maintenance, when etcd was last read; null: nobody did. */
   readonly ledInMaintenance?: NodeName | null;
   /** This node: what it said itself keeps others waiting, and not itself. */
@@ -89,7 +91,8 @@ export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
     return { ...known, ...read, doubt, opensAt: unreadUntil(known, known.opensAt, readAt, arrival) };
   }
   if (known !== null && !restarted && sameBeatless(known, arrival)) {
-    return { ...known, ...read, revision, arrived: arrival.at, writtenAfter: known.readAt };
+    const { lostUntil: _over, ...rest } = known;
+    return { ...rest, ...read, revision, arrived: arrival.at, writtenAfter: known.readAt };
   }
   const goesOn = known === null ? null : whoGoesOn(known, arrival, restarted);
   const opens = goesOn === null ? opensAt(known, arrival, restarted, isOld) : 'never';
@@ -106,15 +109,23 @@ export function noteStatus(known: Gate | null, arrival: Arrival): Gate {
     ...(isOld && !restarted && goesOn === null
       ? { doubt: doubtOf(known, arrival, opensAt(known, arrival, false, false)) }
       : {}),
-    ...lostWith(known, arrival, restarted),
+    ...lostWith(known, arrival, restarted, opens),
     beatless: status?.beatless === true ? termOfBeatless(arrival.cluster) : null,
   };
 }
 
-function lostWith(known: Gate | null, arrival: Arrival, restarted: boolean): Pick<Gate, 'lostUntil'> {
-  if (restarted && known !== null && known.opensAt !== 'never')
-    return { lostUntil: unreadUntil(known, known.opensAt, arrival.at, arrival) };
-  return known?.lostUntil === undefined || vouchesAfter(known, arrival) ? {} : { lostUntil: known.lostUntil };
+function lostWith(
+  known: Gate | null,
+  arrival: Arrival,
+  restarted: boolean,
+  opens: Gate['opensAt'],
+): Pick<Gate, 'lostUntil'> {
+  if (known === null) return {};
+  if (restarted)
+    return known.opensAt === 'never' ? {} : { lostUntil: unreadUntil(known, known.opensAt, arrival.at, arrival) };
+  if (vouchesAfter(known, arrival)) return {};
+  const lostUntil = known.revision === ABSENT && opens !== 'never' ? opens : known.lostUntil;
+  return lostUntil === undefined ? {} : { lostUntil };
 }
 
 /**
@@ -209,10 +220,10 @@ function unreadUntil(known: Gate, opensAt: Instant, since: Instant, arrival: Arr
 
 /**
  * Where nothing stood when it was read, etcd may have been emptied before, and a backup of before that put over it since:
- * nothing in it goes back, and what stands there may be old. The next version after that somebody has written who leads.
+ * nothing in it goes back, and what stands there may be old. What is seen to be written there somebody has written who leads.
  */
 function vouchesAfter(known: Gate, arrival: Arrival): boolean {
-  return known.revision !== ABSENT && vouches(arrival);
+  return (known.revision !== ABSENT || arrival.told === true) && vouches(arrival);
 }
 
 /** Who leads, with pgha or with Patroni, knows of all before him. Of what stands there otherwise nobody knows who wrote it. */

@@ -2,6 +2,8 @@
  * What the daemon must still know after it was killed and started again: in the runtime directory, on tmpfs, so that
  * a reboot forgets it (protocol.md 2 and 26). A window is never stored: it is proven anew (rule 25).
  */
+
+import type { SystemId } from '../core/local.ts';
 import type { LeaseId, NodeName, Revision } from '../core/store.ts';
 import type { Millis } from '../core/time.ts';
 
@@ -14,6 +16,8 @@ export interface StoredLeadership {
   readonly gatePassed: boolean;
   /** Maintenance: the newest beat names no end, and the guard stands down. No time makes anybody else a leader. */
   readonly unbounded: boolean;
+  /** Whose cluster the scope was while it was led with these data; null: it was not yet. */
+  readonly ledAs: SystemId | null;
   /** Whom this term may go on with when etcd is away; null: nothing was written in it. */
   readonly list: StoredList | null;
 }

@@ -3,7 +3,9 @@
  * is decimal text in it: JSON's numbers do not hold 64 bits. Synchronous, because it lies on tmpfs: through libuv's
  * pool a promotion would wait behind reads of a data disk that hangs.
  */
+
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { type SystemId, systemId } from '../core/local.ts';
 import { leaseId, type NodeName, nodeName, revision } from '../core/store.ts';
 import { millis } from '../core/time.ts';
 import type { EventLog } from '../ports/event-log.ts';
@@ -44,6 +46,7 @@ export class RuntimeStateFile implements StateFile {
       dataDirectory: state.dataDirectory,
       gatePassed: state.gatePassed,
       unbounded: state.unbounded,
+      ledAs: state.ledAs,
       failsafe: state.list === null ? null : listText(state.list),
     });
     writeFileSync(`${this.path}.next`, `${text}\n`, { mode: 0o600 });
@@ -77,11 +80,15 @@ function parse(text: string): StoredLeadership | null {
     term: revision(term),
     dataDirectory,
     gatePassed,
-    // Both are left out by versions that did not know them yet: then they were not so.
+    // These are left out by versions that did not know them yet: then they were not so.
     unbounded: (file as Record<string, unknown>)['unbounded'] === true,
+    ledAs: parseSystemId((file as Record<string, unknown>)['ledAs']),
     list: parseList((file as Record<string, unknown>)['failsafe']),
   };
 }
+
+const parseSystemId = (value: unknown): SystemId | null =>
+  typeof value === 'string' && /^\d+$/.test(value) ? systemId(value) : null;
 
 const listText = ({ members, revision: at, unsettled }: StoredList) => ({
   members: Object.fromEntries(members),

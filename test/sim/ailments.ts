@@ -113,7 +113,11 @@ export class Ailments {
       return;
     }
     const streams = (one: Patient): boolean =>
-      one !== leader && this.mayLead(one.name) && this.isWell(one) && one.server.receiver?.from === leader.server;
+      one !== leader &&
+      this.mayLead(one.name) &&
+      this.isWell(one) &&
+      this.noticed(one, HINDERING, true) === null &&
+      one.server.receiver?.from === leader.server;
     const by = this.patients.find(
       (one) => streams(one) && (one.name === this.untreated?.by || this.untreated === null),
     );

@@ -360,7 +360,7 @@ export class Conduct {
     return hold !== null && this.lastHolder === name && this.actor(name).server.acceptsWrites();
   }
 
-  does(name: string, deed: Deed, source: string | null): void {
+  does(name: string, deed: Deed, source: string | null, toHandOver = false): void {
     const asked = this.wasAsked(name);
     // S12: in maintenance nothing is promoted, stopped or rebuilt, unless an operator asks for it.
     const bound = deed === 'stop' && this.isBound(name);
@@ -374,7 +374,7 @@ export class Conduct {
       stopped !== undefined && (deed === 'start as a standby' || (deed === 'start as a primary' && leads));
     if (paused && !asked && !bound && !comesBack && !this.handsOver(deed))
       this.fail('S12', `${name} does '${deed}' in maintenance`);
-    if (deed === 'stop' && !paused) this.stoppedBefore.set(name, this.now());
+    if (deed === 'stop' && !paused) this.stoppedBefore.set(name, toHandOver ? this.now() : Number.NEGATIVE_INFINITY);
     else this.stoppedBefore.delete(name);
     if (deed === 'promote' && this.knows(name, 'pause', true)) this.protectPrimary(name);
     this.protectData(name, deed, source, asked);

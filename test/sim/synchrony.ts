@@ -33,6 +33,8 @@ export class Synchrony {
   private readonly protectedEntries: WalEntry[] = [];
   private mode = 'off';
   private key: SyncKey | null = null;
+  /** Whether there is a key, also one that nobody can read. */
+  private stands = false;
   private replaced = false;
   private byHand = false;
   private vouched = false;
@@ -76,7 +78,9 @@ export class Synchrony {
   keyChanged(): void {
     const before = this.key;
     this.key = this.keyNow();
-    if (before === null && this.key !== null)
+    const stood = this.stands;
+    this.stands = this.etcd.keyNow(KEYS.sync) !== null;
+    if (!stood && this.key !== null)
       for (const { name } of this.keepers) if (name !== this.key.leader) this.unpromised.add(name);
     if (before === null || this.key === null) return;
     const waits = this.server(before.leader)?.synchronous.waiting ?? 0;

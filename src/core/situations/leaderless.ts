@@ -20,7 +20,7 @@ import type { RuleId } from '../rules.ts';
 import { cannotWrite, describeSickness, hinders } from '../sickness.ts';
 import { standbySource } from '../standby-cluster.ts';
 import { ABSENT, type NodeName, type Revision } from '../store.ts';
-import { between, type Instant, laterBy, latest, type Millis, millis } from '../time.ts';
+import { between, type Instant, LONG_AGO, laterBy, latest, type Millis, millis } from '../time.ts';
 import { memberNamed, unwatched, type View } from '../view.ts';
 import { backingOff } from './backing-off.ts';
 
@@ -1022,11 +1022,12 @@ export function waitAtTheGate(view: View): Decision {
     const { cluster } = view.dcs;
     const lost = cluster.leader?.name ?? view.lastLeader;
     const waitFor = namesOf(view, cluster).filter((name) => name !== lost);
+    const isDue = waitFor.some((name) => between(view.peers.get(name)?.at ?? LONG_AGO, view.now) >= unknown.askEvery);
     return decision(
       'leaderless.at-the-gate',
       why,
-      [{ do: 'ask-peers', waitFor }],
-      millis(Math.min(left, unknown.askEvery)),
+      isDue ? [{ do: 'ask-peers', waitFor }] : [],
+      millis(Math.min(left, 250)),
     );
   }
   return decision(
@@ -1041,7 +1042,7 @@ export function waitAtTheGate(view: View): Decision {
 function notTold({ gate }: View): { readonly why: string; readonly askEvery: number } | null {
   if (gate?.doubt !== undefined) {
     const why = `${gate.doubt.why}; should etcd have been restored meanwhile, whoever was elected before that`;
-    return { why, askEvery: 250 };
+    return { why, askEvery: 0 };
   }
   const isLost = gate?.lostUntil !== undefined;
   return isLost ? { why: 'etcd was replaced; whoever led before', askEvery: 1_000 } : null;

@@ -43,7 +43,7 @@ export interface PostgresPortParts {
   readonly newSystemId: () => string;
   readonly failChance: number;
   /** The daemon is about to do something to its Postgres. */
-  readonly does: (deed: Deed, source: string | null) => void;
+  readonly does: (deed: Deed, source: string | null, toHandOver?: boolean) => void;
 }
 
 const VERSION = 150018;
@@ -422,7 +422,7 @@ export class SimulatedPostgres implements Postgres {
     const { server } = this;
     await this.wait(0.2);
     if (server.processes.kind === 'none') return null;
-    this.parts.does('stop', null);
+    this.parts.does('stop', null, true);
     server.stopFast();
     const ended = await this.until(() => server.processes.kind === 'none', this.length(limit));
     if (!ended) {

@@ -341,9 +341,9 @@ export const MUTANTS: readonly Mutant[] = [
     story: 'etcd was emptied while its daemon was being restarted, and foreign data were brought along',
     edits: [
       {
-        file: 'src/agent/upkeep.ts',
-        find: 'if (isNamed || agent.keeper.goesOnWithPrimary) this.ledAs',
-        replace: 'if (isNamed) this.ledAs',
+        file: KEEPER,
+        find: 'this.servedCluster = stored.ledAs;',
+        replace: '',
       },
     ],
     caughtBy: ['L2', 'L1'],
@@ -367,7 +367,7 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'src/agent/upkeep.ts',
-        find: 'if (isGiven && this.ledAs !== own) return;',
+        find: 'if (isGiven && this.agent.keeper.ledAs !== own) return;',
         replace: 'if (isGiven) return;',
       },
     ],
@@ -414,7 +414,7 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'src/core/gate.ts',
-        find: 'return known.revision !== ABSENT && vouches(arrival);',
+        find: 'return (known.revision !== ABSENT || arrival.told === true) && vouches(arrival);',
         replace: 'return vouches(arrival);',
       },
     ],
@@ -427,6 +427,35 @@ export const MUTANTS: readonly Mutant[] = [
         { when: { at: 40_000 }, fault: { kind: 'cut', node: 'a', plane: 'daemon-etcd', oneWay: false, for: 150_000 } },
         { when: { at: 45_000 }, fault: { kind: 'etcd-wipe' } },
         { when: { at: 55_000 }, fault: { kind: 'etcd-restore', ageMs: 40_000, newCluster: false } },
+      ],
+    },
+    seeds: 60,
+  },
+  {
+    name: 'a key that a backup has brought back is taken up behind another leader in maintenance',
+    story: 'P3: nobody led in the emptied etcd, and the backup is of when this one led',
+    edits: [
+      {
+        file: KEEPER,
+        find: 'if (isStale) this.disown(',
+        replace: 'if (isStale && this.stopped) this.disown(',
+      },
+    ],
+    caughtBy: ['P3', 'P1', 'S1'],
+    shape: {
+      ...LED_BY_A,
+      settings: { ttlMs: 10_000, loopWaitMs: 10_000, retryTimeoutMs: 3_000 },
+      profile: 'a backup of when another one led, over an emptied etcd',
+      faults: [
+        { when: { at: 20_000 }, fault: { kind: 'switchover', to: 'other' } },
+        { when: { at: 42_000 }, fault: { kind: 'daemon-kill', node: 'a', restartAfter: 200 } },
+        { when: { at: 48_000 }, fault: { kind: 'maintenance', for: 200_000 } },
+        {
+          when: { at: 54_000 },
+          fault: { kind: 'cut', node: 'holder', plane: 'daemon-etcd', oneWay: false, for: 150_000 },
+        },
+        { when: { at: 60_000 }, fault: { kind: 'etcd-wipe' } },
+        { when: { at: 63_000 }, fault: { kind: 'etcd-restore', ageMs: 46_000, newCluster: false } },
       ],
     },
     seeds: 60,

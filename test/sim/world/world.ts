@@ -1021,10 +1021,10 @@ export class World {
         return `7${this.systemIds.toString().padStart(18, '0')}`;
       },
       failChance: this.plan.postgres.failChance,
-      does: (deed, source) => {
+      does: (deed, source, toHandOver) => {
         if (deed.startsWith('start')) this.pace.note(server.name, 'starts of Postgres');
         if (source !== null) this.pace.note(server.name, 'copies and rewinds');
-        this.conduct.does(server.name, deed, source);
+        this.conduct.does(server.name, deed, source, toHandOver);
       },
     });
   }

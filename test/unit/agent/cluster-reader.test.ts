@@ -110,6 +110,29 @@ describe('a version of status', () => {
   });
 });
 
+describe('that a version of status was written since the read before', () => {
+  const next = async (between: () => void) => {
+    await read();
+    const at = status();
+    between();
+    hint('status', at);
+    return (await read())?.statusTold;
+  };
+
+  it('is told by a watch that did not break in between', async () => {
+    expect(await next(() => undefined)).toBe(true);
+    expect(await next(() => etcd.tell(null))).toBe(false);
+    expect(await next(() => undefined)).toBe(true);
+  });
+
+  it('is told by no read, and by no hint before the first', async () => {
+    hint('status', status());
+    expect((await read())?.statusTold).toBe(false);
+    status();
+    expect((await read())?.statusTold).toBe(false);
+  });
+});
+
 describe('a read that knows less than the watch has told before it was sent', () => {
   it('is of a restored etcd: what is there arrives now, though it was seen before', async () => {
     const old = status();

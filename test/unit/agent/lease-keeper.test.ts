@@ -4,10 +4,12 @@ import { LeaseKeeper } from '../../../src/agent/lease-keeper.ts';
 import { readCluster } from '../../../src/core/cluster.ts';
 import type { FailsafeAnswer, FailsafeRequest } from '../../../src/core/failsafe.ts';
 import { deadlineOf } from '../../../src/core/lease.ts';
+import { systemId } from '../../../src/core/local.ts';
 import { lsn } from '../../../src/core/lsn.ts';
 import { leaseId, nodeName, type Revision, revision } from '../../../src/core/store.ts';
 import { type Instant, instant, LONG_AGO, laterBy, type Millis, millis, seconds } from '../../../src/core/time.ts';
 import type { Leadership } from '../../../src/core/view.ts';
+import type { StoredLeadership } from '../../../src/ports/state-file.ts';
 import { END } from '../core/builders.ts';
 import { FakeClock, FakeEtcd, FakeGuard, FakeLog, FakeState, isBeat, START, writesKey } from './fakes.ts';
 
@@ -788,6 +790,25 @@ describe('a key of our own that a restored etcd has brought back', () => {
     expect(keeper.leadership.kind).toBe('holding');
   });
 
+  it('is left to run out behind another one in maintenance, also where nothing says that etcd was restored', async () => {
+    await keeper.start();
+    await clock.pass(10);
+    etcd.put('status', { optime: 1, pgha: { term: '1', seq: 1, hold_ms: null, leader: 'c' } });
+    note();
+    etcd.delete('status');
+    noteRestored();
+    etcd.put('leader', 'b', THEIR_LEASE);
+    etcd.put('status', { optime: 1, pgha: { term: '1', seq: 1, hold_ms: 10_000, leader: 'b' } });
+    const again = () =>
+      keeper.note(readCluster(etcd.store.entries(), { ...etcd.header(), clusterId: 'two' }), clock.now(), clock.now());
+    again();
+    expect(keeper.leadership.kind).toBe('none');
+    // Whoever has written there since vouches for all before him.
+    etcd.put('status', { optime: 1, pgha: { term: '1', seq: 2, hold_ms: 10_000, leader: 'b' } });
+    again();
+    expect(keeper.gate?.opensAt).not.toBe('never');
+  });
+
   it('is left to run out where this node had it all the time and its Postgres is down', async () => {
     await leads();
     local = { downSince: clock.now(), isPrimary: false };
@@ -1056,11 +1077,31 @@ describe('a daemon started again', () => {
     const term = etcd.put('leader', 'b', lease);
     etcd.put('status', { optime: 1, pgha: { term: term.toString(), seq: 3, hold_ms: 10_000 } });
     const gatePassed = over.gatePassed ?? true;
-    state.stored = { lease, ttl: TTL, term, dataDirectory: '/data', gatePassed, unbounded: false, list: null };
+    state.stored = {
+      lease,
+      ttl: TTL,
+      term,
+      dataDirectory: '/data',
+      gatePassed,
+      unbounded: false,
+      ledAs: null,
+      list: null,
+    };
     const deadlineIn = over.deadlineIn === undefined ? 6_000 : over.deadlineIn;
     guard.arming = deadlineIn === null ? null : { deadline: instant(START + deadlineIn), dataDirectory: '/data' };
     return term;
   }
+
+  it('knows whose cluster the earlier one led, and the next one whose this one does', async () => {
+    leftBehind();
+    state.stored = { ...(state.stored as StoredLeadership), ledAs: systemId('7001') };
+    local = { downSince: null, isPrimary: true };
+    await clock.outcome(keeper.start());
+    expect(keeper.ledAs).toBe('7001');
+    keeper.leadsAs(systemId('7002'));
+    await clock.pass(10);
+    expect(state.stored).toMatchObject({ ledAs: '7002' });
+  });
 
   it("goes on with the guard's deadline for a window, never with a stored one (rule 25)", async () => {
     const term = leftBehind();
@@ -1706,7 +1747,7 @@ describe('asked by a leader without etcd', () => {
     await clock.pass(10);
     note();
     const stored = { lease: THEIR_LEASE, ttl: TTL, term: revision(3), dataDirectory: '/data', gatePassed: true };
-    state.stored = { ...stored, unbounded: false, list: null };
+    state.stored = { ...stored, unbounded: false, ledAs: null, list: null };
     expect(await clock.outcome(keeper.confirm(request()))).toContain('has led');
   });
 });

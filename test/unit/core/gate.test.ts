@@ -31,6 +31,7 @@ interface Seen {
   readonly clusterId?: string;
   readonly storeRevision?: number;
   readonly historyRestarted?: boolean;
+  readonly told?: boolean;
   readonly clusterTtl?: number;
   readonly ownTtl?: number;
 }
@@ -58,6 +59,7 @@ function arrival(version: Seen): Arrival {
     clusterTtl: seconds(version.clusterTtl ?? 30),
     ownTtl: seconds(version.ownTtl ?? 20),
     ...(version.historyRestarted === undefined ? {} : { historyRestarted: version.historyRestarted }),
+    ...(version.told === undefined ? {} : { told: version.told }),
   };
 }
 
@@ -288,10 +290,13 @@ describe('the gate', () => {
     const emptied = { at: 5_000, revision: null };
     const release = { at: 6_000, revision: 70, beat: aBeat({ holdMs: 0 }) };
     const first = seen({ at: 1_000 }, emptied, release);
-    expect(first).toMatchObject({ opensAt: 36_000, lostUntil: 35_000 });
+    expect(first).toMatchObject({ opensAt: 36_000, lostUntil: 36_000 });
     const next = seen({ at: 1_000 }, emptied, release, { at: 7_000, revision: 71, beat: aBeat({ holdMs: 10_000 }) });
     expect([next.opensAt, next.lostUntil]).toEqual([17_000, undefined]);
+    // What the watch has told of was written there.
+    expect(seen({ at: 1_000 }, emptied, { ...release, told: true })).toMatchObject({ opensAt: 6_000 });
     const paused = { at: 1_000, beat: aBeat({ holdMs: null }) };
+    expect(seen(paused, emptied, { ...release, told: true }).opensAt).toBe(6_000);
     expect(seen(paused, emptied, release).opensAt).toBe('never');
     expect(seen(paused, emptied, release, { at: 7_000, revision: 71, beat: aBeat({ holdMs: 10_000 }) }).opensAt).toBe(
       17_000,

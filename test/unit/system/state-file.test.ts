@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { systemId } from '../../../src/core/local.ts';
 import { leaseId, nodeName, revision } from '../../../src/core/store.ts';
 import { millis } from '../../../src/core/time.ts';
 import type { EventLog } from '../../../src/ports/event-log.ts';
@@ -18,6 +19,7 @@ const aLeadership: StoredLeadership = {
   dataDirectory: '/data',
   gatePassed: true,
   unbounded: true,
+  ledAs: systemId('7587869134564786999'),
   list: {
     members: new Map([[nodeName('a'), 'http://a:8008/patroni']]),
     revision: revision(2n ** 60n + 3n),
@@ -48,9 +50,9 @@ describe('the state file', () => {
     const file = new RuntimeStateFile(directory, log);
     await file.write(aLeadership);
     const path = join(directory, 'leadership.json');
-    const { unbounded: _u, failsafe: _f, ...older } = JSON.parse(readFileSync(path, 'utf8'));
+    const { unbounded: _u, ledAs: _l, failsafe: _f, ...older } = JSON.parse(readFileSync(path, 'utf8'));
     writeFileSync(path, JSON.stringify({ ...older, from_a_later_version: { any: 'thing' } }));
-    expect(await file.read()).toEqual({ ...aLeadership, unbounded: false, list: null });
+    expect(await file.read()).toEqual({ ...aLeadership, unbounded: false, ledAs: null, list: null });
     for (const failsafe of [{}, { members: { a: 1 }, revision: '7', unsettled: null }, { members: {}, revision: 7 }]) {
       writeFileSync(path, JSON.stringify({ ...older, failsafe }));
       expect(await file.read(), JSON.stringify(failsafe)).toBeNull();

@@ -135,10 +135,20 @@ export const atTheGate: readonly Case[] = [
   },
   {
     name: 'asks meanwhile what others have read of an etcd that was replaced',
-    view: seeks({ gate: { ...closedGate(9_000), lostUntil: closedGate(9_000).arrived } }),
+    view: seeks({ gate: { ...closedGate(9_000), lostUntil: closedGate(9_000).arrived }, peers: new Map() }),
     rule: 'leaderless.at-the-gate',
     actions: ['ask-peers'],
-    again: 1_000,
+    again: 250,
+  },
+  {
+    name: 'once a second',
+    view: seeks({
+      gate: { ...closedGate(9_000), lostUntil: closedGate(9_000).arrived },
+      peers: peers({ a: aPeer('a', { at: before(900) }), c: aPeer('c', { at: before(900) }) }),
+    }),
+    rule: 'leaderless.at-the-gate',
+    actions: [],
+    again: 250,
   },
   {
     name: 'and oftener whether somebody has read it all the while, but not past the gate',
