@@ -481,11 +481,9 @@ export class LeaseKeeper {
       leader.lease === adoption.session.lease &&
       this.known.revision === adoption.status &&
       this.parts.clock.now() < this.adoptingUntil;
-    // Another one leads in maintenance, as far as is known here, and this key is from before: of an etcd that was emptied
-    // first nothing else tells that a backup was put over it.
-    const isBehind = this.known.opensAt === 'never' && this.known.writer !== self;
-    const isStale = leader?.name === self && this.tenure === null && isBehind && leader.lease !== this.session?.lease;
-    if (isStale) this.disown(leader.term, 'another one led in maintenance, and nobody has led since');
+    const isStranger = leader?.name === self && this.tenure === null && leader.lease !== this.session?.lease;
+    const fromBackup = isStranger ? this.mayBeFromBackup(before, cluster, told) : null;
+    if (leader !== null && fromBackup !== null) this.disown(leader.term, fromBackup);
     // With a Postgres that may write it is not ours to take up: that one is stopped first, and should it not end, our
     // beats would only keep everybody else from leading. What is to be taken in as it runs is what we took it for.
     const mayTakeUp = nameIsOurs && (this.parts.downSince() !== null || this.parts.paused());
@@ -584,6 +582,19 @@ export class LeaseKeeper {
     });
   }
 
+  /**
+   * Of an etcd that was emptied first nothing else tells that a backup was put over it. What is taken by force stands beside
+   * the endless word of whoever led before.
+   */
+  private mayBeFromBackup(before: Gate | null, { status }: ClusterView, told: boolean): string | null {
+    const { known } = this;
+    const isLastWord = status?.beat?.holdMs === null && status.leader === known?.writer;
+    if (known?.opensAt === 'never' && known.writer !== this.parts.self && !isLastWord)
+      return 'another one led in maintenance, and nobody has led since';
+    const isFirst = before?.revision === ABSENT && status !== null && !told;
+    return isFirst ? 'nothing stood in etcd before, and it may come from a backup' : null;
+  }
+
   private won(term: Revision, session: Session, gate: Gate, takenOver: boolean, adopting: boolean): void {
     invariant(gate.opensAt !== 'never', 'a key was taken behind a gate that never opens');
     this.begin(begin(term, session.lease, session.ttl, gate.revision, gate.opensAt));
@@ -652,8 +663,13 @@ export class LeaseKeeper {
    */
   private disown(term: Revision, why: string): void {
     if (this.tenure !== null && (this.tenure.term !== term || this.mayWriteNow(this.tenure))) return;
+    const isKnown = this.disowned === term;
     this.disowned = term;
-    if (this.tenure === null) return;
+    if (this.tenure === null) {
+      const sentence = `the leader key stands here in our name, and is left to run out: ${why}`;
+      if (!isKnown) this.parts.log.write('warn', 'lease.lost', sentence, { term: term.toString() });
+      return;
+    }
     const dropped = this.alone(async () => {
       if (this.tenure?.term !== term) return;
       this.parts.log.write('warn', 'lease.lost', `leadership is lost: ${why}`, { term: term.toString() });

@@ -1021,8 +1021,9 @@ export function waitAtTheGate(view: View): Decision {
     if (left < ASKING_MS) return decision('leaderless.at-the-gate', why, [], millis(Math.max(1, left)));
     const { cluster } = view.dcs;
     const lost = cluster.leader?.name ?? view.lastLeader;
-    const waitFor = namesOf(view, cluster).filter((name) => name !== lost);
-    const isDue = waitFor.some((name) => between(view.peers.get(name)?.at ?? LONG_AGO, view.now) >= unknown.askEvery);
+    const names = namesOf(view, cluster);
+    const waitFor = names.filter((name) => name !== lost);
+    const isDue = names.some((name) => between(view.peers.get(name)?.at ?? LONG_AGO, view.now) >= unknown.askEvery);
     return decision(
       'leaderless.at-the-gate',
       why,

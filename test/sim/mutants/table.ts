@@ -437,8 +437,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: KEEPER,
-        find: 'if (isStale) this.disown(',
-        replace: 'if (isStale && this.stopped) this.disown(',
+        find: 'if (leader !== null && fromBackup !== null) this.disown(',
+        replace: 'if (leader !== null && fromBackup !== null && this.stopped) this.disown(',
       },
     ],
     caughtBy: ['P3', 'P1', 'S1'],

@@ -326,12 +326,12 @@ export class World {
    */
   private checkLosses(): void {
     const harmless = ['postmaster-kill', 'postgres-crash', 'backend-crash'];
-    const { faults, policy } = this.plan;
+    const { early = [], faults, policy } = this.plan;
     const loses = policy?.primaryCrash === 'failover' || this.plan.config?.['wal_rescue'] === 'lose';
     if (loses || this.trace.marks.has(TWICE)) return;
     // The second phase takes machines away for good.
     if (this.machines.some((one) => !one.on)) return;
-    if (!faults.every(({ fault }) => harmless.includes(fault.kind))) return;
+    if (![...early, ...faults].every(({ fault }) => harmless.includes(fault.kind))) return;
     this.checked['S5 only Postgres processes died'] += 1;
     const lost = this.ackedLost();
     if (lost > 0) this.fail('S5', `${lost} acknowledged writes are gone although only Postgres processes had died`);

@@ -809,6 +809,31 @@ describe('a key of our own that a restored etcd has brought back', () => {
     expect(keeper.gate?.opensAt).not.toBe('never');
   });
 
+  it('is left to run out with the first status in an etcd that was empty, unless that was seen to be written', async () => {
+    const emptied = async (told: boolean): Promise<string> => {
+      note();
+      etcd.put('leader', 'b', THEIR_LEASE);
+      etcd.put('status', { optime: 1, pgha: { term: '1', seq: 1, hold_ms: 10_000, leader: 'b' } });
+      keeper.note(readCluster(etcd.store.entries(), etcd.header()), clock.now(), clock.now(), true, false, told);
+      return keeper.leadership.kind;
+    };
+    await keeper.start();
+    await clock.pass(10);
+    expect(await emptied(false)).toBe('none');
+    expect(log.events.filter((event) => event === 'lease.lost')).toHaveLength(1);
+    etcd.delete('status');
+    expect(await emptied(true)).toBe('holding');
+  });
+
+  it('is taken up by a process that finds it beside the last word of whoever led in maintenance: by force, then', async () => {
+    etcd.put('status', { optime: 1, pgha: { term: '1', seq: 1, hold_ms: null, leader: 'c' } });
+    etcd.put('leader', 'b', THEIR_LEASE);
+    await keeper.start();
+    await clock.pass(10);
+    note();
+    expect(keeper.leadership.kind).toBe('holding');
+  });
+
   it('is left to run out where this node had it all the time and its Postgres is down', async () => {
     await leads();
     local = { downSince: clock.now(), isPrimary: false };

@@ -151,6 +151,16 @@ export const atTheGate: readonly Case[] = [
     again: 250,
   },
   {
+    name: 'also of the one who led last, for whom nobody waits',
+    view: seeks({
+      gate: { ...closedGate(9_000), lostUntil: closedGate(9_000).arrived },
+      peers: peers({ b: aPeer('b', { at: before(900) }), c: aPeer('c', { at: before(900) }) }),
+    }),
+    rule: 'leaderless.at-the-gate',
+    actions: ['ask-peers'],
+    again: 250,
+  },
+  {
     name: 'and oftener whether somebody has read it all the while, but not past the gate',
     view: seeks({
       gate: {
