@@ -14,12 +14,14 @@ import {
   type Takeover,
   type TakeoverKind,
 } from '../core/decision-record.ts';
+import { namesOf, type Sighting, sightings } from '../core/election/heard.ts';
+import { provesSynchronous } from '../core/election/voting.ts';
 import { gateOpen } from '../core/gate.ts';
 import type { LocalPostgres } from '../core/local.ts';
 import { type LossFacts, type LossStatement, stateLoss } from '../core/loss.ts';
 import type { Lsn } from '../core/lsn.ts';
 import type { PeerAnswer } from '../core/peer.ts';
-import { namesOf, provesSynchronous, rankingFor, type Sighting, sightings } from '../core/situations/leaderless.ts';
+import { rankingFor } from '../core/situations/leaderless.ts';
 import type { NodeName, Revision } from '../core/store.ts';
 import { between, type Instant, type WallTime, wallTime } from '../core/time.ts';
 import type { View } from '../core/view.ts';

@@ -1,7 +1,7 @@
 /** An operator's switchover or failover: checked, written to etcd's `failover` key, and watched until it is true. */
 import { unfit } from '../core/candidate.ts';
 import { type ClusterView, KEYS, type Member, writeFailover } from '../core/cluster.ts';
-import { isMember } from '../core/situations/leaderless.ts';
+import { isMember } from '../core/election/voting.ts';
 import { nodeName, type Revision } from '../core/store.ts';
 import { between, laterBy, millis } from '../core/time.ts';
 import { memberNamed } from '../core/view.ts';

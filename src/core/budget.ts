@@ -3,9 +3,10 @@
  * Pure arithmetic for people: it decides nothing. The limits of single requests stand here too, because whoever waits
  * and whoever computes the wait must mean the same number.
  */
+
+import { STAND_BACK_MS } from './election/heard.ts';
 import { margin, orderlyStopLead } from './lease.ts';
 import type { ClusterPolicy } from './policy.ts';
-import { STAND_BACK_MS } from './situations/leaderless.ts';
 import { longest, type Millis, millis } from './time.ts';
 
 /** Members that are asked for their positions in an election have so long to answer. */

@@ -6,11 +6,11 @@
 import { ASK_LIMIT, GUARD_LIMIT, requestLimit } from './budget.ts';
 import type { Contender } from './candidate.ts';
 import type { Release } from './cluster.ts';
+import { type Sighting, STAND_BACK_MS } from './election/heard.ts';
 import { type LossStatement, readLoss } from './loss.ts';
 import { type Lsn, printLsn, type Timeline } from './lsn.ts';
 import type { PeerAnswer } from './peer.ts';
 import type { ClusterPolicy } from './policy.ts';
-import { type Sighting, STAND_BACK_MS } from './situations/leaderless.ts';
 import type { NodeName, Revision } from './store.ts';
 import { between, type Instant, type Millis, type WallTime } from './time.ts';
 

@@ -6,11 +6,11 @@
 import { ownerIsGone, type Situation } from './classify.ts';
 import { decide } from './decide.ts';
 import type { Decision } from './decision.ts';
+import { namesOf } from './election/heard.ts';
 import { position } from './local.ts';
 import { distance, type Lsn, printLsn, type Timeline } from './lsn.ts';
 import type { PeerAnswer } from './peer.ts';
 import type { RuleId } from './rules.ts';
-import { namesOf } from './situations/leaderless.ts';
 import type { NodeName, Revision } from './store.ts';
 import { between, earliest, type Millis, millis } from './time.ts';
 import type { View } from './view.ts';

@@ -4,6 +4,7 @@
  */
 import type { ClusterView, LeaderKey, Member } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
+import { isCounted } from '../election/voting.ts';
 import { isYoung } from '../gate.ts';
 import { position, type Standby } from '../local.ts';
 import { printLsn } from '../lsn.ts';
@@ -13,7 +14,6 @@ import { kinship } from '../timeline.ts';
 import { chooseUpstream, type UpstreamChoice } from '../upstream.ts';
 import { type LearnedLineage, memberNamed, ownHistory, type View } from '../view.ts';
 import { backingOff } from './backing-off.ts';
-import { isCounted } from './leaderless.ts';
 import { restartAsScheduled } from './restarting.ts';
 
 /** A standby that follows and receives nothing for so long has its history compared again. */

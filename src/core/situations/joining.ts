@@ -2,6 +2,8 @@
 import type { ClusterView } from '../cluster.ts';
 import { copySource } from '../copy-source.ts';
 import { type Decision, decision } from '../decision.ts';
+import { waitAtTheGate } from '../election/at-the-gate.ts';
+import { askedSince, namesOf } from '../election/heard.ts';
 import { gateOpen } from '../gate.ts';
 import type { LocalPostgres, SystemId } from '../local.ts';
 import { standbySource } from '../standby-cluster.ts';
@@ -9,7 +11,6 @@ import { LONG_AGO, millis } from '../time.ts';
 import type { View } from '../view.ts';
 import { memberNamed, unwatched } from '../view.ts';
 import { backingOff } from './backing-off.ts';
-import { askedSince, namesOf, waitAtTheGate } from './leaderless.ts';
 
 const BRINGS_IT_BACK =
   'a member that has its data brings it back; to make a new cluster, start the service anew on all members';

@@ -4,39 +4,58 @@
  * two do not collide and the next one goes when the first fails.
  */
 
-import { type Contender, compareContenders, contender, describeRanking, isReturning, rank } from '../candidate.ts';
+import { type Contender, describeRanking, rank } from '../candidate.ts';
 import { adoptable } from '../classify.ts';
-import { type ClusterView, type FailoverRequest, timelineBeyond } from '../cluster.ts';
+import { type ClusterView, timelineBeyond } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
+import { waitAtTheGate } from '../election/at-the-gate.ts';
+import {
+  askedSince,
+  contenders,
+  kinAnswer,
+  lastAnswer,
+  mayBeValidating,
+  namesOf,
+  STAND_BACK_MS,
+  saysNo,
+  saysPrimary,
+  statusOf,
+} from '../election/heard.ts';
+import {
+  endReceiver,
+  heldByConsensus,
+  heldByLocation,
+  heldByReceivers,
+  heldByRecord,
+  heldByReturning,
+  isFurther,
+} from '../election/held-back.ts';
+import { askOfLastPrimary, lastPrimaryAlive, primaryAlive, seenOfLastPrimary } from '../election/last-primary.ts';
+import {
+  byHand,
+  followsAnother,
+  heldBySync,
+  isCounted,
+  isMember,
+  mayHaveAll,
+  receiversHaveTo,
+} from '../election/voting.ts';
 import { isListed } from '../failsafe.ts';
 import { gateOpen } from '../gate.ts';
 import type { SyncChange } from '../leadership.ts';
-import { position, type Standby, type SystemId } from '../local.ts';
-import { distance, type Lsn, printLsn, type Timeline } from '../lsn.ts';
-import type { PeerAnswer, PeerStatus } from '../peer.ts';
+import { position, type Standby } from '../local.ts';
+import { distance, printLsn, type Timeline } from '../lsn.ts';
 import { behindInTime } from '../published.ts';
-import { keyOfTaker, type SyncKey, standing, type Vote } from '../quorum.ts';
+import { keyOfTaker } from '../quorum.ts';
 import type { RuleId } from '../rules.ts';
 import { cannotWrite, describeSickness, hinders } from '../sickness.ts';
-import { standbySource } from '../standby-cluster.ts';
 import { ABSENT, type NodeName, type Revision } from '../store.ts';
-import { between, type Instant, LONG_AGO, laterBy, latest, type Millis, millis } from '../time.ts';
-import { memberNamed, unwatched, type View } from '../view.ts';
+import { between, type Instant, laterBy, latest, type Millis, millis } from '../time.ts';
+import { unwatched, type View } from '../view.ts';
 import { backingOff } from './backing-off.ts';
 
-/** How long each better candidate is given before the next one goes. */
-export const STAND_BACK_MS = 400;
-/** Answers of peers older than this are asked for again. */
-const FRESH_MS = 2_000;
-/** Nobody is waited for longer than this when he is asked, and a little. */
-const ASKING_MS = 1_000;
 /** What failover_validation_command has agreed to has to be done within this. */
 const VALID_MS = 10_000;
-
-/** What a daemon says of a Postgres that accepts no writes. */
-const DOWN: ReadonlySet<string> = new Set(['stopped', 'crashed', 'creating replica', 'initializing new cluster']);
-/** A failover by hand that could not be done for so long is not done any more: the operator may have turned to something else. */
-const WISH_MS = 30_000;
 
 /** A node under whose key no window opened stays out of elections for so long, doubled each time. */
 const WITHOUT_WINDOW_MS = 10_000;
@@ -239,29 +258,6 @@ function voterEndsReceiver(view: View, cluster: ClusterView, local: Standby): De
   return endReceiver(local);
 }
 
-/** Somebody may have to outdo a voter before he leads. */
-export const isCounted = (view: View, key: SyncKey): boolean =>
-  key.quorum > 0 || view.policy.cluster.synchronous.mode === 'quorum';
-
-/** By his own word. One who only had the key speaks of himself, not of whoever led before him. */
-function lastLeaderIsDown(view: View): boolean {
-  const release = view.gate?.beat?.release ?? null;
-  return release !== null && release.unpromoted !== true;
-}
-
-/** Bounded, because a receiver may not end. In maintenance nobody ends one, and whoever asks for a leader vouches. */
-function receiversHaveTo(view: View): boolean {
-  if (!gateOpen(view.gate, view.now) || lastLeaderIsDown(view) || view.policy.cluster.pause) return false;
-  return between(view.leaderlessSince ?? view.now, view.now) < view.policy.cluster.siblingNodesDisconnectTimeout;
-}
-
-/** Everybody who was a member a short while ago, without us. */
-export function namesOf(view: View, cluster: ClusterView): readonly NodeName[] {
-  return [...new Set([...cluster.members.map((member) => member.name), ...view.lately])].filter(
-    (name) => name !== view.self,
-  );
-}
-
 /** Our own command has said no, not long ago. */
 function stillVetoed(view: View): Decision | null {
   const { validation } = view;
@@ -296,16 +292,6 @@ function beforeTaking(view: View, total: number, visible: number): Decision | nu
   return decision('leaderless.validate', `${view.self} is next: ask failover_validation_command`, [
     { do: 'validate', visible, total },
   ]);
-}
-
-/**
- * A failover to a named member that an operator asks for while there is no leader. Or a switchover that he has asked a
- * leader for who runs Patroni: that one leaves no record of whom it chose, and the wish stands until somebody leads.
- */
-function byHand({ gate, lastLeader }: View, { failover }: ClusterView): FailoverRequest | null {
-  if (failover === null || failover.candidate === null || failover.scheduledAt !== null) return null;
-  if (failover.leader === null) return failover;
-  return gate !== null && gate.beatless !== null && failover.leader === lastLeader ? failover : null;
 }
 
 function elect(view: View, cluster: ClusterView, local: Standby, manual: boolean): Decision {
@@ -466,232 +452,6 @@ export function rankingFor(view: View, cluster: ClusterView, local: Standby): re
   return rank([ownContender(view, local), ...others], preferred);
 }
 
-/** With `synchronous_mode: on` only those who have every commit for certain may lead. */
-export function isMember(view: Pick<View, 'policy'>, cluster: ClusterView, name: NodeName): boolean {
-  const key = cluster.sync?.key ?? null;
-  if (key === null || view.policy.cluster.synchronous.mode === 'quorum') return true;
-  return key.leader === name || key.voters.includes(name);
-}
-
-/**
- * Somebody promised with the `sync` key that no commit is acknowledged before enough of its voters have it. Who wants
- * to lead has to be sure of having them all.
- *
- * @param first - `asked first`: nobody need have been asked yet
- */
-function heldBySync(
-  view: View,
-  cluster: ClusterView,
-  local: Standby,
-  first: 'asked' | 'asked first' = 'asked',
-): Decision | null {
-  const { sync } = cluster;
-  if (sync === null || (sync.key === null && !sync.garbled) || followsAnother(view, cluster)) return null;
-  if (byHand(view, cluster)?.candidate === view.self && byHand(view, cluster)?.forced === true) return null;
-  const since = electionBegan(view);
-  if (sync.key === null) {
-    return decision(
-      'leaderless.wait-for-voters',
-      'the key sync cannot be read: nobody knows who has every acknowledged commit; an operator has to say who leads',
-      [],
-      millis(1_000),
-    );
-  }
-  const { key } = sync;
-  // The last leader's own word: nothing was acknowledged beyond it.
-  const release = view.gate?.beat?.release ?? null;
-  if (release?.candidate === view.self && position(local) >= release.lsn) return null;
-  if (!isMember(view, cluster, view.self)) {
-    return decision(
-      'leaderless.not-synchronous',
-      `${view.self} is not a synchronous standby: ${[...key.voters, key.leader].join(' or ')} has to come back`,
-      [],
-      millis(1_000),
-    );
-  }
-  const voters = key.voters.filter((name) => name !== view.self);
-  if (first === 'asked first' && !voters.every((name) => askedSince(view, name, since))) {
-    if (key.leader !== view.self && voters.length > 0)
-      return decision('leaderless.ask-peers', `ask ${voters.join(', ')} for their positions`, [
-        { do: 'ask-peers', waitFor: voters },
-      ]);
-  }
-  const votes = votesFor(view, key, local);
-  const verdict = standing(key, view.self, votes);
-  if (verdict.kind === 'may-win') return heldByVotersReceivers(view, key, votes);
-  const { by, missing, ahead } = verdict;
-  const known = [
-    ...(missing.length === 0 ? [] : [`${missing.join(', ')} cannot be seen`]),
-    ...(ahead.length === 0 ? [] : [`${ahead.join(', ')} ${ahead.length === 1 ? 'is' : 'are'} further`]),
-  ];
-  const back = [...missing, ...(missing.includes(key.leader) ? [] : [key.leader])];
-  return decision(
-    'leaderless.wait-for-voters',
-    key.voters.length === 0
-      ? `only ${key.leader}, who led last, has every acknowledged commit for certain: wait for it`
-      : `${by} more of the voters ${key.voters.join(', ')} must be seen to have nothing that ${view.self} lacks (quorum ${key.quorum}): ${known.join('; ')}; wait for ${back.join(' or ')}`,
-    [{ do: 'ask-peers', waitFor: voters }],
-    millis(500),
-  );
-}
-
-/** Whether the `sync` key would let this one lead at best, with all other voters there and behind. */
-function mayHaveAll({ sync }: ClusterView, name: NodeName): boolean {
-  const key = sync?.key ?? null;
-  if (key === null) return true;
-  const votes = key.voters.filter((voter) => voter !== name).map((voter): Vote => ({ name: voter, heard: 'outdone' }));
-  return standing(key, name, votes).kind === 'may-win';
-}
-
-/** A position that may still grow by what the last leader sends counts only where it decides nothing. */
-function heldByVotersReceivers(view: View, key: SyncKey, votes: readonly Vote[]): Decision | null {
-  const receiving = receiversHaveTo(view)
-    ? votes.map(({ name }) => name).filter((name) => mayReceive(view, name) === true)
-    : [];
-  const final = votes.map((vote): Vote => (receiving.includes(vote.name) ? { ...vote, heard: null } : vote));
-  if (standing(key, view.self, final).kind === 'may-win') return null;
-  return decision(
-    'leaderless.wait-for-receivers',
-    `${receiving.join(', ')} may still acknowledge commits of the last leader: wait until the receivers have ended`,
-    [{ do: 'ask-peers', waitFor: receiving }],
-    millis(30),
-  );
-}
-
-/** What the voters other than this node say about it, as a candidate. */
-function votesFor(view: View, key: SyncKey, local: Standby): readonly Vote[] {
-  const mine = { systemId: local.systemId, timeline: local.timeline, position: position(local) };
-  const since = electionBegan(view);
-  return key.voters.filter((name) => name !== view.self).map((name) => voteOf(view, name, mine, since));
-}
-
-/** Behind a gate that only an operator opens there is no election that began at some time. */
-const electionBegan = (view: View): Instant => view.leaderlessSince ?? laterBy(view.now, millis(-FRESH_MS));
-
-const mayReceive = (view: View, name: NodeName): boolean | null => statusOf(view, name)?.mayReceive ?? null;
-
-/**
- * Whether it is proved that no commit that waited for synchronous standbys is missing here: the last leader said that it
- * is down, or those who were outdone could not acknowledge anything of his any more when they were asked.
- */
-export function provesSynchronous(view: View, cluster: ClusterView): boolean {
-  const key = cluster.sync?.key ?? null;
-  if (key === null || view.local.kind !== 'standby') return false;
-  if (lastLeaderIsDown(view)) return true;
-  const final = votesFor(view, key, view.local).map(
-    (vote): Vote => (mayReceive(view, vote.name) === false ? vote : { ...vote, heard: null }),
-  );
-  return standing(key, view.self, final).kind === 'may-win';
-}
-
-/** Where a candidate stands, and in which cluster. */
-export interface Stand {
-  readonly systemId: SystemId;
-  readonly timeline: Timeline;
-  readonly position: Lsn;
-}
-
-/** What a voter's answer says about a candidate that stands at `mine`. Only one that was asked behind the gate counts. */
-function voteOf(view: View, name: NodeName, mine: Stand, since: Instant): Vote {
-  const answer = view.peers.get(name);
-  const said = answer?.kind === 'answered' && askedSince(view, name, since) ? answer.status : null;
-  return { name, heard: said === null ? null : compared(said, mine) };
-}
-
-/** null: it does not know yet how far its own WAL reaches, or runs as something else than a standby of this cluster. */
-export function compared(said: PeerStatus, mine: Stand): Vote['heard'] {
-  if (said.state !== 'running' || !said.inRecovery || !said.positionFinal) return null;
-  if (said.timeline === null || said.position === null || said.systemId !== mine.systemId) return null;
-  // What is on an older timeline and not part of ours was acknowledged by nobody.
-  if (said.timeline !== mine.timeline) return said.timeline < mine.timeline ? 'outdone' : 'ahead';
-  return said.position <= mine.position ? 'outdone' : 'ahead';
-}
-
-/** What this member said, if it did so lately. */
-function lastAnswer(view: View, name: NodeName): Extract<PeerAnswer, { kind: 'answered' }> | null {
-  const answer = view.peers.get(name);
-  return answer?.kind === 'answered' && between(answer.at, view.now) <= FRESH_MS ? answer : null;
-}
-
-/**
- * What this member said of data that are this cluster's. One with data of another cluster runs, and has a position, that
- * means nothing here: it never takes the key, and whoever has less must not wait for it, or hand over to it.
- */
-function kinAnswer(view: View, name: NodeName): PeerStatus | null {
-  const said = lastAnswer(view, name)?.status ?? null;
-  return said === null || isForeign(view, said) ? null : said;
-}
-
-const isForeign = ({ local }: View, { systemId }: PeerStatus): boolean =>
-  'systemId' in local && systemId !== null && systemId !== local.systemId;
-
-const saysNo = (view: View, name: NodeName): boolean => (lastAnswer(view, name)?.status.vetoedFor ?? null) !== null;
-
-/** It says so; or it has a command, and has not been asked since it could have begun. */
-function mayBeValidating(view: View, name: NodeName): boolean {
-  const answer = lastAnswer(view, name);
-  if (answer === null) return false;
-  // By when he was heard, not by when he was asked: one who takes his time to answer would be asked for ever.
-  return answer.status.validating || (answer.status.validates && between(answer.heardAt, view.now) > STAND_BACK_MS / 2);
-}
-
-/**
- * The last leader went in maintenance, or is in it: without its daemon nobody stops its Postgres. While that is seen there
- * would be two primaries, whatever the operator who asks for a failover vouches for.
- */
-export function lastPrimaryAlive(view: View, cluster: ClusterView): Decision | null {
-  const unheard = askOfLastPrimary(view, cluster);
-  if (unheard !== null) return unheard;
-  const seen = seenOfLastPrimary(view, cluster);
-  if (seen === null) return null;
-  const why = `${seen}: nobody stops it in maintenance, and two would accept writes. Stop it, or start its daemon and switch over`;
-  if (between(view.wishSince ?? view.now, view.now) > WISH_MS)
-    return decision('switchover.refused', why, [{ do: 'drop-switchover-request', why }]);
-  return primaryAlive(view, cluster, why);
-}
-
-const primaryAlive = (view: View, cluster: ClusterView, why: string): Decision =>
-  decision('maintenance.primary-alive', why, [{ do: 'ask-peers', waitFor: namesOf(view, cluster) }], millis(500));
-
-/** It is known to be down: he gave the key up, and not in maintenance for one who was promoted by hand, who writes on. */
-const isKnownDown = ({ gate }: View): boolean => gate?.beat?.release != null && gate.beat.holdMs !== null;
-
-function askOfLastPrimary(view: View, cluster: ClusterView): Decision | null {
-  if (isKnownDown(view)) return null;
-  const names = namesOf(view, cluster);
-  const unheard = names.filter((name) => !heardLately(view, name));
-  if (unheard.length === 0) return null;
-  return decision('leaderless.ask-peers', `ask ${unheard.join(', ')} whether the last primary is alive`, [
-    { do: 'ask-peers', waitFor: names },
-  ]);
-}
-
-/** By whom a primary was seen that nobody would stop; null: by nobody. */
-function seenOfLastPrimary(view: View, cluster: ClusterView): string | null {
-  if (isKnownDown(view)) return null;
-  const names = namesOf(view, cluster);
-  const primary = names.find((name) => runsAsPrimary(statusOf(view, name)));
-  if (primary !== undefined) return `${primary} runs as a primary`;
-  const last = view.lastLeader;
-  const itself = last === null || last === view.self ? null : statusOf(view, last);
-  // By its own daemon's word it is down, or a standby by now; who saw it before that saw the same server.
-  if (itself !== null && (itself.inRecovery || DOWN.has(itself.state))) return null;
-  if (itself !== null) return `Postgres of ${last}, who led last, is ${itself.state}`;
-  // Its address is forgotten with its key, which may have gone just now; who streams from it knows better.
-  const fed = names.filter((name) => {
-    const named = memberNamed(cluster, name)?.pgha?.receivesFrom ?? null;
-    const from = named === null ? null : memberNamed(cluster, named);
-    return statusOf(view, name)?.receiving === true && (from === null || from.role === 'primary');
-  });
-  if (receivesFromStranger(cluster, view.local)) fed.unshift(view.self);
-  if (fed.length > 0)
-    return `${fed.join(' and ')} receive${fed.length === 1 ? 's' : ''} from a primary that no daemon answers for`;
-  if (last === null || last === view.self) return null;
-  const recent: Millis = millis(2 * view.policy.cluster.loopWait);
-  const seen = sightings(view, names, last).filter(({ age }) => age < recent);
-  return seen.length === 0 ? null : describeSightings(last, seen);
-}
-
 /**
  * This node led last, in maintenance, and its machine was away since: its own Postgres is a standby by now, and who else
  * had led would have said so. One that an operator has promoted by hand, or that has more than we, is his to judge.
@@ -747,209 +507,8 @@ function ledInMaintenance(view: View, cluster: ClusterView, local: Standby): Dec
   );
 }
 
-/** A standby that streams, and from none of those who have a member key: perhaps from a primary without its daemon. */
-export function receivesFromStranger({ members }: ClusterView, local: View['local']): boolean {
-  if (local.kind !== 'standby' || local.receiver?.streaming !== true) return false;
-  const { from } = local.receiver;
-  return !members.some(({ host, port, role }) => `${host}:${port}` === from && role !== 'primary');
-}
-
-export function heardLately(view: View, name: NodeName): boolean {
-  const answer = view.peers.get(name);
-  return answer !== undefined && between(answer.at, view.now) <= FRESH_MS;
-}
-
-export function statusOf(view: View, name: NodeName): PeerStatus | null {
-  const answer = view.peers.get(name);
-  return answer?.kind === 'answered' && heardLately(view, name) ? answer.status : null;
-}
-
-/** @param neverLed where nobody has led, one that runs without a window is one that is just being taken in */
-function saysPrimary(view: View, name: NodeName, neverLed: boolean): boolean {
-  const status = statusOf(view, name);
-  if (status === null) return false;
-  return status.writable || (neverLed && status.state === 'running' && !status.inRecovery);
-}
-
 const behindPrimary = (why: string, waitFor: readonly NodeName[]): Decision =>
   decision('leaderless.primary-alive', why, [{ do: 'ask-peers', waitFor }], millis(500));
-
-export const runsAsPrimary = (status: PeerStatus | null): boolean =>
-  status?.pgha === true && !status.witness && status.state === 'running' && !status.inRecovery;
-
-/**
- * `primary_visibility_consensus`: whoever saw the last leader's Postgres alive within two monitor intervals is positive
- * evidence against the gate's arithmetic. Bounded, because one with a half-open view would block for ever.
- */
-function heldByConsensus(
-  view: View,
-  others: readonly NodeName[],
-  lost: NodeName | null,
-  since: Instant,
-): Decision | null {
-  const { primaryVisibilityConsensus, ttl, loopWait } = view.policy.cluster;
-  // Whether we write ourselves is not for others to say.
-  if (!primaryVisibilityConsensus || lost === null || lost === view.self) return null;
-  // A ping, and a receiver, see a server; that it is a primary they do not see.
-  if (isPrimaryNoMore(view, lost)) return null;
-  const seen = sightings(view, others, lost).filter(({ age }) => age < 2 * loopWait);
-  const left = ttl - between(since, view.now);
-  if (seen.length === 0 || left <= 0) return null;
-  return decision(
-    'leaderless.seen-by-others',
-    `${describeSightings(lost, seen)}: no election while that is so, for up to ${Math.ceil(left)} ms more`,
-    [{ do: 'ask-peers', waitFor: seen.map(({ by }) => by).filter((by) => by !== view.self) }],
-    millis(Math.max(1, Math.min(250, left))),
-  );
-}
-
-/** By its own word: its Postgres is a standby by now, or down. */
-function isPrimaryNoMore(view: View, name: NodeName): boolean {
-  const said = lastAnswer(view, name)?.status;
-  return said !== undefined && !said.writable && (said.inRecovery || said.state !== 'running');
-}
-
-export interface Sighting {
-  readonly by: NodeName;
-  readonly age: Millis;
-}
-
-/** Who saw Postgres of `primary` alive, and how long ago that is now; youngest first. */
-export function sightings(view: View, others: readonly NodeName[], primary: NodeName): readonly Sighting[] {
-  const found: Sighting[] = [];
-  if (view.sawPrimary !== null && primary !== view.self) found.push({ by: view.self, age: view.sawPrimary });
-  for (const by of others) {
-    const answer = lastAnswer(view, by);
-    if (answer === null || answer.status.sawPrimary === null || answer.status.sawPrimaryOf !== primary) continue;
-    found.push({ by, age: millis(answer.status.sawPrimary + between(answer.at, view.now)) });
-  }
-  return found.sort((a, b) => a.age - b.age);
-}
-
-/** `b saw a 120 ms ago, c 900 ms ago` */
-export function describeSightings(primary: NodeName, seen: readonly Sighting[]): string {
-  return seen
-    .map(({ by, age }, i) =>
-      i === 0 ? `${by} saw ${primary} ${Math.round(age)} ms ago` : `${by} ${Math.round(age)} ms ago`,
-    )
-    .join(', ');
-}
-
-/** Two sites that lost each other: the one without the leader cannot know whether he is gone, or only out of sight. */
-function heldByLocation(view: View, others: readonly NodeName[], since: Instant): Decision | null {
-  const { locationPolicy, ttl } = view.policy.cluster;
-  const theirs = view.lastLeaderLocation;
-  const ours = view.policy.node.location;
-  if (locationPolicy === 'off' || theirs === null || theirs === ours) return null;
-  if (others.some((name) => lastAnswer(view, name)?.status.location === theirs)) return null;
-  const left = ttl - between(since, view.now);
-  if (locationPolicy === 'prefer' && left <= 0) return null;
-  const until = locationPolicy === 'prefer' ? `for up to ${Math.ceil(left)} ms more` : 'until one of them can be seen';
-  return decision(
-    'leaderless.location',
-    `the last leader is in ${theirs}, ${view.self} in ${ours}, and nobody in ${theirs} answers: no election here ${until} (location_policy ${locationPolicy})`,
-    // Everybody is waited for: when the first of them is seen again, the others must have had their chance.
-    [{ do: 'ask-peers', waitFor: others }],
-    millis(locationPolicy === 'prefer' ? Math.max(1, Math.min(500, left)) : 500),
-  );
-}
-
-/**
- * Somebody whose Postgres is down or starting may hold more than all standbys: a primary that was fenced and is back, or
- * any node after all of them went down. It comes up as a standby first, and then its position counts: when it has more
- * than we, it goes first, for which it may have to wait at its gate, or we receive it from there. Bounded, because it may
- * never come up, or not be allowed to lead.
- */
-function heldByReturning(view: View, local: Standby, others: readonly NodeName[]): Decision | null {
-  const { ttl } = view.policy.cluster;
-  const coming: { readonly what: string; readonly name: NodeName; readonly left: number }[] = [];
-  for (const name of others) {
-    const said = kinAnswer(view, name);
-    const since = view.returningSince.get(name);
-    if (said === null || since === undefined) continue;
-    const left = ttl - between(since, view.now);
-    if (left <= 0) continue;
-    if (isReturning(said))
-      coming.push({ what: `Postgres of ${name} (${said.state}) may hold more and is coming up`, name, left });
-    else if (isFurther(said, local)) coming.push({ what: `${name} is back and has more`, name, left });
-  }
-  if (coming.length === 0) return null;
-  const left = Math.max(...coming.map((one) => one.left));
-  return decision(
-    'leaderless.wait-for-returning',
-    `${coming.map(({ what }) => what).join(', ')}: wait for up to ${Math.ceil(left)} ms more`,
-    [{ do: 'ask-peers', waitFor: coming.map(({ name }) => name) }],
-    millis(150),
-  );
-}
-
-function isFurther({ timeline, position: at }: Pick<PeerStatus, 'timeline' | 'position'>, local: Standby): boolean {
-  if (timeline === null || at === null) return false;
-  return timeline === local.timeline ? at > position(local) : timeline > local.timeline;
-}
-
-/** `standby_disconnect_on_failover`: positions that still grow cannot be compared. */
-function heldByReceivers(
-  view: View,
-  cluster: ClusterView,
-  local: Standby,
-  others: readonly NodeName[],
-  since: Instant,
-): Decision | null {
-  const { standbyDisconnectOnFailover, siblingNodesDisconnectTimeout, maximumLagOnFailoverBytes } = view.policy.cluster;
-  const left = siblingNodesDisconnectTimeout - between(since, view.now);
-  if (!standbyDisconnectOnFailover || left <= 0) return null;
-  const end = endReceiver(local);
-  if (end !== null) return end;
-  const known = cluster.status?.optime ?? null;
-  // One that lags too far to lead goes on receiving, as it may yet catch up; it would be waited for in vain.
-  const counts = (at: Lsn | null): boolean =>
-    known === null || at === null || distance(at, known) <= maximumLagOnFailoverBytes;
-  const receiving = others.filter((name) => {
-    const said = kinAnswer(view, name);
-    // Without etcd, which is where its key has gone, nobody wins, and nobody ends his receiver for an election.
-    const canWin = cluster.members.some((member) => member.name === name);
-    return canWin && said?.receiving === true && counts(said.position);
-  });
-  if (receiving.length === 0) return null;
-  return decision(
-    'leaderless.wait-for-receivers',
-    `${receiving.join(', ')} still receive${receiving.length === 1 ? 's' : ''}: wait for up to ${Math.ceil(left)} ms more`,
-    [{ do: 'ask-peers', waitFor: receiving }],
-    millis(100),
-  );
-}
-
-/**
- * The last leader's record says where his WAL ends, and the one to whom it was brought may not go (a veto). Who lacks some
- * of it waits for the stream as long as somebody is there who has it; bounded, because it may never come.
- */
-function heldByRecord(view: View, local: Standby, others: readonly NodeName[], since: Instant): Decision | null {
-  const end = view.gate?.beat?.release?.lsn ?? null;
-  const left = view.policy.cluster.ttl - between(since, view.now);
-  if (end === null || position(local) >= end || left <= 0) return null;
-  const has = others.find((name) => (kinAnswer(view, name)?.position ?? end - 1n) >= end);
-  if (has === undefined) return null;
-  return decision(
-    'leaderless.stand-back',
-    `${has} has all WAL up to ${printLsn(end)}, of which we lack ${distance(position(local), end)} bytes: wait for it for up to ${Math.ceil(left)} ms more`,
-    [{ do: 'ask-peers', waitFor: [has] }],
-    millis(100),
-  );
-}
-
-/** null: none runs, and none will. */
-function endReceiver(local: Standby): Decision | null {
-  // Before 13 a change of primary_conninfo needs a restart, and a standby that restarts is no candidate for seconds.
-  if (local.version >= 130_000 && (local.receiver !== null || local.follows !== null)) {
-    return decision(
-      'leaderless.stop-receiving',
-      `end our receiver at ${printLsn(position(local))}, before positions are compared`,
-      [{ do: 'stop-receiving' }],
-    );
-  }
-  return null;
-}
 
 export function take(
   view: View,
@@ -995,58 +554,6 @@ function notListed(view: View, cluster: ClusterView): Decision {
     [],
     millis(1_000),
   );
-}
-
-export function waitAtTheGate(view: View): Decision {
-  const opensAt = view.gate?.opensAt ?? 'never';
-  if (opensAt === 'never') {
-    return decision(
-      'leaderless.at-the-gate',
-      'the last leader went in maintenance, without saying for how long it may write: an operator has to resume or to fail over by hand',
-    );
-  }
-  const left = between(view.now, opensAt);
-  if (view.confirmed !== null && view.confirmed.until >= opensAt) {
-    return decision(
-      'leaderless.at-the-gate',
-      `${view.confirmed.to} goes on without etcd, and ${view.self} has agreed to wait for up to ${Math.ceil(left)} ms more`,
-      [],
-      millis(Math.max(1, left)),
-    );
-  }
-  const unknown = notTold(view);
-  if (unknown !== null && view.dcs.kind === 'read') {
-    const why = `${unknown.why} may be writing for up to ${Math.ceil(left)} ms more`;
-    // Asking must not take us past the gate, nor wait for the one who is gone.
-    if (left < ASKING_MS) return decision('leaderless.at-the-gate', why, [], millis(Math.max(1, left)));
-    const { cluster } = view.dcs;
-    const lost = cluster.leader?.name ?? view.lastLeader;
-    const names = namesOf(view, cluster);
-    const waitFor = names.filter((name) => name !== lost);
-    const isDue = names.some((name) => between(view.peers.get(name)?.at ?? LONG_AGO, view.now) >= unknown.askEvery);
-    return decision(
-      'leaderless.at-the-gate',
-      why,
-      isDue ? [{ do: 'ask-peers', waitFor }] : [],
-      millis(Math.min(left, 250)),
-    );
-  }
-  return decision(
-    'leaderless.at-the-gate',
-    `the last leader may still be writing for up to ${Math.ceil(left)} ms: nobody promotes before that`,
-    [],
-    millis(Math.max(1, left)),
-  );
-}
-
-/** Of what etcd does not tell here the others are asked, while they are there: what they have read may end or prolong the wait. */
-function notTold({ gate }: View): { readonly why: string; readonly askEvery: number } | null {
-  if (gate?.doubt !== undefined) {
-    const why = `${gate.doubt.why}; should etcd have been restored meanwhile, whoever was elected before that`;
-    return { why, askEvery: 0 };
-  }
-  const isLost = gate?.lostUntil !== undefined;
-  return isLost ? { why: 'etcd was replaced; whoever led before', askEvery: 1_000 } : null;
 }
 
 /** What passes by itself when a standby comes up. null: it is up. */
@@ -1109,8 +616,6 @@ function tooOld(view: View, local: Standby, limit: Millis): string | null {
   return `the data of ${view.self} ${old}; maximum_lag_seconds_on_failover allows ${limit / 1000}`;
 }
 
-const followsAnother = (view: View, cluster: ClusterView): boolean => standbySource(view.policy, cluster) !== null;
-
 function ownContender(view: View, local: Standby): Contender {
   return {
     name: view.self,
@@ -1121,21 +626,4 @@ function ownContender(view: View, local: Standby): Contender {
     location: view.policy.node.location,
     ailing: view.ailments.some(({ sickness }) => hinders(sickness.kind)),
   };
-}
-
-/** Members who answered lately and may lead. Who does not answer cannot win either. */
-export function contenders(view: View, names: readonly NodeName[]): readonly Contender[] {
-  const found: Contender[] = [];
-  for (const name of names) {
-    const answer = view.peers.get(name);
-    if (answer?.kind !== 'answered' || between(answer.at, view.now) > FRESH_MS) continue;
-    const one = isForeign(view, answer.status) ? null : contender(answer.status);
-    if (one !== null) found.push(one);
-  }
-  return found.sort((a, b) => compareContenders(a, b));
-}
-
-export function askedSince(view: View, name: NodeName, since: Instant): boolean {
-  const answer = view.peers.get(name);
-  return answer !== undefined && answer.at >= since && between(answer.at, view.now) <= FRESH_MS;
 }

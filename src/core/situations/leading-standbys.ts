@@ -9,6 +9,7 @@ import { describeRanking, rank, unfit } from '../candidate.ts';
 import { type Holding, wanted } from '../classify.ts';
 import type { ClusterView } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
+import { contenders, heardLately } from '../election/heard.ts';
 import { type LocalPostgres, position, type Standby, type Stopped } from '../local.ts';
 import { type Lsn, printLsn } from '../lsn.ts';
 import { REMOTE, type RemoteSource } from '../policy.ts';
@@ -19,7 +20,6 @@ import { between, millis } from '../time.ts';
 import { kinship } from '../timeline.ts';
 import { type LearnedLineage, ownHistory, type View } from '../view.ts';
 import { backingOff } from './backing-off.ts';
-import { contenders, heardLately } from './leaderless.ts';
 import { others } from './leading.ts';
 import { restartAsScheduled } from './restarting.ts';
 

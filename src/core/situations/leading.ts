@@ -4,6 +4,8 @@ import { type Contender, describeRanking, rank } from '../candidate.ts';
 import { foreignData, type Holding, wanted } from '../classify.ts';
 import type { ClusterView } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
+import { contenders, describeSightings, sightings } from '../election/heard.ts';
+import { compared, isMember } from '../election/voting.ts';
 import { roomToBegin } from '../lease.ts';
 import type { Stopped } from '../local.ts';
 import { distance, type Lsn, printLsn } from '../lsn.ts';
@@ -14,7 +16,7 @@ import { between, type Instant, laterBy, millis } from '../time.ts';
 import type { Attempts, View } from '../view.ts';
 import { treat, triedToHandOver } from './ailing.ts';
 import { backingOff } from './backing-off.ts';
-import { compared, contenders, describeSightings, isMember, PROMOTIONS, sightings } from './leaderless.ts';
+import { PROMOTIONS } from './leaderless.ts';
 import { leadStandbys } from './leading-standbys.ts';
 import { restartAsScheduled } from './restarting.ts';
 

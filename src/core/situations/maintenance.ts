@@ -4,6 +4,8 @@
  */
 import type { ClusterView, Member } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
+import { heardLately, runsAsPrimary, statusOf } from '../election/heard.ts';
+import { lastPrimaryAlive } from '../election/last-primary.ts';
 import { gateOpen } from '../gate.ts';
 import { position, type Standby } from '../local.ts';
 import { standbySource } from '../standby-cluster.ts';
@@ -12,7 +14,7 @@ import { between } from '../time.ts';
 import type { View } from '../view.ts';
 import { backingOff } from './backing-off.ts';
 import { follow } from './following.ts';
-import { heardLately, lastPrimaryAlive, runsAsPrimary, seekLeader, statusOf, take } from './leaderless.ts';
+import { seekLeader, take } from './leaderless.ts';
 import { beforePromotion, comeBackHere, handOver } from './leading.ts';
 import { rejoin } from './rejoining.ts';
 

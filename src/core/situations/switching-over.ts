@@ -4,6 +4,8 @@ import { type Contender, describeRanking, rank, unfit } from '../candidate.ts';
 import type { Holding } from '../classify.ts';
 import type { ClusterView, FailoverRequest } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
+import { contenders } from '../election/heard.ts';
+import { isMember } from '../election/voting.ts';
 import { assertNever } from '../invariant.ts';
 import { distance } from '../lsn.ts';
 import { nextForPoolers, type PauseFor } from '../poolers.ts';
@@ -13,7 +15,6 @@ import type { NodeName } from '../store.ts';
 import { between, millis } from '../time.ts';
 import { isFed } from '../upstream.ts';
 import type { View } from '../view.ts';
-import { contenders, isMember } from './leaderless.ts';
 import { others } from './leading.ts';
 
 const FRESH_MS = 2_000;

@@ -1259,7 +1259,7 @@ export const MUTANTS: readonly Mutant[] = [
     story: 'location_policy strict: the site that lost sight of the leader elects one of its own',
     edits: [
       {
-        file: LEADERLESS,
+        file: 'src/core/election/held-back.ts',
         find: `if (locationPolicy === 'off' || theirs === null`,
         replace: `if (locationPolicy !== ('never' as string) || theirs === null`,
       },
@@ -1313,7 +1313,7 @@ export const MUTANTS: readonly Mutant[] = [
     story: 'standby_disconnect_on_failover: nobody ends his receiver',
     edits: [
       {
-        file: LEADERLESS,
+        file: 'src/core/election/held-back.ts',
         find: `(local.receiver !== null || local.follows !== null)`,
         replace: `local.follows === ('' as string)`,
       },
@@ -1328,7 +1328,7 @@ export const MUTANTS: readonly Mutant[] = [
     story: 'standby_disconnect_on_failover: another standby still receives',
     edits: [
       {
-        file: LEADERLESS,
+        file: 'src/core/election/held-back.ts',
         find: `  if (receiving.length === 0) return null;`,
         replace: `  if (receiving.length >= 0) return null;`,
       },
@@ -1493,7 +1493,7 @@ export const MUTANTS: readonly Mutant[] = [
     story: 'S4: a standby leads that lacks what the other one has acknowledged',
     edits: [
       {
-        file: LEADERLESS,
+        file: 'src/core/election/voting.ts',
         find: "if (verdict.kind === 'may-win') return heldByVotersReceivers(view, key, votes);",
         replace: "if (verdict.kind !== 'never') return null;",
       },
@@ -1507,7 +1507,7 @@ export const MUTANTS: readonly Mutant[] = [
     story: 'S4: its position is too low, and what it acknowledged before its restart counts as nowhere',
     edits: [
       {
-        file: LEADERLESS,
+        file: 'src/core/election/voting.ts',
         find: '!said.inRecovery || !said.positionFinal) return null;',
         replace: '!said.inRecovery) return null;',
       },
@@ -1536,7 +1536,7 @@ export const MUTANTS: readonly Mutant[] = [
         replace: '  const ends = null as Decision | null;',
       },
       {
-        file: LEADERLESS,
+        file: 'src/core/election/voting.ts',
         find: "if (verdict.kind === 'may-win') return heldByVotersReceivers(view, key, votes);",
         replace: "if (verdict.kind === 'may-win') return null;",
       },
