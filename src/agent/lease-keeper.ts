@@ -543,7 +543,8 @@ export class LeaseKeeper {
       // Rule 33, whatever the settings say now.
       if (!isListed(this.listSeen, self)) return 'refused';
       const listRevision = this.listSeen?.revision ?? ABSENT;
-      const forced = despitePause && known.opensAt === 'never' && this.confirmed === null;
+      const isLost = known.lostUntil !== undefined && clock.now() < known.lostUntil;
+      const forced = despitePause && known.opensAt === 'never' && this.confirmed === null && !isLost;
       if (!forced && !gateOpen(known, clock.now())) return 'refused';
       const gate: Gate = forced ? { ...known, opensAt: clock.now() } : known;
       const session = await this.ensureSession();

@@ -156,9 +156,13 @@ export async function empty(place: Place, known: readonly string[]): Promise<voi
   const { dataDir } = place;
   const outside = await outsideDirectories(dataDir);
   await rm(join(dataDir, 'global', 'pg_control'), { force: true });
-  for (const directory of new Set([...outside.tablespaces, ...known])) {
+  // Clusters of several major versions may share one location: what another one has in it is not ours.
+  const majors = new Map(known.map((directory) => [directory, String(place.version)] as const));
+  for (const directory of outside.tablespaces) if (outside.major !== null) majors.set(directory, outside.major);
+  for (const [directory, major] of majors) {
     for (const name of await listing(directory)) {
-      if (/^PG_\d+_\d+$/.test(name)) await rm(join(directory, name), { recursive: true, force: true });
+      const [, whose] = /^PG_(\d+)_\d+$/.exec(name) ?? [];
+      if (whose === major) await rm(join(directory, name), { recursive: true, force: true });
     }
   }
   if (outside.wal !== null) {
@@ -179,7 +183,9 @@ export async function empty(place: Place, known: readonly string[]): Promise<voi
  * Where links lead out of the data directory. A tablespace is followed only where it holds a subdirectory of this very
  * major version: any other directory is not what the link was made for.
  */
-async function outsideDirectories(dataDir: string): Promise<{ tablespaces: string[]; wal: string | null }> {
+async function outsideDirectories(
+  dataDir: string,
+): Promise<{ tablespaces: string[]; major: string | null; wal: string | null }> {
   const major = await readFile(join(dataDir, 'PG_VERSION'), 'utf8').then(
     (text) => text.trim(),
     () => null,
@@ -190,7 +196,7 @@ async function outsideDirectories(dataDir: string): Promise<{ tablespaces: strin
     if (target === null || major === null) continue;
     if ((await listing(target)).some((entry) => entry.startsWith(`PG_${major}_`))) tablespaces.push(target);
   }
-  return { tablespaces, wal: await linkTarget(join(dataDir, 'pg_wal')) };
+  return { tablespaces, major, wal: await linkTarget(join(dataDir, 'pg_wal')) };
 }
 
 async function linkTarget(path: string): Promise<string | null> {

@@ -639,6 +639,8 @@ describe('emptying a directory', () => {
     await directory('wiped', 'data', 'pg_tblspc');
     await directory('wiped', 'data', 'global');
     await mkdir(join(space, 'PG_15_202209061', '5'), { recursive: true });
+    // Of another cluster, which shares this location.
+    await mkdir(join(space, 'PG_14_202107181', '5'), { recursive: true });
     await writeFile(join(space, 'note'), 'x');
     await writeFile(join(wal, '000000010000000000000001'), 'x');
     await writeFile(join(wal, 'note'), 'x');
@@ -656,7 +658,7 @@ describe('emptying a directory', () => {
     expect(await exists(markerPath(place))).toBe(false);
     await wipeDirectory(place, quiet);
     expect(await readdir(place.dataDir)).toEqual([]);
-    expect(await readdir(space)).toEqual(['note']);
+    expect((await readdir(space)).sort()).toEqual(['PG_14_202107181', 'note']);
     expect(await readdir(wal)).toEqual(['note']);
     expect(await readdir(elsewhere)).toEqual(['PG_14_202107181']);
     expect(await exists(markerPath(place))).toBe(false);

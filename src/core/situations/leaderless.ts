@@ -6,7 +6,7 @@
 
 import { type Contender, describeRanking, rank } from '../candidate.ts';
 import { adoptable } from '../classify.ts';
-import { type ClusterView, timelineBeyond } from '../cluster.ts';
+import { type ClusterView, type FailoverRequest, timelineBeyond } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
 import { waitAtTheGate } from '../election/at-the-gate.ts';
 import {
@@ -50,7 +50,7 @@ import { keyOfTaker } from '../quorum.ts';
 import type { RuleId } from '../rules.ts';
 import { cannotWrite, describeSickness, hinders } from '../sickness.ts';
 import { ABSENT, type NodeName, type Revision } from '../store.ts';
-import { between, type Instant, laterBy, latest, type Millis, millis } from '../time.ts';
+import { between, type Instant, LONG_AGO, laterBy, latest, type Millis, millis } from '../time.ts';
 import { unwatched, type View } from '../view.ts';
 import { backingOff } from './backing-off.ts';
 
@@ -157,6 +157,14 @@ function leadsFirst(view: View, cluster: ClusterView, here: Timeline): Decision 
   return take(view, cluster, 'leaderless.acquire', 'nobody has ever led this cluster, and its data is here');
 }
 
+/**
+ * The operator answers for whoever went in maintenance, and not for one who has led since with an end to his word: in an
+ * etcd that was restored the wish may come from the backup, and be older than that one.
+ */
+function isVouchedFor(gate: View['gate'], { revision }: FailoverRequest, now: Instant): boolean {
+  return gate?.opensAt === 'never' && revision > gate.revision && (gate.lostUntil ?? LONG_AGO) <= now;
+}
+
 function asStandby(view: View, cluster: ClusterView, local: Standby): Decision {
   const ends = voterEndsReceiver(view, cluster, local);
   if (ends !== null) return ends;
@@ -176,7 +184,7 @@ function asStandby(view: View, cluster: ClusterView, local: Standby): Decision {
     );
   if (!isListed(cluster.failsafe, view.self)) return notListed(view, cluster);
   const promised = forced || followsAnother(view, cluster) ? null : (cluster.sync ?? null);
-  if (request?.candidate === view.self && view.gate?.opensAt === 'never' && request.revision > view.gate.revision) {
+  if (request?.candidate === view.self && isVouchedFor(view.gate, request, view.now)) {
     return (
       lastPrimaryAlive(view, cluster) ??
       heldBySync(view, cluster, local, 'asked first') ??

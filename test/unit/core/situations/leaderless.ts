@@ -702,6 +702,15 @@ export const byOperator: readonly Case[] = [
     actions: [],
   },
   {
+    name: 'waits for one who has led since then with an end to his word: the wish may come from a backup of etcd',
+    view: seeks({
+      cluster: byHand('b'),
+      gate: { ...aGate({ opensAt: 'never', beat: aBeat({ holdMs: null }) }), lostUntil: laterBy(before(0), millis(1)) },
+    }),
+    rule: 'leaderless.at-the-gate',
+    actions: [],
+  },
+  {
     name: 'takes the key of a leader that went in maintenance on the word of an operator that is newer',
     view: seeks({ cluster: byHand('b'), gate: aGate({ opensAt: 'never', beat: aBeat({ holdMs: null }) }) }),
     rule: 'leaderless.chosen',
