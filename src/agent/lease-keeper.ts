@@ -916,6 +916,8 @@ export class LeaseKeeper {
     if (this.list !== null && this.listUnsettled === null && sameList(this.list.members, wanted)) return;
     const revision = this.list?.revision ?? this.listSeen?.revision ?? ABSENT;
     this.listUnsettled = union(wanted, this.listUnsettled);
+    // It may land and not be answered: then nobody is kept away any more, and there is nobody whose word would do.
+    if (wanted.size === 0) this.list = null;
     await this.store();
     const answer = await dcs.txn(listTxn(tenure, wanted, revision), this.callLimit());
     // Unknown or failed: both lists count until a later write has succeeded.

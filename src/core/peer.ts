@@ -21,7 +21,7 @@ export interface PeerStatus {
   /** The larger of received and replayed on a standby, the flush position on a primary; null when unknown. */
   readonly position: Lsn | null;
   readonly replayed: Lsn | null;
-  /** false while it still replays what it had before its start. Patroni does not say: true. */
+  /** false while it still replays what it had before its start, and while it does not answer. Patroni does not say: true. */
   readonly positionFinal: boolean;
   readonly noFailover: boolean;
   readonly priority: number;

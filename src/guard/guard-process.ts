@@ -175,6 +175,7 @@ export class GuardProcess {
         return {};
       case 'disarm':
         this.refuseWhileEnding();
+        this.refuseForAnother(this.options.dataDirectory);
         this.follow({ kind: 'disarmed' });
         this.watchdog?.end();
         return {};
@@ -296,6 +297,7 @@ export class GuardProcess {
     const asked = boot === undefined || wall === undefined ? null : { boot, wall };
     if (!Number.isFinite(deadline) || !dataDirectory.startsWith('/')) throw new Error('no deadline or no directory');
     this.refuseWhileEnding();
+    this.refuseForAnother(dataDirectory);
     // After a strike nobody has watched the clocks. A deadline that passed a moment ago is still one: a guard that woke
     // late from a suspension would forget it here.
     if (this.orders.kind === 'armed' && !(this.striking && this.hasPassed())) this.lookAtClocks();
@@ -325,6 +327,13 @@ export class GuardProcess {
   }
 
   /** Whoever was struck goes down all the way before anybody may start it again. */
+  /** `data_dir` was changed: the new daemon knows nothing of the server that runs in the former one, and may still write. */
+  private refuseForAnother(dataDirectory: string): void {
+    const { orders } = this;
+    if (orders.kind !== 'armed' || orders.dataDirectory === dataDirectory || !livesOn(orders)) return;
+    throw new Error(`${describe(orders)}, and Postgres runs there; this daemon is for ${dataDirectory}`);
+  }
+
   private refuseWhileEnding(): void {
     if (!this.ending) return;
     if (this.orders.kind === 'armed' && livesOn(this.orders)) {

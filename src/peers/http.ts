@@ -181,7 +181,8 @@ function pghaStatus(name: string, state: string, said: Json, own: Json): PeerSta
     timeline: readTimeline(own['timeline']),
     position: readPosition(own['position']),
     replayed: readPosition(own['replayed']),
-    positionFinal: own['position_final'] === true,
+    // While its check fails, what it says of its position is from before: it may have confirmed commits since.
+    positionFinal: own['position_final'] === true && own['failing'] == null,
     noFailover: own['nofailover'] === true || isTrue(tagsOf(said)['nofailover']),
     priority: whole(own['priority']) ?? 100,
     nodeId: whole(own['node_id']),

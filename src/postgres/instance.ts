@@ -39,7 +39,7 @@ import { readHistoryFile, readLineage } from './lineage.ts';
 import { fetchSlots, putSlots, removeSlots, slotsOfLeader } from './logical-slots.ts';
 import { Lookout } from './look.ts';
 import { readMarker } from './markers.ts';
-import { findPlace, type Place } from './place.ts';
+import { findDataDirectory, findPlace, type Place } from './place.ts';
 import { Probe, upstreamIn } from './probe.ts';
 import { follow, promote, type RunningServer, reload, reloadByCommand, withdraw } from './recovery.ts';
 import { createReplica } from './replica-methods.ts';
@@ -182,13 +182,26 @@ export class PostgresInstance implements Postgres {
       parts = await this.#opened();
     } catch (error) {
       const code = error instanceof PghaError ? error.code : 'PGHA_DATA_DIRECTORY_UNREADABLE';
-      return { kind: 'unusable', code, sentence: error instanceof Error ? error.message : String(error) };
+      const sentence = error instanceof Error ? error.message : String(error);
+      // A server that runs there goes on, and may write: "unusable" would say that it does not.
+      return (await this.#runsAllTheSame())
+        ? { kind: 'silent', since: millis(0), said: sentence }
+        : { kind: 'unusable', code, sentence };
     }
     const local = this.#withRaised(await parts.lookout.look(limit, check));
     this.#seen = local;
     this.#holdWithdrawal(parts, local);
     this.#limitServerLog(parts.place);
     return local;
+  }
+
+  /** Where the programs or the versions cannot be found. Not known, because the path does not answer, counts as yes. */
+  async #runsAllTheSame(): Promise<boolean> {
+    try {
+      return familyOf(await findDataDirectory(this.#config, this.#clock)).length > 0;
+    } catch {
+      return true;
+    }
   }
 
   vitals(): Vitals {

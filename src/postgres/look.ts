@@ -84,7 +84,8 @@ export class Lookout {
     const known = this.#watch.living;
     const asked = known === null ? null : this.#ask(limit, check);
     const facts = await this.#readDirectory(deadline, known !== null);
-    if (facts !== null && facts.marker !== null) return { kind: 'half-made', by: facts.marker.work };
+    if (facts?.marker != null && facts.marker.elsewhere === undefined)
+      return { kind: 'half-made', by: facts.marker.work };
     const postmaster = this.#findPostmaster(facts);
     if (postmaster === null) return this.#withoutPostmaster(facts, deadline);
 
@@ -115,6 +116,12 @@ export class Lookout {
       return unusable('PGHA_DATA_DIRECTORY_UNREADABLE', `${dataDir} cannot be read: ${facts.content.unreadable}.`);
     }
     if (facts.content === 'absent' || facts.content === 'empty') return { kind: 'absent' };
+    if (facts.marker !== null) {
+      return unusable(
+        'PGHA_DATA_DIRECTORY_FOREIGN',
+        `A ${facts.marker.work} was begun in ${dataDir} before what stands there now was mounted or linked there; it is left alone. Where these data are whole, remove the marker (\`unfinished\` in ${this.#place.runtimeDirectory}, or ${dataDir}.pgha-unfinished).`,
+      );
+    }
     if (facts.content === 'foreign') {
       return unusable(
         'PGHA_DATA_DIRECTORY_FOREIGN',

@@ -8,6 +8,7 @@
  * (the data directory is the root of a mounted file system) it stands in the runtime directory, which survives a
  * crash of the daemon but not one of the machine; that is said in the log.
  */
+import { lstat, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { errorCode, readText, removeDurably, writeDurably } from './durable-file.ts';
 import type { Place } from './place.ts';
@@ -20,6 +21,11 @@ export interface Marker {
   readonly since: string;
   /** Directories outside the data directory that the work began to fill: tablespaces, by their resolved path. */
   readonly tablespaces: readonly string[];
+  /**
+   * The work was begun under this path, and what stands there now was mounted or linked there since: it is neither
+   * unfinished nor known to be whole, and is left alone.
+   */
+  readonly elsewhere?: true;
 }
 
 /** What these functions need of a place. */
@@ -38,9 +44,41 @@ const markerPathInRuntime = (place: MarkerPlace): string => join(place.runtimeDi
  */
 export async function readMarker(place: MarkerPlace): Promise<Marker | null> {
   const beside = await readText(place, markerPath(place));
-  if (beside !== null) return parseMarker(beside);
+  if (beside !== null) return (await isLink(place)) ? { ...parseMarker(beside), elsewhere: true } : parseMarker(beside);
   const inRuntime = await readText(place, markerPathInRuntime(place));
-  return inRuntime === null || isOfAnother(place, inRuntime) ? null : parseMarker(inRuntime);
+  if (inRuntime === null || isOfAnother(place, inRuntime)) return null;
+  const marker = parseMarker(inRuntime);
+  const moved = (await isLink(place)) || parentIn(inRuntime) !== (await parentOf(place));
+  return moved ? { ...marker, elsewhere: true } : marker;
+}
+
+/** Beside a link that led nowhere when the work began: the resolved path of a directory that is there is none. */
+async function isLink({ dataDir }: MarkerPlace): Promise<boolean> {
+  try {
+    return (await lstat(dataDir)).isSymbolicLink();
+  } catch {
+    return false;
+  }
+}
+
+/** Which directory the data directory stands in: another one once a file system was mounted there. */
+async function parentOf({ dataDir }: MarkerPlace): Promise<string | null> {
+  try {
+    const { dev, ino } = await stat(dirname(dataDir));
+    return `${dev}:${ino}`;
+  } catch {
+    return null;
+  }
+}
+
+/** null: half a marker, or one of a version that did not write it, does not say. */
+function parentIn(text: string): string | null {
+  try {
+    const { parent } = JSON.parse(text) as Record<string, unknown>;
+    return typeof parent === 'string' ? parent : null;
+  } catch {
+    return null;
+  }
 }
 
 /**
@@ -67,7 +105,8 @@ export async function setMarker(
     await writeDurably(place, markerPath(place), text);
   } catch (error) {
     if (!['EACCES', 'EPERM', 'EROFS'].includes(errorCode(error) ?? '')) throw error;
-    await writeDurably(place, markerPathInRuntime(place), text);
+    const bound = { ...JSON.parse(text), parent: await parentOf(place) };
+    await writeDurably(place, markerPathInRuntime(place), `${JSON.stringify(bound)}\n`);
     place.log.write(
       'warn',
       'operation.progress',

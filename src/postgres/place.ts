@@ -50,7 +50,7 @@ const VERSION_LIMIT: Millis = millis(5_000);
  */
 export async function findPlace(config: Config, log: EventLog, clock: Clock): Promise<Place> {
   const settings = config.postgresql;
-  const dataDir = await withLimit(clock, FILE_LIMIT, 'resolving the data directory', resolvePath(settings.dataDir));
+  const dataDir = await findDataDirectory(config, clock);
   const made = await madeByVersion({ clock, dataDir });
   const binDir = await withLimit(clock, FILE_LIMIT, 'looking for Postgres', findBinaries(settings.binDir, made));
   const versionNumber = await binaryVersion(binDir);
@@ -68,6 +68,10 @@ export async function findPlace(config: Config, log: EventLog, clock: Clock): Pr
     clock,
   };
 }
+
+/** The data directory alone, where the rest cannot be found. @throws {TimeLimitError} */
+export const findDataDirectory = (config: Config, clock: Clock): Promise<string> =>
+  withLimit(clock, FILE_LIMIT, 'resolving the data directory', resolvePath(config.postgresql.dataDir));
 
 /** Links followed as far as the path exists: a data directory that is still to be made has only its parents. */
 async function resolvePath(path: string): Promise<string> {

@@ -39,7 +39,7 @@ export async function wipeDirectory(place: Place, lastLook: () => void): Promise
   const marker = await readMarker(place);
   if (marker !== null) await endLeftovers(place);
   refuseWhileInUse(place);
-  await refuseForeign(place, marker !== null);
+  await refuseForeign(place, marker !== null && marker.elsewhere === undefined);
   await keepAside(place);
   lastLook();
   await setMarker(place, marker?.work ?? 'copy', marker?.tablespaces ?? []);
@@ -49,7 +49,8 @@ export async function wipeDirectory(place: Place, lastLook: () => void): Promise
 
 /** What is there, for those who make a cluster in it: only what our own marker names may be removed without asking. */
 export async function targetState(place: Place): Promise<TargetState> {
-  if ((await readMarker(place)) !== null) return 'half-made';
+  const marker = await readMarker(place);
+  if (marker !== null && marker.elsewhere === undefined) return 'half-made';
   try {
     const names = await withLimit(place.clock, FILE_LIMIT, `looking into ${place.dataDir}`, readdir(place.dataDir));
     return names.length === 0 ? 'empty' : 'in use';

@@ -291,6 +291,18 @@ describe('a deadline', () => {
     expect(await daemon.ask('armed', 500)).toBeNull();
   });
 
+  it('comes also where the next daemon is for another directory: it knows nothing of the server in this one', async () => {
+    const node = aNode();
+    const daemon = await aDaemon(node);
+    aFakeFamily(node);
+    await eventually(() => familyOf(node.data).length === 1);
+    expect(await daemon.arm(node, 600)).toEqual({ kind: 'acked' });
+    const later = { deadline: monotonicMs() + 5_000, dataDirectory: aNode().data };
+    expect(await daemon.ask('arm', later, 500)).toMatchObject({ kind: 'silent' });
+    await eventually(() => familyOf(node.data).length === 0, 1_500);
+    expect(await daemon.ask('arm', later, 500)).toEqual({ kind: 'acked' });
+  });
+
   it('keeps a family down that appears after it, until the daemon gives other orders', async () => {
     const node = aNode();
     const daemon = await aDaemon(node);

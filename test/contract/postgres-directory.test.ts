@@ -37,7 +37,7 @@ import type { Place } from '../../src/postgres/place.ts';
 import type { Query, Row } from '../../src/postgres/remote.ts';
 import { rewindFrom } from '../../src/postgres/rewind.ts';
 import { setStandbySignal, writeConfiguration, writeUpstream } from '../../src/postgres/server-config.ts';
-import { wipeDirectory } from '../../src/postgres/wipe.ts';
+import { targetState, wipeDirectory } from '../../src/postgres/wipe.ts';
 import { removeSharedMemory } from '../shared-memory.ts';
 import { aConfig, aLog, aLogin, aPlace, realClock, type Written } from '../unit/postgres/place-builder.ts';
 
@@ -676,6 +676,36 @@ describe('the marker and the signal file', () => {
     await clearMarker(place);
     expect(await readMarker(place)).toBeNull();
     await clearMarker(place);
+  });
+
+  test('one in the runtime directory is of a path on which nothing was mounted since; what stands there is left alone', async () => {
+    const place = await node('mounted');
+    const path = join(place.runtimeDirectory, 'unfinished');
+    const { dev, ino } = await stat(join(base, 'mounted'));
+    const told = (parent: string) =>
+      writeFile(path, JSON.stringify({ work: 'copy', data_directory: place.dataDir, parent }));
+    await told(`${dev}:${ino}`);
+    await directory('mounted', 'data', 'global');
+    expect(await readMarker(place)).toMatchObject({ work: 'copy' });
+    expect((await readMarker(place))?.elsewhere).toBeUndefined();
+    expect(await targetState(place)).toBe('half-made');
+    await told(`${dev}:${ino}0`);
+    expect(await readMarker(place)).toMatchObject({ work: 'copy', elsewhere: true });
+    expect(await targetState(place)).toBe('in use');
+    await expect(wipeDirectory(place, () => undefined)).rejects.toMatchObject({ code: 'PGHA_DATA_DIRECTORY_FOREIGN' });
+    expect(await readdir(place.dataDir)).toEqual(['global']);
+  });
+
+  test('one beside a link that led nowhere when the work began says nothing of what the link leads to now', async () => {
+    const place = await node('linked');
+    const volume = await directory('volume');
+    await setMarker(place, 'copy');
+    await symlink(volume, place.dataDir);
+    await writeFile(join(volume, 'PG_VERSION'), '15\n');
+    expect(await readMarker(place)).toMatchObject({ elsewhere: true });
+    expect(await targetState(place)).toBe('in use');
+    await clearMarker(place);
+    expect(await readMarker(place)).toBeNull();
   });
 
   test('standby.signal comes and goes, belongs to the server’s user, and recovery.signal never stays', async () => {

@@ -110,6 +110,26 @@ describe('a look', () => {
     expect(await server.look()).toMatchObject({ kind: 'unusable', code: 'PGHA_DATA_DIRECTORY_FOREIGN' });
   });
 
+  test('without its programs says that a server runs there, which may write, and not that there is none', async () => {
+    const a = await runningPrimary('a');
+    const stopped = await servers.addCluster('b');
+    const withoutPrograms = ({ config }: TestServer) =>
+      new PostgresInstance({
+        config: { ...config, postgresql: { ...config.postgresql, binDir: '/nowhere' } },
+        log: { write: () => undefined },
+        clock: new SystemClock(),
+        random: systemRandom(),
+      });
+    expect(await withoutPrograms(a).look(millis(1_000))).toMatchObject({
+      kind: 'silent',
+      said: expect.stringContaining('/nowhere'),
+    });
+    expect(await withoutPrograms(stopped).look(millis(1_000))).toMatchObject({
+      kind: 'unusable',
+      code: 'PGHA_POSTGRES_NOT_FOUND',
+    });
+  });
+
   test('says that a directory is in use by a server that sees it elsewhere', async () => {
     const server = await servers.addCluster('a');
     const other = await runningPrimary('b');

@@ -126,7 +126,7 @@ function peerStatus(control: Control): PeerStatus | null {
     timeline: 'timeline' in local ? local.timeline : null,
     position: local.kind === 'standby' ? position(local) : local.kind === 'primary' ? local.flushed : null,
     replayed: local.kind === 'standby' ? local.replayed : null,
-    positionFinal: local.kind === 'standby' ? local.positionFinal : true,
+    positionFinal: local.kind === 'standby' ? local.positionFinal && local.failing === null : true,
     noFailover: policy.node.noFailover || published.unwatched !== null,
     priority: policy.node.priority,
     nodeId: policy.node.nodeId,

@@ -1612,6 +1612,24 @@ describe('without etcd, in failsafe mode', () => {
     expect(etcd.key('failsafe')?.value).toBe('{}');
   });
 
+  it('leaves none to the next process where the emptied one may have landed', async () => {
+    await leads();
+    await clock.pass(1_200);
+    expect(state.stored?.list).not.toBeNull();
+    failsafe.on = false;
+    etcd.fault({
+      on: 'txn',
+      when: writesKey('failsafe'),
+      loseAnswer: true,
+      first: () => {
+        etcd.reachable = false;
+      },
+    });
+    await clock.pass(1_200);
+    expect(etcd.key('failsafe')?.value).toBe('{}');
+    expect(state.stored?.list).toBeNull();
+  });
+
   it('goes on for as long as all members confirm, with every window counted from the asking', async () => {
     await leads();
     await clock.pass(1_200);

@@ -153,6 +153,16 @@ it('a member that saw the primary in the future, or is vetoed for less than noth
   expect(readPeerStatus('b', JSON.stringify(said))).toMatchObject({ sawPrimary: null, vetoedFor: null });
 });
 
+it('a member whose Postgres does not answer tells no position that is final', () => {
+  const said = (failing: unknown) =>
+    readPeerStatus(
+      'b',
+      JSON.stringify({ state: 'running', pgha: { in_recovery: true, position_final: true, failing } }),
+    );
+  expect(said(null)).toMatchObject({ positionFinal: true });
+  expect(said({ count: 1, said: 'no answer in time' })).toMatchObject({ positionFinal: false });
+});
+
 describe('a member of Patroni', () => {
   const read = (over: object): ReturnType<typeof readPeerStatus> =>
     readPeerStatus('b', JSON.stringify({ ...patroni, ...over }));
