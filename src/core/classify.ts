@@ -110,6 +110,8 @@ function writesWithoutWindow(view: View): boolean {
   const { local, leadership, operation } = view;
   // The server of a bootstrap is reachable by its private socket only; orphans have a rule of their own.
   if (operation?.kind === 'bootstrap' || local.kind === 'orphans') return false;
+  // What nobody can ask may be a standby; a primary that this node led with is the guard's.
+  if (local.kind === 'unusable') return false;
   if (!mayWrite(local)) return false;
   if (view.policy.cluster.pause) return false;
   if (leadership.kind === 'holding') return !leadership.windowOpen && !leadership.adopting;

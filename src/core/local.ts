@@ -49,7 +49,12 @@ export interface Running {
    * null: the configured check passed. Otherwise the check that failed (the held query counts whichever type is
    * configured) and what it said; `disk`: processes wait for its WAL to be written, and none is. The other facts are then the last that were known.
    */
-  readonly failing: { readonly check: 'ping' | 'connection' | 'query' | 'disk'; readonly said: string } | null;
+  readonly failing: {
+    readonly check: 'ping' | 'connection' | 'query' | 'disk';
+    readonly said: string;
+    /** The query was not answered: what is known beside it is from before. */
+    readonly outdated?: true;
+  } | null;
   /** What says that new sessions find no room (53300). It serves the ones it has: shown, and no failure. Absent: there is room. */
   readonly full?: string;
 }
@@ -113,7 +118,13 @@ export type LocalPostgres =
   /** No data directory, or an empty one. */
   | { readonly kind: 'absent' }
   /** Not ours to touch, or not understood: told, and left alone. */
-  | { readonly kind: 'unusable'; readonly code: string; readonly sentence: string }
+  | {
+      readonly kind: 'unusable';
+      readonly code: string;
+      readonly sentence: string;
+      /** A server runs there all the same, which nobody can ask. */
+      readonly runs?: true;
+    }
   /** Our own marker says that a copy, a rewind or an initdb did not end: never started. */
   | { readonly kind: 'half-made'; readonly by: 'initdb' | 'copy' | 'rewind' }
   /** The family of processes is seen empty. */
@@ -143,8 +154,9 @@ export function mayWrite(local: LocalPostgres): boolean {
       return true;
     case 'starting':
       return local.asPrimary;
-    case 'absent':
     case 'unusable':
+      return local.runs === true;
+    case 'absent':
     case 'half-made':
     case 'stopped':
     case 'stopping':

@@ -21,8 +21,10 @@ export interface PeerStatus {
   /** The larger of received and replayed on a standby, the flush position on a primary; null when unknown. */
   readonly position: Lsn | null;
   readonly replayed: Lsn | null;
-  /** false while it still replays what it had before its start, and while it does not answer. Patroni does not say: true. */
+  /** false while it still replays what it had before its start. Patroni does not say: true. */
   readonly positionFinal: boolean;
+  /** Its Postgres does not answer its daemon: the position is from before, and it may have confirmed commits since. */
+  readonly outdated: boolean;
   readonly noFailover: boolean;
   readonly priority: number;
   readonly nodeId: number | null;

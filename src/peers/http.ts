@@ -181,8 +181,8 @@ function pghaStatus(name: string, state: string, said: Json, own: Json): PeerSta
     timeline: readTimeline(own['timeline']),
     position: readPosition(own['position']),
     replayed: readPosition(own['replayed']),
-    // While its check fails, what it says of its position is from before: it may have confirmed commits since.
-    positionFinal: own['position_final'] === true && own['failing'] == null,
+    positionFinal: own['position_final'] === true,
+    outdated: isObject(own['failing']) && own['failing']['outdated'] === true,
     noFailover: own['nofailover'] === true || isTrue(tagsOf(said)['nofailover']),
     priority: whole(own['priority']) ?? 100,
     nodeId: whole(own['node_id']),
@@ -249,6 +249,7 @@ function patroniStatus(name: string, state: string, said: Json): PeerStatus | st
     position: primary ? location : later(received, replayed),
     replayed,
     positionFinal: true,
+    outdated: false,
     noFailover: isTrue(tags['nofailover']) || (priority !== null && priority <= 0) || said['watchdog_failed'] === true,
     priority: fromFailoverPriority(priority ?? 1),
     nodeId: null,

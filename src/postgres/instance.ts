@@ -183,10 +183,7 @@ export class PostgresInstance implements Postgres {
     } catch (error) {
       const code = error instanceof PghaError ? error.code : 'PGHA_DATA_DIRECTORY_UNREADABLE';
       const sentence = error instanceof Error ? error.message : String(error);
-      // A server that runs there goes on, and may write: "unusable" would say that it does not.
-      return (await this.#runsAllTheSame())
-        ? { kind: 'silent', since: millis(0), said: sentence }
-        : { kind: 'unusable', code, sentence };
+      return { kind: 'unusable', code, sentence, ...((await this.#runsAllTheSame()) ? { runs: true } : {}) };
     }
     const local = this.#withRaised(await parts.lookout.look(limit, check));
     this.#seen = local;
@@ -195,13 +192,11 @@ export class PostgresInstance implements Postgres {
     return local;
   }
 
-  /** Where the programs or the versions cannot be found. Not known, because the path does not answer, counts as yes. */
+  /** Where the programs or the versions cannot be found, or the path does not answer: then by the path as it is written. */
   async #runsAllTheSame(): Promise<boolean> {
-    try {
-      return familyOf(await findDataDirectory(this.#config, this.#clock)).length > 0;
-    } catch {
-      return true;
-    }
+    const written = resolve(this.#config.postgresql.dataDir);
+    const dataDir = await findDataDirectory(this.#config, this.#clock).catch(() => written);
+    return familyOf(dataDir).length > 0;
   }
 
   vitals(): Vitals {

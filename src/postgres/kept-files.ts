@@ -35,7 +35,8 @@ const inRuntime = ({ dataDir, runtimeDirectory }: Place): string =>
 export async function keepAside(place: Place): Promise<void> {
   const names = place.config.postgresql.keepFiles;
   if (names.length === 0) return;
-  if ((await readMarker(place)) !== null || (await madeByVersion(place)) === null) return;
+  const marker = await readMarker(place);
+  if ((marker !== null && marker.elsewhere === undefined) || (await madeByVersion(place)) === null) return;
   try {
     await withLimit(place.clock, LIMIT, 'removing what was kept before', removeAside(place));
     for (const name of names) await setAside(place, name);

@@ -262,8 +262,8 @@ export class Lookout {
       if (told.kind === 'full' && isSignOfLife(checked) && server.kind === 'primary')
         return { ...server, full: told.said };
       const failing = isSignOfLife(checked)
-        ? ({ check: 'query', said: told.said } as const)
-        : { check, said: checked.said };
+        ? ({ check: 'query', said: told.said, outdated: true } as const)
+        : ({ check, said: checked.said, outdated: true } as const);
       return { ...server, failing };
     }
     const since = this.#lasting('silent', postmaster);

@@ -44,41 +44,46 @@ const markerPathInRuntime = (place: MarkerPlace): string => join(place.runtimeDi
  */
 export async function readMarker(place: MarkerPlace): Promise<Marker | null> {
   const beside = await readText(place, markerPath(place));
-  if (beside !== null) return (await isLink(place)) ? { ...parseMarker(beside), elsewhere: true } : parseMarker(beside);
-  const inRuntime = await readText(place, markerPathInRuntime(place));
-  if (inRuntime === null || isOfAnother(place, inRuntime)) return null;
-  const marker = parseMarker(inRuntime);
-  const moved = (await isLink(place)) || parentIn(inRuntime) !== (await parentOf(place));
+  const inRuntime = beside === null ? await readText(place, markerPathInRuntime(place)) : null;
+  if (beside === null && (inRuntime === null || isOfAnother(place, inRuntime))) return null;
+  const text = beside ?? inRuntime ?? '';
+  const marker = parseMarker(text);
+  const moved = hasMoved(stoodIn(text), await standsIn(place), beside === null);
   return moved ? { ...marker, elsewhere: true } : marker;
 }
 
-/** Beside a link that led nowhere when the work began: the resolved path of a directory that is there is none. */
-async function isLink({ dataDir }: MarkerPlace): Promise<boolean> {
+/** Where a data directory stands. Inode numbers stay over a reboot, and those of devices do not. */
+interface Standing {
+  /** Inode of its parent directory: another one once a file system was mounted above it. */
+  readonly parent: string | null;
+  /** A file system is mounted on it, or it is a link: the resolved path of a directory that is there is none. */
+  readonly mounted: boolean;
+}
+
+async function standsIn({ dataDir }: MarkerPlace): Promise<Standing> {
   try {
-    return (await lstat(dataDir)).isSymbolicLink();
+    const above = await stat(dirname(dataDir));
+    const own = await lstat(dataDir).catch(() => null);
+    return { parent: String(above.ino), mounted: own !== null && (own.isSymbolicLink() || own.dev !== above.dev) };
   } catch {
-    return false;
+    return { parent: null, mounted: false };
   }
 }
 
-/** Which directory the data directory stands in: another one once a file system was mounted there. */
-async function parentOf({ dataDir }: MarkerPlace): Promise<string | null> {
+/** As it was when the work began. null: half a marker, or one of a version that did not write it, does not say. */
+function stoodIn(text: string): Standing | null {
   try {
-    const { dev, ino } = await stat(dirname(dataDir));
-    return `${dev}:${ino}`;
+    const { parent, mounted } = JSON.parse(text) as Record<string, unknown>;
+    return typeof parent === 'string' ? { parent, mounted: mounted === true } : null;
   } catch {
     return null;
   }
 }
 
-/** null: half a marker, or one of a version that did not write it, does not say. */
-function parentIn(text: string): string | null {
-  try {
-    const { parent } = JSON.parse(text) as Record<string, unknown>;
-    return typeof parent === 'string' ? parent : null;
-  } catch {
-    return null;
-  }
+/** @param inRuntime - a marker beside the directory goes with the file system that both are on */
+function hasMoved(then: Standing | null, now: Standing, inRuntime: boolean): boolean {
+  if (then === null) return false;
+  return (now.mounted && !then.mounted) || (inRuntime && then.parent !== now.parent);
 }
 
 /**
@@ -100,13 +105,13 @@ export async function setMarker(
   tablespaces: readonly string[] = [],
 ): Promise<void> {
   const since = new Date(place.clock.wall()).toISOString();
-  const text = `${JSON.stringify({ work, since, tablespaces, data_directory: place.dataDir })}\n`;
+  const standing = await standsIn(place);
+  const text = `${JSON.stringify({ work, since, tablespaces, data_directory: place.dataDir, ...standing })}\n`;
   try {
     await writeDurably(place, markerPath(place), text);
   } catch (error) {
     if (!['EACCES', 'EPERM', 'EROFS'].includes(errorCode(error) ?? '')) throw error;
-    const bound = { ...JSON.parse(text), parent: await parentOf(place) };
-    await writeDurably(place, markerPathInRuntime(place), `${JSON.stringify(bound)}\n`);
+    await writeDurably(place, markerPathInRuntime(place), text);
     place.log.write(
       'warn',
       'operation.progress',

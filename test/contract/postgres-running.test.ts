@@ -121,13 +121,12 @@ describe('a look', () => {
         random: systemRandom(),
       });
     expect(await withoutPrograms(a).look(millis(1_000))).toMatchObject({
-      kind: 'silent',
-      said: expect.stringContaining('/nowhere'),
-    });
-    expect(await withoutPrograms(stopped).look(millis(1_000))).toMatchObject({
       kind: 'unusable',
       code: 'PGHA_POSTGRES_NOT_FOUND',
+      runs: true,
     });
+    const none = await withoutPrograms(stopped).look(millis(1_000));
+    expect(none).toEqual({ kind: 'unusable', code: 'PGHA_POSTGRES_NOT_FOUND', sentence: expect.any(String) });
   });
 
   test('says that a directory is in use by a server that sees it elsewhere', async () => {

@@ -90,7 +90,7 @@ export class Ailments {
   /** Nothing ails it now, nor did it lately as far as its daemon remembers. */
   private isWell(one: Patient): boolean {
     const { server } = one;
-    if (this.noticed(one, HINDERING, false) !== null) return false;
+    if (this.noticed(one, HINDERING, true) !== null) return false;
     const daemon = one.daemon();
     const ailed = this.ailed.get(one.name) ?? Number.NEGATIVE_INFINITY;
     const remembered = daemon !== null && ailed > daemon.startedAt;
@@ -113,11 +113,7 @@ export class Ailments {
       return;
     }
     const streams = (one: Patient): boolean =>
-      one !== leader &&
-      this.mayLead(one.name) &&
-      this.isWell(one) &&
-      this.noticed(one, HINDERING, true) === null &&
-      one.server.receiver?.from === leader.server;
+      one !== leader && this.mayLead(one.name) && this.isWell(one) && one.server.receiver?.from === leader.server;
     const by = this.patients.find(
       (one) => streams(one) && (one.name === this.untreated?.by || this.untreated === null),
     );

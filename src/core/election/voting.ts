@@ -171,7 +171,7 @@ function voteOf(view: View, name: NodeName, mine: Stand, since: Instant): Vote {
 
 /** null: it does not know yet how far its own WAL reaches, or runs as something else than a standby of this cluster. */
 export function compared(said: PeerStatus, mine: Stand): Vote['heard'] {
-  if (said.state !== 'running' || !said.inRecovery || !said.positionFinal) return null;
+  if (said.state !== 'running' || !said.inRecovery || !said.positionFinal || said.outdated) return null;
   if (said.timeline === null || said.position === null || said.systemId !== mine.systemId) return null;
   // What is on an older timeline and not part of ours was acknowledged by nobody.
   if (said.timeline !== mine.timeline) return said.timeline < mine.timeline ? 'outdone' : 'ahead';

@@ -68,7 +68,7 @@ export function lead(view: View, holding: Holding, cluster: ClusterView): Decisi
     case 'half-made':
       return giveUp(view, `the data directory is ${local.kind}`);
     case 'unusable':
-      return between(view.localSince, view.now) < UNUSABLE_MS
+      return local.runs === true || between(view.localSince, view.now) < UNUSABLE_MS
         ? decision('node.unusable', local.sentence, [], millis(500))
         : giveUp(view, local.sentence);
     case 'orphans':

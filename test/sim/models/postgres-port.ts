@@ -106,7 +106,7 @@ export class SimulatedPostgres implements Postgres {
       if (!server.hung) return this.facts();
       const last = this.lastFacts;
       if (last !== null && (last.kind === 'primary' || last.kind === 'standby')) {
-        return { ...last, failing: { check: 'query', said: 'no answer in time' } };
+        return { ...last, failing: { check: 'query', said: 'no answer in time', outdated: true } };
       }
       return { kind: 'silent', since: this.since(this.failingSince), said: 'no answer in time' };
     }

@@ -1508,8 +1508,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: 'src/core/election/voting.ts',
-        find: '!said.inRecovery || !said.positionFinal) return null;',
-        replace: '!said.inRecovery) return null;',
+        find: '!said.inRecovery || !said.positionFinal || said.outdated) return null;',
+        replace: '!said.inRecovery || said.outdated) return null;',
       },
     ],
     caughtBy: ['S4'],

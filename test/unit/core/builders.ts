@@ -260,6 +260,7 @@ export function aPeer(name: string, over: Partial<PeerStatus> & { readonly at?: 
       position: END,
       replayed: END,
       positionFinal: true,
+      outdated: false,
       noFailover: false,
       priority: 100,
       nodeId: null,

@@ -433,6 +433,7 @@ describe('what a member says of itself', () => {
       position: 0x5000060n,
       replayed: 0x5000000n,
       positionFinal: false,
+      outdated: false,
       noFailover: false,
       priority: 100,
       nodeId: 2,

@@ -74,6 +74,7 @@ describe('asking a member', () => {
         position: 100n,
         replayed: 90n,
         positionFinal: true,
+        outdated: false,
         noFailover: false,
         priority: 100,
         nodeId: null,
@@ -153,14 +154,16 @@ it('a member that saw the primary in the future, or is vetoed for less than noth
   expect(readPeerStatus('b', JSON.stringify(said))).toMatchObject({ sawPrimary: null, vetoedFor: null });
 });
 
-it('a member whose Postgres does not answer tells no position that is final', () => {
+it('a member whose Postgres does not answer says that its position is from before', () => {
   const said = (failing: unknown) =>
     readPeerStatus(
       'b',
       JSON.stringify({ state: 'running', pgha: { in_recovery: true, position_final: true, failing } }),
     );
-  expect(said(null)).toMatchObject({ positionFinal: true });
-  expect(said({ count: 1, said: 'no answer in time' })).toMatchObject({ positionFinal: false });
+  expect(said(null)).toMatchObject({ outdated: false });
+  expect(said({ check: 'query', said: 'no answer in time', outdated: true })).toMatchObject({ outdated: true });
+  // The check failed, and the query beside it was answered.
+  expect(said({ check: 'ping', said: 'no answer in time' })).toMatchObject({ outdated: false, positionFinal: true });
 });
 
 describe('a member of Patroni', () => {

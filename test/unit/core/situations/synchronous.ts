@@ -158,6 +158,12 @@ export const synchronously: readonly Case[] = [
     actions: waitsFor(C),
   },
   {
+    name: 'quorum: nor one whose Postgres does not answer, and may have confirmed more since',
+    view: election(key([B, C], 1), aPeer('c', { outdated: true, position: BEHIND })),
+    rule: 'leaderless.wait-for-voters',
+    actions: waitsFor(C),
+  },
+  {
     name: 'quorum: a voter with the data of another cluster does not count',
     view: election(key([B, C], 1), aPeer('c', { systemId: null, position: BEHIND })),
     rule: 'leaderless.wait-for-voters',
