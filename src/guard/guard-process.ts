@@ -326,7 +326,6 @@ export class GuardProcess {
     this.suspension.restart();
   }
 
-  /** Whoever was struck goes down all the way before anybody may start it again. */
   /** `data_dir` was changed: the new daemon knows nothing of the server that runs in the former one, and may still write. */
   private refuseForAnother(dataDirectory: string): void {
     const { orders } = this;
@@ -334,6 +333,7 @@ export class GuardProcess {
     throw new Error(`${describe(orders)}, and Postgres runs there; this daemon is for ${dataDirectory}`);
   }
 
+  /** Whoever was struck goes down all the way before anybody may start it again. */
   private refuseWhileEnding(): void {
     if (!this.ending) return;
     if (this.orders.kind === 'armed' && livesOn(this.orders)) {

@@ -71,6 +71,7 @@ import { objectionsToSettings } from './settings-check.ts';
 import { changeSlot, readSlots, slotFailed } from './slots.ts';
 import { afterSwitchover, checkpoint, cleanAutoConf, prepareSwitchover } from './switchover.ts';
 import { blockCommits, writeAcknowledging, writeBlocked } from './sync-standbys.ts';
+import { TimeLimitError } from './time-limit.ts';
 import { removeLeftTrials } from './trial.ts';
 import { VitalSigns } from './vital-signs.ts';
 import { deliverWal, endOfWal, readWal } from './wal-rescue.ts';
@@ -183,7 +184,8 @@ export class PostgresInstance implements Postgres {
     } catch (error) {
       const code = error instanceof PghaError ? error.code : 'PGHA_DATA_DIRECTORY_UNREADABLE';
       const sentence = error instanceof Error ? error.message : String(error);
-      return { kind: 'unusable', code, sentence, ...((await this.#runsAllTheSame()) ? { runs: true } : {}) };
+      const runs = await this.#runsAllTheSame(error instanceof TimeLimitError);
+      return { kind: 'unusable', code, sentence, ...(runs ? { runs } : {}) };
     }
     const local = this.#withRaised(await parts.lookout.look(limit, check));
     this.#seen = local;
@@ -192,11 +194,15 @@ export class PostgresInstance implements Postgres {
     return local;
   }
 
-  /** Where the programs or the versions cannot be found, or the path does not answer: then by the path as it is written. */
-  async #runsAllTheSame(): Promise<boolean> {
+  /**
+   * Where the programs or the versions cannot be found.
+   *
+   * @param hangs - the path may not answer: it is not asked once more, and the processes are found by it as it is written
+   */
+  async #runsAllTheSame(hangs: boolean): Promise<boolean> {
     const written = resolve(this.#config.postgresql.dataDir);
-    const dataDir = await findDataDirectory(this.#config, this.#clock).catch(() => written);
-    return familyOf(dataDir).length > 0;
+    const found = hangs ? written : await findDataDirectory(this.#config, this.#clock).catch(() => written);
+    return familyOf(found).length > 0;
   }
 
   vitals(): Vitals {
@@ -627,7 +633,10 @@ export class PostgresInstance implements Postgres {
       throw new PghaError('PGHA_POSTGRES_START_FAILED', {
         happened: `Postgres was not started: the ${marker.work} of ${place.dataDir} did not end.`,
         untouched: 'The directory was not changed.',
-        todo: 'Nothing to do: the node makes the copy anew. A half-made directory is never started.',
+        todo:
+          marker.elsewhere === true
+            ? 'What stands there was mounted or linked there since: remove the marker where these data are whole.'
+            : 'Nothing to do: the node makes the copy anew. A half-made directory is never started.',
       });
     }
     const processes = familyOf(place.dataDir).length;

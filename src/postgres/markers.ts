@@ -8,10 +8,12 @@
  * (the data directory is the root of a mounted file system) it stands in the runtime directory, which survives a
  * crash of the daemon but not one of the machine; that is said in the log.
  */
+import type { Stats } from 'node:fs';
 import { lstat, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { errorCode, readText, removeDurably, writeDurably } from './durable-file.ts';
+import { errorCode, isMissing, readText, removeDurably, writeDurably } from './durable-file.ts';
 import type { Place } from './place.ts';
+import { FILE_LIMIT, withLimit } from './time-limit.ts';
 
 export type UnfinishedWork = 'initdb' | 'copy' | 'rewind';
 
@@ -60,15 +62,18 @@ interface Standing {
   readonly mounted: boolean;
 }
 
-async function standsIn({ dataDir }: MarkerPlace): Promise<Standing> {
-  try {
-    const above = await stat(dirname(dataDir));
-    const own = await lstat(dataDir).catch(() => null);
-    return { parent: String(above.ino), mounted: own !== null && (own.isSymbolicLink() || own.dev !== above.dev) };
-  } catch {
-    return { parent: null, mounted: false };
-  }
+async function standsIn({ clock, dataDir }: MarkerPlace): Promise<Standing> {
+  const looked = Promise.all([ifThere(stat(dirname(dataDir))), ifThere(lstat(dataDir))]);
+  const [above, own] = await withLimit(clock, FILE_LIMIT, `looking at where ${dataDir} stands`, looked);
+  if (above === null) return { parent: null, mounted: false };
+  return { parent: String(above.ino), mounted: own !== null && (own.isSymbolicLink() || own.dev !== above.dev) };
 }
+
+const ifThere = (looked: Promise<Stats>): Promise<Stats | null> =>
+  looked.catch((error: unknown) => {
+    if (isMissing(error)) return null;
+    throw error;
+  });
 
 /** As it was when the work began. null: half a marker, or one of a version that did not write it, does not say. */
 function stoodIn(text: string): Standing | null {

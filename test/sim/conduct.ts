@@ -332,7 +332,7 @@ export class Conduct {
     return found;
   }
 
-  /** Whose last deed was to stop its Postgres, and not in maintenance. */
+  /** Whose last deed was to stop its Postgres, and not in maintenance; when, where that was to hand over. */
   private readonly stoppedBefore = new Map<string, number>();
 
   private isForeign({ server: { data } }: Actor): boolean {

@@ -57,5 +57,7 @@ function notTold({ gate }: View): { readonly why: string; readonly askEvery: num
     return { why, askEvery: 0 };
   }
   const isLost = gate?.lostUntil !== undefined;
-  return isLost ? { why: 'etcd was replaced; whoever led before', askEvery: 1_000 } : null;
+  return isLost
+    ? { why: 'nothing that etcd says is from before it was empty or replaced; whoever led then', askEvery: 1_000 }
+    : null;
 }

@@ -51,6 +51,19 @@ const POOLED: Partial<Plan> = { poolers: 2 };
 
 /** Three nodes, and it is known who leads. */
 const LED_BY_A: Partial<Plan> = { nodes: ['a', 'b', 'c'], brought: { node: 'a', as: 'running primary' }, members: {} };
+/** The daemon of the leader is away for a while, and the scope is given to foreign data in an emptied etcd. */
+const givenAway = (away: PlannedFault['fault']): Partial<Plan> => ({
+  nodes: ['a', 'b'],
+  brought: { node: 'a', as: 'running primary' },
+  members: {},
+  settings: { ttlMs: 30_000, loopWaitMs: 10_000, retryTimeoutMs: 10_000 },
+  profile: 'the scope is given away while its leader is',
+  faults: [
+    { when: { at: 20_000 }, fault: away },
+    { when: { at: 21_000 }, fault: { kind: 'foreign-data', node: 'b', bootAfter: 3_000 } },
+    { when: { at: 22_000 }, fault: { kind: 'etcd-wipe' } },
+  ],
+});
 /** Settings under which commits wait. */
 const ON: Partial<Plan> = { config: { synchronous_mode: 'on' } };
 const QUORUM_MODE: Partial<Plan> = { config: { synchronous_mode: 'quorum' } };
@@ -347,18 +360,7 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
     caughtBy: ['L2', 'L1'],
-    shape: {
-      nodes: ['a', 'b'],
-      brought: { node: 'a', as: 'running primary' },
-      members: {},
-      settings: { ttlMs: 30_000, loopWaitMs: 10_000, retryTimeoutMs: 10_000 },
-      profile: 'foreign data while the daemon of the leader is restarted',
-      faults: [
-        { when: { at: 20_000 }, fault: { kind: 'daemon-kill', node: 'a', restartAfter: 12_000 } },
-        { when: { at: 21_000 }, fault: { kind: 'foreign-data', node: 'b', bootAfter: 3_000 } },
-        { when: { at: 22_000 }, fault: { kind: 'etcd-wipe' } },
-      ],
-    },
+    shape: givenAway({ kind: 'daemon-kill', node: 'a', restartAfter: 12_000 }),
     seeds: 60,
   },
   {
@@ -372,18 +374,7 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
     caughtBy: ['L2', 'L1'],
-    shape: {
-      nodes: ['a', 'b'],
-      brought: { node: 'a', as: 'running primary' },
-      members: {},
-      settings: { ttlMs: 30_000, loopWaitMs: 10_000, retryTimeoutMs: 10_000 },
-      profile: 'foreign data while the leader stands still',
-      faults: [
-        { when: { at: 20_000 }, fault: { kind: 'daemon-pause', node: 'a', for: 12_000 } },
-        { when: { at: 21_000 }, fault: { kind: 'foreign-data', node: 'b', bootAfter: 3_000 } },
-        { when: { at: 22_000 }, fault: { kind: 'etcd-wipe' } },
-      ],
-    },
+    shape: givenAway({ kind: 'daemon-pause', node: 'a', for: 12_000 }),
     seeds: 60,
   },
   {
