@@ -14,6 +14,7 @@
  *   --coverage [--seeds N]   the lines of core/ that no seed has run
  */
 import { execFileSync, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, relative, resolve } from 'node:path';
@@ -112,6 +113,12 @@ async function bundle(entry, name, mutant = null) {
     plugins: mutant === null ? [] : [planted(mutant)],
   });
   return outfile;
+}
+
+/** What was run: the same for each commit that differs in no rule, model or invariant, whatever else it changes. */
+function fingerprint(bundled) {
+  const [code] = readFileSync(bundled, 'utf8').split('//# sourceMappingURL=');
+  return createHash('sha256').update(code).digest('hex').slice(0, 12);
 }
 
 /** Starts one worker; `each` gets every report, and may return true to end it. */
@@ -235,7 +242,7 @@ async function runSeeds(count) {
   for (const { path } of kept.filter((one) => one.first).slice(0, SHRUNK)) await makeSmall(file, path);
   const hours = (totals.simulated / 3_600_000).toFixed(1);
   console.log(
-    `\n${totals.seeds} seeds from ${first}, ${hours} simulated hours, ${totals.failovers} failovers, ${totals.events} events ` +
+    `\n${totals.seeds} seeds from ${first} of build ${fingerprint(file)}, ${hours} simulated hours, ${totals.failovers} failovers, ${totals.events} events ` +
       `in ${((performance.now() - began) / 1000).toFixed(0)} s (median ${median(lengths).toFixed(0)} ms a seed); ${totals.failed} failed; ` +
       `${totals.lost} acknowledged writes lost with their node (asynchronous); ${totals.exposure.toFixed(1)} s of exposure`,
   );
