@@ -277,7 +277,10 @@ export class Agent implements Control {
       state: parts.state,
       log,
       self: this.self,
-      dataDirectory: postgres.dataDirectory,
+      // As it is now: a link in it may lead elsewhere later, or for the first time.
+      get dataDirectory() {
+        return postgres.dataDirectory;
+      },
       fields: () => this.upkeep.statusFields(),
       downSince: () => this.downSince(),
       isPrimary: () => this.watch.local.kind === 'primary',
