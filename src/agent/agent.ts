@@ -108,6 +108,8 @@ const A_DAY = millis(24 * 3_600_000);
 const LEADS_FOR = millis(4_000);
 /** A last proof before this daemon makes room takes no longer. */
 const HAND_ON_LIMIT = millis(1_500);
+/** What a pooler was told as the last thing is written down by then, or etcd does not answer. */
+const POOLERS_SETTLE_LIMIT = millis(1_500);
 /** A take-over that has not come about by then is not made later, when nobody expects it any more. */
 const TAKE_OVER_WITHIN = millis(5_000);
 const ASKING: ReadonlySet<string> = new Set(['leaderless.ask-peers', 'joining.ask-peers']);
@@ -410,6 +412,7 @@ export class Agent implements Control {
     if (how === 'leave-running' && !this.ended) await this.keeper.handOn(HAND_ON_LIMIT);
     // Postgres that goes on has its address for as long as the kernel keeps it: the next daemon takes it up.
     if (how === 'hand-over' && this.address.holds && this.downSince() !== null) await this.address.letGo();
+    await this.poolers.settled(POOLERS_SETTLE_LIMIT);
     this.ended = true;
     this.cancelTimer?.();
     this.events.record(

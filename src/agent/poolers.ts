@@ -19,7 +19,7 @@ import {
   writePoolerPause,
 } from '../core/poolers.ts';
 import type { RuleId } from '../core/rules.ts';
-import type { Revision } from '../core/store.ts';
+import { ABSENT, type Revision } from '../core/store.ts';
 import { between, type Instant, laterBy, type Millis, millis } from '../core/time.ts';
 import type { View } from '../core/view.ts';
 import type { PoolerConsole } from '../ports/poolers.ts';
@@ -50,6 +50,8 @@ export class PoolerKeeper {
   /** The pause that stands in etcd, by who paused and when, and since when it is known here. */
   private known: { readonly id: string; readonly since: Instant } | null = null;
   private pausing: { readonly abort: AbortController; readonly done: Promise<void> } | null = null;
+  /** That clients are held back is written for as long as PAUSE may have come later than the end of it. */
+  private keeping: Promise<void> = Promise.resolve();
   private resuming = false;
   /** Why clients are let go, as the newest cycle sees it; a resumption that runs goes by it. */
   private why: 'leads' | 'overdue' | null = null;
@@ -198,7 +200,7 @@ export class PoolerKeeper {
         return;
       }
       const written = await this.write(pause, null);
-      if (!written) {
+      if (written === null) {
         log.write('warn', 'pooler.skipped', 'etcd did not take down that clients are held back: the poolers go on', {
           for: purpose,
         });
@@ -228,9 +230,12 @@ export class PoolerKeeper {
         }
       }
       this.tellSkipped(purpose, skipped);
+      this.keeping = this.keepWritten(pause, written).catch((error: unknown) =>
+        this.failed('write once more that clients are held back', error),
+      );
       // Nobody waits for it to be written again that all went well.
       const asWritten = late.size === 0 && outcomes.every(({ outcome }) => outcome.kind === 'paused');
-      if (!asWritten) await this.write(pause, this.pause?.revision ?? null);
+      if (!asWritten) await this.keeping;
       const names = [...held.keys()].join(', ');
       const sentence =
         held.size === 0
@@ -245,6 +250,37 @@ export class PoolerKeeper {
     } finally {
       for (const { console } of fronts) console.close();
     }
+  }
+
+  /**
+   * A machine that stood still after it had written that clients are held back sends PAUSE when it wakes, and by then the
+   * pause was ended by somebody else: it is written once more, so that whoever leads lets them go again.
+   *
+   * @param written - the version of ours
+   */
+  private async keepWritten(pause: Omit<PoolerPause, 'revision'>, written: Revision): Promise<void> {
+    const { agent } = this;
+    let over = written;
+    let held = pause.held;
+    let next = millis(0);
+    while ((await this.write({ ...pause, held }, over)) === null) {
+      const cluster = await agent.readCluster();
+      if (cluster !== null) {
+        const { poolers: now } = cluster;
+        if (now?.state === 'paused' && now.by === agent.self && now.at === pause.at && now.held.size === held.size)
+          return;
+        over = now?.revision ?? ABSENT;
+        if (now?.state === 'paused') held = new Map([...now.held, ...held]);
+      }
+      await agent.parts.clock.sleep(next);
+      next = millis(Math.min(Math.max(2 * next, AGAIN), AGAIN_AT_MOST));
+    }
+  }
+
+  /** This process ends: nobody else knows whom it holds back before that is written. */
+  async settled(limit: Millis): Promise<void> {
+    const kept = Promise.resolve(this.pausing?.done).then(() => this.keeping);
+    await Promise.race([kept, this.agent.parts.clock.sleep(limit)]);
   }
 
   private tellSkipped(purpose: PausePurpose, skipped: ReadonlyMap<string, string>): void {
@@ -305,12 +341,15 @@ export class PoolerKeeper {
     return check.inRecovery === true ? 'elsewhere' : 'here';
   }
 
-  /** @param over - the version that it replaces; null: any, for the first one of a pause */
-  private async write(pause: Omit<PoolerPause, 'revision'>, over: Revision | null): Promise<boolean> {
+  /**
+   * @param over - the version that it replaces; null: any, for the first one of a pause
+   * @returns its version; null: it was not written, or nobody says whether it was
+   */
+  private async write(pause: Omit<PoolerPause, 'revision'>, over: Revision | null): Promise<Revision | null> {
     const { agent } = this;
     const { leadership } = agent.keeper;
     // Clients are held back by the leader alone, and let go by whoever has read that they are held back.
-    if (pause.state === 'paused' && over === null && leadership.kind !== 'holding') return false;
+    if (pause.state === 'paused' && over === null && leadership.kind !== 'holding') return null;
     const answer = await agent.parts.dcs.txn(
       {
         compare: [
@@ -325,7 +364,7 @@ export class PoolerKeeper {
       STORE_LIMIT,
     );
     await agent.readCluster();
-    return answer.kind === 'answered' && answer.succeeded;
+    return answer.kind === 'answered' && answer.succeeded ? answer.header.revision : null;
   }
 
   // ------------------------------------------------------------------ letting go
@@ -336,6 +375,7 @@ export class PoolerKeeper {
     // A PAUSE that is still to be sent must not come after the RESUME.
     this.letGo('clients are let go');
     await this.pausing?.done;
+    await this.keeping;
     const pause = this.pause;
     const since = this.known?.since;
     if (pause?.state !== 'paused' || since === undefined) return;
@@ -351,7 +391,7 @@ export class PoolerKeeper {
     if (!done.every((one) => one)) return;
     const pauseMs = Math.round(between(since, clock.now()));
     const ended = { ...pause, state: 'resumed' as const, late, resumedBy: agent.self, pauseMs };
-    if (!(await this.write(ended, pause.revision))) return;
+    if ((await this.write(ended, pause.revision)) === null) return;
     const trouble = late.size === 0 ? '' : ` (${[...late].map(([address, why]) => `${address}: ${why}`).join('; ')})`;
     const sentence = `clients go on in ${[...pause.held.keys()].join(', ')} after ${pauseMs} ms${trouble}`;
     log.write(late.size === 0 ? 'info' : 'warn', 'pooler.resumed', sentence, {

@@ -1844,11 +1844,11 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'clients are held back before it is written down',
     story: 'poolers: a daemon dies between PAUSE and the record, and nobody knows that anybody waits',
     edits: [
-      { file: POOLERS, find: 'const written = await this.write(pause, null);', replace: 'const written = true;' },
+      { file: POOLERS, find: 'const written = await this.write(pause, null);', replace: 'const written = ABSENT;' },
       {
         file: POOLERS,
-        find: 'if (!asWritten) await this.write(pause, this.pause?.revision ?? null);',
-        replace: 'if (asWritten || !asWritten) await this.write(pause, null);',
+        find: 'this.keeping = this.keepWritten(pause, written).catch(',
+        replace: 'this.keeping = this.write(pause, null).then(() => undefined).catch(',
       },
     ],
     caughtBy: ['L3'],
@@ -1859,7 +1859,14 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'clients are held back although etcd did not take it down',
     story: 'poolers: PAUSE without a record',
-    edits: [{ file: POOLERS, find: 'if (!written) {', replace: 'if (!written && clock.wall() === 0) {' }],
+    edits: [
+      { file: POOLERS, find: 'if (written === null) {', replace: 'if (written === null && clock.wall() === 0) {' },
+      {
+        file: POOLERS,
+        find: 'this.keeping = this.keepWritten(pause, written).catch(',
+        replace: 'this.keeping = Promise.resolve().catch(',
+      },
+    ],
     caughtBy: ['L3'],
     focus: ['interrupted handover'],
     shape: POOLED,
