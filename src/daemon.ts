@@ -28,6 +28,7 @@ import { PgbouncerPoolers } from './pgbouncer/poolers.ts';
 import { PostgresInstance } from './postgres/instance.ts';
 import { NoPostgres } from './postgres/none.ts';
 import { ServerChecks } from './postgres/server-check.ts';
+import { limitServerLog } from './postgres/server-process.ts';
 import { SystemClock } from './system/clock.ts';
 import { lockNode } from './system/lock.ts';
 import { notifyServiceManager, underServiceManager } from './system/notify.ts';
@@ -71,13 +72,15 @@ export async function startDaemon(path: string, env: Environment, leave: () => v
   const load = (): Promise<Loaded> => withFiles((files) => loadConfig({ path, env, ...files }));
   const { config: loaded, warnings } = await load();
   const runtime = prepareRuntimeDirectory(loaded.runtimeDirectory);
+  const clock = new SystemClock();
+  // Nobody has cut it while no daemon ran, and nothing can be started where it fills the runtime directory.
+  await limitServerLog({ clock, runtimeDirectory: runtime.path });
   const lock = lockNode(runtime.path);
   const atStart: Config = { ...loaded, runtimeDirectory: runtime.path };
   let config = atStart;
   const log = createLog({ ...config.log, base: { scope: config.scope, name: config.node.name } });
   for (const warning of [...warnings, ...runtime.warnings]) log.write('warn', 'config.adjusted', warning);
 
-  const clock = new SystemClock();
   const random = systemRandom();
   const server = config.node.role === 'witness' ? null : new PostgresInstance({ config, log, clock, random });
   // Not fatal when it fails: an unusable data directory or missing binaries are told by the first look.
@@ -90,6 +93,7 @@ export async function startDaemon(path: string, env: Environment, leave: () => v
   };
   const postgres = server ?? new NoPostgres(config.node.name, new ServerChecks(current));
   const guard = await openGuard(config, postgres.dataDirectory, log);
+  if (guard instanceof GuardClient && server !== null) await shareWhatIsGuarded(guard, server);
   const dcs = await EtcdDcs.open(config.etcd, basePath(config.namespace, config.scope), { clock, log });
   // Nothing is read again before everything stands.
   let reload = async (): Promise<void> => undefined;
@@ -255,6 +259,13 @@ async function openGuard(config: Config, dataDirectory: string, log: ClosableLog
   if (answer.kind === 'silent')
     log.write('error', 'guard.silent', `no guard: ${answer.cause}; this node does not lead until one acknowledges`);
   return guard;
+}
+
+/** The server of an earlier daemon, and where the data are: both have to be the same for those who may end Postgres. */
+async function shareWhatIsGuarded(guard: GuardClient, server: PostgresInstance): Promise<void> {
+  const postmaster = await guard.armedPostmaster(server.dataDirectory, GUARD_START_LIMIT);
+  if (postmaster !== null) server.expect({ pid: postmaster.pid, startTicks: postmaster.startTime });
+  server.onMoved((dataDirectory) => void guard.reconfigure({ dataDirectory }, GUARD_START_LIMIT));
 }
 
 /** After an upgrade: the guard that the last daemon has left is of the version before. */

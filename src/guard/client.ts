@@ -64,6 +64,7 @@ export class GuardClient implements Guard {
   readonly mode = 'on';
   watchdog: WatchdogState = { kind: 'off' };
   private readonly config: GuardClientOptions;
+  private options: GuardOptions;
   private readonly self = ownProcess();
   private readonly replaced: (() => void)[] = [];
   private readonly suspended: ((because: string) => void)[] = [];
@@ -90,6 +91,7 @@ export class GuardClient implements Guard {
 
   constructor(config: GuardClientOptions) {
     this.config = config;
+    this.options = config.options;
   }
 
   /**
@@ -97,7 +99,7 @@ export class GuardClient implements Guard {
    * The health port is free once this has answered 'acked': before that the guard may stand in on it.
    */
   async start(limit: Millis): Promise<GuardAnswer> {
-    this.writeOptions(this.config.options);
+    this.writeOptions(this.options);
     this.keeping ??= this.keep();
     if (this.socket !== null) return { kind: 'acked' };
     const connected = new Promise<GuardAnswer>((resolve) => this.whenConnected.push(() => resolve({ kind: 'acked' })));
@@ -133,9 +135,16 @@ export class GuardClient implements Guard {
     return { deadline: instant(armed.deadline), dataDirectory: armed.dataDirectory };
   }
 
-  /** The configuration was read again: the guard stands in on this port with this certificate from now on. */
-  async reconfigure(options: GuardOptions, limit: Millis): Promise<GuardAnswer> {
-    this.writeOptions(options);
+  /** The postmaster that the guard was armed for in this directory by an earlier daemon; null: none, or it does not say. */
+  async armedPostmaster(dataDirectory: string, limit: Millis): Promise<ProcessId | null> {
+    const { armed } = await this.request(() => ({ do: 'armed?' }), limit);
+    return armed?.dataDirectory === dataDirectory ? (armed.postmaster ?? null) : null;
+  }
+
+  /** What changes while the daemon runs: the guard goes by it from now on. */
+  async reconfigure(changed: Partial<GuardOptions>, limit: Millis): Promise<GuardAnswer> {
+    this.options = { ...this.options, ...changed };
+    this.writeOptions(this.options);
     return await this.order(() => ({ do: 'hello', ...this.self }), limit);
   }
 
@@ -355,7 +364,7 @@ export class GuardClient implements Guard {
     const before = this.watchdog;
     this.watchdog = state;
     if (JSON.stringify(before) === JSON.stringify(state)) return;
-    const asked = this.config.options.watchdog;
+    const asked = this.options.watchdog;
     if (state.kind === 'unusable') {
       // As Patroni does, a device is looked for unless somebody says otherwise; that there is none is no news.
       const severity = asked?.mode === 'required' ? 'error' : 'debug';

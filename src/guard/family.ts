@@ -96,6 +96,22 @@ export function familyOf(dataDirectory: string): readonly ProcessStat[] {
   return family;
 }
 
+/**
+ * A postmaster and its children, wherever they work: the directory may have been moved or unmounted under them, and then
+ * no path says whose they are.
+ *
+ * @throws when /proc can't be read
+ */
+function headedBy(postmaster: ProcessId): readonly ProcessStat[] {
+  const head = processStat(postmaster.pid);
+  if (head === null || head.startTime !== postmaster.startTime || hasEnded(head)) return [];
+  const children = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((name) => processStat(Number(name)) ?? [])
+    .filter((stat) => stat.parent === head.pid && !hasEnded(stat));
+  return [head, ...children];
+}
+
 function worksIn(pid: string, dataDirectory: string): boolean {
   try {
     const cwd = readlinkSync(`/proc/${pid}/cwd`);
@@ -138,7 +154,7 @@ export interface EndFamilyOptions {
   readonly graceMs: number;
   /** Give up watching after this; for ever when absent. */
   readonly limitMs?: number;
-  /** The postmaster as it was known before, in case it works in another directory by now. */
+  /** The postmaster as it was known before, in case its directory has another path by now, or none. */
   readonly postmaster?: ProcessId | null;
   /** Asked before every round: false ends it without another signal, since others have been found to be allowed. */
   readonly stillWanted?: () => boolean;
@@ -154,9 +170,12 @@ export interface EndFamilyOptions {
 export async function endFamily(dataDirectory: string, options: EndFamilyOptions): Promise<boolean> {
   const began = monotonicMs();
   const asked = new Set<string>();
+  const postmaster = options.postmaster ?? null;
+  let before: readonly ProcessStat[] = [];
   for (let round = 0; options.stillWanted?.() !== false; round++) {
-    const family = membersOrNull(dataDirectory, options.postmaster ?? null);
+    const family = membersOrNull(dataDirectory, postmaster, before);
     if (family !== null && family.length === 0) return true;
+    before = family ?? before;
     const passed = monotonicMs() - began;
     if (options.limitMs !== undefined && passed >= options.limitMs) return false;
     if (family !== null) {
@@ -176,14 +195,21 @@ export async function endFamily(dataDirectory: string, options: EndFamilyOptions
   return false;
 }
 
-/** null: /proc could not be read (no file descriptors left, ...). That is not "empty". */
-function membersOrNull(dataDirectory: string, postmaster: ProcessId | null): readonly ProcessStat[] | null {
+/**
+ * @param before - who belonged to them a moment ago: with their postmaster gone nothing else may say so
+ * @returns null: /proc could not be read (no file descriptors left, ...). That is not "empty".
+ */
+function membersOrNull(
+  dataDirectory: string,
+  postmaster: ProcessId | null,
+  before: readonly ProcessStat[],
+): readonly ProcessStat[] | null {
   try {
-    const family = familyOf(dataDirectory);
-    if (postmaster === null || family.some((member) => member.pid === postmaster.pid)) return family;
-    const stat = processStat(postmaster.pid);
-    const lives = stat !== null && stat.startTime === postmaster.startTime && !hasEnded(stat);
-    return lives ? [...family, stat] : family;
+    const found = new Map(familyOf(dataDirectory).map((member) => [member.pid, member]));
+    if (postmaster !== null && !found.has(postmaster.pid))
+      for (const member of headedBy(postmaster)) found.set(member.pid, member);
+    for (const member of before) if (!found.has(member.pid) && isAlive(member)) found.set(member.pid, member);
+    return [...found.values()];
   } catch {
     return null;
   }

@@ -182,7 +182,8 @@ export class GuardProcess {
       case 'armed?': {
         const { orders } = this;
         if (orders.kind !== 'armed') return { armed: null };
-        return { armed: { deadline: orders.deadline, dataDirectory: orders.dataDirectory } };
+        const { deadline, dataDirectory, postmaster } = orders;
+        return { armed: { deadline, dataDirectory, postmaster } };
       }
       case 'leave':
         if (this.isArmed()) throw new Error(`not while ${describe(this.orders)}`);

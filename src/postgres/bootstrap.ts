@@ -299,10 +299,10 @@ async function startTemporary(
       question,
     );
   const stop = async (): Promise<void> => {
-    const postmaster = postmasterOf(familyOf(place.dataDir));
+    const postmaster = postmasterOf(familyOf(place));
     if (postmaster !== null) signalProcess(postmaster, 'SIGINT');
     const until = laterBy(place.clock.now(), STOP_LIMIT);
-    if (!(await familyGone(place.dataDir, place.clock, until))) await endFamily(place.dataDir, place.clock, until);
+    if (!(await familyGone(place, place.clock, until))) await endFamily(place, place.clock, until);
     await running;
     await removeDurably(place, hbaFile);
   };

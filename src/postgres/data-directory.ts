@@ -3,11 +3,12 @@
  * reads, and never more than one read at a time: on a hung disk a second one would take another thread of the few
  * that Node has, and soon all of them.
  */
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Millis } from '../core/time.ts';
+import { asMember, isPostgresProcess } from './family.ts';
 import { type Marker, readMarker } from './markers.ts';
-import type { Place } from './place.ts';
+import { type Place, resolvePath } from './place.ts';
 import { withLimit } from './time-limit.ts';
 
 /** postmaster.pid, line by line (src/include/utils/pidfile.h). */
@@ -23,11 +24,15 @@ export interface PidFile {
 }
 
 export interface DirectoryFacts {
+  /** Where `data_dir` leads now: a file system that was mounted late, or a link that was changed, makes it another place. */
+  readonly resolved: string;
   readonly marker: Marker | null;
   readonly content: 'absent' | 'empty' | 'foreign' | 'cluster' | { readonly unreadable: string };
   /** Major version in PG_VERSION; null where there is none. Versions before 10 read as 9. */
   readonly madeBy: number | null;
   readonly pidFile: PidFile | null;
+  /** The process that `pidFile` names is a living Postgres of no path of ours, and may work in this directory all the same. */
+  readonly isLocked: boolean;
   readonly standbySignal: boolean;
 }
 
@@ -49,21 +54,42 @@ export class DataDirectory {
 
   async #read(): Promise<DirectoryFacts> {
     const directory = this.#place.dataDir;
+    const resolved = await resolvePath(this.#place.config.postgresql.dataDir);
     const marker = await readMarker(this.#place);
     const version = await text(join(directory, 'PG_VERSION'));
     if (typeof version !== 'string') {
       const content = await contentWithoutVersion(directory, version.code);
-      return { marker, content, madeBy: null, pidFile: null, standbySignal: false };
+      return { resolved, marker, content, madeBy: null, pidFile: null, isLocked: false, standbySignal: false };
     }
-    const pidFile = await text(join(directory, 'postmaster.pid'));
+    const written = await text(join(directory, 'postmaster.pid'));
+    const pidFile = typeof written === 'string' ? parsePidFile(written) : null;
     const standbySignal = await text(join(directory, 'standby.signal'));
     return {
+      resolved,
       marker,
       content: 'cluster',
       madeBy: Number.parseInt(version, 10) || null,
-      pidFile: typeof pidFile === 'string' ? parsePidFile(pidFile) : null,
+      pidFile,
+      isLocked:
+        pidFile !== null && asMember(pidFile.pid, this.#place) === null && (await mayWorkIn(pidFile.pid, directory)),
       standbySignal: typeof standbySignal === 'string',
     };
+  }
+}
+
+/**
+ * Whether this process is a Postgres whose directory this may be, under whatever path it sees it (from a container, say).
+ * After a power loss the number in postmaster.pid may be another cluster's by now: that one works in a directory with
+ * another number on its file system. Where that cannot be looked at, it may be this one.
+ */
+export async function mayWorkIn(pid: number, directory: string): Promise<boolean> {
+  if (!isPostgresProcess(pid)) return false;
+  try {
+    const its = await stat(`/proc/${pid}/cwd`);
+    const ours = await stat(directory);
+    return its.ino === ours.ino;
+  } catch {
+    return true;
   }
 }
 

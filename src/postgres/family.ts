@@ -65,41 +65,74 @@ export function isAlive(process: ProcessId): boolean {
   return stat !== null && stat.state !== 'Z' && stat.state !== 'X' && stat.startTicks === process.startTicks;
 }
 
-/** @param dataDir - resolved: /proc shows the working directory with all links followed */
-export function familyOf(dataDir: string): FamilyMember[] {
+/** Whose family: where it works. */
+export interface Home {
+  /** Resolved: /proc shows the working directory with all links followed. */
+  readonly dataDir: string;
+  /**
+   * The postmaster that was seen to work there, while it lives. The directory may have been moved or unmounted under it
+   * since: then neither its own path nor that of its children says whose they are, and they commit all the same.
+   */
+  readonly postmaster?: () => ProcessId | null;
+}
+
+export function familyOf(home: Home): FamilyMember[] {
   const family: FamilyMember[] = [];
-  for (const entry of readdirSync('/proc')) {
-    if (!/^\d+$/.test(entry)) continue;
-    const member = asMember(Number(entry), dataDir);
+  for (const pid of processes()) {
+    const member = worksAt(pid, home.dataDir);
     if (member !== null) family.push(member);
   }
-  return family;
+  const known = home.postmaster?.() ?? null;
+  return known === null || family.some(({ pid }) => pid === known.pid) ? family : [...family, ...headedBy(known)];
+}
+
+const processes = (): number[] =>
+  readdirSync('/proc')
+    .filter((entry) => /^\d+$/.test(entry))
+    .map(Number);
+
+/** A postmaster and its children, wherever they work. */
+function headedBy(postmaster: ProcessId): FamilyMember[] {
+  if (!isAlive(postmaster)) return [];
+  const all = processes().flatMap((pid) => (isServerProgram(pid) ? (asLiving(pid) ?? []) : []));
+  return all.filter(({ pid, parent }) => pid === postmaster.pid || parent === postmaster.pid);
 }
 
 /** null: not a living process of this family. */
-export function asMember(pid: number, dataDir: string): FamilyMember | null {
+export function asMember(pid: number, home: Home): FamilyMember | null {
+  const there = worksAt(pid, home.dataDir);
+  const known = there === null ? (home.postmaster?.() ?? null) : null;
+  return known === null ? there : (headedBy(known).find((member) => member.pid === pid) ?? null);
+}
+
+function worksAt(pid: number, dataDir: string): FamilyMember | null {
   try {
     // A directory that was removed under a running server ends in " (deleted)" here; the server goes on committing.
     const workingDirectory = readlinkSync(`/proc/${pid}/cwd`);
     if (workingDirectory !== dataDir && workingDirectory !== `${dataDir} (deleted)`) return null;
-    // After a package upgrade the name ends in " (deleted)".
-    if (!basename(readlinkSync(`/proc/${pid}/exe`)).startsWith('postgres')) return null;
   } catch {
     return null;
   }
+  return isServerProgram(pid) ? asLiving(pid) : null;
+}
+
+function isServerProgram(pid: number): boolean {
+  try {
+    // After a package upgrade the name ends in " (deleted)".
+    return basename(readlinkSync(`/proc/${pid}/exe`)).startsWith('postgres');
+  } catch {
+    return false;
+  }
+}
+
+function asLiving(pid: number): FamilyMember | null {
   const stat = processStat(pid);
   if (stat === null || stat.state === 'Z' || stat.state === 'X') return null;
   return { pid, parent: stat.parent, startTicks: stat.startTicks };
 }
 
 /** Is this a living Postgres process of whatever data directory? */
-export function isPostgresProcess(pid: number): boolean {
-  try {
-    return basename(readlinkSync(`/proc/${pid}/exe`)).startsWith('postgres') && processStat(pid)?.state !== 'Z';
-  } catch {
-    return false;
-  }
-}
+export const isPostgresProcess = (pid: number): boolean => isServerProgram(pid) && asLiving(pid) !== null;
 
 /**
  * The postmaster of the family, also when postmaster.pid is not written yet or was removed: the one whose parent is
@@ -146,15 +179,15 @@ export function signalProcess(target: ProcessId, signal: NodeJS.Signals): boolea
  * @returns false when `until` came first, or when `stopWaiting` said so
  */
 export async function familyGone(
-  dataDir: string,
+  home: Home,
   clock: Clock,
   until: Instant,
   stopWaiting: () => boolean = () => false,
 ): Promise<boolean> {
-  let known = familyOf(dataDir);
+  let known = familyOf(home);
   for (;;) {
     // Looking at the ones known is cheap; only when all of them are gone is /proc searched for later ones.
-    if (!known.some(isAlive)) known = familyOf(dataDir);
+    if (!known.some(isAlive)) known = familyOf(home);
     if (known.length === 0) return true;
     if (clock.now() >= until || stopWaiting()) return false;
     await clock.sleep(LOOK_EVERY);
@@ -167,14 +200,16 @@ export async function familyGone(
  *
  * @returns false when processes are still there at `until`: they hang in the kernel
  */
-export async function endFamily(dataDir: string, clock: Clock, until: Instant): Promise<boolean> {
-  const family = familyOf(dataDir);
+export async function endFamily(home: Home, clock: Clock, until: Instant): Promise<boolean> {
+  const family = familyOf(home);
   const postmaster = postmasterOf(family);
   // The postmaster passes it on to its children; without one each has to be told.
   for (const member of postmaster === null ? family : [postmaster]) signalProcess(member, 'SIGQUIT');
-  if (await familyGone(dataDir, clock, laterBy(clock.now(), QUIT_GRACE))) return true;
+  if (await familyGone(home, clock, laterBy(clock.now(), QUIT_GRACE))) return true;
   for (;;) {
-    const left = familyOf(dataDir);
+    // Where their postmaster is gone, and works elsewhere, only having seen them before tells whose they are.
+    const found = familyOf(home);
+    const left = [...found, ...family.filter((one) => isAlive(one) && !found.some(({ pid }) => pid === one.pid))];
     if (left.length === 0) return true;
     for (const member of left) signalProcess(member, 'SIGKILL');
     if (clock.now() >= until) return false;

@@ -30,10 +30,10 @@ import type {
 } from '../ports/postgres.ts';
 import type { Random } from '../ports/random.ts';
 import { bootstrapCluster, setNewClusterAside } from './bootstrap.ts';
-import { withConnection } from './connection.ts';
+import { leftUntil, withConnection } from './connection.ts';
 import { keepDiscardedWal } from './discarded-wal.ts';
 import { writeDurably } from './durable-file.ts';
-import { asMember, DeathWatch, familyOf, signalProcess } from './family.ts';
+import { asMember, DeathWatch, familyOf, isAlive, isPostgresProcess, type ProcessId, signalProcess } from './family.ts';
 import { FollowCommand } from './follow-command.ts';
 import { readHistoryFile, readLineage } from './lineage.ts';
 import { fetchSlots, putSlots, removeSlots, slotsOfLeader } from './logical-slots.ts';
@@ -112,9 +112,12 @@ export class PostgresInstance implements Postgres {
   readonly #clock: Clock;
   readonly #watch: DeathWatch;
   readonly #listeners: (() => void)[] = [];
+  readonly #whenMoved: ((dataDir: string) => void)[] = [];
   readonly #doubters: (() => void)[] = [];
   #parts: Parts | null = null;
   #opening: Promise<Parts> | null = null;
+  /** Where `data_dir` led when it was last resolved, also where the programs were not found then. */
+  #resolved: string | null = null;
   /** Set between withdraw and the next upstream: a receiver that appears meanwhile is ended again. */
   #withdrawn = false;
   #logLimitedAt: Instant = LONG_AGO;
@@ -122,6 +125,8 @@ export class PostgresInstance implements Postgres {
   #raised: readonly Raised[] = [];
   /** Settings are tried out one after the other. */
   #checking: Promise<unknown> = Promise.resolve();
+  /** What trials of an earlier daemon have left is gone; whatever is there from now on is at work. */
+  #tidied = false;
   /** The server was started with commits blocked, and nothing else was written since. */
   #startedBlocked = false;
   /** The last look. */
@@ -164,9 +169,22 @@ export class PostgresInstance implements Postgres {
     this.#parts?.signs.close();
   }
 
-  /** With all links followed once {@link open} has been. */
+  /** With all links followed, as far as they could be. */
   get dataDirectory(): string {
-    return this.#parts?.place.dataDir ?? resolve(this.#config.postgresql.dataDir);
+    return this.#parts?.place.dataDir ?? this.#resolved ?? resolve(this.#config.postgresql.dataDir);
+  }
+
+  /** Told where the data are now: a link leads elsewhere, or for the first time somewhere. */
+  onMoved(listener: (dataDir: string) => void): void {
+    this.#whenMoved.push(listener);
+  }
+
+  /**
+   * The guard is armed for the server of an earlier daemon. It is found by its process as long as that lives, also where
+   * the directory was moved or unmounted under it.
+   */
+  expect(postmaster: ProcessId): void {
+    if (isAlive(postmaster) && isPostgresProcess(postmaster.pid)) this.#watch.watch(postmaster);
   }
 
   onDeath(listener: () => void): void {
@@ -178,16 +196,23 @@ export class PostgresInstance implements Postgres {
   }
 
   async look(limit: Millis, check: CheckType = this.#config.cluster.checkType): Promise<LocalPostgres> {
+    const deadline = laterBy(this.#clock.now(), limit);
     let parts: Parts;
+    let found: LocalPostgres;
     try {
       parts = await this.#opened();
+      found = await parts.lookout.look(limit, check);
+      if (isElsewhere(parts, found)) {
+        parts = await this.#openedAnew(parts);
+        found = await parts.lookout.look(leftUntil(deadline, this.#clock.now()), check);
+      }
     } catch (error) {
       const code = error instanceof PghaError ? error.code : 'PGHA_DATA_DIRECTORY_UNREADABLE';
       const sentence = error instanceof Error ? error.message : String(error);
       const runs = await this.#runsAllTheSame(error instanceof TimeLimitError);
       return { kind: 'unusable', code, sentence, ...(runs ? { runs } : {}) };
     }
-    const local = this.#withRaised(await parts.lookout.look(limit, check));
+    const local = this.#withRaised(found);
     this.#seen = local;
     this.#holdWithdrawal(parts, local);
     this.#limitServerLog(parts.place);
@@ -201,8 +226,8 @@ export class PostgresInstance implements Postgres {
    */
   async #runsAllTheSame(hangs: boolean): Promise<boolean> {
     const written = resolve(this.#config.postgresql.dataDir);
-    const found = hangs ? written : await findDataDirectory(this.#config, this.#clock).catch(() => written);
-    return familyOf(found).length > 0;
+    const dataDir = hangs ? written : await findDataDirectory(this.#config, this.#clock).catch(() => written);
+    return familyOf({ dataDir, postmaster: this.#living }).length > 0;
   }
 
   vitals(): Vitals {
@@ -579,7 +604,9 @@ export class PostgresInstance implements Postgres {
     return readHistoryFile(await this.open(), tl);
   }
 
-  /** Found once; a failure is tried again by the next who asks. */
+  readonly #living = (): ProcessId | null => this.#watch.living;
+
+  /** Found once, and again where it has changed; a failure is tried again by the next who asks. */
   async #opened(): Promise<Parts> {
     if (this.#parts !== null) return this.#parts;
     this.#opening ??= this.#open().finally(() => {
@@ -588,18 +615,49 @@ export class PostgresInstance implements Postgres {
     return this.#opening;
   }
 
+  /** Nothing runs here: what was found at the start need not hold any more. */
+  #openedAnew(former: Parts): Promise<Parts> {
+    if (this.#parts === former) {
+      this.#parts = null;
+      former.probe.forget();
+      former.signs.close();
+      const quiet = Promise.all([former.following.stop(), former.service.quiet()]);
+      this.#opening = quiet
+        .then(() => this.#open())
+        .finally(() => {
+          this.#opening = null;
+        });
+    }
+    return this.#opened();
+  }
+
+  #resolvedTo(dataDir: string): void {
+    if (this.#resolved === dataDir) return;
+    const before = this.#resolved;
+    this.#resolved = dataDir;
+    if (before !== null) {
+      const sentence = `data_dir, ${this.#config.postgresql.dataDir}, leads to ${dataDir} now, and no longer to ${before}`;
+      this.#log.write('warn', 'config.adjusted', sentence);
+    }
+    for (const listener of this.#whenMoved) listener(dataDir);
+  }
+
   async #open(): Promise<Parts> {
+    this.#resolvedTo(await findDataDirectory(this.#config, this.#clock));
     const found = await findPlace(this.#config, this.#log, this.#clock);
+    this.#resolvedTo(found.dataDir);
     const current = (): Config => this.#config;
     const fixed = {
       ...found,
+      postmaster: this.#living,
       get config() {
         return current();
       },
     };
     const service = new ServiceCommands(fixed);
     const place: Place = Object.assign(fixed, { service });
-    await removeLeftTrials(place);
+    if (!this.#tidied) await removeLeftTrials(place);
+    this.#tidied = true;
     const probe = new Probe(place, () => {
       this.#watch.suspect();
       for (const listener of this.#doubters) listener();
@@ -639,7 +697,7 @@ export class PostgresInstance implements Postgres {
             : 'Nothing to do: the node makes the copy anew. A half-made directory is never started.',
       });
     }
-    const processes = familyOf(place.dataDir).length;
+    const processes = familyOf(place).length;
     if (processes > 0) {
       throw new PghaError('PGHA_POSTGRES_START_FAILED', {
         happened: `Postgres was not started: ${processes} of its processes are still there.`,
@@ -660,7 +718,7 @@ export class PostgresInstance implements Postgres {
   #holdWithdrawal(parts: Parts, local: LocalPostgres): void {
     const { receiverPid } = parts.lookout;
     if (!this.#withdrawn || local.kind !== 'standby' || local.follows !== null || receiverPid === null) return;
-    const receiver = asMember(receiverPid, parts.place.dataDir);
+    const receiver = asMember(receiverPid, parts.place);
     if (receiver !== null) signalProcess(receiver, 'SIGTERM');
   }
 
@@ -670,6 +728,13 @@ export class PostgresInstance implements Postgres {
     this.#logLimitedAt = now;
     void limitServerLog(place);
   }
+}
+
+/** Nothing runs, and the directory that `data_dir` leads to, or its version, is another one than was found at first. */
+function isElsewhere({ place, lookout }: Parts, { kind }: LocalPostgres): boolean {
+  const { facts } = lookout;
+  if (facts === null || (kind !== 'stopped' && kind !== 'absent' && kind !== 'unusable')) return false;
+  return facts.resolved !== place.dataDir || (facts.madeBy !== null && facts.madeBy !== place.version);
 }
 
 /** What pg or the file system throws, in an operator's words. */

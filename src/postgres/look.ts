@@ -12,15 +12,7 @@ import { ALIVE, answerIn, connectionCheck, isSignOfLife, ping } from './checks.t
 import { type Endpoint, endpointOf, leftUntil } from './connection.ts';
 import { latestTimeline, readControlData } from './control-data.ts';
 import { DataDirectory, type DirectoryFacts } from './data-directory.ts';
-import {
-  asMember,
-  type DeathWatch,
-  familyOf,
-  isAlive,
-  isPostgresProcess,
-  type ProcessId,
-  postmasterOf,
-} from './family.ts';
+import { asMember, type DeathWatch, familyOf, isAlive, type ProcessId, postmasterOf } from './family.ts';
 import { OLDEST_SUPPORTED_VERSION, type Place } from './place.ts';
 import type { Probe, Probed } from './probe.ts';
 import type { VitalSigns } from './vital-signs.ts';
@@ -58,6 +50,7 @@ export class Lookout {
   #phase: Phase | null = null;
   #endpoint: Endpoint;
   #receiverPid: number | null = null;
+  #facts: DirectoryFacts | null = null;
 
   constructor(place: Place, probe: Probe, watch: DeathWatch, signs: VitalSigns) {
     this.#place = place;
@@ -73,6 +66,11 @@ export class Lookout {
     return this.#endpoint;
   }
 
+  /** What the files said at the last look; null: the disk did not answer. */
+  get facts(): DirectoryFacts | null {
+    return this.#facts;
+  }
+
   /** The WAL receiver's process at the last look that was answered. */
   get receiverPid(): number | null {
     return this.#receiverPid;
@@ -84,6 +82,7 @@ export class Lookout {
     const known = this.#watch.living;
     const asked = known === null ? null : this.#ask(limit, check);
     const facts = await this.#readDirectory(deadline, known !== null);
+    this.#facts = facts;
     if (facts?.marker != null && facts.marker.elsewhere === undefined)
       return { kind: 'half-made', by: facts.marker.work };
     const postmaster = this.#findPostmaster(facts);
@@ -145,12 +144,11 @@ export class Lookout {
   }
 
   #findPostmaster(facts: DirectoryFacts | null): ProcessId | null {
-    const { dataDir } = this.#place;
     const living = this.#watch.living;
     if (living !== null) return living;
-    const written = facts === null || facts.pidFile === null ? null : asMember(facts.pidFile.pid, dataDir);
-    const family = written === null ? familyOf(dataDir) : [written];
-    return postmasterOf(family) ?? postmasterOf(familyOf(dataDir));
+    const written = facts === null || facts.pidFile === null ? null : asMember(facts.pidFile.pid, this.#place);
+    const family = written === null ? familyOf(this.#place) : [written];
+    return postmasterOf(family) ?? postmasterOf(familyOf(this.#place));
   }
 
   async #withoutPostmaster(facts: DirectoryFacts | null, deadline: Instant): Promise<LocalPostgres> {
@@ -159,18 +157,17 @@ export class Lookout {
     this.#receiverPid = null;
     this.#probe.forget();
     const { dataDir, clock, versionNumber } = this.#place;
-    const family = familyOf(dataDir);
+    const family = familyOf(this.#place);
     if (family.length > 0) return { kind: 'orphans', processes: family.length };
     if (facts === null) return unusable('PGHA_DATA_DIRECTORY_UNREADABLE', `The disk of ${dataDir} does not answer.`);
     const refusal = this.#refusal(facts);
     if (refusal !== null) return refusal;
     const { pidFile } = facts;
-    // Its number is that of a living Postgres which is not in our directory as we see it: another view of the same
-    // directory, most likely from a container. Postgres refuses to start then, and so do we.
-    if (pidFile !== null && pidFile.pid > 0 && isPostgresProcess(pidFile.pid)) {
+    // Another view of the same directory, most likely from a container. Postgres refuses to start then, and so do we.
+    if (pidFile !== null && facts.isLocked) {
       return unusable(
         'PGHA_DATA_DIRECTORY_LOCKED',
-        `postmaster.pid in ${dataDir} names process ${pidFile.pid}, a Postgres that works in another directory.`,
+        `postmaster.pid in ${dataDir} names process ${pidFile.pid}, a Postgres that works there under another path.`,
       );
     }
     try {
@@ -304,7 +301,7 @@ function unusable(code: ErrorCode, sentence: string): LocalPostgres {
 
 /** The postmaster writes where it listens, and its status, when it has got so far. */
 function notListeningYet(facts: DirectoryFacts | null, postmaster: ProcessId): boolean {
-  if (facts === null) return false;
+  if (facts === null || facts.content !== 'cluster') return false;
   return facts.pidFile === null || facts.pidFile.pid !== postmaster.pid || facts.pidFile.status === null;
 }
 

@@ -10,6 +10,7 @@ import { type Millis, millis } from '../core/time.ts';
 import { PghaError } from '../errors.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { EventLog } from '../ports/event-log.ts';
+import type { ProcessId } from './family.ts';
 import type { ServiceCommands } from './service-commands.ts';
 import { FILE_LIMIT, withLimit } from './time-limit.ts';
 
@@ -34,6 +35,8 @@ export interface Place {
   readonly clock: Clock;
   /** The operator's own commands, where Postgres is controlled by them. */
   readonly service?: ServiceCommands;
+  /** The postmaster that is watched, while it lives. */
+  readonly postmaster?: () => ProcessId | null;
   /** Whom Postgres and its programs run as, where that is not ourselves: tests run as root, and Postgres refuses to. */
   readonly runAs?: { readonly uid: number; readonly gid: number };
 }
@@ -74,7 +77,7 @@ export const findDataDirectory = (config: Config, clock: Clock): Promise<string>
   withLimit(clock, FILE_LIMIT, 'resolving the data directory', resolvePath(config.postgresql.dataDir));
 
 /** Links followed as far as the path exists: a data directory that is still to be made has only its parents. */
-async function resolvePath(path: string): Promise<string> {
+export async function resolvePath(path: string): Promise<string> {
   const whole = resolve(path);
   try {
     return await realpath(whole);

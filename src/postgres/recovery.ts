@@ -69,7 +69,7 @@ async function seeReceiver(server: RunningServer): Promise<ReceiverSeen> {
   return {
     inRecovery: row?.['in_recovery'] === true,
     present: typeof pid === 'number',
-    process: typeof pid === 'number' ? asMember(pid, server.place.dataDir) : null,
+    process: typeof pid === 'number' ? asMember(pid, server.place) : null,
     from: typeof row?.['sender'] === 'string' ? row['sender'] : null,
     position: furthest(position(row?.['received']), position(row?.['replayed'])),
   };

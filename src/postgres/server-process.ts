@@ -4,20 +4,19 @@
  * has commands for it they are run instead, and what they did is looked at here; a fence never waits for one.
  */
 import { spawn } from 'node:child_process';
-import { type FileHandle, open, readFile, rename, stat, truncate, unlink } from 'node:fs/promises';
+import { type FileHandle, open, readFile, stat, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Lsn } from '../core/lsn.ts';
 import { earliest, type Instant, laterBy, type Millis, millis } from '../core/time.ts';
 import { PghaError } from '../errors.ts';
 import { readControlData } from './control-data.ts';
-import { parsePidFile } from './data-directory.ts';
+import { mayWorkIn, parsePidFile } from './data-directory.ts';
 import {
   asMember,
   endFamily,
   familyGone,
   familyOf,
   isAlive,
-  isPostgresProcess,
   type ProcessId,
   postmasterOf,
   processStat,
@@ -37,6 +36,8 @@ const KILL_LIMIT: Millis = millis(3_000);
 /** From "shut down" in the control file until the processes are gone: 20..35 ms when the standbys have confirmed. */
 const EXIT_LIMIT: Millis = millis(500);
 const LOG_LIMIT_BYTES = 8 << 20;
+/** The end of a log that was cut. */
+const LOG_KEPT_BYTES = 1 << 20;
 /** How often a start by the operator's command is looked at. */
 const COMMAND_LOOK_EVERY: Millis = millis(20);
 /** A command that said yes and only handed the work on: so long until a postmaster has to be seen. */
@@ -47,7 +48,8 @@ const SHORT_STOP: Millis = millis(2_000);
 const STOP_BEGINS: Millis = millis(500);
 
 /** What the server says before its own logging works, and all of it where there is no logging collector. */
-export const serverLogFile = (place: Place): string => join(place.runtimeDirectory, 'postgres.log');
+export const serverLogFile = ({ runtimeDirectory }: Pick<Place, 'runtimeDirectory'>): string =>
+  join(runtimeDirectory, 'postgres.log');
 
 /**
  * Starts the server on the directory as it is.
@@ -57,7 +59,7 @@ export const serverLogFile = (place: Place): string => join(place.runtimeDirecto
  */
 export async function startServer(place: Place, stillAllowed: () => boolean = () => true): Promise<ProcessId> {
   const { dataDir, clock } = place;
-  const family = familyOf(dataDir);
+  const family = familyOf(place);
   if (family.length > 0) {
     throw startFailed(`${family.length} processes of an earlier server are still there`, 'Stop them first.');
   }
@@ -108,7 +110,14 @@ export async function startServer(place: Place, stillAllowed: () => boolean = ()
       `The whole log is ${serverLogFile(place)}.`,
     );
   }
-  return { pid: stat.pid, startTicks: stat.startTicks };
+  const postmaster = { pid: stat.pid, startTicks: stat.startTicks };
+  if (asMember(stat.pid, { dataDir }) !== null) return postmaster;
+  // Whoever ends Postgres here looks for its processes by their directory: the guard, too.
+  await endServer({ ...place, postmaster: () => postmaster });
+  throw startFailed(
+    `it does not work in ${dataDir}, so it was ended again`,
+    'Nothing to do: data_dir is resolved anew.',
+  );
 }
 
 const notAllowed = (): PghaError =>
@@ -130,13 +139,14 @@ function serverEnvironment(): NodeJS.ProcessEnv {
 
 /**
  * A postmaster.pid whose number now belongs to another process of this user keeps Postgres from starting, although
- * nobody is there. A living Postgres in another directory is something else: that one is left to `look`.
+ * nobody is there. A living Postgres that may work in this directory is something else: that one is left to `look`.
  */
 async function removeStalePidFile(place: Place): Promise<void> {
   const path = join(place.dataDir, 'postmaster.pid');
   const pidFile = parsePidFile(await readOrEmpty(place, path));
   if (pidFile === null || processStat(Math.abs(pidFile.pid)) === null) return;
-  if (isPostgresProcess(Math.abs(pidFile.pid))) return;
+  const mayBeOurs = mayWorkIn(Math.abs(pidFile.pid), place.dataDir);
+  if (await withLimit(place.clock, FILE_LIMIT, `comparing directories with process ${pidFile.pid}`, mayBeOurs)) return;
   await withLimit(place.clock, FILE_LIMIT, `removing ${path}`, unlink(path));
 }
 
@@ -145,18 +155,34 @@ async function openLog(place: Place): Promise<FileHandle> {
   return withLimit(place.clock, FILE_LIMIT, 'opening the server log', open(serverLogFile(place), 'a', 0o600));
 }
 
-/** The runtime directory is memory: one file of old lines is kept, and neither grows without end. */
-export async function limitServerLog(place: Place): Promise<void> {
-  const path = serverLogFile(place);
+/**
+ * The runtime directory is memory, and guard and daemon write there: the log is emptied before it takes too much, and
+ * its last lines are kept beside it. A running server goes on writing to the same file, at its end.
+ */
+export async function limitServerLog(place: Pick<Place, 'clock' | 'runtimeDirectory'>): Promise<void> {
   try {
-    const { size } = await withLimit(place.clock, FILE_LIMIT, 'looking at the server log', stat(path));
-    if (size <= LOG_LIMIT_BYTES) return;
-    // A running server goes on writing to the same file (at its end): it is emptied, not moved.
-    if (familyOf(place.dataDir).length > 0)
-      await withLimit(place.clock, FILE_LIMIT, 'emptying the log', truncate(path));
-    else await withLimit(place.clock, FILE_LIMIT, 'moving the server log', rename(path, `${path}.1`));
+    await withLimit(place.clock, FILE_LIMIT, 'cutting the server log', cut(serverLogFile(place)));
   } catch {
     // No log yet, or no way to shorten it: neither keeps Postgres from anything.
+  }
+}
+
+async function cut(path: string): Promise<void> {
+  const log = await open(path, 'r+');
+  try {
+    const { size } = await log.stat();
+    if (size <= LOG_LIMIT_BYTES) return;
+    const { buffer, bytesRead } = await log.read(
+      Buffer.alloc(LOG_KEPT_BYTES),
+      0,
+      LOG_KEPT_BYTES,
+      size - LOG_KEPT_BYTES,
+    );
+    // First: there may be no room for the copy before.
+    await log.truncate(0);
+    await writeFile(`${path}.1`, buffer.subarray(0, bytesRead), { mode: 0o600 });
+  } finally {
+    await log.close();
   }
 }
 
@@ -183,14 +209,14 @@ export function lastWords(log: string): string {
  * @throws {PghaError} PGHA_POSTGRES_STOP_FAILED when processes hang in the kernel
  */
 export async function stopServer(place: Place, mode: 'fast' | 'immediate', limit: Millis): Promise<void> {
-  const { dataDir, clock } = place;
+  const { clock } = place;
   if (mode === 'fast') {
-    const postmaster = postmasterOf(familyOf(dataDir));
+    const postmaster = postmasterOf(familyOf(place));
     if (postmaster !== null && isAlive(postmaster)) {
       askToStop(place, postmaster, limit);
       // Without its postmaster the family is never going to be orderly again.
-      const orphaned = (): boolean => !isAlive(postmaster) && familyOf(dataDir).length > 0;
-      if (await familyGone(dataDir, clock, laterBy(clock.now(), limit), orphaned)) return;
+      const orphaned = (): boolean => !isAlive(postmaster) && familyOf(place).length > 0;
+      if (await familyGone(place, clock, laterBy(clock.now(), limit), orphaned)) return;
     }
   }
   place.service?.postgresEnds();
@@ -230,9 +256,9 @@ function askToStop(place: Place, postmaster: ProcessId, limit: Millis): void {
 }
 
 async function endServer(place: Place): Promise<void> {
-  const { dataDir, clock } = place;
-  if (await endFamily(dataDir, clock, laterBy(clock.now(), KILL_LIMIT))) return;
-  const left = familyOf(dataDir);
+  const { clock } = place;
+  if (await endFamily(place, clock, laterBy(clock.now(), KILL_LIMIT))) return;
+  const left = familyOf(place);
   throw new PghaError('PGHA_POSTGRES_STOP_FAILED', {
     happened: `${left.length} processes of Postgres do not end, also not by SIGKILL (first: ${left[0]?.pid ?? '?'}).`,
     untouched: 'The data directory was not changed.',
@@ -247,15 +273,15 @@ async function endServer(place: Place): Promise<void> {
  * @returns the control file's position of the shutdown checkpoint, or null when there was none within `limit`
  */
 export async function stopForSwitchover(place: Place, limit: Millis): Promise<Lsn | null> {
-  const { dataDir, clock } = place;
-  const postmaster = postmasterOf(familyOf(dataDir));
+  const { clock } = place;
+  const postmaster = postmasterOf(familyOf(place));
   if (postmaster !== null) askToStop(place, postmaster, limit);
   const until = laterBy(clock.now(), limit);
   if (postmaster !== null && (await seenShutDown(place, postmaster, until))) {
     const exitBy = laterBy(clock.now(), EXIT_LIMIT);
-    await familyGone(dataDir, clock, earliest(exitBy, laterBy(until, millis(100))));
+    await familyGone(place, clock, earliest(exitBy, laterBy(until, millis(100))));
   }
-  if (familyOf(dataDir).length > 0) {
+  if (familyOf(place).length > 0) {
     place.service?.postgresEnds();
     await endServer(place);
   }
@@ -273,7 +299,7 @@ async function seenShutDown(place: Place, postmaster: ProcessId, until: Instant)
 
 /** The living postmaster of this directory. */
 export function runningPostmaster(place: Place): ProcessId | null {
-  return postmasterOf(familyOf(place.dataDir));
+  return postmasterOf(familyOf(place));
 }
 
 /**
@@ -340,7 +366,7 @@ async function seePostmaster(
   let endedAt: Instant | null = null;
   for (;;) {
     const pidFile = parsePidFile(await readOrEmpty(place, join(dataDir, 'postmaster.pid')));
-    const written = pidFile === null || pidFile.status === null ? null : asMember(pidFile.pid, dataDir);
+    const written = pidFile === null || pidFile.status === null ? null : asMember(pidFile.pid, place);
     const isNew = written !== null && (before?.pid !== written.pid || before.startTicks !== written.startTicks);
     if (isNew && pidFile?.status !== 'stopping') return { postmaster: written };
     if (!stillAllowed()) return { why: 'not-allowed' };
@@ -349,7 +375,7 @@ async function seePostmaster(
     if (end !== null) endedAt ??= now;
     if (end !== null && !end.orderly) {
       // One that says no and has begun a start all the same: what it began is seen in a moment, or ends.
-      if (familyOf(dataDir).length === 0 || now >= laterBy(endedAt ?? now, HANDED_ON)) {
+      if (familyOf(place).length === 0 || now >= laterBy(endedAt ?? now, HANDED_ON)) {
         return { why: `did not start Postgres (${end.sentence.replace(/^\S+ /, '')})` };
       }
     }

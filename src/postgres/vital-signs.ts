@@ -106,7 +106,7 @@ export class VitalSigns {
     if (this.#checkpointer === null) return null;
     const { pid } = this.#checkpointer;
     // Another process may have got its number since.
-    const state = asMember(pid, this.#place.dataDir) === null ? null : processStat(pid)?.state;
+    const state = asMember(pid, this.#place) === null ? null : processStat(pid)?.state;
     return state === 'T' || state === 't' ? `process ${pid} is stopped by a signal or a debugger` : null;
   }
 

@@ -341,7 +341,7 @@ async function writeAndSync(handle: FileHandle, bytes: Uint8Array, offset: numbe
 
 /** While a backend lives it may commit, and the end that was found is none. */
 function mustBeStopped(place: Place): void {
-  const alive = familyOf(place.dataDir).length;
+  const alive = familyOf(place).length;
   if (alive > 0) throw rescueFailed(`${alive} processes of Postgres still live, so its WAL has no end yet`, null);
 }
 

@@ -75,15 +75,15 @@ export async function endLeftovers(place: Place): Promise<void> {
     if (place.clock.now() >= politeUntil) for (const tool of tools) signalProcess(tool, 'SIGKILL');
     await place.clock.sleep(millis(20));
   }
-  const family = familyOf(place.dataDir);
+  const family = familyOf(place);
   if (family.length > 0 && (marker?.work === 'initdb' || postmasterOf(family) === null)) {
-    await endFamily(place.dataDir, place.clock, until);
+    await endFamily(place, place.clock, until);
   }
 }
 
 /** @throws {PghaError} PGHA_DATA_DIRECTORY_LOCKED */
 export function refuseWhileInUse(place: Place): void {
-  const found: readonly (FamilyMember | ProcessId)[] = [...familyOf(place.dataDir), ...toolsAt(place.dataDir)];
+  const found: readonly (FamilyMember | ProcessId)[] = [...familyOf(place), ...toolsAt(place.dataDir)];
   const first = found[0];
   if (first === undefined) return;
   throw new PghaError('PGHA_DATA_DIRECTORY_LOCKED', {

@@ -44,7 +44,7 @@ async function well(server: TestServer): Promise<void> {
 }
 
 const postmaster = (server: TestServer): ProcessId => {
-  const found = postmasterOf(familyOf(server.dataDir));
+  const found = postmasterOf(familyOf(server));
   if (found === null) throw new Error(`${server.name} does not run`);
   return found;
 };
@@ -137,7 +137,7 @@ describe('a hung backend', () => {
       "SELECT pid FROM pg_stat_activity WHERE application_name = 'pgha' AND backend_type = 'client backend'",
     );
     await frozen(
-      held.flatMap((row) => asMember(Number(row['pid']), primary.dataDir) ?? []),
+      held.flatMap((row) => asMember(Number(row['pid']), primary) ?? []),
       async () => {
         for (const check of TYPES) expect(await look(check)).toMatchObject({ failing: { check: 'query' } });
         for (const answer of await asked()) expect(answer.kind).toBe('alive');
@@ -149,7 +149,7 @@ describe('a hung backend', () => {
 
 describe('a server of which everything hangs', () => {
   test('fails every check within its limit, and another node hears nothing', async () => {
-    await frozen(familyOf(primary.dataDir), async () => {
+    await frozen(familyOf(primary), async () => {
       for (const check of TYPES) {
         const from = performance.now();
         expect(await look(check)).toMatchObject({ kind: 'primary', failing: { check } });

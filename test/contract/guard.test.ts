@@ -11,6 +11,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
@@ -518,6 +519,28 @@ describe('with a real Postgres that commits without end', () => {
     expect(familyOf(node.data).length).toBeGreaterThan(0);
     expect(await daemon.arm(node, 50)).toEqual({ kind: 'acked' });
     await eventually(() => familyOf(node.data).length === 0, 1_500);
+  });
+
+  it('a frozen server is ended with all its processes, also where its directory was moved under it', async () => {
+    const node = aNode();
+    const daemon = await aDaemon(node);
+    const postmaster = await aBusyPostgres(node);
+    expect(await daemon.arm(node, 3_000)).toEqual({ kind: 'acked' });
+    const family = familyOf(node.data);
+    expect(family.length).toBeGreaterThan(3);
+    renameSync(node.data, `${node.data}.moved`);
+    cleanups.push(() => {
+      for (const member of family) kill(member);
+    });
+    expect(familyOf(node.data)).toEqual([]);
+    // Also the next daemon hears whom the guard holds a deadline for.
+    kill(daemon.id);
+    const next = await aDaemon(node);
+    const { pid, startTime } = postmaster;
+    expect(await next.ask('armedPostmaster', node.data, 500)).toEqual({ pid, startTime });
+    kill(postmaster, 'SIGSTOP');
+    expect(await next.arm(node, 100)).toEqual({ kind: 'acked' });
+    await eventually(() => !family.some(isAlive), 2_000);
   });
 
   it('a primary that no daemon ever spoke for is ended when no daemon is there', async () => {

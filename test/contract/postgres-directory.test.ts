@@ -75,7 +75,7 @@ afterAll(async () => {
   removeSharedMemory(base);
   await rm(base, { recursive: true, force: true });
   // None of ours is left behind.
-  expect(places.flatMap((place) => familyOf(place.dataDir))).toEqual([]);
+  expect(places.flatMap((place) => familyOf(place))).toEqual([]);
 });
 
 async function ours(path: string): Promise<void> {
@@ -158,14 +158,13 @@ async function start(place: Place): Promise<void> {
 }
 
 async function stop(place: Place): Promise<void> {
-  const [first] = familyOf(place.dataDir);
+  const [first] = familyOf(place);
   if (first === undefined) return;
   await runCommand(place, 'pg_ctl', ['-D', place.dataDir, '-m', 'fast', '-w', '-t', '20', 'stop'], { limitMs: 25_000 });
   await kill(place);
 }
 
-const kill = (place: Place): Promise<boolean> =>
-  endFamily(place.dataDir, realClock, laterBy(realClock.now(), millis(5_000)));
+const kill = (place: Place): Promise<boolean> => endFamily(place, realClock, laterBy(realClock.now(), millis(5_000)));
 
 async function session<T>(place: Place, work: (query: Query) => Promise<T>, client: pg.ClientConfig = {}): Promise<T> {
   const login = place.config.postgresql.authentication.superuser;
@@ -242,7 +241,7 @@ describe('a new cluster', () => {
     await knocking;
 
     expect(reached).toEqual([]);
-    expect(familyOf(place.dataDir)).toEqual([]);
+    expect(familyOf(place)).toEqual([]);
     expect((await readControlData(place)).systemId).toBe(id);
     expect((await readControlData(place)).state).toBe('shut down');
     expect(await readMarker(place)).toBeNull();
@@ -270,8 +269,8 @@ describe('a new cluster', () => {
       message: expect.stringContaining('no such thing'),
     });
     expect((await readdir(join(base, 'fails'))).sort()).toEqual(['data.failed-1', 'run']);
-    expect(familyOf(place.dataDir)).toEqual([]);
-    expect(familyOf(`${place.dataDir}.failed-1`)).toEqual([]);
+    expect(familyOf(place)).toEqual([]);
+    expect(familyOf({ dataDir: `${place.dataDir}.failed-1` })).toEqual([]);
   });
 
   test('is not made where something is, and is made where one was interrupted', async () => {
@@ -289,7 +288,7 @@ describe('a new cluster', () => {
     await start(place);
     await setMarker(place, 'initdb');
     await bootstrapCluster(place, SETTINGS, quiet, never);
-    expect(familyOf(place.dataDir)).toEqual([]);
+    expect(familyOf(place)).toEqual([]);
 
     // Another member's cluster was first: a copy of that one takes its place.
     expect(await setNewClusterAside(place)).toContain('data.failed-1');

@@ -1,17 +1,20 @@
 /** The adapter's running-server side against a real Postgres: what it sees, and what its steps really do. */
 import { once } from 'node:events';
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { position } from '../../src/core/local.ts';
+import type { Config } from '../../src/config/schema.ts';
+import { mayWrite, position } from '../../src/core/local.ts';
 import { type Lsn, parseLsn, timeline } from '../../src/core/lsn.ts';
 import { millis } from '../../src/core/time.ts';
 import { runCommand } from '../../src/postgres/command.ts';
 import { parseControlData, parseControlDataText } from '../../src/postgres/control-data.ts';
+import { DataDirectory } from '../../src/postgres/data-directory.ts';
 import { familyOf, postmasterOf, signalProcess } from '../../src/postgres/family.ts';
 import { PostgresInstance } from '../../src/postgres/instance.ts';
+import { limitServerLog } from '../../src/postgres/server-process.ts';
 import { SystemClock } from '../../src/system/clock.ts';
 import { systemRandom } from '../../src/system/random.ts';
 import { becomePostgres, type PostgresServers, postgresServers, SETTINGS, type TestServer } from './postgres-server.ts';
@@ -42,8 +45,17 @@ async function streamingStandby(name: string, of: TestServer): Promise<TestServe
   return server;
 }
 
+/** As the next daemon has it. */
+const anotherInstance = ({ config }: TestServer, postgresql: Partial<Config['postgresql']> = {}): PostgresInstance =>
+  new PostgresInstance({
+    config: { ...config, postgresql: { ...config.postgresql, ...postgresql } },
+    log: { write: () => undefined },
+    clock: new SystemClock(),
+    random: systemRandom(),
+  });
+
 const postmaster = (server: TestServer): number => {
-  const found = postmasterOf(familyOf(server.dataDir));
+  const found = postmasterOf(familyOf(server));
   if (found === null) throw new Error(`${server.name} does not run`);
   return found.pid;
 };
@@ -113,13 +125,7 @@ describe('a look', () => {
   test('without its programs says that a server runs there, which may write, and not that there is none', async () => {
     const a = await runningPrimary('a');
     const stopped = await servers.addCluster('b');
-    const withoutPrograms = ({ config }: TestServer) =>
-      new PostgresInstance({
-        config: { ...config, postgresql: { ...config.postgresql, binDir: '/nowhere' } },
-        log: { write: () => undefined },
-        clock: new SystemClock(),
-        random: systemRandom(),
-      });
+    const withoutPrograms = (server: TestServer) => anotherInstance(server, { binDir: '/nowhere' });
     expect(await withoutPrograms(a).look(millis(1_000))).toMatchObject({
       kind: 'unusable',
       code: 'PGHA_POSTGRES_NOT_FOUND',
@@ -130,16 +136,29 @@ describe('a look', () => {
   });
 
   test('says that a directory is in use by a server that sees it elsewhere', async () => {
-    const server = await servers.addCluster('a');
-    const other = await runningPrimary('b');
+    const server = await runningPrimary();
+    const link = join(servers.directory, 'another-path');
+    await symlink(server.dataDir, link);
+    const place = await server.instance.open();
+    // No process works in what this is called.
+    expect(
+      await new DataDirectory({ ...place, dataDir: link, postmaster: () => null }).read(millis(1_000)),
+    ).toMatchObject({ isLocked: true });
+    expect(await new DataDirectory(place).read(millis(1_000))).toMatchObject({ isLocked: false });
+  });
+
+  test('a number in postmaster.pid that somebody else has got since keeps nobody down', async () => {
+    const other = await runningPrimary('other');
+    const server = await servers.addCluster('b');
     const path = join(server.dataDir, 'postmaster.pid');
-    await writeFile(path, `${postmaster(other)}\n${server.dataDir}\n`);
-    expect(await server.look()).toMatchObject({ kind: 'unusable', code: 'PGHA_DATA_DIRECTORY_LOCKED' });
-    // The number of a process that is no Postgres is only a number that was given away again.
-    await writeFile(path, `${process.pid}\n${server.dataDir}\n`);
-    expect(await server.look()).toMatchObject({ kind: 'stopped' });
-    await server.instance.startPrimary(SETTINGS);
-    await server.until('primary');
+    for (const pid of [process.pid, postmaster(other)]) {
+      await writeFile(path, `${pid}\n${server.dataDir}\n1\n${server.port}\n${servers.directory}\n*\n\nready\n`);
+      expect((await server.look()).kind).toBe('stopped');
+      await server.instance.startPrimary(SETTINGS);
+      await server.until('primary');
+      await server.instance.stop('immediate', millis(1_000));
+    }
+    expect((await other.look()).kind).toBe('primary');
   });
 
   test('sees a running server also when its files are gone', async () => {
@@ -209,27 +228,21 @@ describe('a look', () => {
     const pid = postmaster(server);
     process.kill(pid, 'SIGSTOP');
     expect(await server.look(millis(300))).toMatchObject({ kind: 'primary', failing: { check: 'ping' } });
-    for (const member of familyOf(server.dataDir)) signalProcess(member, 'SIGSTOP');
+    for (const member of familyOf(server)) signalProcess(member, 'SIGSTOP');
     const from = performance.now();
     const frozen = await server.look(millis(300));
     expect(performance.now() - from).toBeLessThan(600);
     expect(frozen.kind).toBe('primary');
-    for (const member of familyOf(server.dataDir)) signalProcess(member, 'SIGCONT');
+    for (const member of familyOf(server)) signalProcess(member, 'SIGCONT');
     await server.until('primary', (local) => local.failing === null);
   });
 
   test('calls a server silent from which nothing was ever learned', async () => {
     const server = await runningPrimary();
-    for (const member of familyOf(server.dataDir)) signalProcess(member, 'SIGSTOP');
-    const log = { write: () => undefined };
-    const other = new PostgresInstance({
-      config: server.config,
-      log,
-      clock: new SystemClock(),
-      random: systemRandom(),
-    });
+    for (const member of familyOf(server)) signalProcess(member, 'SIGSTOP');
+    const other = anotherInstance(server);
     expect(await other.look(millis(300))).toMatchObject({ kind: 'silent' });
-    for (const member of familyOf(server.dataDir)) signalProcess(member, 'SIGCONT');
+    for (const member of familyOf(server)) signalProcess(member, 'SIGCONT');
     expect(await other.look(millis(2_000))).toMatchObject({ kind: 'primary', failing: null });
     other.close();
   });
@@ -270,7 +283,7 @@ describe('a death', () => {
     expect(after).toBeLessThan(500);
     expect(await server.look()).toMatchObject({ kind: 'orphans' });
     await server.instance.stop('immediate', millis(1_000));
-    expect(familyOf(server.dataDir)).toEqual([]);
+    expect(familyOf(server)).toEqual([]);
     expect(await server.look()).toMatchObject({ kind: 'stopped', cleanly: false, wasPrimary: true });
   });
 });
@@ -290,11 +303,11 @@ describe('starting and stopping', () => {
 
   test('a fast stop of a frozen server is escalated to SIGKILL within its limit', async () => {
     const server = await runningPrimary();
-    for (const member of familyOf(server.dataDir)) signalProcess(member, 'SIGSTOP');
+    for (const member of familyOf(server)) signalProcess(member, 'SIGSTOP');
     const from = performance.now();
     await server.instance.stop('fast', millis(200));
     expect(performance.now() - from).toBeLessThan(1_500);
-    expect(familyOf(server.dataDir)).toEqual([]);
+    expect(familyOf(server)).toEqual([]);
   });
 
   test('a server outlives its adapter and is found again', async () => {
@@ -306,6 +319,77 @@ describe('starting and stopping', () => {
     const cwd = await readFile(`/proc/${before}/stat`, 'latin1');
     const session = cwd.slice(cwd.lastIndexOf(')') + 2).split(' ')[3];
     expect(session).toBe(String(before));
+  });
+});
+
+describe('where the data are', () => {
+  const copied = (from: TestServer, to: string): Promise<void> => cp(from.dataDir, to, { recursive: true });
+
+  test('a server whose directory was moved is found by the postmaster that is expected, and all of it is ended', async () => {
+    const server = await runningPrimary();
+    const family = familyOf(server);
+    const moved = { dataDir: `${server.dataDir}.moved` };
+    await rename(server.dataDir, moved.dataDir);
+    server.instance.close();
+    const next = anotherInstance(server);
+    try {
+      expect((await next.look(millis(1_000))).kind).toBe('absent');
+      const found = postmasterOf(family);
+      if (found === null) throw new Error('it does not run');
+      next.expect(found);
+      const seen = await next.look(millis(1_000));
+      // It answers, and nothing that it says of its files.
+      expect(seen).toMatchObject({ kind: 'silent', said: expect.stringContaining('pg_control') });
+      expect(mayWrite(seen)).toBe(true);
+      for (const member of family) signalProcess(member, 'SIGSTOP');
+      await next.stop('immediate', millis(1_000));
+      expect(familyOf(moved)).toEqual([]);
+      expect((await next.look(millis(1_000))).kind).toBe('absent');
+    } finally {
+      next.close();
+      for (const member of familyOf(moved)) signalProcess(member, 'SIGKILL');
+    }
+  });
+
+  test('a link that leads nowhere at first is followed once it leads somewhere', async () => {
+    const whole = await servers.addCluster('whole');
+    const server = await servers.add('linked');
+    const data = join(servers.directory, 'mounted', 'data');
+    await symlink(data, server.dataDir);
+    const told: string[] = [];
+    server.instance.onMoved((dataDir) => told.push(dataDir));
+    expect((await server.look()).kind).toBe('absent');
+    await mkdir(join(servers.directory, 'mounted'));
+    await copied(whole, data);
+    try {
+      // Nobody would find its processes by the directory that was found at first.
+      await expect(server.instance.startPrimary(SETTINGS)).rejects.toThrow(/does not work in .*\/linked/);
+      expect(familyOf({ dataDir: data })).toEqual([]);
+      expect((await server.look()).kind).toBe('stopped');
+      expect(server.instance.dataDirectory).toBe(data);
+      expect(told).toEqual([server.dataDir, data]);
+      await server.instance.startPrimary(SETTINGS);
+      await server.until('primary');
+      expect(familyOf({ dataDir: data }).length).toBeGreaterThan(3);
+    } finally {
+      await server.instance.stop('immediate', millis(1_000));
+    }
+    expect(familyOf({ dataDir: data })).toEqual([]);
+  });
+
+  test('its own log is cut in the runtime directory, and the last lines stay', async () => {
+    const { config } = await servers.add('a');
+    const log = join(config.runtimeDirectory, 'postgres.log');
+    const place = { clock: new SystemClock(), runtimeDirectory: config.runtimeDirectory };
+    await writeFile(log, 'short\n');
+    await limitServerLog(place);
+    expect(await readFile(log, 'utf8')).toBe('short\n');
+    await writeFile(log, `${'x'.repeat(9 << 20)}\nthe last line\n`);
+    await limitServerLog(place);
+    expect(await readFile(log, 'utf8')).toBe('');
+    const kept = await readFile(`${log}.1`, 'utf8');
+    expect(kept).toHaveLength(1 << 20);
+    expect(kept.endsWith('x\nthe last line\n')).toBe(true);
   });
 });
 
@@ -459,7 +543,7 @@ describe('a switchover', () => {
     const checkpoint = await a.instance.stopForSwitchover(millis(3_000));
     console.log(`stopped in ${(performance.now() - from).toFixed(0)} ms`);
     expect(checkpoint).not.toBeNull();
-    expect(familyOf(a.dataDir)).toEqual([]);
+    expect(familyOf(a)).toEqual([]);
     expect(await a.look()).toMatchObject({ kind: 'stopped', cleanly: true, wasPrimary: true });
     const received = await b.until('standby', (local) => local.receiver === null);
     expect(received.received > (checkpoint as Lsn)).toBe(true);
@@ -473,7 +557,7 @@ describe('a switchover', () => {
     const a = await runningPrimary('a');
     await streamingStandby('b', a);
     const c = await streamingStandby('c', a);
-    const frozen = familyOf(c.dataDir);
+    const frozen = familyOf(c);
     for (const member of frozen) signalProcess(member, 'SIGSTOP');
     await a.sql('CREATE TABLE t AS SELECT generate_series(1, 100000) AS n');
     await a.instance.prepareSwitchover(within(10_000));
@@ -485,8 +569,8 @@ describe('a switchover', () => {
 
   test('tells when the server had to be ended without a shutdown checkpoint', async () => {
     const server = await runningPrimary();
-    for (const member of familyOf(server.dataDir)) signalProcess(member, 'SIGSTOP');
+    for (const member of familyOf(server)) signalProcess(member, 'SIGSTOP');
     expect(await server.instance.stopForSwitchover(millis(200))).toBeNull();
-    expect(familyOf(server.dataDir)).toEqual([]);
+    expect(familyOf(server)).toEqual([]);
   });
 });

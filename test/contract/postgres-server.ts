@@ -139,8 +139,8 @@ export async function postgresServers(): Promise<PostgresServers> {
       for (const server of servers) {
         server.instance.close();
         // SIGKILL, also to what a test has stopped with SIGSTOP.
-        for (let i = 0; i < 200 && familyOf(server.dataDir).length > 0; i++) {
-          for (const member of familyOf(server.dataDir)) signalProcess(member, 'SIGKILL');
+        for (let i = 0; i < 200 && familyOf(server).length > 0; i++) {
+          for (const member of familyOf(server)) signalProcess(member, 'SIGKILL');
           await sleep(10);
         }
       }

@@ -28,7 +28,7 @@ beforeEach(() => {
 afterEach(() => {
   for (const server of mine) {
     server.instance.close();
-    for (const member of familyOf(server.dataDir)) signalProcess(member, 'SIGKILL');
+    for (const member of familyOf(server)) signalProcess(member, 'SIGKILL');
   }
   mine = [];
 });
@@ -76,7 +76,7 @@ async function failure(work: Promise<unknown>): Promise<PghaError> {
   return error;
 }
 
-const postmaster = (server: TestServer): number | null => postmasterOf(familyOf(server.dataDir))?.pid ?? null;
+const postmaster = (server: TestServer): number | null => postmasterOf(familyOf(server))?.pid ?? null;
 
 async function runningPrimary(name = 'a'): Promise<TestServer> {
   const server = await addCluster(name);
@@ -183,7 +183,7 @@ describe('service_start_command', () => {
     useCommands(b, { service_start_command: `rm ${b.dataDir}/standby.signal; ${pgCtl(b, '-w start')}` });
     const error = await failure(b.instance.startStandby(a.address, SETTINGS));
     expect(error.text.happened).toContain('removed standby.signal, so it was ended again');
-    expect(familyOf(b.dataDir)).toEqual([]);
+    expect(familyOf(b)).toEqual([]);
   });
 
   test('that is at work does not go on when Postgres is ended at once', async () => {
@@ -230,7 +230,7 @@ describe('service_stop_command', () => {
     const server = await runningPrimary();
     useCommands(server, { service_stop_command: `sleep 3; echo ran >> ${note(server)}` });
     await server.instance.stop('immediate', millis(1_000));
-    expect(familyOf(server.dataDir)).toEqual([]);
+    expect(familyOf(server)).toEqual([]);
     expect(await noted(server)).toBe('');
     await server.instance.startPrimary(SETTINGS);
     await server.until('primary');

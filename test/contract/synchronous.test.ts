@@ -115,10 +115,10 @@ describe('whom commits wait for', () => {
     const b = await streamingStandby('b', a);
     await a.instance.setAcknowledging(waitFor(['b']), 'on');
     await a.until('primary', (local) => local.senders.some((sender) => sender.syncState === 'sync'));
-    for (const member of familyOf(b.dataDir)) signalProcess(member, 'SIGSTOP');
+    for (const member of familyOf(b)) signalProcess(member, 'SIGSTOP');
     const one = await commit(a);
     expect(await acknowledgedWithin(one, 500)).toBe(false);
-    for (const member of familyOf(b.dataDir)) signalProcess(member, 'SIGCONT');
+    for (const member of familyOf(b)) signalProcess(member, 'SIGCONT');
     await one.end();
     expect(one.acked()).toBe(true);
   });

@@ -48,7 +48,7 @@ export function realOutside(terminal: Terminal): Outside {
       freeBytes: async (directory) => (await import('../../postgres/free-space.ts')).freeBytes(directory),
     },
     killPostmaster(dataDir) {
-      const postmaster = postmasterOf(familyOf(realpathSync(dataDir)));
+      const postmaster = postmasterOf(familyOf({ dataDir: realpathSync(dataDir) }));
       if (postmaster === null) throw new Refusal(`no Postgres runs on ${dataDir} here. Nothing was done.`);
       if (!signalProcess(postmaster, 'SIGKILL'))
         throw new Refusal(`process ${postmaster.pid} could not be ended: run this as the user of Postgres.`);
