@@ -23,6 +23,8 @@ const UNWRITABLE: readonly SimulatedSickness[] = ['read-only', 'io-error', 'hang
 const HINDERING: readonly SimulatedSickness[] = [...UNWRITABLE, 'full', 'checkpointer'];
 /** Looks, cycles and answers of others that are used for a while. */
 const SLACK_MS = 3_000;
+/** What another one has said is gone by for so long. */
+const ANSWERS_FOR_MS = 2_000;
 /** A sick leader has done something by then, beyond its own patience. */
 const TREATED_WITHIN_MS = 15_000;
 
@@ -39,6 +41,8 @@ export class Ailments {
   private byHandUntil = Number.NEGATIVE_INFINITY;
   /** When something that its daemon knew of last ailed it. */
   private readonly ailed = new Map<string, number>();
+  /** When each was last seen to be well. */
+  private readonly well = new Map<string, number>();
   /** Since when the leader could have been relieved, by one and the same node. */
   private untreated: { readonly leader: string; readonly by: string; readonly since: number } | null = null;
 
@@ -101,7 +105,10 @@ export class Ailments {
   /** Now and then. */
   look(): void {
     const now = this.now();
-    for (const one of this.patients) if (this.noticed(one, HINDERING, false) !== null) this.ailed.set(one.name, now);
+    for (const one of this.patients) {
+      if (this.noticed(one, HINDERING, false) !== null) this.ailed.set(one.name, now);
+      if (this.isWell(one)) this.well.set(one.name, now);
+    }
     const leader = this.patients.find((one) => this.etcd.keyNow(KEYS.leader)?.value === one.name);
     const hangs =
       leader !== undefined && this.noticed(leader, ['hang'], true) !== null && leader.server.acceptsWrites();
@@ -138,7 +145,9 @@ export class Ailments {
     this.checked['S16 a sick leader gives up'] += 1;
     if (this.config['failover'] === 'manual' && this.now() - this.settledAt > SLACK_MS)
       this.fail('S16', `${name} gives up because it is sick (${rule}), and failover is manual`);
-    if (!this.patients.some((one) => one.name !== name && this.isWell(one)))
+    const wasWell = (one: Patient): boolean =>
+      this.isWell(one) || this.now() - (this.well.get(one.name) ?? Number.NEGATIVE_INFINITY) < ANSWERS_FOR_MS;
+    if (!this.patients.some((one) => one.name !== name && wasWell(one)))
       this.fail('S16', `${name} gives up because it is sick (${rule}), and nobody is better off`);
   }
 
