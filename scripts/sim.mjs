@@ -3,6 +3,7 @@
  *
  *   --seeds N [--first S]    new worlds; the first failing ones are made small and written to build/sim/ with the command
  *                            that repeats them
+ *     --synchronous          of these, only those in which commits wait for standbys: some four in ten
  *   --ci [--seeds N]         the same with every mark demanded, and the canary; without --first its seeds are drawn from the files
  *   --replay FILE            one plan again; with --trace event by event, with --until MS up to there
  *   --seed N                 the plan of one seed, likewise; with --plan it is printed
@@ -36,6 +37,7 @@ const { values: options } = parseArgs({
     seeds: { type: 'string' },
     first: { type: 'string' },
     ci: { type: 'boolean', default: false },
+    synchronous: { type: 'boolean', default: false },
     shrink: { type: 'string' },
     canary: { type: 'boolean', default: false },
     coverage: { type: 'boolean', default: false },
@@ -203,7 +205,7 @@ async function runSeeds(count) {
   const file = await bundle('test/sim/main.ts', 'main');
   const began = performance.now();
   const marks = new Map();
-  const totals = { seeds: 0, failed: 0, simulated: 0, lost: 0, exposure: 0, events: 0, failovers: 0 };
+  const totals = { seeds: 0, synchronous: 0, failed: 0, simulated: 0, lost: 0, exposure: 0, events: 0, failovers: 0 };
   const lengths = [];
   const hashes = new Map();
   const failures = new Map();
@@ -211,38 +213,45 @@ async function runSeeds(count) {
   const knownAgain = [];
   const kept = [];
   const show1 = (text) => process.stderr.isTTY && process.stderr.write(`\r${text}`);
-  await overAllCores(file, first, count, (report) => {
-    totals.seeds += 1;
-    totals.simulated += report.simulatedMs;
-    totals.lost += report.ackedLost;
-    totals.exposure += report.exposureSeconds;
-    totals.events += report.events;
-    totals.failovers += report.marks['event failover.completed'] ?? 0;
-    lengths.push(report.milliseconds);
-    if (report.seed % 100 === 0) hashes.set(report.seed, report.hash);
-    for (const [name, hits] of Object.entries(report.marks)) marks.set(name, (marks.get(name) ?? 0) + hits);
-    show1(`${totals.seeds} of ${count} seeds, ${totals.failed} failed`);
-    if (report.ok) return false;
-    if (known.get(report.seed) === report.invariant) {
-      knownAgain.push(`${report.seed} (${report.invariant})`);
-      return false;
-    }
-    totals.failed += 1;
-    const seen = failures.get(report.invariant) ?? [];
-    failures.set(report.invariant, [...seen, report.seed]);
-    if (seen.length < 3) {
-      show(report);
-      kept.push({ path: keepFailure(report), first: seen.length === 0 });
-    }
-    return options['stop-early'];
-  });
+  await overAllCores(
+    file,
+    first,
+    count,
+    (report) => {
+      totals.seeds += 1;
+      if (report.synchronous) totals.synchronous += 1;
+      totals.simulated += report.simulatedMs;
+      totals.lost += report.ackedLost;
+      totals.exposure += report.exposureSeconds;
+      totals.events += report.events;
+      totals.failovers += report.marks['event failover.completed'] ?? 0;
+      lengths.push(report.milliseconds);
+      if (report.seed % 100 === 0) hashes.set(report.seed, report.hash);
+      for (const [name, hits] of Object.entries(report.marks)) marks.set(name, (marks.get(name) ?? 0) + hits);
+      show1(`${totals.seeds} of ${count} seeds, ${totals.failed} failed`);
+      if (report.ok) return false;
+      if (known.get(report.seed) === report.invariant) {
+        knownAgain.push(`${report.seed} (${report.invariant})`);
+        return false;
+      }
+      totals.failed += 1;
+      const seen = failures.get(report.invariant) ?? [];
+      failures.set(report.invariant, [...seen, report.seed]);
+      if (seen.length < 3) {
+        show(report);
+        kept.push({ path: keepFailure(report), first: seen.length === 0 });
+      }
+      return options['stop-early'];
+    },
+    { SYNCHRONOUS: options.synchronous ? '1' : '' },
+  );
   show1('\n');
   totals.failed += await runAgain(file, hashes);
   if (options.ci) await seekRareMarks(file, marks);
   for (const { path } of kept.filter((one) => one.first).slice(0, SHRUNK)) await makeSmall(file, path);
   const hours = (totals.simulated / 3_600_000).toFixed(1);
   console.log(
-    `\n${totals.seeds} seeds from ${first} of build ${fingerprint(file)}, ${hours} simulated hours, ${totals.failovers} failovers, ${totals.events} events ` +
+    `\n${totals.seeds} seeds from ${first} of build ${fingerprint(file)}, ${totals.synchronous} of them synchronous, ${hours} simulated hours, ${totals.failovers} failovers, ${totals.events} events ` +
       `in ${((performance.now() - began) / 1000).toFixed(0)} s (median ${median(lengths).toFixed(0)} ms a seed); ${totals.failed} failed; ` +
       `${totals.lost} acknowledged writes lost with their node (asynchronous); ${totals.exposure.toFixed(1)} s of exposure`,
   );

@@ -2,7 +2,8 @@
  * The simulation as a process: runs seeds or plans and prints one JSON line for each. scripts/sim.mjs bundles it, starts
  * it on both cores and makes sentences of what it says.
  *
- *   seeds FIRST COUNT STEP       that many seeds, every STEP-th; COVERAGE=1 prints the lines of core/ that were run
+ *   seeds FIRST COUNT STEP       that many seeds, every STEP-th; COVERAGE=1 prints the lines of core/ that were run,
+ *                                SYNCHRONOUS=1 leaves out the worlds in which commits wait for nobody
  *   list SEED...                 these seeds
  *   plan FILE...                 the plans of files; TRACE=1 tells the story, UNTIL=ms stops there
  *   seed N                       the same for the plan of a seed; PLAN=1 prints it instead
@@ -25,6 +26,7 @@ import type { Verdict } from './world/world.ts';
 export interface Report extends Omit<Verdict, 'marks'> {
   readonly seed: number;
   readonly profile: string;
+  readonly synchronous: boolean;
   readonly marks: Readonly<Record<string, number>>;
   readonly milliseconds: number;
   readonly plan: Plan | null;
@@ -41,6 +43,7 @@ function report(plan: Plan, verdict: Verdict, milliseconds: number): Report {
     ...verdict,
     seed: plan.seed,
     profile: plan.profile,
+    synchronous: isSynchronous(plan),
     marks: Object.fromEntries(verdict.marks),
     tail: verdict.ok ? [] : verdict.tail,
     milliseconds,
@@ -58,10 +61,15 @@ function print(line: unknown): void {
   process.stdout.write(`${JSON.stringify(line)}\n`);
 }
 
+const isSynchronous = ({ config }: Plan): boolean => ['on', 'quorum'].includes(String(config?.['synchronous_mode']));
+
 async function seeds(wanted: readonly number[]): Promise<void> {
   const coverage = process.env['COVERAGE'] === '1' ? new Coverage() : null;
   await coverage?.start();
-  for (const seed of wanted) print(await timed(drawPlan(seed, FOCUS, SHAPE)));
+  for (const seed of wanted) {
+    const plan = drawPlan(seed, FOCUS, SHAPE);
+    if (process.env['SYNCHRONOUS'] !== '1' || isSynchronous(plan)) print(await timed(plan));
+  }
   if (coverage !== null) print({ lines: await coverage.take(import.meta.url) });
 }
 
