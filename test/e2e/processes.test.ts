@@ -1,7 +1,8 @@
 /** Our own processes die or hang while Postgres is well. */
+import { rename, rm } from 'node:fs/promises';
 import { expect, it } from 'vitest';
 import { Cluster } from './lib/cluster.ts';
-import { alive } from './lib/processes.ts';
+import { alive, signal } from './lib/processes.ts';
 import { describeOnHosts, endsWell, everything, sharedCluster } from './lib/scenario.ts';
 import { monotonic, sleep, until } from './lib/time.ts';
 
@@ -54,6 +55,31 @@ describeOnHosts('our own processes', () => {
     // The guard does not wait for what was not sent yet, and the daemon that would bring it over is not there.
     await endsWell(cluster, { mayLose: true });
   });
+
+  it.runIf(everything)(
+    'the data directory of the primary moved away under it, and its daemon killed: it is ended, and another takes over',
+    async () => {
+      const cluster = shared.current;
+      const old = await cluster.primary();
+      const { dataDir, daemon } = cluster.node(old);
+      await cluster.startWriter({ sessions: 2 });
+      const family = cluster.node(old).family();
+      expect(family.length).toBeGreaterThan(3);
+      await rename(dataDir, `${dataDir}.moved`);
+      // Nothing of it is found by the path that everybody knows.
+      expect(cluster.node(old).family()).toEqual([]);
+      daemon.kill();
+      try {
+        await cluster.waitForPrimary(cluster.ttlMs + 30_000, [old]);
+        expect(family.some(alive)).toBe(false);
+        // What it had sent to nobody is in the directory that was moved.
+        await endsWell(cluster, { mayLose: true });
+      } finally {
+        for (const one of family) signal(one, 'SIGKILL');
+        await rm(`${dataDir}.moved`, { recursive: true, force: true });
+      }
+    },
+  );
 
   it('the guard of the primary killed: a new one stands in its place and nobody else notices', async () => {
     const cluster = shared.current;
