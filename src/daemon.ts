@@ -93,7 +93,7 @@ export async function startDaemon(path: string, env: Environment, leave: () => v
   };
   const postgres = server ?? new NoPostgres(config.node.name, new ServerChecks(current));
   const guard = await openGuard(config, postgres.dataDirectory, log);
-  if (guard instanceof GuardClient && server !== null) await shareWhatIsGuarded(guard, server);
+  if (guard instanceof GuardClient && server !== null) tellWhereTheDataAre(guard, server, log);
   const dcs = await EtcdDcs.open(config.etcd, basePath(config.namespace, config.scope), { clock, log });
   // Nothing is read again before everything stands.
   let reload = async (): Promise<void> => undefined;
@@ -261,11 +261,13 @@ async function openGuard(config: Config, dataDirectory: string, log: ClosableLog
   return guard;
 }
 
-/** The server of an earlier daemon, and where the data are: both have to be the same for those who may end Postgres. */
-async function shareWhatIsGuarded(guard: GuardClient, server: PostgresInstance): Promise<void> {
-  const postmaster = await guard.armedPostmaster(server.dataDirectory, GUARD_START_LIMIT);
-  if (postmaster !== null) server.expect({ pid: postmaster.pid, startTicks: postmaster.startTime });
-  server.onMoved((dataDirectory) => void guard.reconfigure({ dataDirectory }, GUARD_START_LIMIT));
+/** A server that nobody has ever armed the guard for is looked for there, too. */
+function tellWhereTheDataAre(guard: GuardClient, server: PostgresInstance, log: ClosableLog): void {
+  server.onMoved((dataDirectory) => {
+    guard.reconfigure({ dataDirectory }, GUARD_START_LIMIT).catch((error: unknown) => {
+      log.write('error', 'action.failed', `the guard was not told that the data are in ${dataDirectory}`, { error });
+    });
+  });
 }
 
 /** After an upgrade: the guard that the last daemon has left is of the version before. */

@@ -235,7 +235,7 @@ export class PoolerKeeper {
       );
       // Nobody waits for it to be written again that all went well.
       const asWritten = late.size === 0 && outcomes.every(({ outcome }) => outcome.kind === 'paused');
-      if (!asWritten) await this.keeping;
+      if (!asWritten) await this.kept();
       const names = [...held.keys()].join(', ');
       const sentence =
         held.size === 0
@@ -260,27 +260,38 @@ export class PoolerKeeper {
    */
   private async keepWritten(pause: Omit<PoolerPause, 'revision'>, written: Revision): Promise<void> {
     const { agent } = this;
+    const { clock } = agent.parts;
+    // By then everybody who has read of it has ended it.
+    const until = laterBy(clock.now(), this.policy?.maxPause ?? STORE_LIMIT);
+    let ours = pause;
     let over = written;
-    let held = pause.held;
     let next = millis(0);
-    while ((await this.write({ ...pause, held }, over)) === null) {
+    while ((await this.write(ours, over)) === null) {
       const cluster = await agent.readCluster();
       if (cluster !== null) {
         const { poolers: now } = cluster;
-        if (now?.state === 'paused' && now.by === agent.self && now.at === pause.at && now.held.size === held.size)
-          return;
+        // Only the answer was lost.
+        if (now !== null && writePoolerPause(now) === writePoolerPause(ours)) return;
         over = now?.revision ?? ABSENT;
-        if (now?.state === 'paused') held = new Map([...now.held, ...held]);
+        // Whom somebody else holds back by now is let go with ours; whom we had meant to, and do not, stays out.
+        const isOurs = now?.by === agent.self && now.at === pause.at;
+        ours = now?.state === 'paused' && !isOurs ? { ...pause, held: new Map([...now.held, ...pause.held]) } : pause;
       }
-      await agent.parts.clock.sleep(next);
+      if (clock.now() >= until) throw new Error('etcd did not take it down');
+      await clock.sleep(next);
       next = millis(Math.min(Math.max(2 * next, AGAIN), AGAIN_AT_MOST));
     }
   }
 
+  /** Waits, bounded, until it is written. Whoever goes on without costs no more than a second RESUME. */
+  private async kept(): Promise<void> {
+    await Promise.race([this.keeping, this.agent.parts.clock.sleep(STORE_LIMIT)]);
+  }
+
   /** This process ends: nobody else knows whom it holds back before that is written. */
   async settled(limit: Millis): Promise<void> {
-    const kept = Promise.resolve(this.pausing?.done).then(() => this.keeping);
-    await Promise.race([kept, this.agent.parts.clock.sleep(limit)]);
+    const settled = Promise.resolve(this.pausing?.done).then(() => this.keeping);
+    await Promise.race([settled, this.agent.parts.clock.sleep(limit)]);
   }
 
   private tellSkipped(purpose: PausePurpose, skipped: ReadonlyMap<string, string>): void {
@@ -375,7 +386,7 @@ export class PoolerKeeper {
     // A PAUSE that is still to be sent must not come after the RESUME.
     this.letGo('clients are let go');
     await this.pausing?.done;
-    await this.keeping;
+    await this.kept();
     const pause = this.pause;
     const since = this.known?.since;
     if (pause?.state !== 'paused' || since === undefined) return;

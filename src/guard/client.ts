@@ -13,7 +13,7 @@ import type { EventLog } from '../ports/event-log.ts';
 import type { Arming, Guard, GuardAnswer } from '../ports/guard.ts';
 import { holderOf } from '../system/lock.ts';
 import { buildOf } from './build.ts';
-import { familyOf, monotonicMs, ownProcess, type ProcessId, signalProcess } from './family.ts';
+import { livesOn, monotonicMs, ownProcess, type ProcessId, signalProcess } from './family.ts';
 import { recall } from './guard-file.ts';
 import {
   type Answer,
@@ -133,12 +133,6 @@ export class GuardClient implements Guard {
     const { armed } = answer;
     if (armed === undefined || armed === null) return null;
     return { deadline: instant(armed.deadline), dataDirectory: armed.dataDirectory };
-  }
-
-  /** The postmaster that the guard was armed for in this directory by an earlier daemon; null: none, or it does not say. */
-  async armedPostmaster(dataDirectory: string, limit: Millis): Promise<ProcessId | null> {
-    const { armed } = await this.request(() => ({ do: 'armed?' }), limit);
-    return armed?.dataDirectory === dataDirectory ? (armed.postmaster ?? null) : null;
   }
 
   /** What changes while the daemon runs: the guard goes by it from now on. */
@@ -263,7 +257,7 @@ export class GuardClient implements Guard {
     const { orders } = recall(`${this.config.runtimeDirectory}/${FILES.state}`, () => undefined);
     if (orders.kind !== 'armed') return HUNG_AFTER_MS;
     const left = orders.deadline - monotonicMs() - NEXT_GUARD_MS;
-    if (left >= HUNG_AFTER_MS || familyOf(orders.dataDirectory).length === 0) return HUNG_AFTER_MS;
+    if (left >= HUNG_AFTER_MS || !livesOn(orders)) return HUNG_AFTER_MS;
     return Math.max(left, HUNG_AT_LAST_MS);
   }
 

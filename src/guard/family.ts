@@ -16,6 +16,13 @@ export interface ProcessId {
   readonly startTime: string;
 }
 
+/** Whom a deadline is for. */
+export interface Guarded {
+  readonly dataDirectory: string;
+  /** As it was seen when the guard was armed. */
+  readonly postmaster: ProcessId | null;
+}
+
 export interface ProcessStat extends ProcessId {
   readonly parent: number;
   /** One letter: `R`, `S`, `D`, `T` (stopped), `Z` (zombie), ... */
@@ -96,6 +103,11 @@ export function familyOf(dataDirectory: string): readonly ProcessStat[] {
   return family;
 }
 
+/** Whether anything of what the guard was armed for is still there. @throws when /proc can't be read */
+export function livesOn({ dataDirectory, postmaster }: Guarded): boolean {
+  return familyOf(dataDirectory).length > 0 || (postmaster !== null && isAlive(postmaster));
+}
+
 /**
  * A postmaster and its children, wherever they work: the directory may have been moved or unmounted under them, and then
  * no path says whose they are.
@@ -106,21 +118,27 @@ function headedBy(postmaster: ProcessId): readonly ProcessStat[] {
   const head = processStat(postmaster.pid);
   if (head === null || head.startTime !== postmaster.startTime || hasEnded(head)) return [];
   const children = readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
+    .filter((name) => /^\d+$/.test(name) && isPostgres(name))
     .flatMap((name) => processStat(Number(name)) ?? [])
     .filter((stat) => stat.parent === head.pid && !hasEnded(stat));
   return [head, ...children];
 }
 
-function worksIn(pid: string, dataDirectory: string): boolean {
+const worksIn = (pid: string, dataDirectory: string): boolean => {
+  const cwd = linkOf(`/proc/${pid}/cwd`);
+  return (cwd === dataDirectory || cwd === `${dataDirectory} (deleted)`) && isPostgres(pid);
+};
+
+const isPostgres = (pid: string): boolean => basename(linkOf(`/proc/${pid}/exe`) ?? '').startsWith('postgres');
+
+/** null: there is no such process, or it is not ours. @throws when /proc can't be read */
+function linkOf(path: string): string | null {
   try {
-    const cwd = readlinkSync(`/proc/${pid}/cwd`);
-    if (cwd !== dataDirectory && cwd !== `${dataDirectory} (deleted)`) return false;
-    return basename(readlinkSync(`/proc/${pid}/exe`)).startsWith('postgres');
+    return readlinkSync(path);
   } catch (error) {
     // Of another user: not ours. Postgres runs as the owner of its data directory, which is our user.
     const code = (error as NodeJS.ErrnoException).code;
-    if (isGone(error) || code === 'EACCES' || code === 'EPERM') return false;
+    if (isGone(error) || code === 'EACCES' || code === 'EPERM') return null;
     throw error;
   }
 }

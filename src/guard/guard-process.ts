@@ -18,6 +18,7 @@ import {
   familyOf,
   heads,
   isAlive,
+  livesOn,
   monotonicMs,
   ownProcess,
   type ProcessId,
@@ -182,8 +183,7 @@ export class GuardProcess {
       case 'armed?': {
         const { orders } = this;
         if (orders.kind !== 'armed') return { armed: null };
-        const { deadline, dataDirectory, postmaster } = orders;
-        return { armed: { deadline, dataDirectory, postmaster } };
+        return { armed: { deadline: orders.deadline, dataDirectory: orders.dataDirectory } };
       }
       case 'leave':
         if (this.isArmed()) throw new Error(`not while ${describe(this.orders)}`);
@@ -561,11 +561,6 @@ export class GuardProcess {
 
 function same(a: ProcessId, b: ProcessId): boolean {
   return a.pid === b.pid && a.startTime === b.startTime;
-}
-
-/** Whether anything of what was armed for is still there. */
-function livesOn(armed: Orders & { kind: 'armed' }): boolean {
-  return familyOf(armed.dataDirectory).length > 0 || (armed.postmaster !== null && isAlive(armed.postmaster));
 }
 
 /** The postmaster known so far while it lives, else whoever heads the family now. */

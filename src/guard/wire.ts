@@ -110,12 +110,7 @@ export interface Answer {
   /** To hello: which program it runs. Left out or null: one that does not know. */
   readonly build?: string | null;
   /** To `armed?`. */
-  readonly armed?: {
-    readonly deadline: number;
-    readonly dataDirectory: string;
-    /** null or left out: none was seen, or a guard of an older version does not say. */
-    readonly postmaster?: ProcessId | null;
-  } | null;
+  readonly armed?: { readonly deadline: number; readonly dataDirectory: string } | null;
 }
 
 /** What the guard says unasked. */

@@ -87,7 +87,11 @@ export async function mayWorkIn(pid: number, directory: string): Promise<boolean
   try {
     const its = await stat(`/proc/${pid}/cwd`);
     const ours = await stat(directory);
-    return its.ino === ours.ino;
+    if (its.ino !== ours.ino) return false;
+    // The roots of file systems have one number all of them; files in them that were written apart do not agree in this, too.
+    const itsFile = await stat(`/proc/${pid}/cwd/postmaster.pid`);
+    const ourFile = await stat(join(directory, 'postmaster.pid'));
+    return itsFile.ino === ourFile.ino && itsFile.mtimeMs === ourFile.mtimeMs;
   } catch {
     return true;
   }

@@ -154,6 +154,10 @@ export function isServerCommand(args: readonly string[]): boolean {
   );
 }
 
+/** Exactly this process is there, and is a postmaster, of whatever directory. */
+export const isLivingServer = (id: ProcessId): boolean =>
+  isAlive(id) && isServerProgram(id.pid) && isServerCommand(commandLine(id.pid));
+
 function commandLine(pid: number): string[] {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
@@ -224,12 +228,15 @@ export async function endFamily(home: Home, clock: Clock, until: Instant): Promi
 export class DeathWatch {
   readonly #clock: Clock;
   readonly #died: () => void;
+  readonly #met: (postmaster: ProcessId) => void;
   #postmaster: ProcessId | null = null;
   #cancel: (() => void) | null = null;
 
-  constructor(clock: Clock, died: () => void) {
+  /** @param met - told of each postmaster that is watched from now on */
+  constructor(clock: Clock, died: () => void, met: (postmaster: ProcessId) => void = () => undefined) {
     this.#clock = clock;
     this.#died = died;
+    this.#met = met;
   }
 
   /** The postmaster known now, if it still lives. */
@@ -242,6 +249,7 @@ export class DeathWatch {
     if (this.#postmaster?.pid === postmaster.pid && this.#postmaster.startTicks === postmaster.startTicks) return;
     this.#postmaster = { pid: postmaster.pid, startTicks: postmaster.startTicks };
     this.#lookAgainIn(WATCH_EVERY);
+    this.#met(this.#postmaster);
   }
 
   /** A connection to it ended: look now and a little later (children may notice a moment before it is gone). */

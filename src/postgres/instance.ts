@@ -30,11 +30,12 @@ import type {
 } from '../ports/postgres.ts';
 import type { Random } from '../ports/random.ts';
 import { bootstrapCluster, setNewClusterAside } from './bootstrap.ts';
-import { leftUntil, withConnection } from './connection.ts';
+import { withConnection } from './connection.ts';
 import { keepDiscardedWal } from './discarded-wal.ts';
 import { writeDurably } from './durable-file.ts';
-import { asMember, DeathWatch, familyOf, isAlive, isPostgresProcess, type ProcessId, signalProcess } from './family.ts';
+import { asMember, DeathWatch, familyOf, type ProcessId, signalProcess } from './family.ts';
 import { FollowCommand } from './follow-command.ts';
+import { recallPostmaster, rememberPostmaster } from './known-postmaster.ts';
 import { readHistoryFile, readLineage } from './lineage.ts';
 import { fetchSlots, putSlots, removeSlots, slotsOfLeader } from './logical-slots.ts';
 import { Lookout } from './look.ts';
@@ -96,6 +97,8 @@ interface Parts {
   readonly signs: VitalSigns;
 }
 
+/** Programs that were not there may be installed. */
+const OPEN_AGAIN: Millis = millis(10_000);
 const LIMIT_SERVER_LOG_EVERY: Millis = millis(60_000);
 const SLOT_LIMIT: Millis = millis(3_000);
 /** A logical slot is made when the transactions that run have ended, and moved on by reading WAL. */
@@ -125,6 +128,11 @@ export class PostgresInstance implements Postgres {
   #raised: readonly Raised[] = [];
   /** Settings are tried out one after the other. */
   #checking: Promise<unknown> = Promise.resolve();
+  #openedAt: Instant = LONG_AGO;
+  /** The version of the data for which other programs were looked for last. */
+  #openedFor: number | null = null;
+  #recalled = false;
+  #starting = false;
   /** What trials of an earlier daemon have left is gone; whatever is there from now on is at work. */
   #tidied = false;
   /** The server was started with commits blocked, and nothing else was written since. */
@@ -138,9 +146,10 @@ export class PostgresInstance implements Postgres {
     this.#clock = options.clock;
     const { host, port } = options.config.postgresql.connectAddress;
     this.address = { name: options.config.node.name, host, port };
-    this.#watch = new DeathWatch(options.clock, () => {
+    const died = (): void => {
       for (const listener of this.#listeners) listener();
-    });
+    };
+    this.#watch = new DeathWatch(options.clock, died, (postmaster) => this.#met(postmaster));
   }
 
   /**
@@ -179,14 +188,6 @@ export class PostgresInstance implements Postgres {
     this.#whenMoved.push(listener);
   }
 
-  /**
-   * The guard is armed for the server of an earlier daemon. It is found by its process as long as that lives, also where
-   * the directory was moved or unmounted under it.
-   */
-  expect(postmaster: ProcessId): void {
-    if (isAlive(postmaster) && isPostgresProcess(postmaster.pid)) this.#watch.watch(postmaster);
-  }
-
   onDeath(listener: () => void): void {
     this.#listeners.push(listener);
   }
@@ -196,15 +197,15 @@ export class PostgresInstance implements Postgres {
   }
 
   async look(limit: Millis, check: CheckType = this.#config.cluster.checkType): Promise<LocalPostgres> {
-    const deadline = laterBy(this.#clock.now(), limit);
     let parts: Parts;
     let found: LocalPostgres;
     try {
       parts = await this.#opened();
       found = await parts.lookout.look(limit, check);
-      if (isElsewhere(parts, found)) {
-        parts = await this.#openedAnew(parts);
-        found = await parts.lookout.look(leftUntil(deadline, this.#clock.now()), check);
+      if (this.#isElsewhere(parts, found)) {
+        const { dataDir, version } = await this.#openedAnew(parts);
+        // Said once, so that whatever was concluded from what stood in the former place is concluded anew.
+        found = unusable(`Postgres is looked for anew, in ${dataDir}, with the programs of version ${version}.`);
       }
     } catch (error) {
       const code = error instanceof PghaError ? error.code : 'PGHA_DATA_DIRECTORY_UNREADABLE';
@@ -226,7 +227,8 @@ export class PostgresInstance implements Postgres {
    */
   async #runsAllTheSame(hangs: boolean): Promise<boolean> {
     const written = resolve(this.#config.postgresql.dataDir);
-    const dataDir = hangs ? written : await findDataDirectory(this.#config, this.#clock).catch(() => written);
+    const known = this.#resolved ?? written;
+    const dataDir = hangs ? known : await findDataDirectory(this.#config, this.#clock).catch(() => known);
     return familyOf({ dataDir, postmaster: this.#living }).length > 0;
   }
 
@@ -609,26 +611,64 @@ export class PostgresInstance implements Postgres {
   /** Found once, and again where it has changed; a failure is tried again by the next who asks. */
   async #opened(): Promise<Parts> {
     if (this.#parts !== null) return this.#parts;
+    if (!this.#recalled) {
+      this.#recalled = true;
+      const known = recallPostmaster(this.#owner);
+      if (known !== null) this.#watch.watch(known);
+    }
     this.#opening ??= this.#open().finally(() => {
       this.#opening = null;
     });
     return this.#opening;
   }
 
-  /** Nothing runs here: what was found at the start need not hold any more. */
-  #openedAnew(former: Parts): Promise<Parts> {
+  get #owner() {
+    const { runtimeDirectory, postgresql } = this.#config;
+    return { runtimeDirectory, dataDir: postgresql.dataDir };
+  }
+
+  #met(postmaster: ProcessId): void {
+    try {
+      rememberPostmaster(this.#owner, postmaster);
+    } catch (error) {
+      const sentence = 'which process Postgres is could not be written to the runtime directory';
+      this.#log.write('warn', 'action.failed', sentence, { error });
+    }
+  }
+
+  /**
+   * Nothing runs, and the directory that `data_dir` leads to, or its version, is another one than was found. Where that
+   * changes nothing (the programs of this version are not installed), it is not tried with every look.
+   */
+  #isElsewhere({ place, lookout }: Parts, { kind }: LocalPostgres): boolean {
+    const { facts } = lookout;
+    if (facts === null || this.#starting || (kind !== 'stopped' && kind !== 'absent' && kind !== 'unusable'))
+      return false;
+    if (facts.resolved !== place.dataDir) return true;
+    const { madeBy } = facts;
+    if (madeBy === null || madeBy === place.version) return false;
+    const isDue = madeBy !== this.#openedFor || this.#clock.now() >= laterBy(this.#openedAt, OPEN_AGAIN);
+    this.#openedFor = madeBy;
+    return isDue;
+  }
+
+  /** What was found before is used by whoever asks meanwhile. */
+  async #openedAnew(former: Parts): Promise<Place> {
     if (this.#parts === former) {
-      this.#parts = null;
-      former.probe.forget();
-      former.signs.close();
-      const quiet = Promise.all([former.following.stop(), former.service.quiet()]);
-      this.#opening = quiet
+      this.#opening ??= Promise.all([former.following.stop(), former.service.quiet()])
         .then(() => this.#open())
+        .catch((error: unknown) => {
+          this.#parts = null;
+          throw error;
+        })
         .finally(() => {
           this.#opening = null;
+          former.probe.forget();
+          former.signs.close();
         });
+      await this.#opening;
     }
-    return this.#opened();
+    return (await this.#opened()).place;
   }
 
   #resolvedTo(dataDir: string): void {
@@ -658,6 +698,7 @@ export class PostgresInstance implements Postgres {
     const place: Place = Object.assign(fixed, { service });
     if (!this.#tidied) await removeLeftTrials(place);
     this.#tidied = true;
+    this.#openedAt = this.#clock.now();
     const probe = new Probe(place, () => {
       this.#watch.suspect();
       for (const listener of this.#doubters) listener();
@@ -711,8 +752,15 @@ export class PostgresInstance implements Postgres {
 
   async #start(place: Place, stillAllowed: () => boolean = () => true): Promise<void> {
     this.#withdrawn = false;
-    this.#parts?.probe.forget();
-    this.#watch.watch(await startServer(place, stillAllowed));
+    this.#starting = true;
+    try {
+      // Else the guard is armed for another directory than this one.
+      if (this.#parts?.place !== place) throw movedMeanwhile(place);
+      this.#parts.probe.forget();
+      this.#watch.watch(await startServer(place, stillAllowed));
+    } finally {
+      this.#starting = false;
+    }
   }
 
   #holdWithdrawal(parts: Parts, local: LocalPostgres): void {
@@ -730,12 +778,18 @@ export class PostgresInstance implements Postgres {
   }
 }
 
-/** Nothing runs, and the directory that `data_dir` leads to, or its version, is another one than was found at first. */
-function isElsewhere({ place, lookout }: Parts, { kind }: LocalPostgres): boolean {
-  const { facts } = lookout;
-  if (facts === null || (kind !== 'stopped' && kind !== 'absent' && kind !== 'unusable')) return false;
-  return facts.resolved !== place.dataDir || (facts.madeBy !== null && facts.madeBy !== place.version);
-}
+const unusable = (sentence: string): LocalPostgres => ({
+  kind: 'unusable',
+  code: 'PGHA_DATA_DIRECTORY_UNREADABLE',
+  sentence,
+});
+
+const movedMeanwhile = ({ dataDir }: Place): PghaError =>
+  new PghaError('PGHA_POSTGRES_START_FAILED', {
+    happened: `Postgres was not started: data_dir no longer leads to ${dataDir}.`,
+    untouched: 'The data was not changed.',
+    todo: 'Nothing to do: the node decides again.',
+  });
 
 /** What pg or the file system throws, in an operator's words. */
 async function told<T>(what: string, work: Promise<T>): Promise<T> {
