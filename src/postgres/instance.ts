@@ -204,8 +204,10 @@ export class PostgresInstance implements Postgres {
       found = await parts.lookout.look(limit, check);
       if (this.#isElsewhere(parts, found)) {
         const { dataDir, version } = await this.#openedAnew(parts);
+        const isNew = dataDir !== parts.place.dataDir || version !== parts.place.version;
         // Said once, so that whatever was concluded from what stood in the former place is concluded anew.
-        found = unusable(`Postgres is looked for anew, in ${dataDir}, with the programs of version ${version}.`);
+        if (isNew)
+          found = unusable(`Postgres is looked for in ${dataDir} now, with the programs of version ${version}.`);
       }
     } catch (error) {
       const code = error instanceof PghaError ? error.code : 'PGHA_DATA_DIRECTORY_UNREADABLE';

@@ -363,6 +363,7 @@ describe('where the data are', () => {
       // Nobody would find its processes by the directory that was found at first.
       await expect(server.instance.startPrimary(SETTINGS)).rejects.toThrow(/does not work in .*\/linked/);
       expect(familyOf({ dataDir: data })).toEqual([]);
+      expect(await server.look()).toMatchObject({ kind: 'unusable', sentence: expect.stringContaining(data) });
       expect((await server.look()).kind).toBe('stopped');
       expect(server.instance.dataDirectory).toBe(data);
       expect(told).toEqual([server.dataDir, data]);
