@@ -117,10 +117,28 @@ async function bundle(entry, name, mutant = null) {
   return outfile;
 }
 
-/** What was run: the same for each commit that differs in no rule, model or invariant, whatever else it changes. */
-function fingerprint(bundled) {
-  const [code] = readFileSync(bundled, 'utf8').split('//# sourceMappingURL=');
-  return createHash('sha256').update(code).digest('hex').slice(0, 12);
+/**
+ * What was run: two commits with the same two names differ in no rule, or in no model and invariant, whatever else they
+ * change. Comments do not count.
+ */
+async function fingerprints(entry) {
+  const { metafile } = await esbuild.build({
+    entryPoints: [join(ROOT, entry)],
+    bundle: true,
+    write: false,
+    platform: 'node',
+    format: 'esm',
+    metafile: true,
+    absWorkingDir: ROOT,
+    logLevel: 'silent',
+  });
+  const hashes = { product: createHash('sha256'), judges: createHash('sha256') };
+  for (const path of Object.keys(metafile.inputs).sort()) {
+    if (!/^(src|test)\//.test(path)) continue;
+    const { code } = await esbuild.transform(readFileSync(join(ROOT, path), 'utf8'), { loader: 'ts' });
+    hashes[path.startsWith('src/') ? 'product' : 'judges'].update(`${path}\n${code}\n`);
+  }
+  return `product ${hashes.product.digest('hex').slice(0, 8)}, judged by ${hashes.judges.digest('hex').slice(0, 8)}`;
 }
 
 /** Starts one worker; `each` gets every report, and may return true to end it. */
@@ -251,7 +269,7 @@ async function runSeeds(count) {
   for (const { path } of kept.filter((one) => one.first).slice(0, SHRUNK)) await makeSmall(file, path);
   const hours = (totals.simulated / 3_600_000).toFixed(1);
   console.log(
-    `\n${totals.seeds} seeds from ${first} of build ${fingerprint(file)}, ${totals.synchronous} of them synchronous, ${hours} simulated hours, ${totals.failovers} failovers, ${totals.events} events ` +
+    `\n${totals.seeds} seeds from ${first} (${await fingerprints('test/sim/main.ts')}), ${totals.synchronous} of them synchronous, ${hours} simulated hours, ${totals.failovers} failovers, ${totals.events} events ` +
       `in ${((performance.now() - began) / 1000).toFixed(0)} s (median ${median(lengths).toFixed(0)} ms a seed); ${totals.failed} failed; ` +
       `${totals.lost} acknowledged writes lost with their node (asynchronous); ${totals.exposure.toFixed(1)} s of exposure`,
   );

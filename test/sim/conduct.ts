@@ -528,6 +528,8 @@ export class Conduct {
       const { receiver } = other.server;
       const heard = now - (this.answers.get(`${name} ${other.name}`) ?? -Infinity) < 600;
       if (other.name === name || receiver === null || !heard || other.daemon() === null) continue;
+      // What it says as it wakes was asked before, and comes too late.
+      if (now - other.clock.resumedAt < ANSWER_MS) continue;
       // Without etcd it takes no part.
       if (this.etcd.keyNow(`members/${other.name}`) === null) continue;
       // It may have come up since it was asked.
