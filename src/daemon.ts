@@ -263,6 +263,10 @@ async function openGuard(config: Config, dataDirectory: string, log: ClosableLog
 
 /** A server that nobody has ever armed the guard for is looked for there, too. */
 function tellWhereTheDataAre(guard: GuardClient, server: PostgresInstance, log: ClosableLog): void {
+  guard.guards(() => {
+    const { postmaster } = server;
+    return postmaster === null ? null : { pid: postmaster.pid, startTime: postmaster.startTicks };
+  });
   server.onMoved((dataDirectory) => {
     guard.reconfigure({ dataDirectory }, GUARD_START_LIMIT).catch((error: unknown) => {
       log.write('error', 'action.failed', `the guard was not told that the data are in ${dataDirectory}`, { error });

@@ -65,6 +65,7 @@ export class GuardClient implements Guard {
   watchdog: WatchdogState = { kind: 'off' };
   private readonly config: GuardClientOptions;
   private options: GuardOptions;
+  private postmaster: () => ProcessId | null = () => null;
   private readonly self = ownProcess();
   private readonly replaced: (() => void)[] = [];
   private readonly suspended: ((because: string) => void)[] = [];
@@ -118,9 +119,20 @@ export class GuardClient implements Guard {
         suspicions: this.suspicions,
         ...arming.proven,
         ...arming.clocks,
+        ...this.watched(),
       }),
       limit,
     );
+  }
+
+  /** Asked with each order: the postmaster that has to be ended at the deadline, as the daemon knows it. */
+  guards(postmaster: () => ProcessId | null): void {
+    this.postmaster = postmaster;
+  }
+
+  private watched(): { readonly postmaster?: ProcessId } {
+    const postmaster = this.postmaster();
+    return postmaster === null ? {} : { postmaster };
   }
 
   async disarm(limit: Millis): Promise<GuardAnswer> {

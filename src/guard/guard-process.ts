@@ -294,7 +294,7 @@ export class GuardProcess {
   // --- armed -------------------------------------------------------------------------------------------------------
 
   private arm(request: Extract<Request, { do: 'arm' }>): void {
-    const { deadline, dataDirectory, suspicions, until, ttl, boot, wall } = request;
+    const { deadline, dataDirectory, suspicions, until, ttl, boot, wall, postmaster: told = null } = request;
     const asked = boot === undefined || wall === undefined ? null : { boot, wall };
     if (!Number.isFinite(deadline) || !dataDirectory.startsWith('/')) throw new Error('no deadline or no directory');
     this.refuseWhileEnding();
@@ -320,7 +320,7 @@ export class GuardProcess {
       kind: 'armed',
       deadline,
       dataDirectory,
-      postmaster: postmasterNow(dataDirectory, known?.postmaster),
+      postmaster: postmasterNow(dataDirectory, told, known?.postmaster ?? null),
       ...(proven === null ? {} : { proven }),
       clocks,
     });
@@ -563,9 +563,9 @@ function same(a: ProcessId, b: ProcessId): boolean {
   return a.pid === b.pid && a.startTime === b.startTime;
 }
 
-/** The postmaster known so far while it lives, else whoever heads the family now. */
-function postmasterNow(dataDirectory: string, known: ProcessId | null | undefined): ProcessId | null {
-  if (known !== null && known !== undefined && isAlive(known)) return known;
+/** The one that the daemon names, or that was known so far, while it lives; else whoever heads the family now. */
+function postmasterNow(dataDirectory: string, ...known: readonly (ProcessId | null)[]): ProcessId | null {
+  for (const one of known) if (one !== null && isAlive(one)) return { pid: one.pid, startTime: one.startTime };
   const [head, ...others] = heads(familyOf(dataDirectory));
   if (head === undefined || others.length > 0) return null;
   const stat = processStat(head.pid);

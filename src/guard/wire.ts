@@ -77,6 +77,7 @@ export const DEFAULT_OPTIONS: Omit<GuardOptions, 'dataDirectory'> = {
  * `deadline`: CLOCK_MONOTONIC in milliseconds. `suspicions`: how many notices of a suspension the daemon has received.
  * `until`, `ttl`: the window that was proven, and the TTL it comes from: for the watchdog device. `boot`, `wall`: how far these
  * clocks were ahead of the monotonic one when the proof was asked for; a daemon of an older version does not say.
+ * `postmaster`: the one that the daemon watches, which may work under another path by now.
  */
 export type Order =
   | ({ readonly do: 'hello' } & ProcessId)
@@ -89,6 +90,7 @@ export type Order =
       readonly ttl?: number;
       readonly boot?: number;
       readonly wall?: number;
+      readonly postmaster?: ProcessId;
     }
   | { readonly do: 'disarm' }
   | { readonly do: 'armed?' }

@@ -3,8 +3,8 @@
  * socket in a private directory reaches, because at that time nobody leads and nobody may write. It ends with Postgres
  * stopped; whether and as what it is started is not decided here.
  */
-import { readdir } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { lstat, mkdir, readdir } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import pg from 'pg';
 import type { BootstrapMethod, Login } from '../config/schema.ts';
 import type { SystemId } from '../core/local.ts';
@@ -437,7 +437,10 @@ async function keepFailed(place: Place): Promise<string> {
       await clearMarker(place);
       return 'Nothing was made.';
     }
+    // A link that the operator has made leads nowhere then, and the next one would make a directory in its place.
+    const { mode } = await lstat(place.dataDir);
     await renameDurably(place, place.dataDir, join(parent, name(n)));
+    if (place.dataDir !== resolve(place.config.postgresql.dataDir)) await mkdir(place.dataDir, { mode: mode & 0o777 });
     await clearMarker(place);
     const config = configDirectory(place) === place.dataDir ? '' : ` Files in ${configDirectory(place)} stayed there.`;
     return `What was made is kept in ${join(parent, name(n))}.${config}`;

@@ -10,7 +10,7 @@ import type { CheckType } from '../core/policy.ts';
 import type { Acknowledging, SyncMode } from '../core/quorum.ts';
 import { NOTHING_LEARNED, type Vitals } from '../core/sickness.ts';
 import type { LeaderSlots, ServerSlots, SlotStep } from '../core/slots.ts';
-import { type Instant, LONG_AGO, laterBy, type Millis, millis } from '../core/time.ts';
+import { between, type Instant, LONG_AGO, laterBy, type Millis, millis } from '../core/time.ts';
 import type { TimelineHistory } from '../core/timeline.ts';
 import { PghaError } from '../errors.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -33,7 +33,7 @@ import { bootstrapCluster, setNewClusterAside } from './bootstrap.ts';
 import { withConnection } from './connection.ts';
 import { keepDiscardedWal } from './discarded-wal.ts';
 import { writeDurably } from './durable-file.ts';
-import { asMember, DeathWatch, familyOf, type ProcessId, signalProcess } from './family.ts';
+import { asMember, DeathWatch, familyOf, type Home, type ProcessId, signalProcess } from './family.ts';
 import { FollowCommand } from './follow-command.ts';
 import { recallPostmaster, rememberPostmaster } from './known-postmaster.ts';
 import { readHistoryFile, readLineage } from './lineage.ts';
@@ -60,6 +60,7 @@ import {
   writeUpstream,
 } from './server-config.ts';
 import {
+  endProcesses,
   hasStandbySignal,
   limitServerLog,
   restartByCommand,
@@ -133,6 +134,8 @@ export class PostgresInstance implements Postgres {
   #openedFor: number | null = null;
   #recalled = false;
   #starting = false;
+  /** Since when nothing was found out because a disk does not answer, with a server that runs. */
+  #hangsSince: Instant | null = null;
   /** What trials of an earlier daemon have left is gone; whatever is there from now on is at work. */
   #tidied = false;
   /** The server was started with commits blocked, and nothing else was written since. */
@@ -183,6 +186,11 @@ export class PostgresInstance implements Postgres {
     return this.#parts?.place.dataDir ?? this.#resolved ?? resolve(this.#config.postgresql.dataDir);
   }
 
+  /** The one that is watched; null: none that lives is known. */
+  get postmaster(): ProcessId | null {
+    return this.#watch.living;
+  }
+
   /** Told where the data are now: a link leads elsewhere, or for the first time somewhere. */
   onMoved(listener: (dataDir: string) => void): void {
     this.#whenMoved.push(listener);
@@ -212,9 +220,13 @@ export class PostgresInstance implements Postgres {
     } catch (error) {
       const code = error instanceof PghaError ? error.code : 'PGHA_DATA_DIRECTORY_UNREADABLE';
       const sentence = error instanceof Error ? error.message : String(error);
-      const runs = await this.#runsAllTheSame(error instanceof TimeLimitError);
+      const hangs = error instanceof TimeLimitError;
+      const runs = await this.#runsAllTheSame(hangs);
+      // As a server that was met before the disk hung, and does not answer.
+      if (runs && hangs) return { kind: 'silent', since: this.#hanging(), said: sentence };
       return { kind: 'unusable', code, sentence, ...(runs ? { runs } : {}) };
     }
+    this.#hangsSince = null;
     const local = this.#withRaised(found);
     this.#seen = local;
     this.#holdWithdrawal(parts, local);
@@ -228,10 +240,22 @@ export class PostgresInstance implements Postgres {
    * @param hangs - the path may not answer: it is not asked once more, and the processes are found by it as it is written
    */
   async #runsAllTheSame(hangs: boolean): Promise<boolean> {
-    const written = resolve(this.#config.postgresql.dataDir);
-    const known = this.#resolved ?? written;
-    const dataDir = hangs ? known : await findDataDirectory(this.#config, this.#clock).catch(() => known);
-    return familyOf({ dataDir, postmaster: this.#living }).length > 0;
+    const known = this.#home;
+    const dataDir = hangs
+      ? known.dataDir
+      : await findDataDirectory(this.#config, this.#clock).catch(() => known.dataDir);
+    return familyOf({ ...known, dataDir }).length > 0;
+  }
+
+  /** Where its processes are looked for, without asking a disk. */
+  get #home(): Home {
+    return { dataDir: this.dataDirectory, postmaster: this.#living };
+  }
+
+  #hanging(): Millis {
+    const now = this.#clock.now();
+    this.#hangsSince ??= now;
+    return between(this.#hangsSince, now);
   }
 
   vitals(): Vitals {
@@ -318,7 +342,13 @@ export class PostgresInstance implements Postgres {
   }
 
   async stop(mode: 'fast' | 'immediate', limit: Millis): Promise<void> {
-    await stopServer(await this.open(), mode, limit);
+    const place = await this.open().catch((error: unknown) => {
+      if (familyOf(this.#home).length === 0) throw error;
+      return null;
+    });
+    if (place !== null) await stopServer(place, mode, limit);
+    // Neither its programs nor its files are needed for that.
+    else await endProcesses(this.#home, this.#clock);
   }
 
   async stopForSwitchover(limit: Millis): Promise<Lsn | null> {

@@ -51,6 +51,8 @@ export class Lookout {
   #endpoint: Endpoint;
   #receiverPid: number | null = null;
   #facts: DirectoryFacts | null = null;
+  /** The postmaster whose address is known. */
+  #met: ProcessId | null = null;
 
   constructor(place: Place, probe: Probe, watch: DeathWatch, signs: VitalSigns) {
     this.#place = place;
@@ -79,20 +81,36 @@ export class Lookout {
   async look(limit: Millis, check: CheckType): Promise<LocalPostgres> {
     const deadline = laterBy(this.#place.clock.now(), limit);
     // With a known postmaster the server is asked while the files are read: a hung disk costs its answer no time.
-    const known = this.#watch.living;
+    const { living } = this.#watch;
+    const known = living !== null && same(this.#met, living) ? living : null;
     const asked = known === null ? null : this.#ask(limit, check);
-    const facts = await this.#readDirectory(deadline, known !== null);
+    const facts = await this.#readDirectory(deadline, living !== null);
     this.#facts = facts;
     if (facts?.marker != null && facts.marker.elsewhere === undefined)
       return { kind: 'half-made', by: facts.marker.work };
     const postmaster = this.#findPostmaster(facts);
     if (postmaster === null) return this.#withoutPostmaster(facts, deadline);
 
+    const elsewhere = this.#worksElsewhere(postmaster);
+    if (elsewhere !== null) return elsewhere;
     const answers =
       asked !== null && same(known, postmaster) ? await asked : await this.#meet(postmaster, facts, deadline, check);
     // It may have ended while it was asked.
     if (answers.told.kind !== 'told' && !isAlive(postmaster)) return this.#withoutPostmaster(facts, deadline);
     return this.#judge(postmaster, facts, answers, check, limit);
+  }
+
+  /**
+   * The server that was started here, and the directory was moved or unmounted under it since, or `data_dir` is a link that
+   * was changed: what stands there now is not what it writes to, and whoever ends it does not find it by the path. It may
+   * write, and nothing that it or the files say can be relied on.
+   */
+  #worksElsewhere(postmaster: ProcessId): LocalPostgres | null {
+    const { dataDir } = this.#place;
+    if (asMember(postmaster.pid, { dataDir }) !== null || !isAlive(postmaster)) return null;
+    this.#known = null;
+    const since = this.#lasting('silent', postmaster);
+    return { kind: 'silent', since, said: `process ${postmaster.pid} is Postgres, and no longer works in ${dataDir}` };
   }
 
   /** null: the disk does not answer, and the processes are asked instead. */
@@ -191,6 +209,7 @@ export class Lookout {
   #meet(postmaster: ProcessId, facts: DirectoryFacts | null, deadline: Instant, check: CheckType): Promise<Answers> {
     this.#probe.forget();
     this.#known = null;
+    this.#met = postmaster;
     this.#watch.watch(postmaster);
     if (facts !== null && facts.pidFile !== null) this.#endpoint = endpointOf(this.#place, facts.pidFile);
     return this.#ask(leftUntil(deadline, this.#place.clock.now()), check);

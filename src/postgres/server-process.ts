@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import type { Lsn } from '../core/lsn.ts';
 import { earliest, type Instant, laterBy, type Millis, millis } from '../core/time.ts';
 import { PghaError } from '../errors.ts';
+import type { Clock } from '../ports/clock.ts';
 import { readControlData } from './control-data.ts';
 import { mayWorkIn, parsePidFile } from './data-directory.ts';
 import {
@@ -16,6 +17,7 @@ import {
   endFamily,
   familyGone,
   familyOf,
+  type Home,
   isAlive,
   type ProcessId,
   postmasterOf,
@@ -255,10 +257,12 @@ function askToStop(place: Place, postmaster: ProcessId, limit: Millis): void {
   run().catch(() => signal());
 }
 
-async function endServer(place: Place): Promise<void> {
-  const { clock } = place;
-  if (await endFamily(place, clock, laterBy(clock.now(), KILL_LIMIT))) return;
-  const left = familyOf(place);
+const endServer = (place: Place): Promise<void> => endProcesses(place, place.clock);
+
+/** @throws {PghaError} PGHA_POSTGRES_STOP_FAILED when processes hang in the kernel */
+export async function endProcesses(home: Home, clock: Clock): Promise<void> {
+  if (await endFamily(home, clock, laterBy(clock.now(), KILL_LIMIT))) return;
+  const left = familyOf(home);
   throw new PghaError('PGHA_POSTGRES_STOP_FAILED', {
     happened: `${left.length} processes of Postgres do not end, also not by SIGKILL (first: ${left[0]?.pid ?? '?'}).`,
     untouched: 'The data directory was not changed.',

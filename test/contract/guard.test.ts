@@ -48,6 +48,7 @@ const log = { write: (severity, event, sentence) => say({ event, sentence }) };
 const client = new GuardClient({ ...config, log });
 client.onReplaced(() => say({ heard: 'replaced' }));
 client.onSuspended(() => say({ heard: 'suspended' }));
+if (config.postmaster !== undefined) client.guards(() => config.postmaster);
 say({ started: await client.start(config.startLimit) });
 createInterface({ input: process.stdin }).on('line', async (line) => {
   const { n, call, args } = JSON.parse(line);
@@ -132,12 +133,13 @@ class Daemon {
     this.start = resolve;
   });
 
-  constructor(node: Node, startLimit = 5_000, program = GUARD) {
+  constructor(node: Node, startLimit = 5_000, program = GUARD, postmaster?: ProcessId) {
     const config = {
       runtimeDirectory: node.runtime,
       command: [process.execPath, program],
       options: node.options,
       startLimit,
+      postmaster,
     };
     this.process = spawn(process.execPath, [DAEMON, JSON.stringify(config)], { stdio: ['pipe', 'pipe', 'inherit'] });
     const pid = this.process.pid ?? 0;
@@ -170,8 +172,8 @@ class Daemon {
   }
 }
 
-async function aDaemon(node: Node, program = GUARD): Promise<Daemon> {
-  const daemon = new Daemon(node, 5_000, program);
+async function aDaemon(node: Node, program = GUARD, postmaster?: ProcessId): Promise<Daemon> {
+  const daemon = new Daemon(node, 5_000, program, postmaster);
   expect(await daemon.started).toEqual({ kind: 'acked' });
   return daemon;
 }
@@ -538,6 +540,21 @@ describe('with a real Postgres that commits without end', () => {
     kill(postmaster, 'SIGSTOP');
     expect(await next.arm(node, 100)).toEqual({ kind: 'acked' });
     await eventually(() => !family.some(isAlive), 2_000);
+  });
+
+  it('a server whose directory was moved while nothing was armed is ended as the one that the daemon names', async () => {
+    const node = aNode();
+    const postmaster = await aBusyPostgres(node);
+    const family = familyOf(node.data);
+    cleanups.push(() => {
+      for (const member of family) kill(member);
+    });
+    const daemon = await aDaemon(node, GUARD, { pid: postmaster.pid, startTime: postmaster.startTime });
+    expect(await daemon.ask('disarm', 500)).toEqual({ kind: 'acked' });
+    renameSync(node.data, `${node.data}.moved`);
+    expect(await daemon.arm(node, 300)).toEqual({ kind: 'acked' });
+    kill(daemon.id);
+    await eventually(() => !family.some(isAlive), 3_000);
   });
 
   it('a primary that no daemon ever spoke for is ended when no daemon is there', async () => {

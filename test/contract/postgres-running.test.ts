@@ -336,13 +336,16 @@ describe('where the data are', () => {
       // By the path alone nobody would find it.
       expect(familyOf(server)).toEqual([]);
       const seen = await next.look(millis(1_000));
-      // It answers, and nothing that it says of its files.
-      expect(seen).toMatchObject({ kind: 'silent', said: expect.stringContaining('pg_control') });
+      expect(seen).toMatchObject({ kind: 'silent', said: expect.stringContaining('no longer works in') });
       expect(mayWrite(seen)).toBe(true);
+      // Whatever stands in its place says nothing of it.
+      await cp(moved.dataDir, server.dataDir, { recursive: true });
+      await writeFile(join(server.dataDir, 'standby.signal'), '');
+      expect(mayWrite(await next.look(millis(1_000)))).toBe(true);
       for (const member of family) signalProcess(member, 'SIGSTOP');
       await next.stop('immediate', millis(1_000));
       expect(familyOf(moved)).toEqual([]);
-      expect((await next.look(millis(1_000))).kind).toBe('absent');
+      expect((await next.look(millis(1_000))).kind).toBe('stopped');
     } finally {
       next.close();
       for (const member of familyOf(moved)) signalProcess(member, 'SIGKILL');

@@ -102,6 +102,12 @@ export class Synchrony {
     return readCluster([read], { clusterId: '', raftTerm: 2n, revision: revision(1) }).sync?.key ?? null;
   }
 
+  /** By the key: it led last, or has confirmed everything. */
+  mayWin(name: string): boolean {
+    const key = this.keyNow();
+    return key === null || key.leader === name || key.voters.some((voter) => voter === name);
+  }
+
   private server(name: string): PostgresServer | null {
     return this.keepers.find((one) => one.name === name)?.server ?? null;
   }

@@ -304,7 +304,8 @@ export class World {
     await go(warmUp);
     if (this.phase === 'warm-up' && this.failure === null && this.queue.now() < limit) {
       // Whoever made the cluster lost the key before it led, and its own command keeps it from being elected for ever.
-      const made = this.machines.filter(({ server }) => server.data !== null);
+      // Or nobody else has all that was acknowledged, for certain.
+      const made = this.machines.filter(({ name, server }) => server.data !== null && this.synchrony.mayWin(name));
       if (made.length > 0 && !made.some(({ name }) => canLead(plan, name))) this.phase = 'over';
       else this.fail('L0', `the cluster was not whole after ${warmUp / 1000} s: ${this.describe()}`);
     }
