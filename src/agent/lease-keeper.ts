@@ -504,6 +504,8 @@ export class LeaseKeeper {
       this.session = { lease: leader.lease, ttl, grantedFor: this.parts.wantedTtl() };
       const seq = this.seqOfNewProcess();
       this.begin({ ...begin(leader.term, leader.lease, ttl, this.known.revision, gate), seq });
+      // In maintenance it goes on writing, and should that end before our first beat, nobody else would end it.
+      this.unguarded = this.parts.downSince() === null;
       log.write(
         'warn',
         'lease.acquired',

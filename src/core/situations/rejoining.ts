@@ -55,13 +55,6 @@ export function rejoin(view: View, cluster: ClusterView, leader: LeaderKey): Dec
   }
   // A copy of a backup has no WAL of its own yet, and no end of it: it comes with the stream.
   const searched = (view.attempts.get('find-end')?.failures ?? 0) >= SEARCHES && local.standbySignal;
-  if (local.timeline !== lineage.timeline && view.endOfWal === null && !searched) {
-    return decision(
-      'rejoin.find-end',
-      `${leader.name} is on timeline ${lineage.timeline}, we are on ${local.timeline}: find the end of our WAL`,
-      [{ do: 'find-end-of-wal' }],
-    );
-  }
   const end = view.endOfWal ?? local.checkpoint;
   const kin = kinship({ timeline: local.timeline, end, history: ownHistory(lineage, local.timeline) }, lineage);
   // Out of recovery on this timeline, and the leader is so too, or it came there at another position: two promotions
@@ -70,6 +63,13 @@ export function rejoin(view: View, cluster: ClusterView, leader: LeaderKey): Dec
   const numberGivenTwice =
     local.timeline === lineage.timeline &&
     (kin.kind === 'diverged' || (local.wasPrimary && !local.standbySignal && !lineage.inRecovery));
+  // Also where it decides nothing: what is undone is told, and kept, up to there.
+  if ((local.timeline !== lineage.timeline || numberGivenTwice) && view.endOfWal === null && !searched) {
+    const what = numberGivenTwice
+      ? `${leader.name} began another timeline ${lineage.timeline} than ours`
+      : `${leader.name} is on timeline ${lineage.timeline}, we are on ${local.timeline}`;
+    return decision('rejoin.find-end', `${what}: find the end of our WAL`, [{ do: 'find-end-of-wal' }]);
+  }
   if (kin.kind === 'same-line' && !numberGivenTwice) {
     const wait =
       backingOff(view, 'start') ?? (view.policy.node.noStream === true ? null : awaitsBeat(view, cluster, leader));

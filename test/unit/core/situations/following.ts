@@ -227,20 +227,32 @@ export const rejoining: readonly Case[] = [
     actions: [{ do: 'start-standby', upstream: nodeName('a') }],
   },
   {
-    name: 'copies anew where it was a primary on the very timeline the leader is on: the number was given twice',
+    name: 'finds the end of its WAL where it was a primary on the very timeline the leader is on: what is undone is kept up to there',
     view: aView(down({ local: aStopped() })),
+    rule: 'rejoin.find-end',
+    actions: [{ do: 'find-end-of-wal' }],
+  },
+  {
+    name: 'copies anew where it was a primary on the very timeline the leader is on: the number was given twice',
+    view: aView(down({ local: aStopped(), endOfWal: at('0/5000061') })),
     rule: 'rejoin.copy',
     actions: [{ do: 'copy', source: nodeName('a'), leader: nodeName('a'), wipe: true }],
   },
   {
     name: 'copies anew where it came to the timeline of the leader at another position, and was started as a standby since',
-    view: aView(down({ lineage: aLineage({ ours: anotherWay }) })),
+    view: aView(down({ lineage: aLineage({ ours: anotherWay }), endOfWal: at('0/5000061') })),
     rule: 'rejoin.copy',
     actions: [{ do: 'copy', source: nodeName('a'), leader: nodeName('a'), wipe: true }],
   },
   {
     name: 'is stuck there where copying anew is forbidden: a rewind takes both for one line',
-    view: aView(down({ lineage: aLineage({ ours: anotherWay }), set: { removeDataDirectoryOnRewindFailure: false } })),
+    view: aView(
+      down({
+        lineage: aLineage({ ours: anotherWay }),
+        endOfWal: at('0/5000061'),
+        set: { removeDataDirectoryOnRewindFailure: false },
+      }),
+    ),
     rule: 'rejoin.stuck',
     actions: [],
   },
@@ -249,6 +261,7 @@ export const rejoining: readonly Case[] = [
     view: aView(
       down({
         lineage: aLineage({ ours: anotherWay, at: before(60_000) }),
+        endOfWal: at('0/5000061'),
         set: { removeDataDirectoryOnRewindFailure: false },
       }),
     ),
@@ -257,7 +270,7 @@ export const rejoining: readonly Case[] = [
   },
   {
     name: 'asks the leader once more before it copies for that',
-    view: aView(down({ lineage: aLineage({ ours: anotherWay, at: before(1_100) }) })),
+    view: aView(down({ lineage: aLineage({ ours: anotherWay, at: before(1_100) }), endOfWal: at('0/5000061') })),
     rule: 'following.learn-lineage',
     actions: [askLineage],
   },
