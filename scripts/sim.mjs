@@ -3,7 +3,7 @@
  *
  *   --seeds N [--first S]    new worlds; the first failing ones are made small and written to build/sim/ with the command
  *                            that repeats them
- *     --synchronous          of these, only those in which commits wait for standbys: some four in ten
+ *     --synchronous          of these, only those in which commits wait for standbys: some 35 of 100
  *   --ci [--seeds N]         the same with every mark demanded, and the canary; without --first its seeds are drawn from the files
  *   --replay FILE            one plan again; with --trace event by event, with --until MS up to there
  *   --seed N                 the plan of one seed, likewise; with --plan it is printed

@@ -1039,10 +1039,9 @@ export class LeaseKeeper {
    * (protocol.md 10): it is fenced first. In maintenance itself the beats name no end.
    */
   private mayBeat(): boolean {
-    if (!this.unguarded) return true;
-    if (!this.parts.paused() && this.parts.downSince() === null) return false;
-    this.unguarded = false;
-    return true;
+    // From a beat without an end that has landed, the way back leads by the guard.
+    if (this.pausedBeat || this.parts.downSince() !== null) this.unguarded = false;
+    return !this.unguarded || this.parts.paused();
   }
 
   /**
@@ -1104,6 +1103,8 @@ export class LeaseKeeper {
     for (let attempt = 0; attempt < REPEATS; attempt++) {
       const tenure: Tenure | null = this.tenure;
       if (tenure === null) return true;
+      // Maintenance may have ended since it was asked.
+      if (!this.mayBeat()) return false;
       const seq = tenure.seq + 1;
       this.tenure = { ...tenure, seq };
       const hold = holdFor(tenure, sentAt);
@@ -1317,6 +1318,7 @@ export class LeaseKeeper {
     if (!this.guardAcks) return;
     this.tenure = { ...tenure, until };
     this.pausedBeat = false;
+    this.unguarded = false;
   }
 
   /** Rule 6: inside of an open window, with our own primary running, the key is taken again at once. */

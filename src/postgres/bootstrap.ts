@@ -3,7 +3,7 @@
  * socket in a private directory reaches, because at that time nobody leads and nobody may write. It ends with Postgres
  * stopped; whether and as what it is started is not decided here.
  */
-import { lstat, mkdir, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import pg from 'pg';
 import type { BootstrapMethod, Login } from '../config/schema.ts';
@@ -422,6 +422,15 @@ async function postBootstrap(
   if (result.code !== 0) throw new StepFailure(`post_bootstrap (${command}) ended with ${result.code}`, result);
 }
 
+/** A link that the operator has made would lead nowhere, and the next bootstrap make a directory in its place. */
+async function keepLinkWhole(place: Place): Promise<string> {
+  if (place.dataDir === resolve(place.config.postgresql.dataDir)) return '';
+  return makePrivateDirectory(place, place.dataDir).then(
+    () => '',
+    (error: unknown) => ` ${place.dataDir}, to which data_dir leads, could not be made again: ${String(error)}.`,
+  );
+}
+
 /** Keeps what was made, for whoever wants to know why it failed. @returns the sentence that says so */
 async function keepFailed(place: Place): Promise<string> {
   try {
@@ -437,13 +446,11 @@ async function keepFailed(place: Place): Promise<string> {
       await clearMarker(place);
       return 'Nothing was made.';
     }
-    // A link that the operator has made leads nowhere then, and the next one would make a directory in its place.
-    const { mode } = await lstat(place.dataDir);
     await renameDurably(place, place.dataDir, join(parent, name(n)));
-    if (place.dataDir !== resolve(place.config.postgresql.dataDir)) await mkdir(place.dataDir, { mode: mode & 0o777 });
     await clearMarker(place);
+    const trouble = await keepLinkWhole(place);
     const config = configDirectory(place) === place.dataDir ? '' : ` Files in ${configDirectory(place)} stayed there.`;
-    return `What was made is kept in ${join(parent, name(n))}.${config}`;
+    return `What was made is kept in ${join(parent, name(n))}.${config}${trouble}`;
   } catch (error) {
     place.log.write('warn', 'operation.progress', `${place.dataDir} could not be renamed after a failed bootstrap.`, {
       error,

@@ -105,6 +105,16 @@ export function asMember(pid: number, home: Home): FamilyMember | null {
   return known === null ? there : (headedBy(known).find((member) => member.pid === pid) ?? null);
 }
 
+/** Where a process works, if that is known and is not `dataDir`; it need not be a Postgres. */
+export function worksElsewhere(pid: number, dataDir: string): string | null {
+  try {
+    const workingDirectory = readlinkSync(`/proc/${pid}/cwd`);
+    return workingDirectory === dataDir || workingDirectory === `${dataDir} (deleted)` ? null : workingDirectory;
+  } catch {
+    return null;
+  }
+}
+
 function worksAt(pid: number, dataDir: string): FamilyMember | null {
   try {
     // A directory that was removed under a running server ends in " (deleted)" here; the server goes on committing.

@@ -206,32 +206,39 @@ export class PostgresInstance implements Postgres {
 
   async look(limit: Millis, check: CheckType = this.#config.cluster.checkType): Promise<LocalPostgres> {
     let parts: Parts;
-    let found: LocalPostgres;
     try {
       parts = await this.#opened();
-      found = await parts.lookout.look(limit, check);
-      if (this.#isElsewhere(parts, found)) {
-        const { dataDir, version } = await this.#openedAnew(parts);
-        const isNew = dataDir !== parts.place.dataDir || version !== parts.place.version;
-        // Said once, so that whatever was concluded from what stood in the former place is concluded anew.
-        if (isNew)
-          found = unusable(`Postgres is looked for in ${dataDir} now, with the programs of version ${version}.`);
-      }
     } catch (error) {
-      const code = error instanceof PghaError ? error.code : 'PGHA_DATA_DIRECTORY_UNREADABLE';
-      const sentence = error instanceof Error ? error.message : String(error);
-      const hangs = error instanceof TimeLimitError;
-      const runs = await this.#runsAllTheSame(hangs);
-      // As a server that was met before the disk hung, and does not answer.
-      if (runs && hangs) return { kind: 'silent', since: this.#hanging(), said: sentence };
-      return { kind: 'unusable', code, sentence, ...(runs ? { runs } : {}) };
+      return this.#notOpened(error);
     }
     this.#hangsSince = null;
+    const found = await parts.lookout.look(limit, check);
+    if (this.#isElsewhere(parts, found)) {
+      try {
+        const { dataDir, version } = await this.#openedAnew(parts);
+        // Said once, so that whatever was concluded from what stood in the former place is concluded anew.
+        if (dataDir !== parts.place.dataDir || version !== parts.place.version)
+          return unusable(`Postgres is looked for in ${dataDir} now, with the programs of version ${version}.`);
+      } catch (error) {
+        return this.#notOpened(error);
+      }
+    }
     const local = this.#withRaised(found);
     this.#seen = local;
     this.#holdWithdrawal(parts, local);
     this.#limitServerLog(parts.place);
     return local;
+  }
+
+  /** What is told where nothing could be found out. */
+  async #notOpened(error: unknown): Promise<LocalPostgres> {
+    const code = error instanceof PghaError ? error.code : 'PGHA_DATA_DIRECTORY_UNREADABLE';
+    const sentence = error instanceof Error ? error.message : String(error);
+    const hangs = error instanceof TimeLimitError;
+    const runs = await this.#runsAllTheSame(hangs);
+    // As a server that was met before the disk hung, and does not answer.
+    if (runs && hangs) return { kind: 'silent', since: this.#hanging(), said: sentence };
+    return { kind: 'unusable', code, sentence, ...(runs ? { runs } : {}) };
   }
 
   /**

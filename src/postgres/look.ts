@@ -12,7 +12,15 @@ import { ALIVE, answerIn, connectionCheck, isSignOfLife, ping } from './checks.t
 import { type Endpoint, endpointOf, leftUntil } from './connection.ts';
 import { latestTimeline, readControlData } from './control-data.ts';
 import { DataDirectory, type DirectoryFacts } from './data-directory.ts';
-import { asMember, type DeathWatch, familyOf, isAlive, type ProcessId, postmasterOf } from './family.ts';
+import {
+  asMember,
+  type DeathWatch,
+  familyOf,
+  isAlive,
+  type ProcessId,
+  postmasterOf,
+  worksElsewhere,
+} from './family.ts';
 import { OLDEST_SUPPORTED_VERSION, type Place } from './place.ts';
 import type { Probe, Probed } from './probe.ts';
 import type { VitalSigns } from './vital-signs.ts';
@@ -107,10 +115,15 @@ export class Lookout {
    */
   #worksElsewhere(postmaster: ProcessId): LocalPostgres | null {
     const { dataDir } = this.#place;
-    if (asMember(postmaster.pid, { dataDir }) !== null || !isAlive(postmaster)) return null;
+    const where = worksElsewhere(postmaster.pid, dataDir);
+    if (where === null) return null;
     this.#known = null;
     const since = this.#lasting('silent', postmaster);
-    return { kind: 'silent', since, said: `process ${postmaster.pid} is Postgres, and no longer works in ${dataDir}` };
+    return {
+      kind: 'silent',
+      since,
+      said: `Postgres, process ${postmaster.pid}, works in ${where} and not in ${dataDir}`,
+    };
   }
 
   /** null: the disk does not answer, and the processes are asked instead. */

@@ -273,6 +273,19 @@ describe('a new cluster', () => {
     expect(familyOf({ dataDir: `${place.dataDir}.failed-1` })).toEqual([]);
   });
 
+  test('that failed behind a link leaves the link, and where it leads', async () => {
+    const place = await node('linked', {}, { postBootstrap: '/bin/false' });
+    const real = join(await directory('linked', 'disk'), 'data');
+    await mkdir(real, { mode: 0o700 });
+    await ours(real);
+    await symlink(real, place.dataDir);
+    await expect(bootstrapCluster({ ...place, dataDir: real }, SETTINGS, quiet, never)).rejects.toMatchObject({
+      code: 'PGHA_BOOTSTRAP_FAILED',
+    });
+    expect((await readdir(join(base, 'linked', 'disk'))).sort()).toEqual(['data', 'data.failed-1']);
+    expect(await readdir(place.dataDir)).toEqual([]);
+  });
+
   test('is not made where something is, and is made where one was interrupted', async () => {
     const place = await node('again');
     await directory('again', 'data');

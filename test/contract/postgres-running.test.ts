@@ -1,6 +1,7 @@
 /** The adapter's running-server side against a real Postgres: what it sees, and what its steps really do. */
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { cp, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, open, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -336,7 +337,10 @@ describe('where the data are', () => {
       // By the path alone nobody would find it.
       expect(familyOf(server)).toEqual([]);
       const seen = await next.look(millis(1_000));
-      expect(seen).toMatchObject({ kind: 'silent', said: expect.stringContaining('no longer works in') });
+      expect(seen).toMatchObject({
+        kind: 'silent',
+        said: expect.stringContaining(`works in ${moved.dataDir} and not in`),
+      });
       expect(mayWrite(seen)).toBe(true);
       // Whatever stands in its place says nothing of it.
       await cp(moved.dataDir, server.dataDir, { recursive: true });
@@ -377,6 +381,32 @@ describe('where the data are', () => {
       await server.instance.stop('immediate', millis(1_000));
     }
     expect(familyOf({ dataDir: data })).toEqual([]);
+  });
+
+  test('a server on a disk that hangs is found, and ended, also by a daemon that has never seen the disk answer', async () => {
+    const server = await runningPrimary();
+    const version = join(server.dataDir, 'PG_VERSION');
+    // Whoever opens it waits for a writer, as for a disk that does not answer.
+    await rm(version);
+    execFileSync('mkfifo', [version]);
+    server.instance.close();
+    const next = anotherInstance(server);
+    try {
+      const first = await next.look(millis(300));
+      expect(first).toMatchObject({ kind: 'silent', said: expect.stringContaining('PG_VERSION') });
+      expect(mayWrite(first)).toBe(true);
+      const second = await next.look(millis(300));
+      expect(second.kind === 'silent' && second.since).toBeGreaterThan(0);
+      await next.stop('immediate', millis(1_000));
+      expect(familyOf(server)).toEqual([]);
+      // Without a server it is not said to be stopped: nobody can see in what state.
+      expect((await next.look(millis(300))).kind).toBe('unusable');
+    } finally {
+      next.close();
+      // Readers that wait are let go.
+      const writer = await open(version, 'r+');
+      await writer.close();
+    }
   });
 
   test('its own log is cut in the runtime directory, and the last lines stay', async () => {
