@@ -9,15 +9,16 @@ import type { Decision } from '../core/decision.ts';
 import { describePhases } from '../core/decision-record.ts';
 import type { LocalPostgres, SystemId } from '../core/local.ts';
 import type { LossStatement } from '../core/loss.ts';
-import { distance, type Lsn, printLsn } from '../core/lsn.ts';
+import { distance, type Lsn, printLsn, type Timeline } from '../core/lsn.ts';
 import { REMOTE, type RemoteSource } from '../core/policy.ts';
+import { isGivenTwice } from '../core/situations/rejoining.ts';
 import { describeSource } from '../core/standby-cluster.ts';
 import { ABSENT, type Revision, type Txn } from '../core/store.ts';
 import { between, millis } from '../core/time.ts';
-import { partingPoint } from '../core/timeline.ts';
+import { kinship, partingPoint, type TimelineHistory } from '../core/timeline.ts';
 import { type LearnedLineage, ownHistory } from '../core/view.ts';
 import type { TxnAnswer } from '../ports/dcs.ts';
-import type { Progress, ServerSettings } from '../ports/postgres.ts';
+import type { Progress, ServerAddress, ServerSettings } from '../ports/postgres.ts';
 import type { Agent } from './agent.ts';
 import { whatHappened } from './operation.ts';
 
@@ -118,6 +119,15 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
       else agent.operations.countFailure('find-end', 'see the log');
       return true;
     }
+    case 'look-at-undone': {
+      const { timeline, from, to } = action;
+      const seen = await attempt(agent, 'look at the WAL that would be undone', () =>
+        postgres.lookAtUndone({ timeline, from, to }),
+      );
+      // What cannot be read holds nobody back for ever; it is kept aside as far as it is there.
+      agent.undone = { from, to, ...(seen ?? { whole: true, span: null }) };
+      return true;
+    }
     case 'learn-lineage': {
       const address = agent.addressOf(action.of);
       const leader = agent.reader.latest?.cluster.leader;
@@ -151,8 +161,7 @@ export async function carryOut(agent: Agent, action: Action, decision: Decision)
         if (action.wipe) {
           await keepDiscarded(agent, leader.name, progress, signal);
           signal.throwIfAborted();
-          agent.noteReplacement();
-          await agent.wipeFor(leader);
+          await agent.wipeFor(leader, signal, () => agent.noteReplacement());
         } else await agent.confirmLeads(leader);
         await postgres.copy(source, server, progress, signal);
         agent.operations.forgetFailures('rewind', 'start');
@@ -550,19 +559,51 @@ async function asItRuns(agent: Agent): Promise<Readonly<Record<string, unknown>>
  * The other side of the same loss: this node's own WAL beyond the point where the leader's line left it. It is kept
  * aside and told before it is thrown away; that it cannot be kept keeps nobody from coming back.
  */
-export async function keepDiscarded(
-  agent: Agent,
-  leader: string,
-  progress: Progress,
-  signal: AbortSignal,
-): Promise<void> {
+async function keepDiscarded(agent: Agent, leader: string, progress: Progress, signal: AbortSignal): Promise<void> {
   const { lineage, endOfWal } = agent;
   const { local } = agent.watch;
   if (lineage === null || local.kind !== 'stopped' || endOfWal === null) return;
   const own = { timeline: local.timeline, end: endOfWal.lsn, history: ownHistory(lineage, local.timeline) };
-  const from = partingPoint(own, lineage) ?? local.checkpoint;
+  await keepAndTell(agent, own, partingPoint(own, lineage) ?? local.checkpoint, leader, progress, signal);
+}
+
+/** The same for a directory that an operator has given up: its Postgres has only just been stopped for that. */
+export async function keepGivenUp(
+  agent: Agent,
+  leader: ServerAddress,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<void> {
+  const { postgres } = agent.parts;
+  const local = await postgres.look(LINEAGE_LIMIT);
+  if (local.kind !== 'stopped') return;
+  const lineage = await postgres.lineage(leader, LINEAGE_LIMIT);
+  if (lineage === null) throw new Error(`${leader.name} does not answer: nothing was removed here`);
+  const { timeline, checkpoint } = local;
+  const end = await attempt(agent, 'find the end of the local WAL', () => postgres.endOfWal(timeline, checkpoint));
+  const history = await attempt(agent, 'read the history of our own timeline', () => historyOf(agent, timeline));
+  if (lineage.systemId !== local.systemId) return;
+  if (end === null) {
+    const sentence = `what only this node has is not kept: where its WAL ends could not be found, from ${printLsn(checkpoint)} on timeline ${timeline}`;
+    agent.parts.log.write('warn', 'action.failed', sentence);
+    return;
+  }
+  const own = { timeline, end, history };
+  const kin = kinship(own, lineage);
+  if (kin.kind === 'same-line' && !isGivenTwice(local, lineage, kin, end)) return;
+  await keepAndTell(agent, own, partingPoint(own, lineage) ?? checkpoint, leader.name, progress, signal);
+}
+
+async function keepAndTell(
+  agent: Agent,
+  own: { readonly timeline: Timeline; readonly end: Lsn },
+  from: Lsn,
+  leader: string,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<void> {
   if (from >= own.end) return;
-  const range = { timeline: local.timeline, from, to: own.end, leader };
+  const range = { timeline: own.timeline, from, to: own.end, leader };
   const kept = await agent.parts.postgres.keepDiscarded(range, progress, signal);
   if (kept.again) return;
   const { commits, firstCommit, lastCommit } = kept;
@@ -575,13 +616,13 @@ export async function keepDiscarded(
   agent.parts.log.write(
     commits === 0 ? 'info' : 'warn',
     'wal.discarded',
-    `WAL of this node that ${leader} never had is undone, from ${printLsn(from)} to ${printLsn(own.end)} on timeline ${local.timeline}, with ${what} in it; ` +
+    `WAL of this node that ${leader} never had is undone, from ${printLsn(from)} to ${printLsn(own.end)} on timeline ${own.timeline}, with ${what} in it; ` +
       (kept.kept === null ? 'it is not kept' : `kept in ${kept.kept}`) +
       (kept.trouble === null ? '' : ` (${kept.trouble})`),
     {
       from,
       to: own.end,
-      timeline: local.timeline,
+      timeline: own.timeline,
       bytes: Number(distance(from, own.end)),
       commits,
       first_commit: firstCommit,
@@ -596,12 +637,16 @@ async function ownLine(agent: Agent): Promise<LearnedLineage['ours']> {
   const { local } = agent.watch;
   if ((local.kind !== 'standby' && local.kind !== 'stopped') || local.timeline === 1) return null;
   try {
-    return { timeline: local.timeline, history: await agent.parts.postgres.ownHistory(local.timeline) };
+    return { timeline: local.timeline, history: await historyOf(agent, local.timeline) };
   } catch (error) {
     agent.parts.log.write('debug', 'action.failed', 'the history of our own timeline could not be read', { error });
     return null;
   }
 }
+
+/** The first timeline has no file. */
+const historyOf = async (agent: Agent, timeline: Timeline): Promise<TimelineHistory> =>
+  timeline === 1 ? [] : agent.parts.postgres.ownHistory(timeline);
 
 /** An action that may fail without harm: told, and decided anew in the next cycle. */
 async function attempt<T>(agent: Agent, what: string, work: () => Promise<T>): Promise<T | null> {

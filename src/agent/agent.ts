@@ -42,12 +42,12 @@ import { describeSource, standbySource } from '../core/standby-cluster.ts';
 import { type Key, type NodeName, nodeName, type Op, type Revision, revision } from '../core/store.ts';
 import { between, type Instant, laterBy, type Millis, millis } from '../core/time.ts';
 import { NOTHING_REMEMBERED, noteAsked, noteMembers, noteSilent, type UpstreamMemory } from '../core/upstream.ts';
-import type { LearnedLineage, RescueTries, Validation, View } from '../core/view.ts';
+import type { LearnedLineage, RescueTries, Undone, Validation, View } from '../core/view.ts';
 import { memberNamed, unwatched } from '../core/view.ts';
 import type { CancelTimer } from '../ports/clock.ts';
 import type { ServerAddress, WalChunk } from '../ports/postgres.ts';
 import { PGHA_VERSION } from '../version.ts';
-import { carryOut, keepDiscarded } from './act.ts';
+import { carryOut, keepGivenUp } from './act.ts';
 import { AddressKeeper } from './address-keeper.ts';
 import { AuditTrail } from './audit-trail.ts';
 import { type Callback, Callbacks } from './callbacks.ts';
@@ -123,7 +123,7 @@ const LOGIN_EVERY = millis(5_000);
 const LEAVE_LOOK = millis(50);
 
 const SICK_STOPS: ReadonlySet<RuleId> = new Set(['leading.sick-hands-over', 'leading.sick-gives-up']);
-const QUESTIONS: ReadonlySet<ActionName> = new Set(['find-end-of-wal', 'ask-peers', 'learn-lineage']);
+const QUESTIONS: ReadonlySet<ActionName> = new Set(['find-end-of-wal', 'look-at-undone', 'ask-peers', 'learn-lineage']);
 
 export class Agent implements Control {
   readonly self: NodeName;
@@ -157,6 +157,7 @@ export class Agent implements Control {
   resolved: ResolvedSettings;
   readonly peers = new PeerAnswers();
   endOfWal: { readonly lsn: Lsn; readonly stoppedSince: Instant } | null = null;
+  undone: Undone | null = null;
   lineage: LearnedLineage | null = null;
   /** The same of another standby that this one may receive from. */
   upstreamLineage: LearnedLineage | null = null;
@@ -267,7 +268,7 @@ export class Agent implements Control {
     this.operations = new Operations(clock, log, (kind) => {
       // A stop that was only prepared has changed nothing: a balancer must not hear 503 meanwhile, and close sessions.
       if (kind !== 'switchover' || this.handedOver) this.watch.doubt();
-      if (kind === 'rewind' || kind === 'copy') this.endOfWal = null;
+      if (kind === 'rewind' || kind === 'copy') this.forgetHistory();
       if (kind === 'copy') this.happenings.copied();
       this.soon(`${kind} ended`);
     });
@@ -631,8 +632,12 @@ export class Agent implements Control {
     if (local.kind !== 'stopped') {
       this.operations.forgetFailures('find-end');
       this.endOfWal = null;
+      this.undone = null;
       this.rescueTries = null;
-    } else if (this.endOfWal !== null && this.endOfWal.stoppedSince !== this.watch.since) this.endOfWal = null;
+    } else if (this.endOfWal !== null && this.endOfWal.stoppedSince !== this.watch.since) {
+      this.endOfWal = null;
+      this.undone = null;
+    }
 
     if (local.kind === 'primary' && this.keeper.leadership.kind === 'holding' && this.operations.running === null) {
       this.serving = true;
@@ -718,6 +723,7 @@ export class Agent implements Control {
       attempts: this.operations.attempts,
       promotionSent: this.promotionSent,
       endOfWal: this.endOfWal?.lsn ?? null,
+      undone: this.undone,
       lineage: this.lineage,
       upstreamLineage: this.upstreamLineage,
       upstreams: this.upstreams,
@@ -1260,9 +1266,20 @@ export class Agent implements Control {
     return this.replacedAt.filter((at) => between(at, now) < A_DAY);
   }
 
-  /** The data here go only while there is somebody to copy from: the directory may be the last good copy. */
-  async wipeFor(source: ServerAddress): Promise<void> {
-    const stillTrue = await this.confirmLeads(source);
+  /** The data here are other ones: what was learned of the former ones, and compared with them, says nothing of these. */
+  private forgetHistory(): void {
+    this.endOfWal = null;
+    this.undone = null;
+    this.lineage = null;
+    this.upstreamLineage = null;
+  }
+
+  /**
+   * The data here go only while there is somebody to copy from: the directory may be the last good copy.
+   *
+   * @param begins - called when nothing stands against it any more
+   */
+  async wipeFor(source: ServerAddress, signal: AbortSignal, begins?: () => void): Promise<void> {
     const lineage = await this.parts.postgres.lineage(source, LINEAGE_LIMIT);
     if (lineage === null) throw new Error(`${source.name} does not answer: nothing was removed here`);
     if (lineage.inRecovery && this.remoteSource === null)
@@ -1270,7 +1287,14 @@ export class Agent implements Control {
     const expected = this.reader.latest?.cluster.initialize?.value ?? '';
     if (expected !== '' && lineage.systemId !== expected)
       throw new Error(`${source.name} serves another cluster (${lineage.systemId}): nothing was removed here`);
-    await this.parts.postgres.wipe(stillTrue);
+    // What is looked at before the first file goes may take longer than it is known who leads.
+    const lastLook = async (): Promise<void> => {
+      const stillTrue = await this.confirmLeads(source);
+      signal.throwIfAborted();
+      stillTrue();
+      begins?.();
+    };
+    await this.parts.postgres.wipe(lastLook, { systemId: lineage.systemId, source, signal });
   }
 
   // ------------------------------------------------------------------ Control
@@ -1596,13 +1620,13 @@ export class Agent implements Control {
       `copy anew from ${source.name}, asked for by an operator`,
       async (signal, progress) => {
         await this.confirmSource(source, leader);
-        await keepDiscarded(this, leader.name, progress, signal);
-        signal.throwIfAborted();
         await this.leaveSyncSet();
         this.leavingSyncSet = false;
         await this.beforeStop();
         await this.parts.postgres.stop('fast', millis(10_000));
-        await this.wipeFor(leader);
+        signal.throwIfAborted();
+        await keepGivenUp(this, leader, progress, signal);
+        await this.wipeFor(leader, signal);
         await this.parts.postgres.copy(source, this.resolved.server, progress, signal);
       },
     );

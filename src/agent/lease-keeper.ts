@@ -1424,7 +1424,7 @@ export class LeaseKeeper {
   private async swapLease(tenure: Tenure): Promise<boolean> {
     const { clock, dcs, log, self } = this.parts;
     const granted = await dcs.grant(this.parts.wantedTtl(), this.callLimit());
-    if (granted.kind !== 'granted') return false;
+    if (granted.kind !== 'granted' || !this.mayBeat()) return false;
     const sentAt = clock.now();
     const seq = tenure.seq + 1;
     const hold = this.namesNoEnd ? null : holdFor(tenure, sentAt, granted.ttl);

@@ -7,7 +7,7 @@ const OF_POSTGRES: ReadonlySet<string> = new Set(
     'pg_stat pg_stat_tmp pg_subtrans pg_tblspc pg_twophase pg_wal pg_xact pg_xlog PG_VERSION postgresql.conf ' +
     'postgresql.auto.conf postgresql.base.conf pg_hba.conf pg_hba.base.conf pg_ident.conf postmaster.pid postmaster.opts standby.signal ' +
     'recovery.signal recovery.conf recovery.done backup_label backup_label.old tablespace_map tablespace_map.old ' +
-    'backup_manifest current_logfiles lost+found'
+    'backup_manifest current_logfiles lost+found pgha-unfinished'
   ).split(' '),
 );
 const LONGEST = 255;

@@ -1,7 +1,7 @@
 /** The closed list of things a node can do. A decision lists some of them; agent/act.ts carries them out, one at a time. */
 
 import type { SyncChange } from './leadership.ts';
-import type { Lsn } from './lsn.ts';
+import type { Lsn, Timeline } from './lsn.ts';
 import type { PauseFor } from './poolers.ts';
 import type { NodeName, Revision } from './store.ts';
 import type { Millis } from './time.ts';
@@ -44,6 +44,8 @@ export type Action =
   /** Runs this node's failover_validation_command. */
   | { readonly do: 'validate'; readonly visible: number; readonly total: number }
   | { readonly do: 'find-end-of-wal' }
+  /** Reads what of our WAL would be undone, before it is. */
+  | { readonly do: 'look-at-undone'; readonly timeline: Timeline; readonly from: Lsn; readonly to: Lsn }
   | { readonly do: 'learn-lineage'; readonly of: NodeName }
   /** `limit`: of this try; `anew`: a new round begins with it. */
   | {

@@ -112,6 +112,23 @@ export interface Stopped {
   readonly standbySignal: boolean;
   /** pg_control: redo position of the last checkpoint; the end of the local WAL lies at or beyond it. */
   readonly checkpoint: Lsn;
+  /**
+   * pg_control: pages of the data may be as new as this, on `timeline`. Beyond the end of the local WAL it lies after a
+   * rewind: the rest has to be received. 0/0: there is none.
+   */
+  readonly minRecoveryPoint: Lsn;
+}
+
+/** The postmaster is there and does not take connections yet (57P03). */
+export interface Starting {
+  readonly kind: 'starting';
+  /** For how long. */
+  readonly since: Millis;
+  readonly asPrimary: boolean;
+  /** Whom a standby is told to receive from, as `host:port`; null: nobody. Missing: nobody knows. */
+  readonly follows?: string | null;
+  /** For how long what replays a standby's WAL has done nothing; missing: nobody knows. */
+  readonly idle?: Millis;
 }
 
 export type LocalPostgres =
@@ -131,8 +148,8 @@ export type LocalPostgres =
   | Stopped
   /** The postmaster is gone; some of its children are still there, and may still commit. */
   | { readonly kind: 'orphans'; readonly processes: number }
-  /** The postmaster is there and does not take connections yet, or not any more (57P03). */
-  | { readonly kind: 'starting'; readonly since: Millis; readonly asPrimary: boolean }
+  | Starting
+  /** The postmaster is there and does not take connections any more (57P03). */
   | { readonly kind: 'stopping'; readonly since: Millis }
   | Primary
   | Standby
@@ -165,6 +182,14 @@ export function mayWrite(local: LocalPostgres): boolean {
     default:
       return ((never: never) => never)(local);
   }
+}
+
+/** What has replayed nothing for so long waits for WAL. */
+const WAITS_FOR_WAL_MS = 10_000;
+
+/** Whether a standby that is starting would do so for ever if whom it is told to receive from is the wrong one. */
+export function startsInVain(local: Starting): boolean {
+  return !local.asPrimary && local.follows !== undefined && (local.idle ?? 0) > WAITS_FOR_WAL_MS;
 }
 
 /** What is wrong with a server that runs, in words that stay the same while it does; null: nothing that is known. */

@@ -67,6 +67,8 @@ export const RULES = {
   'standby-leader.demote':
     'the settings make this cluster a standby cluster: its primary stops in order, and comes back as a standby',
   'standby-leader.starting': 'Postgres of the standby leader is starting or stopping',
+  'standby-leader.start-anew':
+    'Postgres of the standby leader waits for WAL before it takes connections, and is not told to receive from the other cluster: it would wait for ever, so it is stopped and started anew',
   'standby-leader.start': 'Postgres of the standby leader is down: it is started as a standby of the other cluster',
   'standby-leader.learn-lineage':
     "a former primary leads a standby cluster: the other cluster's history is compared with ours before it is followed",
@@ -130,8 +132,13 @@ export const RULES = {
   'following.follow': "our history is part of the leader's: receive from it",
   'following.diverged-stop': 'this standby has WAL that the leader never had: it stops to be rewound',
   'following.starting': 'Postgres is starting as a standby',
+  'following.start-anew':
+    'Postgres, started as a standby, waits for WAL before it takes connections, and is told to receive from somebody who does not lead: it would wait for ever, so it is stopped and started anew',
   'rejoin.find-end': 'where our WAL ends must be known to tell whether we follow or rewind',
   'rejoin.start': "our history is part of the leader's: start as its standby, no rewind",
+  'rejoin.look-at-undone': 'more would be undone here than an election may lose: look at it first',
+  'rejoin.too-much':
+    'what would be undone here is more than a failover loses: the leader may have begun with older data, and an operator says what becomes of it',
   'rejoin.rewind': 'our WAL goes beyond what the leader has: rewind',
   'rejoin.copy': 'this directory cannot be brought back by a rewind: copy anew',
   'rejoin.stuck': 'this node diverged, and the configuration forbids what would bring it back',

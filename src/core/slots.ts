@@ -178,8 +178,14 @@ export function planSlots(question: SlotQuestion): SlotPlan {
       else
         problems.set(wish.name, `another slot of this name is there, ${is}: it is left alone, and this one not made`);
     } else if (slot.active) continue;
+    else if (slot.walStatus === 'lost' && slot.kind === 'logical' && !server.inRecovery)
+      // Made anew, its consumer would go on behind a gap, and nobody would tell it.
+      problems.set(
+        wish.name,
+        'it was invalidated, most likely because its WAL was removed (max_slot_wal_keep_size): have its consumer begin anew, and drop the slot (pg_drop_replication_slot), it is then made again',
+      );
     else if (slot.walStatus === 'lost')
-      drops.push({ do: 'drop', slot: wish.name, why: 'its WAL was removed, so its consumer has to begin anew' });
+      drops.push({ do: 'drop', slot: wish.name, why: 'its WAL was removed: it is made anew' });
     else if (isLeftover(question, slot))
       drops.push({ do: 'drop', slot: wish.name, why: 'Postgres makes it anew from the one of the leader' });
     else {

@@ -4,6 +4,8 @@
  */
 import { type Lsn, lsn, parseLsn, type Timeline, timeline } from './lsn.ts';
 
+const FIRST = timeline(1);
+
 /** One line of a history file: timeline `timeline` was left at `switchedAt`. */
 export interface HistoryEntry {
   readonly timeline: Timeline;
@@ -53,11 +55,23 @@ export function partingPoint(
   own: { readonly timeline: Timeline; readonly end: Lsn; readonly history: TimelineHistory | null },
   other: { readonly timeline: Timeline; readonly history: TimelineHistory },
 ): Lsn | null {
-  const kin = kinship(own, other);
-  if (kin.kind === 'diverged' && kin.at > 0n) return kin.at;
-  // It stayed on a timeline that we have left, or never was on ours at all, or began another one of that number.
-  const left = own.history?.find((entry) => entry.timeline === other.timeline) ?? own.history?.at(-1);
-  return left?.switchedAt ?? null;
+  const history = own.history ?? (own.timeline === FIRST ? [] : null);
+  if (history === null) {
+    const kin = kinship(own, other);
+    return kin.kind === 'diverged' && kin.at > 0n ? kin.at : null;
+  }
+  const ours = [...history, { timeline: own.timeline, switchedAt: own.end }];
+  const theirs = [...other.history, { timeline: other.timeline, switchedAt: null }];
+  let common: Lsn | null = null;
+  for (let i = 0; i < ours.length; i++) {
+    const [a, b] = [ours[i], theirs[i]];
+    if (a === undefined || b === undefined || a.timeline !== b.timeline) return common;
+    // Both are on it now: it was begun twice, or nothing parts them.
+    if (b.switchedAt === null) return i === ours.length - 1 ? common : a.switchedAt;
+    if (a.switchedAt !== b.switchedAt) return a.switchedAt < b.switchedAt ? a.switchedAt : b.switchedAt;
+    common = a.switchedAt;
+  }
+  return common;
 }
 
 /** Where two ways to timelines of one number part; null: they are one way, as far as histories tell. */

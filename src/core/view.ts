@@ -72,6 +72,16 @@ export interface LearnedLineage {
   readonly ourTimeline: Timeline | null;
 }
 
+/** WAL of ours that the leader never had. */
+export interface Undone {
+  readonly from: Lsn;
+  readonly to: Lsn;
+  /** All of it is still here. */
+  readonly whole: boolean;
+  /** From the first commit in it to the last one, by this node's clock then; null: none, or they cannot be read. */
+  readonly span: Millis | null;
+}
+
 /** Our history, if what was read of it is about the timeline that we are on. */
 export function ownHistory(lineage: LearnedLineage, timeline: Timeline): TimelineHistory | null {
   return lineage.ours?.timeline === timeline ? lineage.ours.history : null;
@@ -155,6 +165,8 @@ export interface View {
   readonly promotionSent: boolean;
   /** End of the local WAL, found since Postgres stopped; null: not looked for yet. */
   readonly endOfWal: Lsn | null;
+  /** What was read of WAL that would be undone, since Postgres stopped; null: nothing was. */
+  readonly undone: Undone | null;
   readonly lineage: LearnedLineage | null;
   /** The same of another standby that this one may receive from. */
   readonly upstreamLineage: LearnedLineage | null;

@@ -115,6 +115,16 @@ export interface SlotCopy {
   readonly snapshot: { readonly file: string; readonly bytes: Uint8Array } | null;
 }
 
+/** What a data directory has to be like before it is emptied for a copy. */
+export interface WipeOrder {
+  /** Data of any other cluster are left alone. null: not known, and not compared. */
+  readonly systemId: SystemId | null;
+  /** Whose size must fit into the room that there is then. null: not known, and not looked at. */
+  readonly source: ServerAddress | null;
+  /** Nothing is removed any more once it is aborted before the first file went. */
+  readonly signal: AbortSignal;
+}
+
 export interface Postgres {
   /**
    * One look: process, control file, one query for all we need, and the check. Answers within `limit`.
@@ -156,11 +166,12 @@ export interface Postgres {
    */
   keepDiscarded(range: DiscardedRange, progress: Progress, signal: AbortSignal): Promise<DiscardedWal>;
   /**
-   * Removes the data directory's contents, for a copy anew. Refuses while any process of the family lives.
+   * Removes the data directory's contents, for a copy anew. Refuses while any process of the family lives, and where
+   * no copy could be made afterwards.
    *
    * @param lastLook - called immediately before the first file goes; what it throws leaves everything as it is
    */
-  wipe(lastLook: () => void): Promise<void>;
+  wipe(lastLook: () => Promise<void>, order: WipeOrder): Promise<void>;
 
   /**
    * Starts out of recovery (no standby.signal). Resolves as soon as the process runs; `look` tells the rest.
@@ -260,6 +271,15 @@ export interface Postgres {
 
   /** End of valid WAL of the stopped server, found from `from` on (a record boundary); null = nothing beyond `from`. */
   endOfWal(tl: Timeline, from: Lsn): Promise<Lsn>;
+  /**
+   * What of the stopped server's WAL would be undone, on the timeline that it is on or one that it came through.
+   *
+   * @returns whether all of it is still here, and from its first commit to the last one, by the clock that they were
+   *   written by; null: there are none, or they could not be read
+   */
+  lookAtUndone(
+    range: Omit<DiscardedRange, 'leader'>,
+  ): Promise<{ readonly whole: boolean; readonly span: Millis | null }>;
   /** Raw bytes of the local WAL, for a rescue. */
   readWal(tl: Timeline, from: Lsn, to: Lsn): Promise<WalChunk>;
   /**

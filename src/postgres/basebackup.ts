@@ -10,12 +10,20 @@ import { CommandFailure, lastLine, runCommand } from './command.ts';
 import { isMissing } from './durable-file.ts';
 import { freeBytes } from './free-space.ts';
 import { forgetKept, putBack } from './kept-files.ts';
-import { clearMarker, readMarker, setMarker } from './markers.ts';
+import { clearMarker, readMarker, setMarker, whileFilling } from './markers.ts';
 import type { Place } from './place.ts';
 import { askRemote, connectionString, loginEnvironment } from './remote.ts';
 import { passfilePath, setStandbySignal, writeConfiguration, writePassfile, writeUpstream } from './server-config.ts';
 import { FILE_LIMIT, withLimit } from './time-limit.ts';
-import { empty, endLeftovers, refuseWhileInUse, targetState } from './wipe.ts';
+import {
+  empty,
+  endLeftovers,
+  freedByWipe,
+  refuseMountRoot,
+  refuseWhileInUse,
+  refuseWhileStillInUse,
+  targetState,
+} from './wipe.ts';
 
 /**
  * Without any output for so long: the source's checkpoint, the wait for its WAL and the final sync of everything
@@ -43,7 +51,7 @@ export async function copyFrom(
 ): Promise<void> {
   await prepareTarget(place, source, progress);
   const facts = await lookAtSource(place, source);
-  await refuseWithoutRoom(place, source, facts);
+  await refuseWithoutRoom(place, source, facts, 0n, 'pg_basebackup was not started.');
   if (signal.aborted) throw cancelled(source, 'pg_basebackup was not started.');
 
   const tablespaces = tablespacesToFill(place, facts?.tablespaces ?? []);
@@ -52,30 +60,33 @@ export async function copyFrom(
   progress(`copying from ${source.name}`, 0);
   const login = place.config.postgresql.authentication.replication;
   const passfile = passfilePath(place);
-  const result = await runCommand(
-    place,
-    'pg_basebackup',
-    [
-      `--pgdata=${place.dataDir}`,
-      `--dbname=${connectionString(source, login, { passfile, version: place.version }, { application_name: `${place.config.node.name} copy`, connect_timeout: '10' })}`,
-      '--wal-method=stream',
-      '--checkpoint=fast',
-      '--progress',
-      '--no-password',
-      ...extraOptions(place),
-    ],
-    {
-      signal,
-      quietLimitMs: QUIET_LIMIT_MS,
-      env: await loginEnvironment(place, login, passfile),
-      onLine: (line) => {
-        const done = /^\s*(\d+)\/(\d+) kB \(\d+%\)/.exec(line);
-        if (done === null) return;
-        const [copied, whole] = [Number(done[1]), Number(done[2])];
-        const fraction = whole === 0 ? null : Math.min(1, copied / whole);
-        progress(`copying from ${source.name}: ${copied} of ${whole} kB`, fraction);
+  const env = await loginEnvironment(place, login, passfile);
+  const result = await whileFilling(place, () =>
+    runCommand(
+      place,
+      'pg_basebackup',
+      [
+        `--pgdata=${place.dataDir}`,
+        `--dbname=${connectionString(source, login, { passfile, version: place.version }, { application_name: `${place.config.node.name} copy`, connect_timeout: '10' })}`,
+        '--wal-method=stream',
+        '--checkpoint=fast',
+        '--progress',
+        '--no-password',
+        ...extraOptions(place),
+      ],
+      {
+        signal,
+        quietLimitMs: QUIET_LIMIT_MS,
+        env,
+        onLine: (line) => {
+          const done = /^\s*(\d+)\/(\d+) kB \(\d+%\)/.exec(line);
+          if (done === null) return;
+          const [copied, whole] = [Number(done[1]), Number(done[2])];
+          const fraction = whole === 0 ? null : Math.min(1, copied / whole);
+          progress(`copying from ${source.name}: ${copied} of ${whole} kB`, fraction);
+        },
       },
-    },
+    ),
   );
   if (result.endedBy === 'cancel') throw cancelled(source, 'The unfinished copy is marked and is never started.');
   if (result.code !== 0) {
@@ -92,7 +103,8 @@ export async function copyFrom(
  * Makes room for a copy: what an earlier try left goes, anything else is refused.
  *
  * @param keepData - what an earlier try left is of use to the next
- * @throws {PghaError} PGHA_COPY_FAILED; nothing was removed then
+ * @throws {PghaError} PGHA_COPY_FAILED, or PGHA_DATA_DIRECTORY_FOREIGN where no copy could be made; nothing was
+ *   removed then
  */
 export async function prepareTarget(
   place: Place,
@@ -103,18 +115,24 @@ export async function prepareTarget(
   const state = await targetState(place);
   if (state === 'in use') throw failed(place, source, `${place.dataDir} is not empty`, 'Nothing in it was changed.');
   if (state === 'half-made') {
+    if (!keepData) await refuseMountRoot(place);
     await endLeftovers(place);
-    refuseWhileInUse(place);
+    await refuseWhileInUse(place, true);
     if (!keepData) {
       progress('removing what an earlier attempt left', null);
       await empty(place, (await readMarker(place))?.tablespaces ?? []);
     }
   }
-  refuseWhileInUse(place);
+  await refuseWhileInUse(place);
 }
 
-/** All is there: a stopped standby of `source` from here on. */
+/**
+ * All is there: a stopped standby of `source` from here on.
+ *
+ * @throws {PghaError} PGHA_DATA_DIRECTORY_LOCKED where an earlier try, by another method perhaps, still writes there
+ */
 export async function finishCopy(place: Place, source: ServerAddress, settings: ServerSettings): Promise<void> {
+  await refuseWhileStillInUse(place);
   await makePrivate(place);
   // The source's files came along: this node's own over them, before anybody may take the directory for finished.
   await setStandbySignal(place, true);
@@ -174,18 +192,37 @@ async function lookAtSource(place: Place, source: ServerAddress): Promise<Source
   }
 }
 
-async function refuseWithoutRoom(place: Place, source: ServerAddress, facts: SourceFacts | null): Promise<void> {
+/**
+ * Before a directory is emptied for a copy: what goes with that makes room. Where sizes cannot be found out it says
+ * nothing.
+ *
+ * @throws {PghaError} PGHA_COPY_FAILED
+ */
+export async function refuseWithoutRoomOnceEmpty(place: Place, source: ServerAddress): Promise<void> {
+  const facts = await lookAtSource(place, source);
+  const freed = facts === null ? null : await freedByWipe(place);
+  if (freed !== null) await refuseWithoutRoom(place, source, facts, freed, 'Nothing was removed.');
+}
+
+/** @param freed - bytes that are taken now, and will not be */
+async function refuseWithoutRoom(
+  place: Place,
+  source: ServerAddress,
+  facts: SourceFacts | null,
+  freed: bigint,
+  untouched: string,
+): Promise<void> {
   // With tablespaces nobody knows here which part goes to which disk.
   if (facts === null || facts.tablespaces.length > 0) return;
   const free = await withLimit(place.clock, FILE_LIMIT, 'looking for free space', freeBytes(place.dataDir));
   const needed = facts.databaseBytes + ROOM_BESIDE;
-  if (free === null || free >= needed) return;
+  if (free === null || free + freed >= needed) return;
   const mb = (bytes: bigint): string => `${bytes / (1024n * 1024n)} MB`;
   throw failed(
     place,
     source,
-    `it needs ${mb(needed)}, and ${place.dataDir} has room for ${mb(free)}`,
-    'pg_basebackup was not started.',
+    `it needs ${mb(needed)}, and ${place.dataDir} has room for ${mb(free + freed)}`,
+    untouched,
   );
 }
 

@@ -15,7 +15,7 @@ import { CommandFailure, type CommandResult, lastLine, runCommand, splitCommandL
 import { readControlData } from './control-data.ts';
 import { makePrivateDirectory, readText, removeDurably, renameDurably, writeDurably } from './durable-file.ts';
 import { endFamily, familyGone, familyOf, postmasterOf, signalProcess } from './family.ts';
-import { clearMarker, setMarker } from './markers.ts';
+import { clearMarker, setMarker, whileFilling } from './markers.ts';
 import { runMethodCommand } from './method-command.ts';
 import { madeByVersion, type Place } from './place.ts';
 import { askRemote, conninfoValue, type Query } from './remote.ts';
@@ -29,6 +29,7 @@ import {
   setStandbySignal,
   writeConfiguration,
 } from './server-config.ts';
+import { syncData } from './sync-data.ts';
 import { empty, endLeftovers, refuseWhileInUse, targetState } from './wipe.ts';
 
 /** initdb of an ordinary cluster takes 1 to 30 s; with very slow disks or much preloaded code more. */
@@ -50,7 +51,7 @@ export async function bootstrapCluster(
   const state = await targetState(place);
   if (state === 'half-made') {
     await endLeftovers(place);
-    refuseWhileInUse(place);
+    await refuseWhileInUse(place, true);
     await empty(place, []);
   } else if (state === 'in use') {
     throw new PghaError('PGHA_BOOTSTRAP_FAILED', {
@@ -109,8 +110,9 @@ class StepFailure extends Error {
 async function make(place: Place, settings: ServerSettings, progress: Progress, signal: AbortSignal): Promise<void> {
   const { method } = place.config.bootstrap;
   progress(`making a new cluster: ${method?.name ?? 'initdb'}`, null);
-  if (method === null) await initdb(place, signal);
-  else await runMethod(place, method, progress, signal);
+  const fill = (): Promise<void> =>
+    method === null ? initdb(place, signal) : runMethod(place, method, progress, signal);
+  await whileFilling(place, fill);
   const recovery = method === null ? null : await prepareRecovery(place, method);
   await writeConfiguration(place, settings, method === null);
   progress(recovery === null ? 'making a new cluster: users' : 'making a new cluster: recovering the backup', null);
@@ -193,12 +195,13 @@ async function runMethod(
   const result = await runMethodCommand(place, method, how, progress, signal);
   if (result.endedBy === 'limit') throw new Error(`${method.name} was ended after ${method.timeout / 1000} s`);
   if (result.code !== 0) throw new StepFailure(`${method.name} ended with ${result.code}`, result);
-  refuseWhileInUse(place);
+  await refuseWhileInUse(place);
   const made = await madeByVersion(place);
   if (made !== place.version) {
     const brought = made === null ? 'no data directory' : `data of PostgreSQL ${made}`;
     throw new Error(`${method.name} ended with 0 and left ${brought} in ${place.dataDir}`);
   }
+  await syncData(place, progress, signal);
 }
 
 /** Settings of a recovery that a backup tool writes down in postgresql.auto.conf. */
@@ -435,7 +438,7 @@ async function keepLinkWhole(place: Place): Promise<string> {
 async function keepFailed(place: Place): Promise<string> {
   try {
     await endLeftovers(place);
-    refuseWhileInUse(place);
+    await refuseWhileInUse(place);
     if ((await targetState(place)) === 'absent') return 'Nothing was made.';
     const parent = dirname(place.dataDir);
     const taken = new Set(await readdir(parent));
@@ -447,8 +450,8 @@ async function keepFailed(place: Place): Promise<string> {
       return 'Nothing was made.';
     }
     await renameDurably(place, place.dataDir, join(parent, name(n)));
-    await clearMarker(place);
     const trouble = await keepLinkWhole(place);
+    await clearMarker(place);
     const config = configDirectory(place) === place.dataDir ? '' : ` Files in ${configDirectory(place)} stayed there.`;
     return `What was made is kept in ${join(parent, name(n))}.${config}${trouble}`;
   } catch (error) {

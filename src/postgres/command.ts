@@ -7,8 +7,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { millis } from '../core/time.ts';
+import { type Instant, laterBy, millis } from '../core/time.ts';
 import { PghaError } from '../errors.ts';
+import type { Clock } from '../ports/clock.ts';
+import { groupLives } from './family.ts';
 import type { Place } from './place.ts';
 import { droppingCapabilities } from './without-capabilities.ts';
 
@@ -33,6 +35,13 @@ export interface CommandOptions {
   readonly input?: string;
   /** Between SIGTERM and SIGKILL, in milliseconds; 2 s when left out, 0 for SIGKILL at once. */
   readonly graceMs?: number;
+  /**
+   * Ended before its time, it has ended only when all of its process group has: each of them gets the whole grace. What
+   * still lives some seconds after SIGKILL, as it belongs to another user or hangs in the kernel, is not waited for.
+   */
+  readonly wholeGroup?: boolean;
+  /** Told its process number, which is that of its group and of its session, too. */
+  readonly onStart?: (pid: number) => void;
   /**
    * An open file that takes both outputs, for what leaves a server behind: its output must not end with us. Nothing of
    * it is then kept or told.
@@ -60,6 +69,10 @@ export interface CommandResult {
 const KEPT_OUTPUT = 256 * 1024;
 /** Between SIGTERM and SIGKILL: pg_basebackup removes what it made when it is asked politely. */
 const GRACE = millis(2_000);
+
+/** After SIGKILL, for a whole group. */
+const KILL_LIMIT = millis(3_000);
+const LOOK_EVERY = millis(20);
 
 /** For what a program has written last: it is in the pipes when it exits. */
 const LEFT_BEHIND = millis(200);
@@ -98,7 +111,9 @@ export function runCommand(
       return;
     }
 
+    if (child.pid !== undefined) options.onStart?.(child.pid);
     let endedBy: CommandResult['endedBy'] = 'itself';
+    let killAt = place.clock.now();
     const timers = new Set<() => void>();
     const after = (ms: number, run: () => void): (() => void) => {
       const cancel = place.clock.timer(millis(ms), run);
@@ -109,6 +124,7 @@ export function runCommand(
       if (endedBy !== 'itself') return;
       endedBy = why;
       const grace = options.graceMs ?? GRACE;
+      killAt = laterBy(place.clock.now(), millis(grace));
       signalGroup(child, grace > 0 ? 'SIGTERM' : 'SIGKILL');
       if (grace > 0) after(grace, () => signalGroup(child, 'SIGKILL'));
     };
@@ -158,9 +174,15 @@ export function runCommand(
     child.once('close', (code, endSignal) => {
       if (!started) return;
       settle();
-      if (endedBy !== 'itself') signalGroup(child, 'SIGKILL');
       const number = endSignal === null ? 0 : constants.signals[endSignal];
-      resolve({ code: code ?? 128 + number, stdout: stdout.text(), stderr: stderr.text(), endedBy });
+      const end = (): void =>
+        resolve({ code: code ?? 128 + number, stdout: stdout.text(), stderr: stderr.text(), endedBy });
+      if (endedBy !== 'itself' && options.wholeGroup === true) {
+        void groupEnds(place.clock, child, killAt).then(end, reject);
+        return;
+      }
+      if (endedBy !== 'itself') signalGroup(child, 'SIGKILL');
+      end();
     });
   });
 }
@@ -239,6 +261,15 @@ function collect(
     if (unfinished !== '') onLine?.(unfinished, from);
   });
   return { text: () => (dropped === 0 ? kept : `(${dropped} characters before this are not kept)\n${kept}`) };
+}
+
+/** The program is gone, and what it started has been asked to end. */
+async function groupEnds(clock: Clock, child: ChildProcess, killAt: Instant): Promise<void> {
+  const until = laterBy(killAt, KILL_LIMIT);
+  while (child.pid !== undefined && groupLives(child.pid) && clock.now() < until) {
+    if (clock.now() >= killAt) signalGroup(child, 'SIGKILL');
+    await clock.sleep(LOOK_EVERY);
+  }
 }
 
 /** To the program and all it started. Also after it exited: its group lives as long as one member of it does. */

@@ -3,9 +3,9 @@
  * passfile. Written beside, synced, renamed, and the directory synced. Each call is bounded in time.
  */
 import { constants } from 'node:fs';
-import { chown, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { chown, copyFile, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { millis } from '../core/time.ts';
+import { type Millis, millis } from '../core/time.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { CommandPlace } from './command.ts';
 import { withLimit } from './time-limit.ts';
@@ -67,13 +67,34 @@ export async function renameDurably(place: Owner, from: string, to: string): Pro
   await withLimit(place.clock, WRITE_LIMIT, `renaming ${from}`, both());
 }
 
-/** A directory that only its owner may enter. */
-export async function makePrivateDirectory(place: Owner, path: string): Promise<void> {
-  const make = async (): Promise<void> => {
+/**
+ * The content is on the disk when it ends; its name only when the directory is synced, as `writeDurably` of another
+ * file in it does.
+ *
+ * @param limit - for all of it: what is copied here may be large
+ */
+export async function copyDurably(place: Owner, from: string, to: string, limit: Millis): Promise<void> {
+  const copy = async (): Promise<void> => {
+    await copyFile(from, to);
+    await own(place, to);
+    await sync(to, constants.O_RDONLY);
+  };
+  await withLimit(place.clock, limit, `copying ${from}`, copy());
+}
+
+/** A directory that only its owner may enter. @returns whether it was made; its own name is not synced */
+export async function makePrivateDirectory(place: Owner, path: string): Promise<boolean> {
+  const make = async (): Promise<boolean> => {
     const made = await mkdir(path, { recursive: true, mode: 0o700 });
     if (made !== undefined) await own(place, path);
+    return made !== undefined;
   };
-  await withLimit(place.clock, WRITE_LIMIT, `making ${path}`, make());
+  return withLimit(place.clock, WRITE_LIMIT, `making ${path}`, make());
+}
+
+/** The names in a directory are on the disk when it ends. */
+export async function syncEntries(place: Owner, directory: string): Promise<void> {
+  await withLimit(place.clock, WRITE_LIMIT, `syncing ${directory}`, syncDirectory(directory));
 }
 
 export const isMissing = (error: unknown): boolean =>
@@ -102,11 +123,13 @@ async function own(place: Owner, path: string): Promise<void> {
   if (place.runAs !== undefined) await chown(path, place.runAs.uid, place.runAs.gid);
 }
 
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
+const syncDirectory = (path: string): Promise<void> => sync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+
+async function sync(path: string, flags: number): Promise<void> {
+  const handle = await open(path, flags);
   try {
-    await directory.sync();
+    await handle.sync();
   } finally {
-    await directory.close();
+    await handle.close();
   }
 }

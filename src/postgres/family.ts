@@ -24,6 +24,11 @@ export interface FamilyMember extends ProcessId {
 export interface ProcessStat extends FamilyMember {
   /** One letter; Z is a zombie: dead, not yet reaped. */
   readonly state: string;
+  /** Its process group, and its session. */
+  readonly group: number;
+  readonly session: number;
+  /** Somebody sits before it. */
+  readonly hasTerminal: boolean;
 }
 
 /** Between SIGQUIT and SIGKILL. A healthy Postgres under load is gone 23 ms after SIGQUIT. */
@@ -35,10 +40,18 @@ const LOOK_EVERY: Millis = millis(5);
 /** Reads the text of /proc/PID/stat. The program's name is in parentheses and may hold anything, also parentheses. */
 export function parseStat(pid: number, text: string): ProcessStat | null {
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  const [state, parent] = fields;
+  const [state, parent, group, session, terminal] = fields;
   const startTicks = fields[19];
   if (state === undefined || parent === undefined || startTicks === undefined) return null;
-  return { pid, state, parent: Number(parent), startTicks };
+  return {
+    pid,
+    state,
+    parent: Number(parent),
+    startTicks,
+    group: Number(group),
+    session: Number(session),
+    hasTerminal: Number(terminal) !== 0,
+  };
 }
 
 /**
@@ -60,9 +73,37 @@ function isGone(error: unknown): boolean {
 }
 
 /** Zombies are dead: an init that reaps late keeps them visible for more than a second. */
+const isLiving = ({ state }: ProcessStat): boolean => state !== 'Z' && state !== 'X';
+
 export function isAlive(process: ProcessId): boolean {
   const stat = processStat(process.pid);
-  return stat !== null && stat.state !== 'Z' && stat.state !== 'X' && stat.startTicks === process.startTicks;
+  return stat !== null && isLiving(stat) && stat.startTicks === process.startTicks;
+}
+
+/** All processes that live, of whichever user, as far as /proc shows them: mounted with hidepid it shows our own alone. */
+export function living(): ProcessStat[] {
+  return processes().flatMap((pid) => {
+    try {
+      const stat = processStat(pid);
+      return stat !== null && isLiving(stat) ? [stat] : [];
+    } catch (error) {
+      if (isHidden(error)) return [];
+      throw error;
+    }
+  });
+}
+
+const isHidden = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && (error.code === 'EPERM' || error.code === 'EACCES');
+
+/** Whether a process of this group lives, also one that belongs to another user. */
+export function groupLives(group: number): boolean {
+  try {
+    process.kill(-group, 0);
+  } catch (error) {
+    return !isGone(error);
+  }
+  return living().some((stat) => stat.group === group);
 }
 
 /** Whose family: where it works. */
@@ -115,6 +156,24 @@ export function worksElsewhere(pid: number, dataDir: string): string | null {
   }
 }
 
+/**
+ * What the process that replays WAL says that it does, and its state, one letter as in proc(5).
+ *
+ * @returns null: there is none
+ */
+export function startupProcess(home: Home): { readonly title: string; readonly state: string } | null {
+  for (const { pid } of familyOf(home)) {
+    try {
+      const title = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replace(/\0+$/, '');
+      const stat = /^postgres: (?:.*: )?startup\b/.test(title) ? processStat(pid) : null;
+      if (stat !== null) return { title, state: stat.state };
+    } catch {
+      // It has just ended.
+    }
+  }
+  return null;
+}
+
 function worksAt(pid: number, dataDir: string): FamilyMember | null {
   try {
     // A directory that was removed under a running server ends in " (deleted)" here; the server goes on committing.
@@ -137,7 +196,7 @@ function isServerProgram(pid: number): boolean {
 
 function asLiving(pid: number): FamilyMember | null {
   const stat = processStat(pid);
-  if (stat === null || stat.state === 'Z' || stat.state === 'X') return null;
+  if (stat === null || !isLiving(stat)) return null;
   return { pid, parent: stat.parent, startTicks: stat.startTicks };
 }
 
@@ -168,7 +227,8 @@ export function isServerCommand(args: readonly string[]): boolean {
 export const isLivingServer = (id: ProcessId): boolean =>
   isAlive(id) && isServerProgram(id.pid) && isServerCommand(commandLine(id.pid));
 
-function commandLine(pid: number): string[] {
+/** Which everybody may read of everybody's processes. Empty: it is gone, or one of the kernel's. */
+export function commandLine(pid: number): string[] {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
   } catch {

@@ -27,6 +27,7 @@ import type {
   ServerSettings,
   SlotCopy,
   WalChunk,
+  WipeOrder,
 } from '../ports/postgres.ts';
 import type { Random } from '../ports/random.ts';
 import { bootstrapCluster, setNewClusterAside } from './bootstrap.ts';
@@ -39,11 +40,11 @@ import { recallPostmaster, rememberPostmaster } from './known-postmaster.ts';
 import { readHistoryFile, readLineage } from './lineage.ts';
 import { fetchSlots, putSlots, removeSlots, slotsOfLeader } from './logical-slots.ts';
 import { Lookout } from './look.ts';
-import { readMarker } from './markers.ts';
+import { readMarker, unwritableParent } from './markers.ts';
 import { findDataDirectory, findPlace, type Place } from './place.ts';
 import { Probe, upstreamIn } from './probe.ts';
 import { follow, promote, type RunningServer, reload, reloadByCommand, withdraw } from './recovery.ts';
-import { createReplica } from './replica-methods.ts';
+import { createReplica, emptyForCopy } from './replica-methods.ts';
 import { rewindFrom } from './rewind.ts';
 import { ServerChecks } from './server-check.ts';
 import {
@@ -75,9 +76,9 @@ import { afterSwitchover, checkpoint, cleanAutoConf, prepareSwitchover } from '.
 import { blockCommits, writeAcknowledging, writeBlocked } from './sync-standbys.ts';
 import { TimeLimitError } from './time-limit.ts';
 import { removeLeftTrials } from './trial.ts';
+import { lookAtUndone, type SeenUndone, type UndoneRange } from './undone-wal.ts';
 import { VitalSigns } from './vital-signs.ts';
 import { deliverWal, endOfWal, readWal } from './wal-rescue.ts';
-import { wipeDirectory } from './wipe.ts';
 
 export interface PostgresInstanceOptions {
   readonly config: Config;
@@ -313,9 +314,9 @@ export class PostgresInstance implements Postgres {
     return keepDiscardedWal(await this.open(), range, progress, signal);
   }
 
-  async wipe(lastLook: () => void): Promise<void> {
+  async wipe(lastLook: () => Promise<void>, order: WipeOrder): Promise<void> {
     const { place, signs } = await this.#opened();
-    await signs.whileChanging(() => wipeDirectory(place, lastLook));
+    await signs.whileChanging(() => emptyForCopy(place, lastLook, order));
   }
 
   async startPrimary(
@@ -620,6 +621,10 @@ export class PostgresInstance implements Postgres {
     return endOfWal(await this.open(), tl, from);
   }
 
+  async lookAtUndone(range: UndoneRange): Promise<SeenUndone> {
+    return lookAtUndone(await this.open(), range);
+  }
+
   async readWal(tl: Timeline, from: Lsn, to: Lsn): Promise<WalChunk> {
     return readWal(await this.open(), tl, from, to);
   }
@@ -735,7 +740,10 @@ export class PostgresInstance implements Postgres {
     };
     const service = new ServiceCommands(fixed);
     const place: Place = Object.assign(fixed, { service });
-    if (!this.#tidied) await removeLeftTrials(place);
+    if (!this.#tidied) {
+      await removeLeftTrials(place);
+      await this.#warnOfParent(place);
+    }
     this.#tidied = true;
     this.#openedAt = this.#clock.now();
     const probe = new Probe(place, () => {
@@ -759,6 +767,15 @@ export class PostgresInstance implements Postgres {
       signs,
     };
     return this.#parts;
+  }
+
+  async #warnOfParent(place: Place): Promise<void> {
+    const parent = await unwritableParent(place).catch(() => null);
+    if (parent === null) return;
+    const wal =
+      place.config.postgresql.discardedWal.directory === null ? ', and WAL that is undone cannot be kept' : '';
+    const sentence = `${parent} cannot be written: a rewind is not begun then, the node is copied instead${wal}. Let the user of pgha write there, or put the data directory one level below the mount point.`;
+    this.#log.write('warn', 'config.adjusted', sentence);
   }
 
   /** A directory that may be started: whole, ours, and with nobody in it. */

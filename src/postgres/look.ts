@@ -3,7 +3,8 @@
  * `LocalPostgres` that holds. It changes nothing and never throws. "No answer" never becomes "stopped": that takes a
  * family of processes that is seen to be empty.
  */
-import type { LocalPostgres, Primary, Running, Standby } from '../core/local.ts';
+import type { LocalPostgres, Primary, Running, Standby, Starting } from '../core/local.ts';
+import { NOWHERE } from '../core/lsn.ts';
 import type { CheckType } from '../core/policy.ts';
 import { between, type Instant, laterBy, type Millis, millis } from '../core/time.ts';
 import type { ErrorCode } from '../errors.ts';
@@ -19,10 +20,13 @@ import {
   isAlive,
   type ProcessId,
   postmasterOf,
+  startupProcess,
   worksElsewhere,
 } from './family.ts';
 import { OLDEST_SUPPORTED_VERSION, type Place } from './place.ts';
 import type { Probe, Probed } from './probe.ts';
+import { writtenUpstream } from './server-config.ts';
+import { withLimit } from './time-limit.ts';
 import type { VitalSigns } from './vital-signs.ts';
 
 /** The last thing that was learned from the postmaster that runs now. */
@@ -58,6 +62,7 @@ export class Lookout {
   #phase: Phase | null = null;
   #endpoint: Endpoint;
   #receiverPid: number | null = null;
+  #replay: { readonly title: string; readonly since: Instant } | null = null;
   #facts: DirectoryFacts | null = null;
   /** The postmaster whose address is known. */
   #met: ProcessId | null = null;
@@ -105,7 +110,26 @@ export class Lookout {
       asked !== null && same(known, postmaster) ? await asked : await this.#meet(postmaster, facts, deadline, check);
     // It may have ended while it was asked.
     if (answers.told.kind !== 'told' && !isAlive(postmaster)) return this.#withoutPostmaster(facts, deadline);
-    return this.#judge(postmaster, facts, answers, check, limit);
+    const seen = this.#judge(postmaster, facts, answers, check, limit);
+    return seen.kind === 'starting' && !seen.asPrimary ? this.#asStandby(seen, deadline) : seen;
+  }
+
+  /** A server that takes no connections yet is not asked what it does: it shows in its file and in its processes. */
+  async #asStandby(starting: Starting, deadline: Instant): Promise<Starting> {
+    const left = leftUntil(deadline, this.#place.clock.now());
+    const reading = withLimit(this.#place.clock, left, 'reading the upstream', writtenUpstream(this.#place));
+    const follows = await reading.catch(() => undefined);
+    const idle = this.#idling();
+    return { ...starting, ...(follows === undefined ? {} : { follows }), ...(idle === null ? {} : { idle }) };
+  }
+
+  /** For how long its replay has not come further, and was seen neither to work nor to wait for a disk. */
+  #idling(): Millis | null {
+    const now = this.#place.clock.now();
+    const seen = startupProcess(this.#place);
+    if (seen === null || seen.state !== 'S') this.#replay = null;
+    else if (this.#replay?.title !== seen.title) this.#replay = { title: seen.title, since: now };
+    return seen === null ? null : between(this.#replay?.since ?? now, now);
   }
 
   /**
@@ -212,6 +236,7 @@ export class Lookout {
         wasPrimary: control.state !== 'shut down in recovery' && control.state !== 'in archive recovery',
         standbySignal: facts.standbySignal,
         checkpoint: control.redo,
+        minRecoveryPoint: control.minRecoveryTimeline === latestTimeline(control) ? control.minRecoveryPoint : NOWHERE,
       };
     } catch (error) {
       return unusable('PGHA_DATA_DIRECTORY_UNREADABLE', error instanceof Error ? error.message : String(error));

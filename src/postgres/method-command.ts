@@ -5,6 +5,8 @@
 import type { BootstrapMethod } from '../config/schema.ts';
 import type { Progress } from '../ports/postgres.ts';
 import { type CommandResult, runCommand, splitCommandLine } from './command.ts';
+import { forgetCommand, leftOfCommand, rememberCommand } from './known-command.ts';
+import { programOf } from './occupants.ts';
 import type { Place } from './place.ts';
 import { COPIES_INTO, endLeftovers } from './wipe.ts';
 
@@ -33,6 +35,8 @@ export async function runMethodCommand(
     signal,
     limitMs: method.timeout,
     plainLocale: false,
+    wholeGroup: true,
+    onStart: (pid) => remember(place, pid),
     env: { [COPIES_INTO]: place.dataDir, ...env },
     onLine: (line) => {
       const percent = Number(/(?:^|[^\d.])(\d{1,3})(?:\.\d+)?\s?%/.exec(line)?.[1] ?? Number.NaN);
@@ -41,5 +45,22 @@ export async function runMethodCommand(
   });
   // Whatever it has started in the background must not go on writing there.
   await endLeftovers(place);
+  const [left] = leftOfCommand(place);
+  if (left === undefined) forgetCommand(place);
+  else tellOfLeft(place, left.pid, what);
   return result;
+}
+
+function remember(place: Place, pid: number): void {
+  try {
+    rememberCommand(place, pid);
+  } catch (error) {
+    // It runs already, and most of what it may leave has its mark in the environment.
+    place.log.write('warn', 'operation.progress', 'The processes of a command cannot be remembered.', { pid, error });
+  }
+}
+
+function tellOfLeft(place: Place, pid: number, what: string): void {
+  const sentence = `${what}: process ${pid} (${programOf(pid)}) of it cannot be ended; nothing is copied to ${place.dataDir} while it lives.`;
+  place.log.write('warn', 'operation.progress', sentence, { pid });
 }

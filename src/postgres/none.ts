@@ -81,6 +81,7 @@ export class NoPostgres implements Postgres {
   readonly fetchSlots = nothingHere;
   readonly installSlots = nothingHere;
   readonly endOfWal = nothingHere;
+  readonly lookAtUndone = nothingHere;
   readonly readWal = nothingHere;
   readonly deliverWal = nothingHere;
   readonly lineage = nothingHere;

@@ -12,7 +12,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { EventLog } from '../ports/event-log.ts';
 import type { ProcessId } from './family.ts';
 import type { ServiceCommands } from './service-commands.ts';
-import { FILE_LIMIT, withLimit } from './time-limit.ts';
+import { askOnce, FILE_LIMIT, withLimit } from './time-limit.ts';
 
 export interface Place {
   /** Symbolic links followed: the same text that /proc shows as the working directory of Postgres. */
@@ -73,8 +73,10 @@ export async function findPlace(config: Config, log: EventLog, clock: Clock): Pr
 }
 
 /** The data directory alone, where the rest cannot be found. @throws {TimeLimitError} */
-export const findDataDirectory = (config: Config, clock: Clock): Promise<string> =>
-  withLimit(clock, FILE_LIMIT, 'resolving the data directory', resolvePath(config.postgresql.dataDir));
+export function findDataDirectory({ postgresql: { dataDir } }: Config, clock: Clock): Promise<string> {
+  const resolving = askOnce(`resolve ${dataDir}`, () => resolvePath(dataDir));
+  return withLimit(clock, FILE_LIMIT, 'resolving the data directory', resolving);
+}
 
 /** Links followed as far as the path exists: a data directory that is still to be made has only its parents. */
 export async function resolvePath(path: string): Promise<string> {
@@ -89,7 +91,8 @@ export async function resolvePath(path: string): Promise<string> {
 
 /** What PG_VERSION says: 15, or null without such a file. Versions before 10 read as 9. @throws {TimeLimitError} */
 export async function madeByVersion({ clock, dataDir }: Pick<Place, 'clock' | 'dataDir'>): Promise<number | null> {
-  const reading = readFile(join(dataDir, 'PG_VERSION'), 'utf8').catch(() => '');
+  const path = join(dataDir, 'PG_VERSION');
+  const reading = askOnce(`read ${path}`, () => readFile(path, 'utf8').catch(() => ''));
   const major = Number.parseInt(await withLimit(clock, FILE_LIMIT, 'reading PG_VERSION', reading), 10);
   return Number.isNaN(major) ? null : major;
 }

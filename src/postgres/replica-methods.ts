@@ -7,20 +7,42 @@ import { join } from 'node:path';
 import { BASEBACKUP, type CopyMethod } from '../config/schema.ts';
 import { millis } from '../core/time.ts';
 import { PghaError } from '../errors.ts';
-import type { Progress, ServerAddress, ServerSettings } from '../ports/postgres.ts';
-import { copyCancelled, copyFailed, copyFrom, finishCopy, prepareTarget } from './basebackup.ts';
+import type { Progress, ServerAddress, ServerSettings, WipeOrder } from '../ports/postgres.ts';
+import {
+  copyCancelled,
+  copyFailed,
+  copyFrom,
+  finishCopy,
+  prepareTarget,
+  refuseWithoutRoomOnceEmpty,
+} from './basebackup.ts';
 import { CommandFailure, lastLine } from './command.ts';
 import { readControlData } from './control-data.ts';
 import { makePrivateDirectory, readText } from './durable-file.ts';
 import { readLineage } from './lineage.ts';
-import { setMarker } from './markers.ts';
+import { setMarker, whileFilling } from './markers.ts';
 import { runMethodCommand } from './method-command.ts';
 import { madeByVersion, type Place } from './place.ts';
 import { connectionString, loginEnvironment } from './remote.ts';
 import { passfilePath, writePassfile } from './server-config.ts';
-import { refuseWhileInUse, targetState } from './wipe.ts';
+import { syncData } from './sync-data.ts';
+import { refuseWhileStillInUse, targetState, wipeDirectory } from './wipe.ts';
 
 const LINEAGE_LIMIT = millis(5_000);
+
+/**
+ * Empties a data directory that a copy is to replace, unless there surely is no room for that copy then. How much room
+ * a command of the operator's needs is not known here.
+ *
+ * @param lastLook - called immediately before the first file goes; what it throws is thrown, and nothing was removed
+ * @throws {PghaError} PGHA_COPY_FAILED without room, or what `wipeDirectory` throws; nothing was removed then
+ */
+export async function emptyForCopy(place: Place, lastLook: () => Promise<void>, order: WipeOrder): Promise<void> {
+  const { source } = order;
+  if (source !== null && !isArchive(source) && methodsFor(place, source)[0]?.command === null)
+    await refuseWithoutRoomOnceEmpty(place, source);
+  await wipeDirectory(place, lastLook, order);
+}
 
 /**
  * @throws {PghaError} PGHA_COPY_FAILED when every method failed, with what each of them said, or PGHA_CANCELLED
@@ -32,10 +54,7 @@ export async function createReplica(
   progress: Progress,
   signal: AbortSignal,
 ): Promise<void> {
-  const methods =
-    source.remote?.copyMethods == null
-      ? place.config.postgresql.copyMethods
-      : methodsNamed(place, source, source.remote.copyMethods);
+  const methods = methodsFor(place, source);
   const failures: string[] = [];
   let last: unknown = null;
   for (const method of methods) {
@@ -46,8 +65,8 @@ export async function createReplica(
       return;
     } catch (error) {
       if (signal.aborted || (error instanceof PghaError && error.code === 'PGHA_CANCELLED')) throw error;
-      // With only one there is nothing to fall back to: it tells of itself.
-      if (methods.length === 1) throw error;
+      // With only one there is nothing to fall back to: it tells of itself. Nor may the next one write beside somebody.
+      if (methods.length === 1 || isLocked(error)) throw error;
       last = error;
       const said = error instanceof PghaError ? error.text.happened : String(error);
       failures.push(`${method.name}: ${said}`);
@@ -69,6 +88,13 @@ export async function createReplica(
     last,
   );
 }
+
+const isLocked = (error: unknown): boolean => error instanceof PghaError && error.code === 'PGHA_DATA_DIRECTORY_LOCKED';
+
+const methodsFor = (place: Place, source: ServerAddress): readonly CopyMethod[] =>
+  source.remote?.copyMethods == null
+    ? place.config.postgresql.copyMethods
+    : methodsNamed(place, source, source.remote.copyMethods);
 
 /** Those that the settings of a standby cluster name, as this node's own file describes them. */
 function methodsNamed(place: Place, source: ServerAddress, names: readonly string[]): readonly CopyMethod[] {
@@ -112,7 +138,7 @@ async function copyByCommand(
     env: await loginEnvironment(place, login, passfile),
     what: `copying with ${method.name}`,
   };
-  const result = await runMethodCommand(place, method, how, progress, signal);
+  const result = await whileFilling(place, () => runMethodCommand(place, method, how, progress, signal));
   const unfinished = 'What it left is marked as unfinished and is never started.';
   if (result.endedBy === 'cancel') throw copyCancelled(source, unfinished);
   if (result.code !== 0) {
@@ -122,10 +148,15 @@ async function copyByCommand(
         : `${method.name} ended with ${result.code}: ${lastLine(result)}`;
     throw copyFailed(place, source, why, unfinished, new CommandFailure(method.name, result));
   }
-  refuseWhileInUse(place);
+  await refuseWhileStillInUse(place);
   const wrong = await whatIsWrong(place, expected?.systemId ?? null);
   if (wrong !== null)
     throw copyFailed(place, source, `${method.name} says that it is done, but ${wrong}`, unfinished, null);
+  // pg_basebackup does that itself; what a command does is not known.
+  await syncData(place, progress, signal).catch((cause: Error) => {
+    if (signal.aborted) throw copyCancelled(source, unfinished);
+    throw copyFailed(place, source, `${method.name} is done, but ${cause.message}`, unfinished, cause);
+  });
   await finishCopy(place, source, settings);
   progress(`copied with ${method.name}`, 1);
 }

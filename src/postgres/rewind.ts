@@ -13,7 +13,7 @@ import { CommandFailure, type CommandResult, lastLine, runCommand } from './comm
 import { readControlData } from './control-data.ts';
 import { readText, writeIfDifferent } from './durable-file.ts';
 import { forgetKept, keepAside, putBack } from './kept-files.ts';
-import { clearMarker, readMarker, setMarker } from './markers.ts';
+import { clearMarker, readMarker, setMarker, unwritableParent } from './markers.ts';
 import type { Place } from './place.ts';
 import { askRemote, connectionString, loginEnvironment, type Query } from './remote.ts';
 import {
@@ -25,6 +25,7 @@ import {
   writePassfile,
   writeUpstream,
 } from './server-config.ts';
+import { syncData } from './sync-data.ts';
 import { FILE_LIMIT, withLimit } from './time-limit.ts';
 import { refuseWhileInUse } from './wipe.ts';
 
@@ -34,6 +35,8 @@ const CHECKPOINT_LIMIT = millis(300_000);
 const WAIT_FOR_CHECKPOINT = millis(60_000);
 /** Crash recovery and reading the WAL back to the divergence point are silent. */
 const QUIET_LIMIT_MS = 3_600_000;
+/** A sync that is cancelled goes on for so long: ended at once, it would cost a copy. */
+const SYNC_AFTER_CANCEL = millis(60_000);
 
 /** Segments that are fetched from the source before pg_rewind is run again; more than that is better copied. */
 const FETCHED_AT_ONCE = 16;
@@ -56,13 +59,15 @@ export async function rewindFrom(
   progress: Progress,
   signal: AbortSignal,
 ): Promise<void> {
-  refuseWhileInUse(place);
+  await refuseWhileInUse(place);
   if ((await readMarker(place)) !== null) {
     throw failed(place, source, 'the directory is unfinished already', 'Nothing was changed.', null);
   }
+  const parent = await unwritableParent(place);
+  if (parent !== null) throw unmarked(place, source, parent);
   progress(`asking ${source.name} for a checkpoint`, null);
   await checkpointOnSource(place, source, signal);
-  const { state } = await readControlData(place);
+  const { state, checkpoint } = await readControlData(place);
   const cleanly = state === 'shut down' || state === 'shut down in recovery';
   const wasStandby = (await readText(place, join(place.dataDir, 'standby.signal'))) !== null;
   const ownFiles = new Map<string, string>();
@@ -77,6 +82,9 @@ export async function rewindFrom(
   await setMarker(place, 'rewind');
   const asItWas = async (): Promise<void> => {
     if (wasStandby) await setStandbySignal(place, true);
+    // Its recovery runs without fsync, and has put a checkpoint into the control file all the same.
+    const now = await readControlData(place).catch(() => null);
+    if (now?.checkpoint !== checkpoint) await syncRewound(place, source, progress, signal);
     await clearMarker(place);
     await forgetKept(place);
   };
@@ -94,17 +102,14 @@ export async function rewindFrom(
     const untouched = began
       ? 'The directory is half rewound: it is marked and is never started.'
       : 'pg_rewind had not begun to change anything.';
-    if (result.endedBy === 'cancel') {
-      throw new PghaError('PGHA_CANCELLED', {
-        happened: `Rewinding to ${source.name} was cancelled.`,
-        untouched,
-        todo: began ? 'Nothing to do: the node is copied anew.' : 'Nothing to do: it can be tried again.',
-      });
-    }
+    if (result.endedBy === 'cancel')
+      throw cancelled(source, untouched, began ? COPIED_ANEW : 'Nothing to do: it can be tried again.');
     const why = result.endedBy === 'limit' ? 'pg_rewind had nothing to say for an hour' : lastLine(result);
     throw failed(place, source, why, untouched, new CommandFailure('pg_rewind', result));
   }
 
+  // It syncs what it has changed; where it finds nothing to undo, not even what its recovery has.
+  if (!began) await syncRewound(place, source, progress, signal);
   for (const [path, text] of ownFiles) await writeIfDifferent(place, path, text);
   await setStandbySignal(place, true);
   await writeConfiguration(place, settings);
@@ -113,6 +118,32 @@ export async function rewindFrom(
   await clearMarker(place);
   await forgetKept(place);
   progress(`rewound to ${source.name}`, 1);
+}
+
+/** @throws {PghaError} PGHA_REWIND_FAILED or PGHA_CANCELLED; the marker is to stay then */
+async function syncRewound(
+  place: Place,
+  source: ServerAddress,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<void> {
+  const ending = new AbortController();
+  let forget = (): void => undefined;
+  const endLater = (): void => {
+    forget = place.clock.timer(SYNC_AFTER_CANCEL, () => ending.abort());
+  };
+  if (signal.aborted) endLater();
+  else signal.addEventListener('abort', endLater, { once: true });
+  try {
+    await syncData(place, progress, ending.signal);
+  } catch (cause) {
+    const untouched = 'The directory is marked as unfinished and is never started.';
+    if (ending.signal.aborted) throw cancelled(source, untouched, COPIED_ANEW);
+    throw failed(place, source, cause instanceof Error ? cause.message : String(cause), untouched, cause);
+  } finally {
+    signal.removeEventListener('abort', endLater);
+    forget();
+  }
 }
 
 /**
@@ -309,13 +340,7 @@ async function checkpointOnSource(place: Place, source: ServerAddress, signal: A
   const until = laterBy(place.clock.now(), WAIT_FOR_CHECKPOINT);
   let failure: unknown = null;
   for (let login: Login | undefined = logins[0]; ; login = login === logins[0] ? logins[1] : logins[0]) {
-    if (signal.aborted) {
-      throw new PghaError('PGHA_CANCELLED', {
-        happened: `Rewinding to ${source.name} was cancelled.`,
-        untouched: 'pg_rewind was not started.',
-        todo: 'Nothing to do: it can be tried again.',
-      });
-    }
+    if (signal.aborted) throw cancelled(source, 'pg_rewind was not started.', 'Nothing to do: it can be tried again.');
     if (login !== undefined) {
       try {
         const target = { address: source, login, as: { database } };
@@ -363,6 +388,25 @@ async function sourceState(query: Query): Promise<'ready' | 'in recovery' | 'che
   if (row?.['current'] === true) return 'ready';
   if (refused !== null) throw refused;
   return 'checkpoint missing';
+}
+
+const COPIED_ANEW = 'Nothing to do: the node is copied anew.';
+
+function cancelled(source: ServerAddress, untouched: string, todo: string): PghaError {
+  return new PghaError('PGHA_CANCELLED', {
+    happened: `Rewinding to ${source.name} was cancelled.`,
+    untouched,
+    todo,
+  });
+}
+
+/** It changes files in place: after a power loss in the middle of it nothing but the marker says that they do not fit together. */
+function unmarked({ dataDir }: Place, source: ServerAddress, parent: string): PghaError {
+  return new PghaError('PGHA_REWIND_FAILED', {
+    happened: `Rewinding ${dataDir} to ${source.name} was not begun: ${parent} cannot be written, and after a power loss nobody would know that the rewind did not end.`,
+    untouched: 'Nothing was changed.',
+    todo: `Let the user of pgha write to ${parent}, or put the data directory one level below the mount point. Else the node is copied anew where the configuration allows it.`,
+  });
 }
 
 function failed(place: Place, source: ServerAddress, why: string, untouched: string, cause: unknown): PghaError {

@@ -26,6 +26,7 @@ import {
   writeIfDifferent,
 } from './durable-file.ts';
 import type { Place } from './place.ts';
+import { upstreamIn } from './probe.ts';
 import { connectionString } from './remote.ts';
 import { FILE_LIMIT, withLimit } from './time-limit.ts';
 import { readTrial, trialFile } from './trial.ts';
@@ -761,6 +762,17 @@ export async function writeUpstream(
   const path = join(configDirectory(place), UPSTREAM_FILE);
   const text = renderUpstream(place.config, upstream, passfilePath(place), place.version);
   return { changed: await writeIfDifferent(place, path, text) };
+}
+
+/**
+ * Whom the server was told to stream from when it was started, or told last.
+ *
+ * @returns `host:port`; null: nobody; undefined: pgha has not said it, or the file cannot be read
+ */
+export async function writtenUpstream(place: Place): Promise<string | null | undefined> {
+  const text = await readText(place, join(configDirectory(place), UPSTREAM_FILE)).catch(() => null);
+  const conninfo = /^primary_conninfo = '(.*)'$/m.exec(text ?? '')?.[1];
+  return conninfo === undefined ? undefined : upstreamIn(conninfo.replace(/''|\\\\/g, (two) => two.charAt(0)));
 }
 
 /**

@@ -44,6 +44,23 @@ export function withLimit<T>(
   });
 }
 
+const unanswered = new Map<string, Promise<unknown>>();
+
+/**
+ * What a disk has not answered is not asked once more: each question holds a thread for as long as the disk hangs, and of
+ * those there are few.
+ *
+ * @param question - tells one from another: what is asked, and of which path
+ */
+export function askOnce<T>(question: string, ask: () => Promise<T>): Promise<T> {
+  const asked = unanswered.get(question);
+  // By its question it is known what it answers.
+  if (asked !== undefined) return asked as Promise<T>;
+  const answer = ask().finally(() => unanswered.delete(question));
+  unanswered.set(question, answer);
+  return answer;
+}
+
 /** What is said of a server that did not answer. The kernel takes connections also for one that hangs. */
 export function silence(connected: boolean, limit: Millis): string {
   const within = `within ${Math.round(limit)} ms`;

@@ -16,8 +16,9 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type Lsn, parseLsn, printLsn, segmentName, type Timeline, timeline } from '../../src/core/lsn.ts';
+import { type Lsn, lsn, parseLsn, printLsn, segmentName, type Timeline, timeline } from '../../src/core/lsn.ts';
 import { millis } from '../../src/core/time.ts';
 import { kinship } from '../../src/core/timeline.ts';
 import type { DiscardedWal } from '../../src/ports/postgres.ts';
@@ -42,7 +43,11 @@ afterEach(async () => {
 });
 
 const REWINDABLE = { ...SETTINGS, usePgRewind: true };
+const SEGMENT = 16n << 20n;
 const quiet = (): void => undefined;
+const unhindered = async (): Promise<void> => undefined;
+/** Of whatever cluster, and for whatever copy. */
+const ANY = { systemId: null, source: null, signal: new AbortController().signal };
 const within = (ms: number): AbortSignal => AbortSignal.timeout(ms);
 
 interface Parted {
@@ -341,6 +346,113 @@ describe('methods of copying', () => {
   });
 });
 
+describe('a directory that somebody else has written is synced before it counts as finished', () => {
+  /** The programs of Postgres, with an initdb that writes down what it is asked for, and fails once `broken` is there. */
+  async function programs(): Promise<{ bin_dir: string; syncs(): Promise<number>; breakSync(): Promise<void> }> {
+    const own = join(servers.directory, 'bin');
+    const [log, broken] = [join(servers.directory, 'initdb-log'), join(servers.directory, 'broken')];
+    const { binDir } = await (await servers.add('of-the-package')).instance.open();
+    await mkdir(own);
+    for (const name of await readdir(binDir)) if (name !== 'initdb') await symlink(join(binDir, name), join(own, name));
+    await writeFile(
+      join(own, 'initdb'),
+      `#!/bin/sh\necho "$@" >> ${log}\nif [ -e ${broken} ]; then echo 'initdb: error: could not fsync file "x": Input/output error' >&2; exit 1; fi\nexec ${binDir}/initdb "$@"\n`,
+    );
+    await chmod(join(own, 'initdb'), 0o755);
+    return {
+      bin_dir: own,
+      async syncs() {
+        const text = await readFile(log, 'utf8').catch(() => '');
+        return text.split('\n').filter((line) => line.startsWith('--sync-only --pgdata=')).length;
+      },
+      breakSync: () => writeFile(broken, ''),
+    };
+  }
+
+  test('after a rewind that found nothing to undo', async () => {
+    const { bin_dir, syncs, breakSync } = await programs();
+    const a = await servers.addCluster('a');
+    await a.instance.startPrimary(REWINDABLE);
+    await a.until('primary');
+    const c = await servers.addCopy('c', a, { bin_dir });
+    await c.instance.startStandby(a.address, REWINDABLE);
+    await c.until('standby', (standby) => standby.receiver?.streaming === true);
+    await c.instance.stop('fast', millis(10_000));
+    await c.instance.rewind(a.address, REWINDABLE, quiet, within(60_000));
+    expect(await syncs()).toBe(1);
+    expect((await c.look()).kind).toBe('stopped');
+    await breakSync();
+    await expect(c.instance.rewind(a.address, REWINDABLE, quiet, within(60_000))).rejects.toMatchObject({
+      code: 'PGHA_REWIND_FAILED',
+      message: expect.stringMatching(/could not be synced: .*Input\/output error.* is marked as unfinished/),
+    });
+    expect(await c.look()).toMatchObject({ kind: 'half-made', by: 'rewind' });
+  });
+
+  test('after a rewind that changed nothing but what the recovery before it did; pg_rewind itself syncs what it changes', async () => {
+    const { bin_dir, syncs, breakSync } = await programs();
+    const { old, leader } = await parted(['INSERT INTO t VALUES (-1)'], { bin_dir });
+    const stranger = await servers.add('stranger');
+    const place = await stranger.instance.open();
+    await runCommand(place, 'initdb', ['-D', stranger.dataDir, '-U', 'postgres', '--auth=trust', '--no-sync']);
+    // As in every other cluster here: POSIX segments outlive a server that is killed.
+    const parameters = { ...SETTINGS.parameters, dynamic_shared_memory_type: 'mmap' };
+    await stranger.instance.startPrimary({ ...REWINDABLE, parameters });
+    await stranger.until('primary');
+    await expect(old.instance.rewind(stranger.address, REWINDABLE, quiet, within(60_000))).rejects.toThrow(
+      'different systems',
+    );
+    expect(await syncs()).toBe(1);
+    // Now it was shut down in order: there is nothing to recover.
+    await breakSync();
+    await expect(old.instance.rewind(stranger.address, REWINDABLE, quiet, within(60_000))).rejects.toThrow(
+      'different systems',
+    );
+    expect(await old.look()).toMatchObject({ kind: 'stopped' });
+    await old.instance.rewind(leader.address, REWINDABLE, quiet, within(60_000));
+    expect(await syncs()).toBe(1);
+    await comesBack(old, leader);
+  });
+
+  test('after a copy by a command of the operator', async () => {
+    const { bin_dir, syncs, breakSync } = await programs();
+    const a = await servers.addCluster('a');
+    await a.instance.startPrimary(SETTINGS);
+    await a.until('primary');
+    const into = join(servers.directory, 'c');
+    const command = `${bin_dir}/pg_basebackup -D ${into} -h 127.0.0.1 -p ${a.port} -U postgres -c fast --no-sync`;
+    const c = await servers.add('c', {
+      bin_dir,
+      create_replica_methods: ['own'],
+      own: { command, no_params: true },
+    });
+    await c.instance.copy(a.address, SETTINGS, quiet, within(60_000));
+    expect(await syncs()).toBe(1);
+    expect((await c.look()).kind).toBe('stopped');
+    await c.instance.wipe(unhindered, ANY);
+    await breakSync();
+    await expect(c.instance.copy(a.address, SETTINGS, quiet, within(60_000))).rejects.toMatchObject({
+      code: 'PGHA_COPY_FAILED',
+      message: expect.stringMatching(/own is done, but its data could not be synced: .*Input\/output error/),
+    });
+    expect(await c.look()).toMatchObject({ kind: 'half-made', by: 'copy' });
+  });
+
+  test('after a first data directory that a command of the operator has brought', async () => {
+    const { bin_dir, syncs, breakSync } = await programs();
+    const backup = await servers.addCluster('backup');
+    const own = { command: `cp -a ${backup.dataDir}/. ${join(servers.directory, 'c')}`, no_params: true };
+    const c = await servers.add('c', { bin_dir }, { method: 'own', own });
+    await breakSync();
+    await expect(c.instance.bootstrap(SETTINGS, quiet, within(60_000))).rejects.toMatchObject({
+      code: 'PGHA_BOOTSTRAP_FAILED',
+      message: expect.stringMatching(/could not be synced: .*Input\/output error/),
+    });
+    expect(await syncs()).toBe(1);
+    expect((await c.look()).kind).toBe('absent');
+  });
+});
+
 describe('files of the operator in the data directory', () => {
   const own = (server: TestServer, name: string): string => join(server.dataDir, name);
   const NAMES = ['pg_audit.conf', 'ssl/server.key', 'not-there', 'a-link', 'through/a-link'];
@@ -387,11 +499,11 @@ describe('files of the operator in the data directory', () => {
     await symlink(join(outside, 'a-link'), own(c, 'a-link'));
     await symlink(outside, own(c, 'through'));
 
-    await c.instance.wipe(() => undefined);
+    await c.instance.wipe(unhindered, ANY);
     await expect(c.instance.copy(a.address, SETTINGS, quiet, within(60_000))).rejects.toThrow('half ended with 3');
     expect(await c.look()).toMatchObject({ kind: 'half-made' });
     // As the daemon does before the next try; what lies there now is nobody's.
-    await c.instance.wipe(() => undefined);
+    await c.instance.wipe(unhindered, ANY);
     await c.instance.copy(a.address, SETTINGS, quiet, within(60_000));
     await theirOwn(c);
     const told = c.told.map(({ sentence }) => sentence).filter((sentence) => sentence.includes('keep_files'));
@@ -419,7 +531,53 @@ describe('files of the operator in the data directory', () => {
     const a = await servers.addCluster('a', { keep_files: NAMES });
     await withFiles(a);
     await truncate(own(a, 'pg_audit.conf'), 65 * 1024 * 1024);
-    await expect(a.instance.wipe(() => undefined)).rejects.toMatchObject({ code: 'PGHA_FILES_NOT_KEPT' });
+    await expect(a.instance.wipe(unhindered, ANY)).rejects.toMatchObject({ code: 'PGHA_FILES_NOT_KEPT' });
     expect(await readdir(a.dataDir)).toContain('PG_VERSION');
+  });
+});
+
+describe('WAL that would be undone', () => {
+  test('is looked at before: whether it is all there, and commits of how long a time are in it', async () => {
+    const { old, from, to } = await parted([
+      'INSERT INTO t VALUES (-1)',
+      'SELECT pg_switch_wal()',
+      'SELECT pg_sleep(0.5)',
+      'INSERT INTO t VALUES (-2)',
+    ]);
+    const range = { timeline: timeline(1), from, to };
+    const seen = await old.instance.lookAtUndone(range);
+    expect(seen).toMatchObject({ whole: true });
+    expect(seen.span).toBeGreaterThan(500);
+    expect(seen.span).toBeLessThan(20_000);
+    // Only what is asked for counts: the second commit alone.
+    const second = lsn((from / SEGMENT + 1n) * SEGMENT);
+    expect(await old.instance.lookAtUndone({ ...range, from: second })).toEqual({ whole: true, span: 0 });
+    await rm(join(old.dataDir, 'pg_wal', segmentName(timeline(1), from, SEGMENT)));
+    expect(await old.instance.lookAtUndone(range)).toEqual({ whole: false, span: 0 });
+  });
+});
+
+describe('a standby whose pages are newer than its WAL', () => {
+  test('starts only with whoever has the rest, and says whom it was told to receive from', async () => {
+    const { old, leader } = await parted(['INSERT INTO t VALUES (-1)']);
+    for (const statement of ['SELECT pg_switch_wal()', 'CREATE TABLE v (n int)']) await leader.sql(statement);
+    await old.instance.rewind(leader.address, REWINDABLE, quiet, within(60_000));
+    const { minRecoveryPoint, timeline: at } = await old.until('stopped');
+    expect(at).toBe(2);
+    const written = await leader.sql('SELECT pg_current_wal_flush_lsn()::text AS at');
+    expect(printLsn(minRecoveryPoint)).toBe(written[0]?.['at']);
+    // As where it was cut off from its source right after: the last of the WAL has not come.
+    await rm(join(old.dataDir, 'pg_wal', segmentName(timeline(2), minRecoveryPoint, SEGMENT)));
+    await old.instance.startStandby(null, REWINDABLE);
+    await sleep(1_500);
+    const waits = await old.look();
+    expect(waits).toMatchObject({ kind: 'starting', asPrimary: false, follows: null });
+    expect(waits.kind === 'starting' && waits.idle).toBe(0);
+    await sleep(500);
+    const later = await old.look();
+    expect(later.kind === 'starting' && later.idle).toBeGreaterThanOrEqual(500);
+    await old.instance.stop('fast', millis(10_000));
+    expect(await old.look()).toMatchObject({ kind: 'stopped', minRecoveryPoint });
+    await comesBack(old, leader);
   });
 });

@@ -2,7 +2,7 @@
  * The data directory side of the Postgres adapter, on a real server: what is made, copied, rewound, emptied and
  * written. Servers run on free loopback ports in a directory under /tmp, as user postgres when the tests run as root.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import {
   access,
   chmod,
@@ -15,13 +15,16 @@ import {
   rm,
   stat,
   symlink,
+  truncate,
   writeFile,
 } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Config } from '../../src/config/schema.ts';
+import { systemId } from '../../src/core/local.ts';
 import { parseLsn, timeline } from '../../src/core/lsn.ts';
 import { laterBy, millis } from '../../src/core/time.ts';
 import { kinship } from '../../src/core/timeline.ts';
@@ -35,11 +38,20 @@ import { readHistoryFile, readLineage } from '../../src/postgres/lineage.ts';
 import { clearMarker, markerPath, readMarker, setMarker } from '../../src/postgres/markers.ts';
 import type { Place } from '../../src/postgres/place.ts';
 import type { Query, Row } from '../../src/postgres/remote.ts';
+import { emptyForCopy } from '../../src/postgres/replica-methods.ts';
 import { rewindFrom } from '../../src/postgres/rewind.ts';
 import { setStandbySignal, writeConfiguration, writeUpstream } from '../../src/postgres/server-config.ts';
 import { targetState, wipeDirectory } from '../../src/postgres/wipe.ts';
 import { removeSharedMemory } from '../shared-memory.ts';
-import { aConfig, aLog, aLogin, aPlace, realClock, type Written } from '../unit/postgres/place-builder.ts';
+import {
+  aConfig,
+  aControlFile,
+  aLog,
+  aLogin,
+  aPlace,
+  realClock,
+  type Written,
+} from '../unit/postgres/place-builder.ts';
 
 const BIN = '/usr/lib/postgresql/15/bin';
 const SETTINGS: ServerSettings = {
@@ -53,7 +65,10 @@ const SETTINGS: ServerSettings = {
   synchronous: false,
 };
 const quiet = (): void => undefined;
+const unhindered = async (): Promise<void> => undefined;
 const never = new AbortController().signal;
+/** Of whatever cluster. */
+const ANY = { systemId: null, signal: never };
 
 let base: string;
 let runAs: { uid: number; gid: number } | undefined;
@@ -523,7 +538,7 @@ describe('nodes of one cluster', () => {
   });
 
   test('a copy is cancelled within seconds, both of its processes with it', async () => {
-    await wipeDirectory(a, quiet);
+    await wipeDirectory(a, unhindered, ANY);
     const cancel = new AbortController();
     const work = copyFrom(
       a,
@@ -538,7 +553,7 @@ describe('nodes of one cluster', () => {
   });
 
   test('a copy that outlived its daemon is ended before the next one begins', async () => {
-    await wipeDirectory(a, quiet);
+    await wipeDirectory(a, unhindered, ANY);
     await setMarker(a, 'copy');
     const login = b.config.postgresql.authentication.replication;
     const slow = runCommand(
@@ -565,7 +580,7 @@ describe('nodes of one cluster', () => {
       { name: 'a', runtimeDirectory: a.runtimeDirectory },
     );
     const place = { ...a, config: mapped };
-    await wipeDirectory(place, quiet);
+    await wipeDirectory(place, unhindered, ANY);
     await copyFrom(place, address(b), SETTINGS, quiet, never);
     const [version] = await readdir(own);
     expect(version).toMatch(/^PG_15_/);
@@ -575,12 +590,42 @@ describe('nodes of one cluster', () => {
     await rm(place.dataDir, { recursive: true });
     await setMarker(place, 'copy', [own]);
     await copyFrom(place, address(b), SETTINGS, quiet, never);
-    await wipeDirectory(place, quiet);
+    await wipeDirectory(place, unhindered, ANY);
     expect(await readdir(own)).toEqual([]);
     expect(await readdir(theirs)).toEqual([version]);
     await sql(b, 'DROP TABLE s');
     await sql(b, 'DROP TABLESPACE fast');
   });
+
+  test.skipIf(process.getuid?.() !== 0)(
+    'a directory is not emptied for a copy that would not fit into it then',
+    async () => {
+      const place = await node('narrow');
+      const data = await directory('narrow', 'data');
+      await promisify(execFile)('mount', ['-t', 'tmpfs', '-o', 'size=100m', 'none', data]);
+      try {
+        await directory('narrow', 'data', 'base');
+        await writeFile(join(data, 'PG_VERSION'), '15\n');
+        const order = { systemId: null, source: address(b), signal: never };
+        await expect(emptyForCopy(place, unhindered, order)).rejects.toMatchObject({
+          code: 'PGHA_COPY_FAILED',
+          message: expect.stringMatching(/has room for \d+ MB\. Nothing was removed/),
+        });
+        expect((await readdir(data)).sort()).toEqual(['PG_VERSION', 'base']);
+        // It makes as much room as is missing.
+        await writeFile(join(data, 'base', '1'), 'x');
+        await truncate(join(data, 'base', '1'), 1 << 30);
+        await emptyForCopy(place, unhindered, order);
+        expect(await readdir(data)).toEqual([]);
+        // Nobody says how much is needed.
+        await writeFile(join(data, 'PG_VERSION'), '15\n');
+        await emptyForCopy(place, unhindered, { ...order, source: { name: 'nowhere', host: '127.0.0.1', port: 1 } });
+        expect(await readdir(data)).toEqual([]);
+      } finally {
+        await promisify(execFile)('umount', [data]);
+      }
+    },
+  );
 });
 
 describe('files that were there before', () => {
@@ -621,23 +666,23 @@ describe('emptying a directory', () => {
     const b = places.find((place) => place.config.node.name === 'b');
     expect(b).toBeDefined();
     if (b === undefined) return;
-    await expect(wipeDirectory(b, quiet)).rejects.toMatchObject({ code: 'PGHA_DATA_DIRECTORY_LOCKED' });
+    await expect(wipeDirectory(b, unhindered, ANY)).rejects.toMatchObject({ code: 'PGHA_DATA_DIRECTORY_LOCKED' });
     expect(await one(b, 'SELECT 1')).toBe(1);
     // A marker is no licence to end a server that runs.
     await setMarker(b, 'copy');
-    await expect(wipeDirectory(b, quiet)).rejects.toMatchObject({ code: 'PGHA_DATA_DIRECTORY_LOCKED' });
+    await expect(wipeDirectory(b, unhindered, ANY)).rejects.toMatchObject({ code: 'PGHA_DATA_DIRECTORY_LOCKED' });
     await clearMarker(b);
     expect(await one(b, 'SELECT 1')).toBe(1);
     await stop(b);
 
     for (const dataDir of ['/', '/var']) {
-      await expect(wipeDirectory({ ...b, dataDir }, quiet)).rejects.toMatchObject({
+      await expect(wipeDirectory({ ...b, dataDir }, unhindered, ANY)).rejects.toMatchObject({
         code: 'PGHA_DATA_DIRECTORY_FOREIGN',
       });
     }
     const foreign = await directory('foreign');
     await writeFile(join(foreign, 'precious'), 'x');
-    await expect(wipeDirectory({ ...b, dataDir: foreign }, quiet)).rejects.toMatchObject({
+    await expect(wipeDirectory({ ...b, dataDir: foreign }, unhindered, ANY)).rejects.toMatchObject({
       code: 'PGHA_DATA_DIRECTORY_FOREIGN',
     });
     expect(await readdir(foreign)).toEqual(['precious']);
@@ -662,18 +707,88 @@ describe('emptying a directory', () => {
     await symlink(wal, join(place.dataDir, 'pg_wal'));
     await writeFile(join(place.dataDir, 'PG_VERSION'), '15\n');
     // Its caller looks once more immediately before the first file goes.
-    const tooLate = (): never => {
+    const tooLate = async (): Promise<never> => {
       throw new Error('who leads is not known any more');
     };
-    await expect(wipeDirectory(place, tooLate)).rejects.toThrow('who leads is not known any more');
+    await expect(wipeDirectory(place, tooLate, ANY)).rejects.toThrow('who leads is not known any more');
     expect(await readdir(place.dataDir)).toContain('PG_VERSION');
     expect(await exists(markerPath(place))).toBe(false);
-    await wipeDirectory(place, quiet);
+    await wipeDirectory(place, unhindered, ANY);
     expect(await readdir(place.dataDir)).toEqual([]);
     expect((await readdir(space)).sort()).toEqual(['PG_14_202107181', 'note']);
     expect(await readdir(wal)).toEqual(['note']);
     expect(await readdir(elsewhere)).toEqual(['PG_14_202107181']);
     expect(await exists(markerPath(place))).toBe(false);
+  });
+});
+
+describe('a directory that is to be replaced by a copy is left alone', () => {
+  /** @param systemId - of its control file; null: it has none that can be read */
+  async function clusterAt(name: string, systemId: bigint | null): Promise<Place> {
+    const place = await node(name);
+    await directory(name, 'data', 'global');
+    await writeFile(join(place.dataDir, 'PG_VERSION'), '15\n');
+    const control = systemId === null ? 'of no server' : aControlFile(16 << 20, systemId);
+    await writeFile(join(place.dataDir, 'global', 'pg_control'), control);
+    return place;
+  }
+  const all = async (place: Place): Promise<readonly string[]> => (await readdir(place.dataDir)).sort();
+  const EXPECTED = systemId('7');
+
+  test('where it belongs to another cluster, whatever the marker says', async () => {
+    const place = await clusterAt('mounted-wrong', 8n);
+    const order = { systemId: EXPECTED, signal: never };
+    const refused = { code: 'PGHA_DATA_DIRECTORY_FOREIGN', message: expect.stringMatching(/identifier 8,.* is 7/) };
+    await expect(wipeDirectory(place, unhindered, order)).rejects.toMatchObject(refused);
+    expect(await all(place)).toEqual(['PG_VERSION', 'global']);
+    expect(await readMarker(place)).toBeNull();
+    await setMarker(place, 'copy');
+    await expect(wipeDirectory(place, unhindered, order)).rejects.toMatchObject(refused);
+    expect(await all(place)).toEqual(['PG_VERSION', 'global']);
+    await wipeDirectory(place, unhindered, { ...order, systemId: systemId('8') });
+    expect(await all(place)).toEqual([]);
+  });
+
+  test('not where nothing says whose it is', async () => {
+    for (const marked of [true, false]) {
+      const place = await clusterAt(`half-${marked}`, null);
+      if (marked) await setMarker(place, 'copy');
+      await wipeDirectory(place, unhindered, { systemId: EXPECTED, signal: never });
+      expect(await all(place)).toEqual([]);
+    }
+  });
+
+  test('where the work was cancelled before the first file went', async () => {
+    const place = await clusterAt('cancelled-in-time', 7n);
+    const cancel = new AbortController();
+    const looks: string[] = [];
+    const wiping = wipeDirectory(place, async () => void looks.push('looked'), {
+      systemId: EXPECTED,
+      signal: cancel.signal,
+    });
+    cancel.abort(new Error('cancelled'));
+    await expect(wiping).rejects.toThrow('cancelled');
+    expect(looks).toEqual([]);
+    expect(await all(place)).toEqual(['PG_VERSION', 'global']);
+    expect(await readMarker(place)).toBeNull();
+  });
+
+  test('where it is the root of a file system, in which no copy can be made', async () => {
+    const place = await clusterAt('root-of-a-mount', 7n);
+    await directory('root-of-a-mount', 'data', 'lost+found');
+    const refused = {
+      code: 'PGHA_DATA_DIRECTORY_FOREIGN',
+      message: expect.stringMatching(/lost\+found.*below the mount/),
+    };
+    const before = ['PG_VERSION', 'global', 'lost+found'];
+    await expect(wipeDirectory(place, unhindered, ANY)).rejects.toMatchObject(refused);
+    expect(await all(place)).toEqual(before);
+    await setMarker(place, 'rewind');
+    await expect(wipeDirectory(place, unhindered, ANY)).rejects.toMatchObject(refused);
+    const source = { name: 'nowhere', host: '127.0.0.1', port: 1 };
+    await expect(copyFrom(place, source, SETTINGS, quiet, never)).rejects.toMatchObject(refused);
+    expect(await all(place)).toEqual(before);
+    expect(await readMarker(place)).toMatchObject({ work: 'rewind' });
   });
 });
 
@@ -704,12 +819,14 @@ describe('the marker and the signal file', () => {
     await told(`${ino}0`);
     expect(await readMarker(place)).toMatchObject({ work: 'copy', elsewhere: true });
     expect(await targetState(place)).toBe('in use');
-    await expect(wipeDirectory(place, () => undefined)).rejects.toMatchObject({ code: 'PGHA_DATA_DIRECTORY_FOREIGN' });
+    await expect(wipeDirectory(place, unhindered, ANY)).rejects.toMatchObject({
+      code: 'PGHA_DATA_DIRECTORY_FOREIGN',
+    });
     expect(await readdir(place.dataDir)).toEqual(['global']);
   });
 
   test('one beside a link that led nowhere when the work began says nothing of what the link leads to now', async () => {
-    const place = await node('linked');
+    const place = await node('linked-late');
     const volume = await directory('volume');
     await setMarker(place, 'copy');
     await symlink(volume, place.dataDir);

@@ -1,7 +1,8 @@
 /** The adapter's running-server side against a real Postgres: what it sees, and what its steps really do. */
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { cp, mkdir, open, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { closeSync, openSync } from 'node:fs';
+import { cp, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -404,8 +405,7 @@ describe('where the data are', () => {
     } finally {
       next.close();
       // Readers that wait are let go.
-      const writer = await open(version, 'r+');
-      await writer.close();
+      closeSync(openSync(version, 'r+'));
     }
   });
 

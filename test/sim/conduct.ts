@@ -96,6 +96,8 @@ export class Conduct {
   private readonly askedOf: (name: string) => number | undefined;
   private readonly handoverAsked: () => number | null;
   private readonly fail: (invariant: string, sentence: string) => void;
+  /** Milliseconds: commits of a longer time are lost by no failover. */
+  private readonly longestLoss: number;
   private readonly allowedLoss: number;
   /** Who lags by more may be one that cannot lead. */
   private readonly leastLag: number;
@@ -147,12 +149,14 @@ export class Conduct {
     this.handoverAsked = parts.handoverAsked;
     this.fail = parts.fail;
     const { plan } = this;
-    const patches = plan.faults.map(({ fault }) => (fault.kind === 'settings' ? fault.patch : {}));
+    const patches = plan.faults.flatMap(({ fault }) => (fault.kind === 'settings' ? [fault.patch] : []));
     const lags = [plan.config ?? {}, ...patches].map((config) =>
       Number(config['maximum_lag_on_failover'] ?? DEFAULT_LAG),
     );
     this.allowedLoss = Math.max(...lags);
     this.leastLag = Math.min(...lags);
+    const ttls = plan.faults.map(({ fault }) => (fault.kind === 'ttl' ? fault.ttlMs : 0));
+    this.longestLoss = 2 * Math.max(plan.settings.ttlMs, ...ttls) + 60_000;
   }
 
   // ---- what the world tells ----------------------------------------------------------------------------------
@@ -433,6 +437,7 @@ export class Conduct {
       this.fail('S7', `${name} does '${deed}' from ${source}, which is not the leader`);
     // What goes here has to be somewhere else: on whoever leads.
     const keepers = holders.filter((one) => one.name !== name && one.server.data !== null);
+    if (deed !== 'copy' && data !== null && !asked) this.protectLongWork(name, deed, data, keepers);
     if (deed === 'copy' || data === null || this.replaced()) return;
     this.checked['S7 somebody keeps the data'] += 1;
     if (keepers.length === 0) this.fail('S7', `${name} does '${deed}', and nobody who leads has the data`);
@@ -443,6 +448,20 @@ export class Conduct {
       const names = keepers.map((one) => one.name).join(' and ');
       this.fail('S7', `${name} does '${deed}', and ${names}, which leads, has only a part of its data`);
     }
+  }
+
+  /** S7: no failover loses so much, so whoever leads began with older data, and an operator has to say which are right. */
+  private protectLongWork(name: string, deed: Deed, data: DataDirectory, keepers: readonly Actor[]): void {
+    const kept = new Set(keepers.flatMap((one) => one.server.data?.wal ?? []));
+    const alone = data.wal.filter((entry) => !kept.has(entry));
+    const bytes = (alone.at(-1)?.end ?? 0) - (alone[0]?.start ?? 0);
+    const commits = alone.filter(({ token }) => token !== null);
+    const span = (commits.at(-1)?.at ?? 0) - (commits[0]?.at ?? 0);
+    if (bytes > this.allowedLoss && span > this.longestLoss)
+      this.fail(
+        'S7',
+        `${name} does '${deed}', and undoes commits of ${Math.round(span / 1_000)} s that nobody has who leads`,
+      );
   }
 
   private heldJustNow(name: string): boolean {

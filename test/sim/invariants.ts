@@ -554,7 +554,8 @@ export class Invariants {
     const replaced =
       now < this.byHandUntil && ledger.endless && this.leaderName !== null && this.leaderName !== ledger.node.name;
     if (this.sleptThroughRestore(ledger, now) || this.isForgotten(ledger, now)) return true;
-    return this.justResumed(ledger, now) || guard.missedSuspension || guard.blind || replaced;
+    // A guard that finds out late has cut its deadline, and is about to strike.
+    return this.justResumed(ledger, now) || guard.missedSuspension || guard.hasJustCut || guard.blind || replaced;
   }
 
   /** protocol.md 10: from resumption, of a guard that was stopped too, to its strike, or to the first refused beat. */

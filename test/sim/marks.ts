@@ -9,6 +9,7 @@ import { SICKNESSES } from './plan.ts';
 
 /** What the world marks beside rules, events, faults and requests. */
 const NAMED = [
+  'a standby became consistent with WAL that it received',
   'a promotion under way was ended',
   'a rescue was cut off half way',
   'a rescue went to another candidate',
@@ -36,6 +37,7 @@ const NAMED = [
   'own key found',
   'promotion with everything acknowledged synchronously',
   'rewound',
+  'rewound, with WAL to come',
   'sync set shrunk with a commit waiting',
   'the sync key changed hands',
   'timeline number given twice, at different positions',
@@ -244,6 +246,8 @@ export const NOT_REACHED: Readonly<Record<string, string>> = {
 export const RARELY: Readonly<Record<string, string>> = {
   'rule maintenance.makes-way':
     'nobody promotes by hand in the simulation, and an etcd restored in maintenance seldom brings the key to another one; test/e2e/maintenance.test.ts does',
+  'rule rejoin.too-much':
+    'an older primary alone in an emptied etcd, and somebody with commits of more than a minute; a plan in test/sim/regressions has it',
   'rule rejoin.stuck': 'a rewind that fails where no copy is allowed; test/unit has it',
   'event scope.restored':
     'foreign data, and etcd emptied while the leader stands still; a plan of test/sim/regressions does',

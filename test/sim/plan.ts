@@ -18,6 +18,7 @@ export type Occasion =
   | 'guard-armed'
   | 'postmaster-gone'
   | 'copy-begins'
+  | 'rewound'
   | 'daemon-started';
 
 /** When a fault strikes. */

@@ -38,6 +38,7 @@ export const STORIES = [
   'leader reinitialised',
   'postmaster killed',
   'copy cut off',
+  'leader lost by whom was rewound to it',
   'etcd wiped while a node is copied',
   'woken in the middle of a copy anew',
   'leader alone without etcd',
@@ -355,6 +356,12 @@ export function drawStory(
       return [
         at(0, { kind: 'reinitialize', node: 'other', force: false }),
         on('copy-begins', random.between(10, 500), { kind: 'power-loss', node: 'holder', bootAfter: near(2 * ttlMs) }),
+      ];
+    case 'leader lost by whom was rewound to it':
+      // Whoever has led comes back by a rewind, and the source of the WAL that it still needs is lost.
+      return [
+        at(0, { kind: 'cut', node: 'holder', plane: null, oneWay: false, for: near(1.3 * ttlMs) }),
+        on('rewound', random.between(0, 60), { kind: 'power-loss', node: 'holder', bootAfter: near(4 * ttlMs) }),
       ];
     case 'etcd wiped while a node is copied':
       return [

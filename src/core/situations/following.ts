@@ -6,12 +6,12 @@ import type { ClusterView, LeaderKey, Member } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
 import { isCounted } from '../election/voting.ts';
 import { isYoung } from '../gate.ts';
-import { position, type Standby } from '../local.ts';
+import { position, type Standby, type Starting, startsInVain } from '../local.ts';
 import { printLsn } from '../lsn.ts';
 import { standbySource } from '../standby-cluster.ts';
 import { between, millis } from '../time.ts';
 import { kinship } from '../timeline.ts';
-import { chooseUpstream, type UpstreamChoice } from '../upstream.ts';
+import { chooseUpstream, toldToFollow, type UpstreamChoice } from '../upstream.ts';
 import { type LearnedLineage, memberNamed, ownHistory, type View } from '../view.ts';
 import { backingOff } from './backing-off.ts';
 import { restartAsScheduled } from './restarting.ts';
@@ -31,7 +31,7 @@ export function follow(view: View, cluster: ClusterView, leader: LeaderKey): Dec
     case 'standby':
       return restartAsScheduled(view) ?? asStandby(view, cluster, leader, local);
     case 'starting':
-      return decision('following.starting', 'Postgres is starting as a standby', [], millis(100));
+      return whileStarting(view, cluster, leader, local);
     case 'stopping':
       return decision('following.starting', 'Postgres is stopping', [], millis(100));
     case 'primary':
@@ -48,6 +48,31 @@ export function follow(view: View, cluster: ClusterView, leader: LeaderKey): Dec
     default:
       return ((never: never) => never)(local);
   }
+}
+
+/**
+ * A standby whose pages are newer than its WAL, as after a rewind that was cut off from its source, takes no connections
+ * before it has received the rest. Told to receive from nobody, or from a leader of earlier days, it would wait for ever.
+ * It is stopped, not told anew: whether its history is the leader's is compared before it receives from him.
+ */
+function whileStarting(view: View, cluster: ClusterView, leader: LeaderKey, local: Starting): Decision {
+  const sources = [memberNamed(cluster, leader.name), toldSource(view, cluster)];
+  const fed = sources.some((source) => source !== null && local.follows === `${source.host}:${source.port}`);
+  if (fed || sources[0]?.host == null || view.policy.node.noStream === true || !startsInVain(local))
+    return decision('following.starting', 'Postgres is starting as a standby', [], millis(100));
+  return decision(
+    'following.start-anew',
+    `Postgres has been starting for ${Math.round(local.since / 1000)} s, waits for WAL, and is told to receive from ${local.follows ?? 'nobody'}, not from ${leader.name}`,
+    [{ do: 'stop-in-order' }],
+  );
+}
+
+/** The member that this one was told to stream from, if it can be received from. */
+function toldSource(view: View, cluster: ClusterView): Member | null {
+  const self = memberNamed(cluster, view.self);
+  const told = self === null ? null : toldToFollow(self);
+  const source = told === null ? null : memberNamed(cluster, told);
+  return source?.state === 'running' || source?.state === 'starting' ? source : null;
 }
 
 function asStandby(view: View, cluster: ClusterView, leader: LeaderKey, local: Standby): Decision {

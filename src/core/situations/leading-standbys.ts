@@ -10,8 +10,8 @@ import { type Holding, wanted } from '../classify.ts';
 import type { ClusterView } from '../cluster.ts';
 import { type Decision, decision } from '../decision.ts';
 import { contenders, heardLately } from '../election/heard.ts';
-import { type LocalPostgres, position, type Standby, type Stopped } from '../local.ts';
-import { type Lsn, printLsn } from '../lsn.ts';
+import { type LocalPostgres, position, type Standby, type Starting, type Stopped, startsInVain } from '../local.ts';
+import { furthest, type Lsn, printLsn } from '../lsn.ts';
 import { REMOTE, type RemoteSource } from '../policy.ts';
 import { dueness } from '../schedule.ts';
 import { describeSource, followedServer } from '../standby-cluster.ts';
@@ -60,7 +60,7 @@ export function leadStandbys(
     case 'stopped':
       return comeBack(view, holding, local, source);
     case 'starting':
-      return decision('standby-leader.starting', 'Postgres is starting as a standby', [], millis(100));
+      return whileStarting(local, source);
     case 'stopping':
       return decision('standby-leader.starting', 'Postgres is stopping', [], millis(100));
     case 'orphans':
@@ -73,6 +73,17 @@ export function leadStandbys(
     default:
       return ((never: never) => never)(local);
   }
+}
+
+/** As for those who follow a leader: what is told to receive from nobody, or elsewhere, may wait for ever. */
+function whileStarting(local: Starting, source: RemoteSource): Decision {
+  if (local.follows === followedServer(source) || !startsInVain(local))
+    return decision('standby-leader.starting', 'Postgres is starting as a standby', [], millis(100));
+  return decision(
+    'standby-leader.start-anew',
+    `Postgres has been starting for ${Math.round(local.since / 1000)} s, waits for WAL, and is told to receive from ${local.follows ?? 'nobody'}, not from ${describeSource(source)}`,
+    [{ do: 'stop-in-order' }],
+  );
 }
 
 /** It was a primary until now: its writers go as in a switchover, with all their commits on the standbys. */
@@ -199,7 +210,8 @@ function comeBack(view: View, holding: Holding, local: Stopped, source: RemoteSo
     return decision('standby-leader.learn-lineage', `${from} is on timeline ${lineage.timeline}: find our end of WAL`, [
       { do: 'find-end-of-wal' },
     ]);
-  const end: Lsn = view.endOfWal ?? local.checkpoint;
+  const walEnd = view.endOfWal ?? local.checkpoint;
+  const end = furthest(walEnd, local.minRecoveryPoint);
   const kin = kinship({ timeline: local.timeline, end, history: ownHistory(lineage, local.timeline) }, lineage);
   if (kin.kind === 'same-line') return start(`our WAL up to ${printLsn(end)} is part of the history of ${from}`);
   if (between(lineage.at, view.now) > FRESH_LINEAGE_MS)
@@ -209,15 +221,23 @@ function comeBack(view: View, holding: Holding, local: Stopped, source: RemoteSo
       [{ do: 'learn-lineage', of: REMOTE }],
       millis(300),
     );
-  return undo(view, `${from} never had all of our WAL, which ends at ${printLsn(end)}`);
+  return undo(
+    view,
+    `${from} never had all of our WAL, which ends at ${printLsn(end)}`,
+    local.minRecoveryPoint > walEnd,
+  );
 }
 
-/** As for any other member that has diverged: a rewind, then a copy, where the settings allow it. */
-function undo(view: View, why: string): Decision {
+/**
+ * As for any other member that has diverged: a rewind, then a copy, where the settings allow it.
+ *
+ * @param lacksWal - its pages are newer than its WAL, by which a rewind goes
+ */
+function undo(view: View, why: string, lacksWal: boolean): Decision {
   const { usePgRewind, removeDataDirectoryOnRewindFailure, removeDataDirectoryOnDivergedTimelines } =
     view.policy.cluster;
   const rewinds = view.attempts.get('rewind')?.failures ?? 0;
-  if (usePgRewind && rewinds < REWINDS)
+  if (usePgRewind && rewinds < REWINDS && !lacksWal)
     return backingOff(view, 'rewind') ?? decision('standby-leader.rewind', why, [{ do: 'rewind', source: REMOTE }]);
   // The directory is the last one of its cluster that the other members could be copied from: it is given to them first.
   const mayCopy = usePgRewind ? removeDataDirectoryOnRewindFailure : removeDataDirectoryOnDivergedTimelines;

@@ -23,10 +23,11 @@ import type {
   ServerSettings,
   SlotCopy,
   WalChunk,
+  WipeOrder,
 } from '../../../src/ports/postgres.ts';
 import type { Deed } from '../conduct.ts';
 import type { Incarnation } from '../world/incarnation.ts';
-import type { PostgresServer } from './postgres-server.ts';
+import type { DataDirectory, PostgresServer } from './postgres-server.ts';
 import { checkSimulatedServer } from './server-check.ts';
 import { endOf, historyOf, type WalEntry } from './wal.ts';
 
@@ -126,6 +127,12 @@ export class SimulatedPostgres implements Postgres {
     return facts;
   }
 
+  /** Whom primary_conninfo names. */
+  private told({ upstream }: DataDirectory): string | null {
+    const address = upstream === null ? null : this.parts.addressOf(upstream);
+    return address === null ? null : `${address.host}:${address.port}`;
+  }
+
   private since(trueTime: number): Millis {
     return millis(Math.max(0, this.server.scheduler.now() - trueTime));
   }
@@ -153,11 +160,19 @@ export class SimulatedPostgres implements Postgres {
             data.control === 'in production' || data.control === 'shutting down' || data.control === 'shut down',
           standbySignal: data.standbySignal,
           checkpoint: lsn(data.checkpoint),
+          minRecoveryPoint: lsn(data.minRecoveryPoint),
         };
       case 'orphans':
         return { kind: 'orphans', processes: 2 };
       case 'starting':
-        return { kind: 'starting', since: this.since(processes.since), asPrimary: processes.asPrimary };
+        return {
+          kind: 'starting',
+          since: this.since(processes.since),
+          asPrimary: processes.asPrimary,
+          ...(processes.asPrimary
+            ? {}
+            : { follows: this.told(data), idle: server.caughtUp ? this.since(server.idleSince) : millis(0) }),
+        };
       case 'stopping':
         return { kind: 'stopping', since: this.since(processes.since) };
       case 'running': {
@@ -193,7 +208,6 @@ export class SimulatedPostgres implements Postgres {
           };
         }
         const { receiver } = server;
-        const upstream = data.upstream === null ? null : this.parts.addressOf(data.upstream);
         const fromAddress = receiver === null ? null : this.parts.addressOf(receiver.from.name);
         return {
           ...facts,
@@ -212,7 +226,7 @@ export class SimulatedPostgres implements Postgres {
                   timeline: timeline(data.branch.id),
                   lastMessage: this.since(receiver.lastMessage),
                 },
-          follows: upstream === null ? null : `${upstream.host}:${upstream.port}`,
+          follows: this.told(data),
           senders,
         };
       }
@@ -331,12 +345,15 @@ export class SimulatedPostgres implements Postgres {
     await this.step(server.random.between(20, 200), signal);
     const theirs = this.needSource(source, 'PGHA_REWIND_FAILED');
     if (theirs.systemId !== own.systemId) throw this.error('PGHA_REWIND_FAILED', 'other system identifier');
+    if (server.awaitsWal)
+      server.events.violated('S8', `${server.name} rewinds by its WAL, and its pages are newer than that`);
     if (server.random.chance(this.parts.failChance))
       throw this.error('PGHA_REWIND_FAILED', 'WAL of the source is gone');
     server.disk = { kind: 'half-made', by: 'rewind' };
     await this.step(server.random.between(50, 400), signal);
     const data = this.needSource(source, 'PGHA_REWIND_FAILED');
-    server.becomeLike(data);
+    server.disk = { kind: 'whole', data: own };
+    server.rewoundTo(data);
     if (server.data !== null) server.data.upstream = source.name;
     server.events.mark('rewound');
     server.events.trace(server.name, `rewound to ${source.name}`);
@@ -361,10 +378,11 @@ export class SimulatedPostgres implements Postgres {
     return { ...range, ...times, kept: `/pg/${server.name}.discarded-wal`, again: false, commits, trouble: null };
   }
 
-  async wipe(lastLook: () => void): Promise<void> {
+  async wipe(lastLook: () => Promise<void>, _order: WipeOrder): Promise<void> {
     await this.wait(this.server.random.between(5, 50));
     if (this.server.processes.kind !== 'none') throw this.error('PGHA_DATA_DIRECTORY_LOCKED', 'Postgres runs in it');
-    lastLook();
+    await lastLook();
+    if (this.server.processes.kind !== 'none') throw this.error('PGHA_DATA_DIRECTORY_LOCKED', 'Postgres runs in it');
     this.parts.does('wipe', null);
     this.server.events.trace(this.server.name, 'data directory wiped');
     this.server.disk = { kind: 'absent' };
@@ -601,6 +619,14 @@ export class SimulatedPostgres implements Postgres {
     const data = this.server.needData();
     const end = endOf(data.wal);
     return data.branch.id === tl && BigInt(end) > from ? lsn(end) : from;
+  }
+
+  async lookAtUndone({ from, to }: Omit<DiscardedRange, 'leader'>) {
+    await this.wait(this.server.random.between(10, 100));
+    const { wal } = this.server.needData();
+    const commits = wal.filter(({ end, token }) => token !== null && end > Number(from) && end <= Number(to));
+    const [first, last] = [commits[0], commits.at(-1)];
+    return { whole: true, span: first === undefined || last === undefined ? null : millis(last.at - first.at) };
   }
 
   async readWal(tl: Timeline, from: Lsn, to: Lsn): Promise<WalChunk> {

@@ -23,6 +23,8 @@ export interface DataDirectory {
   controlTimeline: number;
   control: 'in production' | 'shutting down' | 'shut down' | 'in archive recovery' | 'shut down in recovery';
   checkpoint: number;
+  /** Pages are as new as this: before all WAL up to there is replayed, nobody connects. */
+  minRecoveryPoint: number;
   standbySignal: boolean;
   /** primary_conninfo: name of the node; null: empty. */
   upstream: string | null;
@@ -250,7 +252,7 @@ export class PostgresServer {
 
   private append(length: number, token: number | null): WalEntry {
     const data = this.needData();
-    const entry = this.archive.write(data.branch, endOf(data.wal), length, token);
+    const entry = this.archive.write(data.branch, endOf(data.wal), length, token, this.scheduler.now());
     data.wal.push(entry);
     this.send();
     return entry;
@@ -308,6 +310,15 @@ export class PostgresServer {
     }
     if (this.random.chance(this.timing.slowStartChance)) length += this.random.between(500, 15_000);
     this.continueAfter(length, () => {
+      if (asPrimary && this.awaitsWal)
+        this.events.violated('S8', `${this.name} starts as a primary, and its pages are newer than its WAL`);
+      if (!asPrimary && this.awaitsWal) {
+        this.caughtUp = true;
+        this.idleSince = this.scheduler.now();
+        this.events.trace(this.name, 'postgres needs more WAL before it takes connections');
+        this.connectSoon(1);
+        return;
+      }
       this.processes = { kind: 'running', recovery: !asPrimary, since: this.scheduler.now() };
       if (asPrimary) {
         data.control = 'in production';
@@ -320,6 +331,24 @@ export class PostgresServer {
         this.connectSoon(1);
       }
     });
+  }
+
+  /** Since when a standby that takes no connections yet has replayed nothing. */
+  idleSince = 0;
+
+  /** It takes no connections before it has received more. */
+  get awaitsWal(): boolean {
+    return this.end < (this.data?.minRecoveryPoint ?? 0);
+  }
+
+  /** The WAL that a standby needed before it takes connections has come. */
+  private becomeConsistent(data: DataDirectory): void {
+    const { processes } = this;
+    if (processes.kind !== 'starting' || processes.asPrimary || !this.caughtUp || this.awaitsWal) return;
+    data.control = 'in archive recovery';
+    this.replayed = this.end;
+    this.processes = { kind: 'running', recovery: true, since: this.scheduler.now() };
+    this.events.mark('a standby became consistent with WAL that it received');
   }
 
   /** A restarted standby replays what it had: its position starts low. */
@@ -608,7 +637,8 @@ export class PostgresServer {
 
   private connect(): void {
     const { data, processes } = this;
-    if (data === null || processes.kind !== 'running' || !processes.recovery || this.promoting) return;
+    const replays = processes.kind === 'starting' && !processes.asPrimary && this.caughtUp;
+    if (data === null || this.promoting || !(replays || (processes.kind === 'running' && processes.recovery))) return;
     if (data.upstream === null || this.receiver !== null) return;
     const again = (): void => {
       this.retries += 1;
@@ -643,7 +673,7 @@ export class PostgresServer {
       at = indexAt(theirs.wal, end);
     } else {
       const line = this.switchPoint(theirs.branch, data.branch.id);
-      if (line === null || end > line) {
+      if (line === null || Math.max(end, data.minRecoveryPoint) > line) {
         again(); // diverged: it looks as if it streamed for a moment, and never does
         return;
       }
@@ -780,6 +810,8 @@ export class PostgresServer {
     receiver.lastMessage = this.scheduler.now();
     this.tellFlushed(receiver);
     this.received = this.end;
+    this.idleSince = this.scheduler.now();
+    this.becomeConsistent(data);
     receiver.from.confirmed(slotName(this.name), this.end);
     const target = this.end;
     this.continueAfter(this.random.between(0.1, 3), () => {
@@ -796,7 +828,8 @@ export class PostgresServer {
 
   private take(data: DataDirectory, entry: WalEntry): void {
     data.wal.push(entry);
-    if (entry.branch !== data.branch) {
+    // What a rewind left out may be older than the timeline that it went over to.
+    if (entry.branch !== data.branch && entry.branch.id >= data.branch.id) {
       data.branch = entry.branch;
       data.controlTimeline = entry.branch.id;
       data.highestKnown = Math.max(data.highestKnown, entry.branch.id);
@@ -827,6 +860,7 @@ export class PostgresServer {
         controlTimeline: 1,
         control: 'shut down',
         checkpoint: FIRST_LSN,
+        minRecoveryPoint: FIRST_LSN,
         standbySignal: false,
         upstream: null,
         highestKnown: 1,
@@ -842,7 +876,25 @@ export class PostgresServer {
     this.copiedAt = this.scheduler.now();
   }
 
-  /** The directory as a copy of `source`, or this one rewound to it: the same WAL, to be started as a standby. */
+  /**
+   * This directory as that of `source`; the newest WAL, from which some of its pages were changed, may have been written
+   * after the files were fetched.
+   */
+  rewoundTo(source: DataDirectory): void {
+    const { wal } = this.needData();
+    this.becomeLike(source);
+    const data = this.needData();
+    data.minRecoveryPoint = this.end;
+    const common = wal.findIndex((entry, at) => data.wal[at] !== entry);
+    const alone = data.wal.length - (common === -1 ? Math.min(wal.length, data.wal.length) : common);
+    const missing = this.random.whole(0, Math.min(3, alone));
+    if (missing === 0) return;
+    data.wal.splice(-missing);
+    data.checkpoint = Math.min(data.checkpoint, endOf(data.wal.slice(0, data.wal.length + missing - alone)));
+    this.events.mark('rewound, with WAL to come');
+  }
+
+  /** The directory as a copy of `source`: the same WAL, to be started as a standby. */
   becomeLike(source: DataDirectory): void {
     this.copies += 1;
     this.copiedAt = this.scheduler.now();
@@ -855,6 +907,7 @@ export class PostgresServer {
         controlTimeline: source.branch.id,
         control: 'in archive recovery',
         checkpoint: source.checkpoint,
+        minRecoveryPoint: FIRST_LSN,
         standbySignal: true,
         upstream: null,
         highestKnown: source.highestKnown,

@@ -21,6 +21,8 @@ export interface WalEntry {
   readonly id: number;
   /** What a client wrote; null for Postgres' own records. */
   readonly token: number | null;
+  /** True time. */
+  readonly at: number;
 }
 
 export const FIRST_LSN = 0x1000028;
@@ -76,9 +78,9 @@ export class WalArchive {
     this.reused ??= { sentence, apart: !like(other) };
   }
 
-  write(branch: Branch, start: number, length: number, token: number | null): WalEntry {
+  write(branch: Branch, start: number, length: number, token: number | null, at: number): WalEntry {
     this.ids += 1;
-    const entry: WalEntry = { start, end: start + length, branch, id: this.ids, token };
+    const entry: WalEntry = { start, end: start + length, branch, id: this.ids, token, at };
     const key = `${branch.id}/${start}`;
     const other = this.byPlace.get(key);
     if (other !== undefined) {

@@ -64,6 +64,22 @@ const givenAway = (away: PlannedFault['fault']): Partial<Plan> => ({
     { when: { at: 22_000 }, fault: { kind: 'etcd-wipe' } },
   ],
 });
+/** Whoever led first is away for long, and comes up alone in an emptied etcd. */
+const OLDER_LEADS: Partial<Plan> = {
+  ...LED_BY_A,
+  settings: { ttlMs: 5_000, loopWaitMs: 1_000, retryTimeoutMs: 1_000 },
+  config: { maximum_lag_on_failover: 2_000 },
+  profile: 'an older primary alone in an emptied etcd',
+  faults: [
+    { when: { at: 4_000 }, fault: { kind: 'cut', node: 'a', plane: 'replication', oneWay: false, for: 3_000 } },
+    { when: { at: 5_000 }, fault: { kind: 'power-loss', node: 'a', bootAfter: 112_000 } },
+    { when: { at: 105_000 }, fault: { kind: 'power-loss', node: 'b', bootAfter: 50_000 } },
+    { when: { at: 105_000 }, fault: { kind: 'power-loss', node: 'c', bootAfter: 50_000 } },
+    { when: { at: 110_000 }, fault: { kind: 'etcd-wipe' } },
+  ],
+  safetyMs: 170_000,
+  healthyNodes: ['a', 'b', 'c'],
+};
 /** Settings under which commits wait. */
 const ON: Partial<Plan> = { config: { synchronous_mode: 'on' } };
 const QUORUM_MODE: Partial<Plan> = { config: { synchronous_mode: 'quorum' } };
@@ -697,7 +713,7 @@ export const MUTANTS: readonly Mutant[] = [
     ],
     caughtBy: ['P2', 'S2'],
     focus: ['guard killed'],
-    seeds: 80,
+    seeds: 300,
   },
   {
     name: 'promote first, arm second',
@@ -992,6 +1008,40 @@ export const MUTANTS: readonly Mutant[] = [
     seeds: 40,
   },
   {
+    name: 'a standby that needs WAL waits for whoever it was told to receive from',
+    story: 'a rewind that was cut off from its source: it takes no connections, and nobody tells it who leads',
+    edits: [
+      { file: 'src/core/local.ts', find: '(local.idle ?? 0) > WAITS_FOR_WAL_MS', replace: '(local.idle ?? 0) < 0' },
+    ],
+    caughtBy: ['L2'],
+    focus: ['leader lost by whom was rewound to it'],
+    seeds: 60,
+  },
+  {
+    name: 'pages that are newer than the WAL are not compared',
+    story: 'a rewind that was cut off from its source, and the next leader never had what its pages were made by',
+    edits: [{ file: REJOINING, find: 'furthest(walEnd, local.minRecoveryPoint)', replace: 'furthest(walEnd, walEnd)' }],
+    caughtBy: ['L2'],
+    focus: ['leader lost by whom was rewound to it'],
+    seeds: 200,
+  },
+  {
+    name: 'a rewind goes by WAL that is not whole',
+    story: 'the same: pages of a line that is lost stay, and nothing tells that they are there',
+    edits: [{ file: REJOINING, find: '!numberGivenTwice && !lacksWal;', replace: '!numberGivenTwice;' }],
+    caughtBy: ['S8'],
+    focus: ['leader lost by whom was rewound to it'],
+    seeds: 200,
+  },
+  {
+    name: 'commits of a long time are undone as those of a failover',
+    story: 'an emptied etcd let somebody lead who was away for long, and whoever has led since is rewound to him',
+    edits: [{ file: REJOINING, find: ' && !isLong) return null;', replace: ') return null;' }],
+    caughtBy: ['S7'],
+    shape: OLDER_LEADS,
+    seeds: 10,
+  },
+  {
     name: 'rewind from any running node',
     story: 'simulation.md 7: the source is a standby',
     edits: [
@@ -1097,7 +1147,13 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'data go on the word of a leader of long ago',
     story: 'S7: a daemon is stopped before the removal of its data and wakes when nobody leads any more',
-    edits: [{ file: AGENT, find: 'if (age > LEADS_FOR)', replace: 'if (age > 1e9)' }],
+    edits: [
+      {
+        file: AGENT,
+        find: '      const stillTrue = await this.confirmLeads(source);\n      signal.throwIfAborted();',
+        replace: '      const stillTrue = (): void => undefined;\n      signal.throwIfAborted();',
+      },
+    ],
     caughtBy: ['S7'],
     focus: ['woken in the middle of a copy anew'],
     seeds: 60,
@@ -1117,7 +1173,7 @@ export const MUTANTS: readonly Mutant[] = [
       {
         file: AGENT,
         find: `    if (lineage === null) throw new Error(\`\${source.name} does not answer: nothing was removed here\`);`,
-        replace: `    if (lineage === null) return this.parts.postgres.wipe(stillTrue);`,
+        replace: `    if (lineage === null) return this.parts.postgres.wipe(async () => undefined);`,
       },
     ],
     caughtBy: ['S7'],

@@ -86,6 +86,8 @@ const TWICE = 'known limitation: timeline number given twice';
 const APART = 'timeline number given twice, at different positions';
 /** So long it has to stay as it is once all is well. */
 const SETTLE_MS = 10_000;
+/** No failover loses commits of so long a time. */
+const TOO_MUCH_MS = 60_000;
 /** No pooler is waited for longer, as makeAgent configures them. */
 /** How old a failed check may be that a decision goes by. */
 const CHECK_READ_WITHIN_MS = 2_000;
@@ -447,7 +449,15 @@ export class World {
     if (rule === 'node.unusable') return this.hasForeignData(one);
     // A wiped scope may have been named by whoever came first, before the leader took its key again inside his window.
     if (rule === 'joining.foreign-data') return this.hasForeignData(one) || this.differsFromLeader(one);
+    if (rule === 'rejoin.too-much') return this.wouldUndo(one) > TOO_MUCH_MS;
     return !this.plan.postgres.mayCopyAnew && rule === 'rejoin.stuck';
+  }
+
+  /** Commits of how long a time it has that the leader never had. */
+  private wouldUndo(one: Machine): number {
+    const kept = new Set(this.writableLeader()?.server.data?.wal);
+    const alone = one.server.data?.wal.filter((entry) => entry.token !== null && !kept.has(entry)) ?? [];
+    return (alone.at(-1)?.at ?? 0) - (alone[0]?.at ?? 0);
   }
 
   private isWitness(one: Machine): boolean {
@@ -735,8 +745,8 @@ export class World {
   }
 
   private couldLead(one: Machine): boolean {
-    // One whose Postgres never comes up says nothing of what it has.
-    const heard = this.machines.filter(({ on, server }) => on && server.trouble.starts < FOR_GOOD);
+    // One whose Postgres never comes up says nothing of what it has: also where a rewind left it in need of WAL.
+    const heard = this.machines.filter(({ on, server }) => on && server.trouble.starts < FOR_GOOD && !server.awaitsWal);
     if (!heard.includes(one)) return false;
     if (!this.synchrony.couldWin(one, heard) || !this.conduct.isNearEnough(one.name)) return false;
     const { data } = one.server;
@@ -836,6 +846,7 @@ export class World {
       trace: (who, what) => {
         this.say(who, what);
         if (what.startsWith('copies from')) this.faults.occasion('copy-begins', name);
+        if (what.startsWith('rewound to')) this.faults.occasion('rewound', name);
       },
       mark: (mark) => this.trace.mark(mark),
       promotionBegins: () => {

@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { eventPrimary, type Happening, Happenings } from '../../../src/agent/happenings.ts';
 import type { Published } from '../../../src/agent/published.ts';
 import type { ClusterView } from '../../../src/core/cluster.ts';
+import { NOWHERE } from '../../../src/core/lsn.ts';
 import type { RuleId } from '../../../src/core/rules.ts';
 import { nodeName, revision } from '../../../src/core/store.ts';
 import { instant, millis, wallTime } from '../../../src/core/time.ts';
@@ -208,6 +209,7 @@ describe('a switchover that was asked for', () => {
       wasPrimary: true,
       standbySignal: false,
       checkpoint: primary().flushed,
+      minRecoveryPoint: NOWHERE,
     } as const;
     expect(sees({ local: stopped, cluster: cluster('b', 7, asked), leadership: leads(7) })).toEqual([]);
     sees({ local: silent(), cluster: cluster('a', 9) });

@@ -17,7 +17,7 @@ import type {
 } from '../../../src/core/cluster.ts';
 import type { Gate } from '../../../src/core/gate.ts';
 import { type LocalPostgres, type Primary, type Standby, type Stopped, systemId } from '../../../src/core/local.ts';
-import { type Lsn, parseLsn, timeline } from '../../../src/core/lsn.ts';
+import { type Lsn, NOWHERE, parseLsn, timeline } from '../../../src/core/lsn.ts';
 import type { PeerAnswer, PeerStatus } from '../../../src/core/peer.ts';
 import type { ClusterPolicy, NodePolicy, Policy } from '../../../src/core/policy.ts';
 import { NOBODY_HELD } from '../../../src/core/poolers.ts';
@@ -104,6 +104,7 @@ export const aStopped = (over: Partial<Stopped> = {}): Stopped => ({
   wasPrimary: true,
   standbySignal: false,
   checkpoint: at('0/5000028'),
+  minRecoveryPoint: NOWHERE,
   ...over,
 });
 
@@ -411,6 +412,7 @@ export function aView(over: ViewOver = {}): View {
   };
   return {
     now: NOW,
+    undone: null,
     self: SELF,
     policy,
     local: aStandby(),

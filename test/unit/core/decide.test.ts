@@ -19,7 +19,7 @@ import {
   byTurn,
   byValidation,
 } from './situations/election.ts';
-import { following, joining, rejoining } from './situations/following.ts';
+import { following, joining, rejoining, startingStandbys } from './situations/following.ts';
 import { atTheGate, byOperator, electing, eligible, notRunning, takingOver } from './situations/leaderless.ts';
 import { handingOver, promoting, starting, suspicion, switchingOver } from './situations/leading.ts';
 import { pooling } from './situations/pooling.ts';
@@ -46,6 +46,7 @@ const tables: Readonly<Record<string, readonly Case[]>> = {
   'a standby below another': cascading,
   'a witness': witnessing,
   'a node that comes back': rejoining,
+  'a standby that starts': startingStandbys,
   'a node that joins': joining,
   'a node of a cluster that is not handed over': shadow,
   'a candidate at the gate': atTheGate,

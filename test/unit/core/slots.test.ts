@@ -265,6 +265,24 @@ const CASES: readonly Case[] = [
     steps: ['create-physical b'],
   },
   {
+    name: 'a logical slot that has lost its WAL is left alone on a primary: its consumer would go on behind a gap',
+    server: primary(logicalSlot('feed', { walStatus: 'lost', restartLsn: null })),
+    given: { policy: asking(FEED), published: set('feed') },
+    problems: ['feed'],
+  },
+  {
+    name: 'on a standby it is made anew from the one of the leader',
+    server: standby(logicalSlot('feed', { walStatus: 'lost', restartLsn: null })),
+    given: { policy: asking(FEED), positions: at({ feed: 2_000n }) },
+    steps: ['drop feed'],
+  },
+  {
+    name: 'a physical one that has lost its WAL is made anew: its consumer is refused what is not there',
+    server: primary(slot('archive', { walStatus: 'lost', restartLsn: null })),
+    given: { policy: asking(ARCHIVE) },
+    steps: ['drop archive'],
+  },
+  {
     name: 'a permanent slot cannot have the name of a member’s',
     server: primary(),
     given: { needed: set('b'), policy: asking({ ...ARCHIVE, name: 'b' }, { ...FEED, name: 'a' }) },

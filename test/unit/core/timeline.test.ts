@@ -77,6 +77,9 @@ describe('where histories part', () => {
     // It stayed where we left, or another one of our number was begun.
     expect(at(1, '')).toBe(parseLsn('0/5000000'));
     expect(at(2, '1\t0/5000000\tx\n')).toBe(parseLsn('0/5000000'));
+    // It left another one of our timelines long before: where it stayed since is no part of ours.
+    expect(at(2, '1\t0/3000000\tx\n')).toBe(parseLsn('0/3000000'));
+    expect(at(4, '1\t0/3000000\tx\n3\t0/9000000\tx\n')).toBe(parseLsn('0/3000000'));
     expect(partingPoint({ ...own, history: null }, { timeline: timeline(1), history: [] })).toBeNull();
   });
 

@@ -11,6 +11,9 @@ describe('a line of /proc/PID/stat', () => {
       state: 'S',
       parent: 17,
       startTicks: '987654',
+      group: 42,
+      session: 42,
+      hasTerminal: false,
     });
     expect(parseStat(42, `42 (a) Z 1 (b)) ${rest('R')}`)).toMatchObject({ state: 'R', parent: 17 });
   });

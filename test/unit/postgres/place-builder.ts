@@ -4,6 +4,7 @@ import { resolveCluster } from '../../../src/config/settings.ts';
 import { instant, millis, wallTime } from '../../../src/core/time.ts';
 import type { Clock } from '../../../src/ports/clock.ts';
 import type { EventLog } from '../../../src/ports/event-log.ts';
+import { crc32c } from '../../../src/postgres/control-data.ts';
 import type { Place } from '../../../src/postgres/place.ts';
 import { aNode } from '../core/builders.ts';
 
@@ -160,4 +161,16 @@ export function aPlace(config: Config, values: Partial<Place> = {}): Place {
     clock: realClock,
     ...values,
   };
+}
+
+/** Of a server that is down, as version 13 to 16 write it. */
+export function aControlFile(segmentBytes: number, systemId = 7423110022945573123n): Uint8Array {
+  const bytes = new Uint8Array(512);
+  const view = new DataView(bytes.buffer);
+  view.setBigUint64(0, systemId, true);
+  view.setUint32(8, 1300, true);
+  view.setUint32(16, 1, true);
+  view.setUint32(228, segmentBytes, true);
+  view.setUint32(288, crc32c(bytes.subarray(0, 288)), true);
+  return bytes;
 }

@@ -130,8 +130,23 @@ function judgeDirectory(facts: HostFacts, { dataDirectory: path }: HostExpectati
       todo: `chmod 0700 ${path}`,
     });
   if (findings.length > 0) return findings;
+  const parent = parentOf(path);
+  const above = foundAt(facts, parent);
+  if (above !== null && !mayWrite(above, owner))
+    return [
+      {
+        level: 'warning',
+        about,
+        said: `the user of pgha cannot write to ${parent}: after a failover this node is copied and not rewound, and WAL that is undone is kept only with discarded_wal_directory`,
+        todo: `put the data directory one level below the mount point, or chown postgres: ${parent}`,
+      },
+    ];
   return [{ level: 'ok', about, said: `${path} belongs to the user of pgha, mode ${octal(found.mode)}` }];
 }
+
+/** A group that may write is taken for one of his. */
+const mayWrite = ({ owner, mode }: NonNullable<PathFacts['found']>, uid: number): boolean =>
+  uid === 0 || (owner === uid ? (mode & 0o200) !== 0 : (mode & 0o022) !== 0);
 
 /** Where the data directory is not there yet. */
 function judgeParent(facts: HostFacts, path: string, owner: number): Finding {

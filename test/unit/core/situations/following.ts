@@ -1,9 +1,10 @@
 /** Somebody else leads, or there is no cluster yet. */
-import { systemId } from '../../../../src/core/local.ts';
+import { type LocalPostgres, systemId } from '../../../../src/core/local.ts';
 import { timeline } from '../../../../src/core/lsn.ts';
 import { leaseId, nodeName, revision } from '../../../../src/core/store.ts';
 import { millis } from '../../../../src/core/time.ts';
 import { parseHistory } from '../../../../src/core/timeline.ts';
+import type { Undone } from '../../../../src/core/view.ts';
 import {
   aCluster,
   aGate,
@@ -29,6 +30,7 @@ import {
   SYSTEM,
   type ViewOver,
 } from '../builders.ts';
+import { FAR } from './standby-cluster.ts';
 
 /** Timeline 2 as this node began it, elsewhere than the leader did. */
 const anotherWay = { timeline: timeline(2), history: parseHistory('1\t0/2FFFFA0\tx\n') };
@@ -199,6 +201,19 @@ const wasStandby = aStopped({ wasPrimary: false, standbySignal: true });
 const down = (over: ViewOver = {}): ViewOver => ({ local: wasStandby, lineage: aLineage(), ...over });
 const diverged = (over: ViewOver = {}): ViewOver =>
   down({ local: aStopped(), lineage: newLineage('0/5000060'), endOfWal: at('0/5000061'), ...over });
+/** 60 MB beyond what the leader has. */
+const farAhead = (over: ViewOver = {}): ViewOver => ({ endOfWal: at('0/9000000'), ...over });
+const seenUndone = (over: Partial<Undone> = {}): Undone => ({
+  from: at('0/5000060'),
+  to: at('0/9000000'),
+  whole: true,
+  span: millis(80_000),
+  ...over,
+});
+const farStandby = aStopped({ wasPrimary: false, standbySignal: true, minRecoveryPoint: at('0/A000000') });
+/** As much as timeline 2 has here. */
+const twice = seenUndone({ from: at('0/2FFFFA0'), to: at('0/5000061') });
+const allOfTwo = { ...twice, from: at('0/3000000') };
 
 export const rejoining: readonly Case[] = [
   {
@@ -234,15 +249,39 @@ export const rejoining: readonly Case[] = [
   },
   {
     name: 'copies anew where it was a primary on the very timeline the leader is on: the number was given twice',
-    view: aView(down({ local: aStopped(), endOfWal: at('0/5000061') })),
+    view: aView(down({ local: aStopped(), endOfWal: at('0/5000061'), undone: allOfTwo })),
     rule: 'rejoin.copy',
     actions: [{ do: 'copy', source: nodeName('a'), leader: nodeName('a'), wipe: true }],
   },
   {
     name: 'copies anew where it came to the timeline of the leader at another position, and was started as a standby since',
-    view: aView(down({ lineage: aLineage({ ours: anotherWay }), endOfWal: at('0/5000061') })),
+    view: aView(down({ lineage: aLineage({ ours: anotherWay }), endOfWal: at('0/5000061'), undone: twice })),
     rule: 'rejoin.copy',
     actions: [{ do: 'copy', source: nodeName('a'), leader: nodeName('a'), wipe: true }],
+  },
+  {
+    name: 'asks the leader once more where he seems to be behind: he was asked before Postgres stopped here',
+    view: aView(down({ local: farStandby, localSince: before(5) })),
+    rule: 'following.learn-lineage',
+    actions: [askLineage],
+  },
+  {
+    name: 'finds the end of its WAL where its pages are newer than what the leader has flushed, on his very timeline',
+    view: aView(down({ local: farStandby })),
+    rule: 'rejoin.find-end',
+    actions: ['find-end-of-wal'],
+  },
+  {
+    name: 'starts where its WAL is not: a rewind took what was only in the memory of the leader',
+    view: aView(down({ local: farStandby, endOfWal: END })),
+    rule: 'rejoin.start',
+    actions: ['start-standby'],
+  },
+  {
+    name: 'copies anew where it is further than the leader on his very timeline: he began another one of that number',
+    view: aView(down({ local: farStandby, endOfWal: at('0/B000000'), undone: { ...allOfTwo, to: at('0/B000000') } })),
+    rule: 'rejoin.copy',
+    actions: ['copy'],
   },
   {
     name: 'is stuck there where copying anew is forbidden: a rewind takes both for one line',
@@ -270,7 +309,9 @@ export const rejoining: readonly Case[] = [
   },
   {
     name: 'asks the leader once more before it copies for that',
-    view: aView(down({ lineage: aLineage({ ours: anotherWay, at: before(1_100) }), endOfWal: at('0/5000061') })),
+    view: aView(
+      down({ lineage: aLineage({ ours: anotherWay, at: before(1_100) }), endOfWal: at('0/5000061'), undone: twice }),
+    ),
     rule: 'following.learn-lineage',
     actions: [askLineage],
   },
@@ -291,6 +332,67 @@ export const rejoining: readonly Case[] = [
     view: aView(diverged()),
     rule: 'rejoin.rewind',
     actions: [{ do: 'rewind', source: nodeName('a') }],
+  },
+  {
+    name: 'looks at what a rewind would undo, where it is more than an election may lose',
+    view: aView(diverged(farAhead())),
+    rule: 'rejoin.look-at-undone',
+    actions: [{ do: 'look-at-undone', timeline: timeline(2), from: at('0/5000060'), to: at('0/9000000') }],
+  },
+  {
+    name: 'looks anew where it was another part that was looked at',
+    view: aView(diverged(farAhead({ undone: seenUndone({ from: at('0/5000000') }) }))),
+    rule: 'rejoin.look-at-undone',
+    actions: ['look-at-undone'],
+  },
+  {
+    name: 'rewinds where commits of the time of a failover are in it',
+    view: aView(diverged(farAhead({ undone: seenUndone() }))),
+    rule: 'rejoin.rewind',
+    actions: ['rewind'],
+  },
+  {
+    name: 'undoes nothing where commits of a longer time are in it, and asks the leader again at times',
+    view: aView(
+      diverged(
+        farAhead({
+          undone: seenUndone({ span: millis(150_000) }),
+          lineage: newLineage('0/5000060', { at: before(60_000) }),
+        }),
+      ),
+    ),
+    rule: 'rejoin.too-much',
+    actions: [askLineage],
+  },
+  {
+    name: 'undoes nothing where its beginning is not here any more',
+    view: aView(diverged(farAhead({ undone: seenUndone({ whole: false, span: null }) }))),
+    rule: 'rejoin.too-much',
+    actions: [],
+  },
+  {
+    name: 'compares its pages, too, which a rewind has made newer than its WAL, and is copied then: another rewind goes by that WAL',
+    view: aView(diverged({ local: aStopped({ minRecoveryPoint: at('0/5000090') }), endOfWal: at('0/5000028') })),
+    rule: 'rejoin.copy',
+    actions: ['copy'],
+  },
+  {
+    name: 'starts as a standby where all that its pages were made by is part of the line',
+    view: aView(diverged({ local: aStopped({ minRecoveryPoint: at('0/5000058') }), endOfWal: at('0/5000028') })),
+    rule: 'rejoin.start',
+    actions: ['start-standby'],
+  },
+  {
+    name: 'rewinds where its beginning is not here any more, and no slot would have kept it',
+    view: aView(diverged(farAhead({ undone: seenUndone({ whole: false }), set: { useSlots: false } }))),
+    rule: 'rejoin.rewind',
+    actions: ['rewind'],
+  },
+  {
+    name: 'undoes it all in a cluster that follows another one: an operator has said whose data count',
+    view: aView(diverged(farAhead({ set: { standbyCluster: FAR } }))),
+    rule: 'rejoin.rewind',
+    actions: ['rewind'],
   },
   {
     name: 'asks the leader once more before it undoes anything: what it knows of him may be from before his promotion',
@@ -415,6 +517,79 @@ const beingMade = aCluster({
   initialize: '',
   initializeLease: leaseId('lease-of-c'),
 });
+const startsInVain = (follows: string | null, idle = 10_001): LocalPostgres => ({
+  kind: 'starting',
+  since: millis(600_000),
+  asPrimary: false,
+  follows,
+  idle: millis(idle),
+});
+
+export const startingStandbys: readonly Case[] = [
+  {
+    name: 'waits for a standby that has replayed something in the last ten seconds, whoever feeds it, and however long it takes',
+    view: aView({ local: startsInVain(null, 10_000) }),
+    rule: 'following.starting',
+    actions: [],
+  },
+  {
+    name: 'waits for one that is told to receive from the leader, as long as it takes',
+    view: aView({ local: startsInVain('10.0.0.1:5432', 600_000) }),
+    rule: 'following.starting',
+    actions: [],
+  },
+  {
+    name: 'starts one anew that is told to receive from nobody: it may need WAL before it takes connections',
+    view: aView({ local: startsInVain(null) }),
+    rule: 'following.start-anew',
+    actions: [{ do: 'stop-in-order' }],
+  },
+  {
+    name: 'starts one anew that is told to receive from whoever led before',
+    view: aView({ local: startsInVain('10.0.0.3:5432') }),
+    rule: 'following.start-anew',
+    actions: [{ do: 'stop-in-order' }],
+  },
+  {
+    name: 'leaves one that receives from the standby that it was told to stream from',
+    view: aView({
+      local: startsInVain('10.0.0.3:5432'),
+      cluster: aCluster({ members: [aMember('a'), aMember('b', { tags: { replicatefrom: 'c' } }), aMember('c')] }),
+    }),
+    rule: 'following.starting',
+    actions: [],
+  },
+  {
+    name: 'does not where that one is down',
+    view: aView({
+      local: startsInVain('10.0.0.3:5432'),
+      cluster: aCluster({
+        members: [aMember('a'), aMember('b', { tags: { replicatefrom: 'c' } }), aMember('c', { state: 'stopped' })],
+      }),
+    }),
+    rule: 'following.start-anew',
+    actions: [{ do: 'stop-in-order' }],
+  },
+  {
+    name: 'leaves one that is fed by the archive alone',
+    view: aView({ local: startsInVain(null), node: { noStream: true } }),
+    rule: 'following.starting',
+    actions: [],
+  },
+  {
+    name: 'leaves one of which nobody knows whom it receives from',
+    view: aView({ local: { kind: 'starting', since: millis(60_000), asPrimary: false, idle: millis(60_000) } }),
+    rule: 'following.starting',
+    actions: [],
+  },
+  {
+    name: 'leaves one while the address of the leader is not known',
+    view: aView({ local: startsInVain(null), cluster: withoutAddress }),
+    rule: 'following.starting',
+    actions: [],
+  },
+];
+
 const startingAsPrimary = { kind: 'starting', since: millis(10), asPrimary: true } as const;
 
 export const joining: readonly Case[] = [

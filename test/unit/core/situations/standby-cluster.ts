@@ -35,7 +35,7 @@ import {
   type ViewOver,
 } from '../builders.ts';
 
-const FAR: RemoteSource = {
+export const FAR: RemoteSource = {
   host: 'far1',
   port: 5432,
   slot: null,
@@ -223,6 +223,22 @@ export const leadingStandbys: readonly Case[] = [
   {
     name: 'waits while Postgres starts',
     view: leads({ local: isStarting(false) }),
+    rule: 'standby-leader.starting',
+    actions: [],
+  },
+  {
+    name: 'starts one anew that has been starting for long, and does not receive from the other cluster',
+    view: leads({
+      local: { kind: 'starting', since: millis(60_000), asPrimary: false, follows: null, idle: millis(10_001) },
+    }),
+    rule: 'standby-leader.start-anew',
+    actions: [{ do: 'stop-in-order' }],
+  },
+  {
+    name: 'waits for one that does',
+    view: leads({
+      local: { kind: 'starting', since: millis(600_000), asPrimary: false, follows: 'far1:5432', idle: millis(60_000) },
+    }),
     rule: 'standby-leader.starting',
     actions: [],
   },

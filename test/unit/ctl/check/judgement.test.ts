@@ -160,7 +160,7 @@ const HOST: HostFacts = {
   processes: [{ pid: 1, name: 'systemd' }],
   paths: [
     { path: '/srv/pg', found: { directory: true, owner: 105, mode: 0o700 } },
-    { path: '/srv', found: { directory: true, owner: 0, mode: 0o755 } },
+    { path: '/srv', found: { directory: true, owner: 105, mode: 0o755 } },
     { path: '/etc/pgha/pgha.yml', found: { directory: false, owner: 105, mode: 0o600 } },
   ],
   missingPrograms: [],
@@ -234,8 +234,20 @@ describe('host', () => {
       ['critical data: /srv/pg is no directory'],
     ],
     [
+      'a directory whose parent belongs to root',
+      path('/srv', { directory: true, owner: 0, mode: 0o755 }),
+      {},
+      ['warning data: the user of pgha cannot write to /srv: after a failover this node is copied'],
+    ],
+    ['a parent that a group may write', path('/srv', { directory: true, owner: 0, mode: 0o775 }), {}, []],
+    [
       'no directory, and none can be made',
-      path('/srv/pg', null),
+      {
+        paths: [
+          { path: '/srv/pg', found: null },
+          { path: '/srv', found: { directory: true, owner: 0, mode: 0o755 } },
+        ],
+      },
       {},
       ['critical data: /srv/pg is not there, and /srv does not belong'],
     ],
