@@ -22,7 +22,7 @@ import type { Place } from './place.ts';
 import { FILE_LIMIT, TimeLimitError, withLimit } from './time-limit.ts';
 
 /** For whoever writes there although a copy is done. */
-const IN_USE_LIMIT = millis(20_000);
+const IN_USE_LIMIT = millis(10_000);
 /** A hundred thousand files or more; of what takes longer the size is not worth knowing. */
 const MEASURE_LIMIT = millis(5_000);
 

@@ -386,95 +386,98 @@ describeOnHosts('the files of the how-tos', () => {
     }
   });
 
-  it('(6) repmgr.conf of S1 is imported without loss, and a node runs by it, with the etcd.conf of S3', async () => {
-    const members = ['test-pgsql-01', 'test-pgsql-02', 'test-pgsql-03'];
-    const directory = serverDirectory(join(cluster.directory, 's1'));
-    const confs = new Map(members.map((name) => [name, join(directory, `${name}.etcd.conf`)]));
-    for (const [name, file] of confs) writeFileSync(file, fillIn('etcd-s3.conf', etcdOfS3(name, directory)));
-    const etcd = await startEtcd(cluster.network, members, 'client', directory, [], {
-      variables: (name) => variables(readFileSync(confs.get(name) ?? '', 'utf8')),
-    });
-    for (const [name, file] of confs)
-      expect(changedBeyond('etcd-s3.conf', etcdOfS3(name, directory), readFileSync(file, 'utf8'))).toBeNull();
-    expect((await etcd.etcdctl('member', 'list')).match(/started, test-pgsql-0[123], /g)).toHaveLength(3);
-
-    const data = join(directory, 'data');
-    const given = join(directory, 'repmgr.conf');
-    const config = join(directory, 'pgha.yml');
-    writeFileSync(given, fillIn('repmgr.conf', repmgrOfS1(data)));
-    expect(changedBeyond('repmgr.conf', repmgrOfS1(data), readFileSync(given, 'utf8'))).toBeNull();
-    const endpoints = members.map((name) => `${OTHERS[name as keyof typeof OTHERS]}:2379`).join(',');
-    const ctl = [...stepDown(true), nodeForServer(), cluster.program('pgha-ctl.js')];
-    const said = await runOn(host('db3'), [
-      ...[...ctl, 'import', given],
-      ...['--scope', 'shop', '--etcd', endpoints, '-o', config, '--format', 'json'],
-    ]);
-    const { rows } = JSON.parse(said.stdout) as {
-      rows: readonly { line: number | null; verdict: string; name: string }[];
-    };
-    // Every line is told of, under its own name.
-    const lines = publishedFile('repmgr.conf').trim().split('\n');
-    lines.forEach((line, index) => {
-      const name = line.split('=')[0]?.trim();
-      expect(rows.filter((row) => row.line === index + 1).map((row) => row.name)).toContain(name);
-    });
-    expect(parse(readFileSync(config, 'utf8'))).toMatchObject({
-      ...{ scope: 'shop', name: 'db3', node_id: 3 },
-      bootstrap: {
-        dcs: {
-          ...{ failover: 'automatic', loop_wait: 2, connection_check_type: 'ping', connection_check_timeout: 2 },
-          ...{ reconnect_attempts: 2, reconnect_interval: 2, postgresql: { use_slots: true } },
-          ...{ primary_visibility_consensus: true, standby_disconnect_on_failover: true },
-        },
-      },
-      postgresql: {
-        ...{ connect_address: `${OTHERS.db3}:5432`, data_dir: data, database: 'repmgr' },
-        authentication: { superuser: { username: 'repmgr' } },
-      },
-    });
-
-    const server = await primaryOfRepmgr(directory, data, host('db3'));
-    const daemon = new Daemon({
-      ...{ host: host('db3'), program: cluster.program('pgha.js'), config, cwd: directory },
-      log: join(directory, 'daemon.log'),
-      env: {
-        PGHA_RUNTIME_DIRECTORY: serverDirectory(join(directory, 'run')),
-        PGHA_POSTGRESQL_UNIX_SOCKET_DIRECTORY: join(directory, 'socket'),
-      },
-    });
-    try {
-      daemon.start();
-      // It watches until it is told to lead. No repmgrd runs here, and there is no table of repmgr's: adopt.test.ts has both.
-      let last = '';
-      await until('it takes the primary over', 60_000, async () => {
-        const done = await runOn(host('db3'), [
-          ...ctl,
-          '-c',
-          config,
-          'adopt',
-          'take-over',
-          '--from',
-          'streaming',
-          '--force',
-        ]);
-        last = done.stdout + done.stderr;
-        return done.code === 0;
-      }).catch((error: unknown) => {
-        throw new Error(`${String(error)}\n${last}\n${readFileSync(join(directory, 'daemon.log'), 'utf8')}`);
+  it.runIf(everything)(
+    '(6) repmgr.conf of S1 is imported without loss, and a node runs by it, with the etcd.conf of S3',
+    async () => {
+      const members = ['test-pgsql-01', 'test-pgsql-02', 'test-pgsql-03'];
+      const directory = serverDirectory(join(cluster.directory, 's1'));
+      const confs = new Map(members.map((name) => [name, join(directory, `${name}.etcd.conf`)]));
+      for (const [name, file] of confs) writeFileSync(file, fillIn('etcd-s3.conf', etcdOfS3(name, directory)));
+      const etcd = await startEtcd(cluster.network, members, 'client', directory, [], {
+        variables: (name) => variables(readFileSync(confs.get(name) ?? '', 'utf8')),
       });
-      await until('it leads', 30_000, async () => (await curl('db3', '127.0.0.1:8008/')) === '200');
-      expect(await etcd.get('/service/shop/leader')).toBe('db3');
-      expect(postmasterOf(data)).toEqual(server);
-    } finally {
-      daemon.killForGood();
-      const guard = allProcesses().find((id) => commandLine(id).includes(join(directory, 'run')));
-      if (guard !== undefined) signal(guard, 'SIGKILL');
-      const postmaster = postmasterOf(data);
-      if (postmaster !== null) signal(postmaster, 'SIGQUIT');
-      await until('Postgres has ended', 20_000, () => postgresFamily(data).length === 0);
-      await etcd.stop();
-    }
-  });
+      for (const [name, file] of confs)
+        expect(changedBeyond('etcd-s3.conf', etcdOfS3(name, directory), readFileSync(file, 'utf8'))).toBeNull();
+      expect((await etcd.etcdctl('member', 'list')).match(/started, test-pgsql-0[123], /g)).toHaveLength(3);
+
+      const data = join(directory, 'data');
+      const given = join(directory, 'repmgr.conf');
+      const config = join(directory, 'pgha.yml');
+      writeFileSync(given, fillIn('repmgr.conf', repmgrOfS1(data)));
+      expect(changedBeyond('repmgr.conf', repmgrOfS1(data), readFileSync(given, 'utf8'))).toBeNull();
+      const endpoints = members.map((name) => `${OTHERS[name as keyof typeof OTHERS]}:2379`).join(',');
+      const ctl = [...stepDown(true), nodeForServer(), cluster.program('pgha-ctl.js')];
+      const said = await runOn(host('db3'), [
+        ...[...ctl, 'import', given],
+        ...['--scope', 'shop', '--etcd', endpoints, '-o', config, '--format', 'json'],
+      ]);
+      const { rows } = JSON.parse(said.stdout) as {
+        rows: readonly { line: number | null; verdict: string; name: string }[];
+      };
+      // Every line is told of, under its own name.
+      const lines = publishedFile('repmgr.conf').trim().split('\n');
+      lines.forEach((line, index) => {
+        const name = line.split('=')[0]?.trim();
+        expect(rows.filter((row) => row.line === index + 1).map((row) => row.name)).toContain(name);
+      });
+      expect(parse(readFileSync(config, 'utf8'))).toMatchObject({
+        ...{ scope: 'shop', name: 'db3', node_id: 3 },
+        bootstrap: {
+          dcs: {
+            ...{ failover: 'automatic', loop_wait: 2, connection_check_type: 'ping', connection_check_timeout: 2 },
+            ...{ reconnect_attempts: 2, reconnect_interval: 2, postgresql: { use_slots: true } },
+            ...{ primary_visibility_consensus: true, standby_disconnect_on_failover: true },
+          },
+        },
+        postgresql: {
+          ...{ connect_address: `${OTHERS.db3}:5432`, data_dir: data, database: 'repmgr' },
+          authentication: { superuser: { username: 'repmgr' } },
+        },
+      });
+
+      const server = await primaryOfRepmgr(directory, data, host('db3'));
+      const daemon = new Daemon({
+        ...{ host: host('db3'), program: cluster.program('pgha.js'), config, cwd: directory },
+        log: join(directory, 'daemon.log'),
+        env: {
+          PGHA_RUNTIME_DIRECTORY: serverDirectory(join(directory, 'run')),
+          PGHA_POSTGRESQL_UNIX_SOCKET_DIRECTORY: join(directory, 'socket'),
+        },
+      });
+      try {
+        daemon.start();
+        // It watches until it is told to lead. No repmgrd runs here, and there is no table of repmgr's: adopt.test.ts has both.
+        let last = '';
+        await until('it takes the primary over', 60_000, async () => {
+          const done = await runOn(host('db3'), [
+            ...ctl,
+            '-c',
+            config,
+            'adopt',
+            'take-over',
+            '--from',
+            'streaming',
+            '--force',
+          ]);
+          last = done.stdout + done.stderr;
+          return done.code === 0;
+        }).catch((error: unknown) => {
+          throw new Error(`${String(error)}\n${last}\n${readFileSync(join(directory, 'daemon.log'), 'utf8')}`);
+        });
+        await until('it leads', 30_000, async () => (await curl('db3', '127.0.0.1:8008/')) === '200');
+        expect(await etcd.get('/service/shop/leader')).toBe('db3');
+        expect(postmasterOf(data)).toEqual(server);
+      } finally {
+        daemon.killForGood();
+        const guard = allProcesses().find((id) => commandLine(id).includes(join(directory, 'run')));
+        if (guard !== undefined) signal(guard, 'SIGKILL');
+        const postmaster = postmasterOf(data);
+        if (postmaster !== null) signal(postmaster, 'SIGQUIT');
+        await until('Postgres has ended', 20_000, () => postgresFamily(data).length === 0);
+        await etcd.stop();
+      }
+    },
+  );
 });
 
 /** What `pgha-ctl import` makes of this file. */

@@ -1175,6 +1175,11 @@ export const MUTANTS: readonly Mutant[] = [
         find: `    if (lineage === null) throw new Error(\`\${source.name} does not answer: nothing was removed here\`);`,
         replace: `    if (lineage === null) return this.parts.postgres.wipe(async () => undefined);`,
       },
+      {
+        file: ACT,
+        find: `  if (lineage === null) throw new Error(\`\${leader.name} does not answer: nothing was removed here\`);`,
+        replace: '  if (lineage === null) return;',
+      },
     ],
     caughtBy: ['S7'],
     focus: ['leader reinitialised'],
